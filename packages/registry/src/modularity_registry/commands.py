@@ -1,0 +1,271 @@
+"""Every write: decide on the view, compare-and-set, wait until it is visible."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from modularity_registry import records, rules
+from modularity_registry.address import AddressPolicy, Resolver, parse_location
+from modularity_registry.catalog import Catalog
+from modularity_registry.clock import Clock
+from modularity_registry.entry import Entry
+from modularity_registry.errors import (
+    NotRegistered,
+    RevisionMismatch,
+    ServiceNotFound,
+    StoreConflict,
+    StoreUnavailable,
+)
+from modularity_registry.feed import Feed
+from modularity_registry.model import (
+    CHECKED_MODES,
+    Fault,
+    FaultSource,
+    Registration,
+    Service,
+)
+from modularity_registry.stores.base import Store
+from modularity_registry.wire import Heartbeat
+
+VISIBLE_WITHIN = 5.0
+"""Seconds that a write may take from the store to this process's view."""
+
+MAX_ATTEMPTS = 50
+
+SELF_REPORTED: frozenset[FaultSource] = frozenset({"lease", "report"})
+"""Faults that a good heartbeat ends; a failing check has to succeed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What a conditional request asks of the record (RFC 9110, section 13.1).
+
+    ``revisions`` of None takes any; ``absent`` wants no record at all.
+    """
+
+    revisions: frozenset[int] | None = None
+    exists: bool = False
+    absent: bool = False
+
+    def check(self, entry: Entry | None) -> None:
+        """Raise `RevisionMismatch` unless the entry is what was asked for."""
+        found = f"is at revision {entry.revision}" if entry else "is not registered"
+        if self.absent and entry is not None:
+            raise RevisionMismatch(f"{entry.id} {found} already")
+        if self.exists and entry is None:
+            raise RevisionMismatch(f"the service {found}")
+        if self.revisions is None:
+            return
+        if entry is None or entry.revision not in self.revisions:
+            raise RevisionMismatch(f"the service {found}; read it again and retry")
+
+
+ANY = Precondition()
+
+
+class Subject(Protocol):
+    """Names one registration: an id may be taken anew."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def registered_at(self) -> datetime: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A write that is visible. ``created`` says that there was nothing before."""
+
+    service_id: str
+    revision: int
+    created: bool = False
+
+
+class Commands:
+    """Writes services. Every method returns after the catalog holds the change."""
+
+    def __init__(
+        self,
+        store: Store,
+        feed: Feed,
+        catalog: Catalog,
+        policy: AddressPolicy,
+        resolve: Resolver,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._catalog = catalog
+        self._policy = policy
+        self._resolve = resolve
+        self._clock = clock
+
+    def register(
+        self,
+        registration: Registration,
+        caller_is_local: bool,
+        precondition: Precondition = ANY,
+    ) -> Written:
+        """Register a service or replace the one with its id, whole.
+
+        Raises `AddressRefused` where the policy forbids its location, and
+        `RevisionMismatch` where ``precondition`` fails.
+        """
+        if registration.mode in CHECKED_MODES:
+            location = parse_location(registration.location, registration.mode)
+            self._policy.check_location(
+                location, caller_is_local=caller_is_local, resolve=self._resolve
+            )
+
+        def decide(entry: Entry | None) -> Service:
+            precondition.check(entry)
+            now = self._clock.now()
+            return Service(registration, registered_at=now, since=now)
+
+        return self._write(registration.id, decide)
+
+    def unregister(self, service_id: str, precondition: Precondition = ANY) -> Written:
+        """Forget a service; raises `ServiceNotFound`."""
+        for _ in range(MAX_ATTEMPTS):
+            entry = self._catalog.service(service_id)
+            if entry is None:
+                raise _not_found(service_id)
+            precondition.check(entry)
+            try:
+                revision = self._store.delete(
+                    records.key_of(service_id), expected=entry.revision
+                )
+            except StoreConflict as conflict:
+                self._catch_up(service_id, conflict)
+                continue
+            if revision is None:
+                raise _not_found(service_id)
+            self._feed.wait(revision, VISIBLE_WITHIN)
+            return Written(service_id, revision)
+        raise _contended(service_id)
+
+    def drain(self, service_id: str, reason: str) -> Written:
+        """Take a service out of discovery; raises `ServiceNotFound`."""
+        return self._change(
+            service_id, lambda each: rules.drained(each, reason, self._clock.now())
+        )
+
+    def undrain(self, service_id: str) -> Written:
+        """Put a service back into discovery; raises `ServiceNotFound`."""
+        return self._change(
+            service_id, lambda each: rules.undrained(each, self._clock.now())
+        )
+
+    def heartbeat(self, service_id: str, heartbeat: Heartbeat) -> Entry:
+        """Note a sign of life and return the service; raises `NotRegistered`.
+
+        Only a change of status reaches the store.
+        """
+        entry = self._catalog.service(service_id)
+        if entry is None:
+            raise NotRegistered(
+                f"no service {service_id!r} is registered here; register it again"
+            )
+        self.sighted(entry)
+        if heartbeat.healthy:
+            self.clear(entry, SELF_REPORTED)
+        else:
+            reason = heartbeat.note or "reported itself unhealthy"
+            self.accuse(entry, Fault("report", reason, self._clock.now()))
+        return self._catalog.service(service_id) or entry
+
+    def sighted(self, entry: Entry) -> None:
+        """Note a sign of life in memory: it moves `last_seen` and renews a lease."""
+        entry.beaten(self._clock.now(), self._clock.monotonic())
+
+    def accuse(self, subject: Subject, fault: Fault) -> None:
+        """Record a fault of ``subject``, once.
+
+        If that registration is gone or replaced by now, nothing happens: what was
+        seen of it says nothing about the new one.
+        """
+
+        def decide(service: Service) -> Service:
+            known = {(each.source, each.reason) for each in service.faults}
+            if (fault.source, fault.reason) in known:
+                return service
+            return rules.with_fault(service, fault)
+
+        self._change_same(subject, decide)
+
+    def clear(self, subject: Subject, sources: frozenset[FaultSource]) -> None:
+        """End the faults of these sources; as in `accuse`, of this registration."""
+        now = self._clock.now()
+        self._change_same(
+            subject, lambda each: rules.without_faults(each, sources, now)
+        )
+
+    def expire(self, subject: Subject) -> None:
+        """Forget a service whose lease ran out, unless it was registered anew."""
+        entry = self._catalog.service(subject.id)
+        if entry is None or entry.registered_at != subject.registered_at:
+            return
+        at_this_revision = Precondition(revisions=frozenset({entry.revision}))
+        try:
+            self.unregister(entry.id, at_this_revision)
+        except (ServiceNotFound, RevisionMismatch):
+            return
+
+    def _change_same(
+        self, subject: Subject, change: Callable[[Service], Service]
+    ) -> None:
+        def decide(service: Service) -> Service:
+            same = service.registered_at == subject.registered_at
+            return change(service) if same else service
+
+        try:
+            self._change(subject.id, decide)
+        except ServiceNotFound:
+            return
+
+    def _change(self, service_id: str, change: Callable[[Service], Service]) -> Written:
+        def decide(entry: Entry | None) -> Service | None:
+            if entry is None:
+                raise _not_found(service_id)
+            service = entry.service
+            changed = change(service)
+            return None if changed is service else changed
+
+        return self._write(service_id, decide)
+
+    def _write(
+        self, service_id: str, decide: Callable[[Entry | None], Service | None]
+    ) -> Written:
+        """Write what ``decide`` makes of the present entry; None leaves it as it is."""
+        key = records.key_of(service_id)
+        for _ in range(MAX_ATTEMPTS):
+            entry = self._catalog.service(service_id)
+            service = decide(entry)
+            if service is None:
+                return Written(service_id, entry.revision if entry else 0)
+            expected = entry.revision if entry else 0
+            try:
+                revision = self._store.put(key, records.encode(service), expected)
+            except StoreConflict as conflict:
+                self._catch_up(service_id, conflict)
+                continue
+            self._feed.wait(revision, VISIBLE_WITHIN)
+            return Written(service_id, revision, created=entry is None)
+        raise _contended(service_id)
+
+    def _catch_up(self, service_id: str, conflict: StoreConflict) -> None:
+        """Wait for the change that was in the way; a deletion has no revision here."""
+        if conflict.actual:
+            self._feed.wait(conflict.actual, VISIBLE_WITHIN)
+
+
+def _not_found(service_id: str) -> ServiceNotFound:
+    return ServiceNotFound(f"no service {service_id!r} is registered")
+
+
+def _contended(service_id: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"too many writers change {service_id!r} at once; try again in a moment"
+    )

@@ -1,0 +1,221 @@
+"""Typed settings: flags over environment over defaults; a bad value stops the start."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modularity_registry.address import AddressPolicy
+from modularity_registry.errors import BadSetting
+from modularity_registry.model import CheckPlan
+from modularity_registry.stores import check_store_url
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Times are seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    debug: bool = False
+    health_check_interval: float = 30.0
+    health_check_timeout: float = 5.0
+    health_check_fall: int = 3
+    health_check_rise: int = 1
+    store: str = "memory://"
+    allowed_origins: tuple[str, ...] = (
+        "http://localhost:3000",
+        "http://localhost:8080",
+        "http://127.0.0.1:3000",
+    )
+    allowed_networks: str = "loopback,private"
+
+    @property
+    def check_defaults(self) -> CheckPlan:
+        """The check of a service that asks for nothing of its own."""
+        return CheckPlan(self.health_check_interval, self.health_check_timeout)
+
+    @property
+    def store_kind(self) -> str:
+        """The store's kind alone: its URL may hold a password."""
+        return self.store.partition(":")[0]
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value.strip()
+
+
+def _port(value: str) -> int:
+    if value.startswith("tcp://"):
+        # What Kubernetes and Docker links put there for a service named "registry".
+        raise ValueError(
+            "must be a number: this looks like Kubernetes' variable for a Service named"
+            " 'registry'; rename that Service or set enableServiceLinks: false"
+        )
+    return _whole(value, 1, 65_535)
+
+
+def _whole(value: str, least: int, most: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
+        raise ValueError(f"must be a whole number from {least} to {most}")
+    return int(value)
+
+
+def _flag(value: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False, "": False}
+    if value.strip().lower() not in words:
+        raise ValueError("must be true or false")
+    return words[value.strip().lower()]
+
+
+def _seconds(value: str) -> float:
+    message = "must be a number of seconds from 0.1 to 86400"
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(message) from None
+    if not 0.1 <= number <= 86_400:
+        raise ValueError(message)
+    return number
+
+
+def _times(value: str) -> int:
+    return _whole(value, 1, 100)
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(part.strip() for part in value.split(",") if part.strip())
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-:\[\]]+", origin):
+            raise ValueError(
+                f"{origin!r} is not an origin; write http://host or http://host:port,"
+                " several with commas, or * for all"
+            )
+    return origins
+
+
+def _networks(value: str) -> str:
+    AddressPolicy.parse(value)
+    return value
+
+
+def _store(value: str) -> str:
+    check_store_url(value)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting: its field in `Settings`, its names outside, how it is read."""
+
+    field: str
+    env: str
+    parse: Callable[[str], Any]
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """The command line's name for it."""
+        return "--" + self.field.replace("_", "-")
+
+
+OPTIONS = (
+    Option("host", "REGISTRY_HOST", _text, "Address to listen on."),
+    Option("port", "REGISTRY_PORT", _port, "Port to listen on."),
+    Option("debug", "REGISTRY_DEBUG", _flag, "Say more; loopback only."),
+    Option(
+        "health_check_interval",
+        "HEALTH_CHECK_INTERVAL",
+        _seconds,
+        "Seconds between two checks of a service.",
+    ),
+    Option(
+        "health_check_timeout",
+        "HEALTH_CHECK_TIMEOUT",
+        _seconds,
+        "Seconds that a check may take.",
+    ),
+    Option(
+        "health_check_fall",
+        "HEALTH_CHECK_FALL",
+        _times,
+        "Failures in a row that make a service unhealthy.",
+    ),
+    Option(
+        "health_check_rise",
+        "HEALTH_CHECK_RISE",
+        _times,
+        "Successes in a row that make it healthy again.",
+    ),
+    Option(
+        "store",
+        "REGISTRY_STORE",
+        _store,
+        "Where to keep services: memory:// or sqlite:///path.",
+    ),
+    Option(
+        "allowed_origins",
+        "REGISTRY_ALLOWED_ORIGINS",
+        _origins,
+        "Web origins that may call from a browser, with commas.",
+    ),
+    Option(
+        "allowed_networks",
+        "REGISTRY_ALLOWED_NETWORKS",
+        _networks,
+        "Where services may live: loopback, private, networks like 10.0.0.0/8.",
+    ),
+)
+
+
+def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
+    """Return the settings; ``flags`` by field name, None where not given.
+
+    Raises `BadSetting` with one line that names the setting, its value and what it
+    should be. A variable that is one slip away from a setting is refused as well.
+    """
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        flag = flags.get(option.field)
+        name, given = (
+            (option.flag, flag)
+            if flag is not None
+            else (option.env, environ.get(option.env))
+        )
+        if given is None:
+            continue
+        try:
+            values[option.field] = option.parse(given)
+        except (ValueError, BadSetting) as error:
+            detail = error.detail if isinstance(error, BadSetting) else str(error)
+            # A URL with an @ may hold a password, which belongs in no log.
+            shown = name if "@" in given else f"{name}={given!r}"
+            raise BadSetting(f"{shown}: {detail}") from None
+    _refuse_slips(environ)
+    settings = Settings(**values)
+    if settings.debug and settings.host not in LOOPBACK_HOSTS:
+        raise BadSetting(
+            f"--debug shows internals, so it is for loopback only, not for"
+            f" {settings.host!r}; leave out --debug or use --host 127.0.0.1"
+        )
+    return settings
+
+
+# What Kubernetes sets in every pod for a Service named "registry".
+_SERVICE_LINK = re.compile(r"REGISTRY_(SERVICE_.*|PORT_[0-9]+_(TCP|UDP).*)")
+
+
+def _refuse_slips(environ: Mapping[str, str]) -> None:
+    known = [option.env for option in OPTIONS]
+    for name in sorted(environ):
+        if not name.startswith(("REGISTRY_", "HEALTH_CHECK_")) or name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
+        if near and not _SERVICE_LINK.fullmatch(name):
+            raise BadSetting(f"{name} is not a setting; did you mean {near[0]}?")

@@ -1,0 +1,128 @@
+"""What can go wrong, as types. ``web.problems`` maps each of them to HTTP."""
+
+from typing import ClassVar, NamedTuple
+
+
+class FieldError(NamedTuple):
+    """One thing wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class RegistryError(Exception):
+    """Base of every error the registry raises on purpose.
+
+    ``code`` is stable and meant for programs, ``detail`` is one sentence for people.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class InvalidRequest(RegistryError):
+    """The request can't be accepted as it is; ``errors`` names every bad field."""
+
+    code = "invalid_request"
+
+    def __init__(self, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(detail)
+        self.errors = errors
+
+
+class AddressRefused(RegistryError):
+    """The address policy forbids the registry to connect there."""
+
+    code = "address_refused"
+
+
+class ServiceNotFound(RegistryError):
+    """No service has this id."""
+
+    code = "service_not_found"
+
+
+class NotRegistered(RegistryError):
+    """A heartbeat for an id that is not registered: its owner should register again."""
+
+    code = "not_registered"
+
+
+class CapabilityNotFound(RegistryError):
+    """Nobody ever offered this capability."""
+
+    code = "capability_not_found"
+
+
+class NoHealthyProvider(RegistryError):
+    """The capability is known, but nobody healthy provides it now."""
+
+    code = "no_healthy_provider"
+
+
+class NotReady(RegistryError):
+    """The registry should get no traffic at the moment."""
+
+    code = "not_ready"
+
+
+class RevisionMismatch(RegistryError):
+    """``If-Match`` named a revision that is not the current one."""
+
+    code = "revision_mismatch"
+
+
+class BodyTooLarge(RegistryError):
+    """The request's body is over the limit."""
+
+    code = "body_too_large"
+
+
+class BodyIncomplete(RegistryError):
+    """The connection ended, or the time was up, before the body was complete."""
+
+    code = "body_incomplete"
+
+
+class UnsupportedMediaType(RegistryError):
+    """The body is not declared as JSON."""
+
+    code = "unsupported_media_type"
+
+
+class BadSetting(RegistryError):
+    """A setting has a value that the registry can't start with."""
+
+    code = "bad_setting"
+
+
+class StoreError(RegistryError):
+    """Base of what a store raises; drivers' own errors never leave it."""
+
+    code = "store_error"
+
+
+class StoreUnavailable(StoreError):
+    """The store can't be reached or can't take the write now; nothing has changed."""
+
+    code = "store_unavailable"
+
+
+class StoreConflict(StoreError):
+    """A compare-and-set found another revision: ``actual``, 0 for no record."""
+
+    code = "store_conflict"
+
+    def __init__(self, key: str, actual: int) -> None:
+        super().__init__(f"{key} is at revision {actual}")
+        self.key = key
+        self.actual = actual
+
+
+class StoreCorrupt(StoreError):
+    """The store returned something that was never written to it."""
+
+    code = "store_corrupt"

@@ -1,0 +1,141 @@
+"""From the store to the catalog: the only way a change becomes visible."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from modularity_registry import records
+from modularity_registry.catalog import Catalog, Stored, Transition
+from modularity_registry.errors import StoreCorrupt, StoreUnavailable
+from modularity_registry.stores.base import Change, Event, Lost, Snapshot, Store, Watch
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[[Transition], None]
+
+
+class Feed:
+    """Watches the store, writes the catalog, tells the listeners, in this order.
+
+    Listeners are called in the order of the changes, in the thread that delivers
+    them; they must neither block nor write to the store.
+    """
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._listeners: list[Listener] = []
+        self._changed = threading.Condition()
+        self._waiting = 0
+        self._watch: Watch | None = None
+        self._lost: str | None = "the store has not been read yet"
+        self._unreadable: dict[str, str] = {}
+
+    @property
+    def lost(self) -> str | None:
+        """Why the view can't be trusted to be current; None while it can."""
+        return self._lost or next(iter(self._unreadable.values()), None)
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` on every change from now on. Before `start` only."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """Load the catalog and follow the store; raises what the store raises.
+
+        `StoreCorrupt` when it holds something that is not a service: better no start
+        than a wrong answer.
+        """
+        self._watch = self._store.watch(self._receive)
+        if self._unreadable:
+            self.stop()
+            raise StoreCorrupt("; ".join(self._unreadable.values()))
+
+    def stop(self) -> None:
+        """Stop following; the catalog keeps what it has. Idempotent."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        self._lost = "the registry is stopping"
+
+    def wait(self, revision: int, timeout: float) -> None:
+        """Return when the catalog holds ``revision``.
+
+        Raises `StoreUnavailable` when that takes longer than ``timeout`` seconds; the
+        write itself stands.
+        """
+        if self._catalog.revision >= revision:
+            return
+        with self._changed:
+            self._waiting += 1
+            try:
+                held = self._changed.wait_for(
+                    lambda: self._catalog.revision >= revision, timeout
+                )
+            finally:
+                self._waiting -= 1
+        if not held:
+            raise StoreUnavailable(
+                f"stored as revision {revision}, but the store has not confirmed it"
+                " to this replica yet; read again before you retry"
+            )
+
+    def _receive(self, event: Event) -> None:
+        try:
+            self._take(event)
+        except Exception as error:
+            # The store drops a watcher that fails: nobody may take this view for true.
+            self._lost = (
+                f"the registry failed to follow the store ({type(error).__name__});"
+                " restart it, and see its log"
+            )
+            raise
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Change():
+                self._apply(event)
+            case Snapshot():
+                self._load(event)
+            case Lost():
+                self._lost = event.reason
+                log.warning("the line to the store broke: %s", event.reason)
+
+    def _apply(self, change: Change) -> None:
+        self._unreadable.pop(change.key, None)
+        service_id = records.id_of(change.key)
+        stored = None
+        if change.value is not None and service_id is not None:
+            stored = self._read(change.key, change.value, change.revision)
+        if service_id is None or (stored is None and change.value is not None):
+            self._catalog.advance(change.revision)
+            return
+        self._tell(self._catalog.apply(service_id, stored, change.revision))
+
+    def _load(self, snapshot: Snapshot) -> None:
+        self._unreadable.clear()
+        read = [
+            self._read(record.key, record.value, record.revision)
+            for record in snapshot.records
+            if records.id_of(record.key) is not None
+        ]
+        stored = [each for each in read if each is not None]
+        for transition in self._catalog.load(stored, snapshot.revision):
+            self._tell(transition)
+        self._lost = None
+
+    def _read(self, key: str, value: bytes, revision: int) -> Stored | None:
+        try:
+            return Stored(records.decode(key, value), value, revision)
+        except StoreCorrupt as error:
+            # One bad record must not hide all others; `lost` says that it is there.
+            self._unreadable[key] = error.detail
+            log.error("unreadable record: %s", error.detail)
+            return None
+
+    def _tell(self, transition: Transition) -> None:
+        for listener in self._listeners:
+            listener(transition)

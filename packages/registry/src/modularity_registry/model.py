@@ -1,0 +1,87 @@
+"""The registry's values. All are frozen; what follows from them is in `rules`."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["http", "tcp", "grpc", "embedded", "standalone", "ipc"]
+Status = Literal["healthy", "unhealthy", "draining"]
+FaultSource = Literal["check", "lease", "report"]
+
+MODES: tuple[Mode, ...] = ("http", "tcp", "grpc", "embedded", "standalone", "ipc")
+CHECKED_MODES: frozenset[str] = frozenset({"http", "tcp", "grpc"})
+STATUSES: tuple[Status, ...] = ("healthy", "unhealthy", "draining")
+
+
+class HealthCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """How a service wants to be checked; None leaves it to the registry's settings.
+
+    ``interval`` and ``timeout`` are seconds.
+    """
+
+    path: str | None = None
+    interval: float | None = None
+    timeout: float | None = None
+
+
+class Registration(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a service says of itself. ``metadata`` is a JSON object, as bytes."""
+
+    id: str
+    name: str
+    capabilities: tuple[str, ...]
+    location: str
+    mode: Mode
+    version: str = "1.0.0"
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+    weight: int = 1
+    ttl: float | None = None
+    health: HealthCheck | None = None
+
+
+class Fault(msgspec.Struct, frozen=True, gc=False):
+    """One reason why a service is unhealthy, and who found it."""
+
+    source: FaultSource
+    reason: str
+    at: datetime
+
+
+class Drain(msgspec.Struct, frozen=True, gc=False):
+    """An operator's order to send a service no more callers."""
+
+    reason: str
+    at: datetime
+
+
+class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A registration and what the registry has found out since.
+
+    This is the document that is stored. ``since`` is when the present status began.
+    """
+
+    registration: Registration
+    registered_at: datetime
+    since: datetime
+    faults: tuple[Fault, ...] = ()
+    drain: Drain | None = None
+
+
+class CheckPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The check that a service really gets. ``path`` is for HTTP only."""
+
+    interval: float
+    timeout: float
+    path: str | None = None
+
+
+class CheckEvidence(msgspec.Struct, frozen=True, gc=False):
+    """What the last check of a service saw, and when the next one is due."""
+
+    checked_at: datetime
+    latency_ms: float
+    outcome: str
+    message: str
+    next_check: datetime
+    checked_by: str

@@ -1,0 +1,119 @@
+"""What a check is asked and what it says, and every error in plain words."""
+
+import errno
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from modularity_registry.errors import AddressRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A service to check. ``path`` is for HTTP only; ``timeout`` is total seconds."""
+
+    mode: str
+    location: str
+    path: str = "/_module/health"
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a check found.
+
+    ``kind`` is a word for programs: ``ok``; ``refused``, ``unreachable``, ``closed``,
+    ``timeout``, ``dns``, ``tls`` where there was no full answer; ``status`` and
+    ``protocol`` where the answer was bad; ``policy`` where the registry may not
+    connect; ``local`` where the registry itself is in trouble, which says nothing of
+    the service. ``message`` is for people. ``latency_ms`` is milliseconds.
+    """
+
+    ok: bool
+    latency_ms: float
+    message: str
+    kind: str
+
+
+class CheckFailed(Exception):
+    """A check's verdict, as an error: not ok, of this kind, for this reason."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+class ConnectForbidden(OSError):
+    """The address policy, as the only error that a connector passes through."""
+
+    def __init__(self, refused: AddressRefused) -> None:
+        super().__init__(errno.EACCES, refused.detail)
+        self.refused = refused
+
+
+_LOCAL: Final = ("local", "the registry's machine is out of sockets, ports or memory")
+_UNREACHABLE: Final = ("unreachable", "there is no network route to the host")
+_RESET: Final = ("closed", "the connection was reset")
+_BY_ERRNO: Final = {
+    errno.ECONNREFUSED: ("refused", "connection refused"),
+    errno.ECONNRESET: _RESET,
+    errno.ECONNABORTED: _RESET,
+    errno.EPIPE: _RESET,
+    errno.EHOSTUNREACH: _UNREACHABLE,
+    errno.ENETUNREACH: _UNREACHABLE,
+    errno.ENETDOWN: _UNREACHABLE,
+    errno.EHOSTDOWN: _UNREACHABLE,
+    errno.EAFNOSUPPORT: ("unreachable", "this machine has no IPv6"),
+    errno.ETIMEDOUT: ("timeout", "the host did not answer"),
+    errno.EACCES: ("unreachable", "this machine's firewall forbids the connection"),
+    errno.EPERM: ("unreachable", "this machine's firewall forbids the connection"),
+    errno.EMFILE: _LOCAL,
+    errno.ENFILE: _LOCAL,
+    errno.ENOBUFS: _LOCAL,
+    errno.ENOMEM: _LOCAL,
+    errno.EADDRNOTAVAIL: _LOCAL,
+}
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Return the kind and the message that fit an error raised during a check."""
+    match error:
+        case CheckFailed():
+            return error.kind, error.message
+        case ConnectForbidden():
+            return "policy", error.refused.detail
+        case AddressRefused():
+            return "policy", error.detail
+        case aiohttp.ClientConnectorCertificateError():
+            return "tls", _certificate(error.certificate_error)
+        case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+            return "tls", "the TLS handshake failed: is it an https port?"
+        case aiohttp.ClientConnectorError():
+            return explain(error.os_error)
+        case aiohttp.ServerDisconnectedError():
+            return "closed", "the connection was closed without an answer"
+        case aiohttp.ClientPayloadError():
+            return "closed", "the answer was cut off"
+        case aiohttp.ClientResponseError():
+            return "protocol", "the answer is not valid HTTP"
+        case TimeoutError():
+            return "timeout", "no answer in time"
+        case OSError():
+            return _system(error)
+    return "local", f"the check itself failed with {type(error).__name__}"
+
+
+def _certificate(error: Exception) -> str:
+    why = getattr(error, "verify_message", "") or "it does not fit the host"
+    return f"the certificate is not trusted: {why}"
+
+
+def _system(error: OSError) -> tuple[str, str]:
+    if isinstance(error, socket.gaierror):
+        return "dns", f"the host name can't be looked up: {error.strerror}"
+    known = _BY_ERRNO.get(error.errno or 0)
+    return known or ("unreachable", f"can't connect: {error.strerror or error}")

@@ -1,0 +1,100 @@
+"""Puts the parts together, starts and stops them. Decides nothing."""
+
+import random
+import socket
+import uuid
+from dataclasses import dataclass
+
+from modularity_registry.address import AddressPolicy
+from modularity_registry.catalog import Catalog
+from modularity_registry.clock import Clock, SystemClock
+from modularity_registry.commands import Commands
+from modularity_registry.config import Settings
+from modularity_registry.entry import Renderer
+from modularity_registry.feed import Feed
+from modularity_registry.monitor import Monitor
+from modularity_registry.probe import Prober
+from modularity_registry.pulse import Pulse
+from modularity_registry.resolve import Names
+from modularity_registry.schedule import Schedule
+from modularity_registry.stores import open_store
+from modularity_registry.stores.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """One running registry: the parts that the web layer talks to."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    catalog: Catalog
+    feed: Feed
+    pulse: Pulse
+    commands: Commands
+    monitor: Monitor
+    replica: str
+    started_at: float
+
+    def start(self) -> None:
+        """Load the catalog, then watch; raises `StoreError` when that can't be."""
+        self.feed.start()
+        self.pulse.start()
+        self.monitor.start()
+
+    def stop(self) -> None:
+        """Stop watching, then following, then close the store. Idempotent."""
+        self.monitor.stop()
+        self.pulse.stop()
+        self.feed.stop()
+        self.store.close()
+
+    def degraded(self) -> list[str]:
+        """Return why this replica is not at its best; empty when it is."""
+        reasons = [self.feed.lost, self.pulse.fault, self.monitor.suspicion]
+        return [reason for reason in reasons if reason is not None]
+
+    def unready(self) -> str | None:
+        """Return why it should get no traffic; None when it may."""
+        return self.feed.lost or self.pulse.fault
+
+
+def build(
+    settings: Settings, clock: Clock | None = None, prober: Prober | None = None
+) -> Registry:
+    """Return a registry over the store that the settings name, not started.
+
+    ``clock`` and ``prober`` take the place of the real ones.
+
+    Raises `StoreError` when the store can't be opened.
+    """
+    clock = clock or SystemClock()
+    policy = AddressPolicy.parse(settings.allowed_networks)
+    replica = f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+    defaults = settings.check_defaults
+    store = open_store(settings.store)
+    catalog = Catalog(Renderer(defaults), clock)
+    feed = Feed(store, catalog)
+    names = Names()
+    commands = Commands(store, feed, catalog, policy, names.resolve, clock)
+    schedule = Schedule(
+        defaults,
+        settings.health_check_fall,
+        settings.health_check_rise,
+        random.Random(),
+    )
+    prober = prober or Prober(policy, names=names)
+    monitor = Monitor(catalog, commands, prober, schedule, clock, replica)
+    feed.listen(monitor.notice)
+    return Registry(
+        settings=settings,
+        clock=clock,
+        store=store,
+        catalog=catalog,
+        feed=feed,
+        pulse=Pulse(store, clock),
+        commands=commands,
+        monitor=monitor,
+        replica=replica,
+        started_at=clock.monotonic(),
+    )

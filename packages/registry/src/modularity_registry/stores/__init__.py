@@ -1,0 +1,122 @@
+"""Where records are kept. `open_store` picks the store by its URL.
+
+A further store is a module and a row in ``_KINDS``; its driver is imported when a URL
+asks for it.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Final, NamedTuple, cast
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from modularity_registry.errors import BadSetting
+from modularity_registry.stores.base import Store
+
+__all__ = ["check_store_url", "open_store"]
+
+
+class _Kind(NamedTuple):
+    """A kind of store: ``target`` is called with what ``read`` finds in the URL.
+
+    ``read`` raises `ValueError` with the reason, as the rest of a sentence that
+    begins with the URL's scheme.
+    """
+
+    target: str
+    read: Callable[[SplitResult], tuple[object, ...]]
+    forms: tuple[str, ...]
+
+
+def open_store(url: str) -> Store:
+    """Open the store that ``url`` names.
+
+    Raises `BadSetting` when no store is named like that, `StoreUnavailable` or
+    `StoreCorrupt` when it is, but can't be opened.
+    """
+    kind, arguments = _parse(url)
+    module, _, name = kind.target.partition(":")
+    try:
+        opened = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise BadSetting(
+            f"{kind.forms[0]} needs the package {error.name}, which is not installed"
+        ) from error
+    return cast(Store, opened(*arguments))
+
+
+def check_store_url(url: str) -> None:
+    """Raise `BadSetting` when `open_store` would; opens and imports nothing."""
+    _parse(url)
+
+
+def _parse(url: str) -> tuple[_Kind, tuple[object, ...]]:
+    # A URL may carry a password, so no message repeats more than its scheme.
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadSetting(f"the store URL can't be read: {error}; {_forms()}") from error
+    kind = _KINDS.get(parts.scheme)
+    if kind is None:
+        named = f"{parts.scheme}:// is not a kind of store" if parts.scheme else ""
+        raise BadSetting(f"{named or 'the store URL names no scheme'}; {_forms()}")
+    try:
+        _require_plain(url, parts)
+        return kind, kind.read(parts)
+    except ValueError as error:
+        forms = " or ".join(kind.forms)
+        raise BadSetting(f"{parts.scheme}:// {error}; write {forms}") from error
+
+
+def _require_plain(url: str, parts: SplitResult) -> None:
+    if not url.lower().startswith(f"{parts.scheme}://"):
+        raise ValueError("needs two slashes after the colon")
+    if any(character < " " or character == "\x7f" for character in url):
+        raise ValueError("takes no line breaks or other control characters")
+
+
+def _forms() -> str:
+    forms = [form for kind in _KINDS.values() for form in kind.forms]
+    return f"known are {', '.join(forms)}"
+
+
+def _read_memory(parts: SplitResult) -> tuple[object, ...]:
+    if parts.netloc or parts.path or parts.query or parts.fragment:
+        raise ValueError("takes nothing after it")
+    return ()
+
+
+def _read_sqlite(parts: SplitResult) -> tuple[object, ...]:
+    if parts.netloc:
+        raise ValueError("names no host")
+    if parts.query or parts.fragment:
+        raise ValueError("takes no options; in a file's name ? is %3F and # is %23")
+    path = _decoded(parts.path.removeprefix("/"))
+    if not path:
+        raise ValueError("needs the path of a file")
+    if path == ":memory:":
+        raise ValueError("needs a file; to keep nothing, use memory:// instead")
+    if path.endswith("/"):
+        raise ValueError("needs the path of a file, and this one is a folder")
+    return (path,)
+
+
+def _decoded(path: str) -> str:
+    try:
+        decoded = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("has a % code that is not UTF-8") from None
+    if "\0" in decoded:
+        raise ValueError("can't have %00 in a path")
+    return decoded
+
+
+_KINDS: Final = {
+    "memory": _Kind(
+        "modularity_registry.stores.memory:MemoryStore", _read_memory, ("memory://",)
+    ),
+    "sqlite": _Kind(
+        "modularity_registry.stores.sqlite:SqliteStore",
+        _read_sqlite,
+        ("sqlite:///relative/path", "sqlite:////absolute/path"),
+    ),
+}

@@ -1,0 +1,54 @@
+"""Delivery of changes inside one process, for stores that live in it."""
+
+import logging
+from collections.abc import Callable
+
+from modularity_registry.stores.base import Change, Event, Send
+
+log = logging.getLogger(__name__)
+
+
+class Fanout:
+    """Everyone who watches an embedded store.
+
+    Its owner calls every method under one lock and delivers in the order of its
+    writes, so that all watchers see the changes in the order of revisions.
+    """
+
+    def __init__(self) -> None:
+        self._watches: tuple[LocalWatch, ...] = ()
+
+    def add(self, send: Send, drop: Callable[["LocalWatch"], None]) -> "LocalWatch":
+        watch = LocalWatch(send, drop)
+        self._watches += (watch,)
+        return watch
+
+    def remove(self, watch: "LocalWatch") -> None:
+        self._watches = tuple(each for each in self._watches if each is not watch)
+
+    def clear(self) -> None:
+        self._watches = ()
+
+    def deliver(self, event: Event) -> None:
+        for watch in self._watches:
+            try:
+                watch.send(event)
+            except Exception:
+                # The write stands; a watcher that fails must not undo its reply.
+                log.exception("a watcher failed on %s and was dropped", _name(event))
+                self.remove(watch)
+
+
+class LocalWatch:
+    """One watcher; ``close`` waits for a delivery that is under way."""
+
+    def __init__(self, send: Send, drop: Callable[["LocalWatch"], None]) -> None:
+        self.send = send
+        self._drop = drop
+
+    def close(self) -> None:
+        self._drop(self)
+
+
+def _name(event: Event) -> str:
+    return event.key if isinstance(event, Change) else type(event).__name__.lower()

@@ -1,0 +1,137 @@
+"""The calls that make up the load, answered before Flask from the catalog's bytes.
+
+Only the plain cases are answered here, without a query or a condition; all else goes
+on to Flask. The replies are the same to the last header: a test sends
+the same requests through both.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from modularity_registry import wire
+from modularity_registry.catalog import Catalog
+from modularity_registry.commands import Commands
+from modularity_registry.entry import Entry
+from modularity_registry.errors import RegistryError
+from modularity_registry.runtime import Registry
+from modularity_registry.web import problems, replies
+from modularity_registry.web.body import read_body
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REGISTER = "/api/register"
+CAPABILITIES = "/api/capabilities/"
+SERVICES = "/api/services/"
+HEARTBEAT = "/api/heartbeat/"
+BEAT = "/heartbeat"
+LIST = "/services"
+EXPLAIN = "/explain"
+
+
+class HotPath:
+    """WSGI in front of WSGI."""
+
+    def __init__(self, registry: Registry, application: "WSGIApplication") -> None:
+        self._catalog: Catalog = registry.catalog
+        self._commands: Commands = registry.commands
+        self._application = application
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        # With one of these, the reply depends on more than the path.
+        if environ.get("QUERY_STRING") or "HTTP_ORIGIN" in environ:
+            return self._application(environ, start_response)
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        found = None
+        if method == "GET" and "HTTP_IF_NONE_MATCH" not in environ:
+            # Before the data, so that this is never newer than what is shown.
+            revision = self._catalog.revision
+            if path.startswith(CAPABILITIES):
+                found = self._capability(path[len(CAPABILITIES) :], revision)
+            elif path.startswith(SERVICES):
+                found = self._service(path[len(SERVICES) :])
+            if found is not None:
+                headers = _headers(found[0])
+                headers.append(("ETag", f'W/"{found[1]}"'))
+                headers.append(("X-Registry-Revision", str(revision)))
+                start_response("200 OK", headers)
+                return [found[0]]
+        elif method == "POST" and path == REGISTER and _is_plain(environ):
+            return self._register(environ, start_response)
+        elif method == "POST" and _has_no_body(environ):
+            entry = self._beating(path)
+            if entry is not None:
+                self._commands.sighted(entry)
+                body = replies.acknowledgement(entry.ttl)
+                start_response("200 OK", _headers(body))
+                return [body]
+        return self._application(environ, start_response)
+
+    def _capability(self, name: str, revision: int) -> tuple[bytes, int] | None:
+        """The body and the tag for a provider or, where asked for, all of them."""
+        if name.endswith(LIST):
+            capability = self._catalog.capability(name[: -len(LIST)])
+            if capability is None:
+                return None
+            tag = capability.revision
+            bodies = [each.json for each in capability.providers().by_id]
+            return replies.listing("services", bodies, revision), tag
+        capability = self._catalog.capability(name)
+        if capability is None or name.endswith(EXPLAIN):
+            return None
+        healthy = capability.healthy
+        if healthy is None:
+            healthy = capability.providers().healthy
+        if not healthy:
+            return None
+        entry = healthy[next(capability.turns) % len(healthy)]
+        return entry.json, entry.revision
+
+    def _service(self, service_id: str) -> tuple[bytes, int] | None:
+        entry = self._catalog.service(service_id)
+        if entry is None:
+            return None
+        return entry.json_with_evidence, entry.revision
+
+    def _register(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        try:
+            registration = wire.parse_registration(read_body(environ))
+            is_local = replies.caller_is_local(environ)
+            written = self._commands.register(registration, is_local)
+        except RegistryError as error:
+            return problems.of(error)(environ, start_response)
+        body, status = replies.registered(written, registration.name)
+        start_response(f"{status.value} {status.phrase}", _headers(body))
+        return [body]
+
+    def _beating(self, path: str) -> Entry | None:
+        """The service that a heartbeat is for, if nothing but its time changes."""
+        if path.startswith(HEARTBEAT):
+            service_id = path[len(HEARTBEAT) :]
+        elif path.startswith(SERVICES) and path.endswith(BEAT):
+            service_id = path[len(SERVICES) : -len(BEAT)]
+        else:
+            return None
+        entry = self._catalog.service(service_id)
+        return entry if entry is not None and not entry.faulty else None
+
+
+def _is_plain(environ: "WSGIEnvironment") -> bool:
+    return (
+        environ.get("CONTENT_TYPE") == replies.JSON
+        and "HTTP_IF_MATCH" not in environ
+        and "HTTP_IF_NONE_MATCH" not in environ
+    )
+
+
+def _has_no_body(environ: "WSGIEnvironment") -> bool:
+    length = environ.get("CONTENT_LENGTH")
+    return (not length or length == "0") and "HTTP_TRANSFER_ENCODING" not in environ
+
+
+def _headers(body: bytes) -> list[tuple[str, str]]:
+    return [("Content-Type", replies.JSON), ("Content-Length", str(len(body)))]

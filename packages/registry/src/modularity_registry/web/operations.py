@@ -1,0 +1,71 @@
+"""Routes about the registry itself: is it alive, is it ready, what does it hold."""
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from modularity_registry import __version__, wire
+from modularity_registry.clock import rfc3339
+from modularity_registry.errors import NotReady
+from modularity_registry.model import STATUSES
+from modularity_registry.runtime import Registry
+from modularity_registry.web import replies
+
+
+def routes(registry: Registry) -> Blueprint:
+    """Return ``/health``, ``/ready`` and ``/api/stats``."""
+    blueprint = Blueprint("operations", __name__)
+    catalog = registry.catalog
+
+    @blueprint.get("/health")
+    def health() -> Response:
+        reasons = registry.degraded()
+        answer: dict[str, Any] = {
+            "status": "degraded" if reasons else "healthy",
+            "service": "modularity-registry",
+            "timestamp": rfc3339(registry.clock.now()),
+            "version": __version__,
+            "store": registry.settings.store_kind,
+            "revision": catalog.revision,
+        }
+        if reasons:
+            answer["reasons"] = reasons
+        return replies.reply(answer)
+
+    @blueprint.get("/ready")
+    def ready() -> Response:
+        reason = registry.unready()
+        if reason is not None:
+            raise NotReady(reason)
+        return replies.reply({"status": "ready", "revision": catalog.revision})
+
+    @blueprint.get("/api/stats")
+    def stats() -> Response:
+        replies.query().finish()
+        revision = catalog.revision
+        total, active = len(catalog), catalog.by_status["healthy"]
+        monitor = registry.monitor
+        answer = {
+            "total_services": total,
+            "active_services": active,
+            "inactive_services": total - active,
+            "total_capabilities": catalog.total_capabilities,
+            "services_by_runtime": dict(catalog.by_runtime),
+            "services_by_status": {each: catalog.by_status[each] for each in STATUSES},
+            "services_by_mode": {k: n for k, n in catalog.by_mode.items() if n},
+            "checks": {
+                "watched": monitor.watched,
+                "succeeded": monitor.succeeded,
+                "failed": monitor.failed,
+            },
+            "watchers": 0,
+            "replica": registry.replica,
+            "uptime_seconds": round(
+                registry.clock.monotonic() - registry.started_at, 3
+            ),
+            "revision": revision,
+        }
+        tag = f"{revision}-{monitor.succeeded + monitor.failed}"
+        return replies.read(wire.encode(answer), tag, revision)
+
+    return blueprint

@@ -1,0 +1,99 @@
+"""The one table from errors to HTTP, and what an error looks like (RFC 9457)."""
+
+import logging
+import traceback
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from modularity_registry import errors, wire
+from modularity_registry.web.uploads import TooManyUploads
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER = 1
+"""Seconds after which a 503 may have passed; a check or a failover takes about that."""
+
+STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
+    errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    errors.AddressRefused: HTTPStatus.BAD_REQUEST,
+    errors.BodyIncomplete: HTTPStatus.BAD_REQUEST,
+    errors.ServiceNotFound: HTTPStatus.NOT_FOUND,
+    errors.NotRegistered: HTTPStatus.NOT_FOUND,
+    errors.CapabilityNotFound: HTTPStatus.NOT_FOUND,
+    errors.RevisionMismatch: HTTPStatus.PRECONDITION_FAILED,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.NoHealthyProvider: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooManyUploads: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    fields: tuple[errors.FieldError, ...] = (),
+    extra: dict[str, Any] | None = None,
+) -> Response:
+    """Return an error reply; ``error`` repeats ``detail`` for older clients."""
+    body: dict[str, Any] = {
+        "type": f"urn:modularity-registry:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "error": detail,
+    }
+    if status == HTTPStatus.BAD_REQUEST:
+        body["errors"] = [each._asdict() for each in fields]
+    body.update(extra or {})
+    response = Response(wire.encode(body), status, content_type=CONTENT_TYPE)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response
+
+
+def status_of(error: errors.RegistryError) -> HTTPStatus:
+    """Return the HTTP status of an error, by the nearest class in the table."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def of(error: errors.RegistryError) -> Response:
+    """Return the reply to an error that the registry raised on purpose."""
+    fields = error.errors if isinstance(error, errors.InvalidRequest) else ()
+    if isinstance(error, errors.AddressRefused):
+        fields = (errors.FieldError("location", error.detail),)
+    return problem(status_of(error), error.code, error.detail, fields)
+
+
+def install(app: Flask, debug: bool) -> None:
+    """Make every error of ``app`` a problem; ``debug`` adds tracebacks to a 500."""
+
+    def http(error: HTTPException) -> Response:
+        status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+        phrase = HTTPStatus(status).phrase
+        code = phrase.lower().replace(" ", "_").replace("-", "_")
+        response = problem(status, code, error.description or phrase)
+        for name, value in error.get_headers():
+            if name.lower() not in ("content-type", "content-length"):
+                response.headers[name] = value
+        return response
+
+    def unexpected(error: Exception) -> Response:
+        log.error("unexpected error", exc_info=error)
+        extra = {"traceback": traceback.format_exception(error)} if debug else {}
+        detail = "the registry failed in itself; its log has the details"
+        return problem(500, "internal_error", detail, extra=extra)
+
+    app.register_error_handler(errors.RegistryError, of)
+    app.register_error_handler(HTTPException, http)
+    app.register_error_handler(Exception, unexpected)

@@ -1,0 +1,99 @@
+"""Routes of services: register, read, drain, heartbeat, unregister."""
+
+from flask import Blueprint, Response, request
+
+from modularity_registry import wire
+from modularity_registry.commands import Written
+from modularity_registry.errors import ServiceNotFound
+from modularity_registry.model import Registration
+from modularity_registry.query import FILTERS, PAGES
+from modularity_registry.runtime import Registry
+from modularity_registry.web import replies
+
+LISTS = (*FILTERS, "metadata", *PAGES)
+
+
+def routes(registry: Registry) -> Blueprint:
+    """Return the routes under ``/api`` that are about services."""
+    blueprint = Blueprint("services", __name__, url_prefix="/api")
+    catalog, commands = registry.catalog, registry.commands
+
+    def register(registration: Registration) -> Response:
+        is_local = replies.caller_is_local(request.environ)
+        written = commands.register(registration, is_local, replies.precondition())
+        body, status = replies.registered(written, registration.name)
+        return Response(body, status, content_type=replies.JSON)
+
+    @blueprint.post("/register")
+    def register_anywhere() -> Response:
+        return register(wire.parse_registration(replies.body()))
+
+    @blueprint.put("/services/<service_id>")
+    def register_here(service_id: str) -> Response:
+        return register(wire.parse_registration(replies.body(), service_id))
+
+    @blueprint.get("/services")
+    def list_services() -> Response:
+        query = replies.query(*LISTS)
+        wanted, page = query.filter(), query.page()
+        query.finish()
+        revision = catalog.revision
+
+        def render() -> bytes:
+            # A filter by capability starts from its providers, not from everyone.
+            entries = catalog.providing(wanted.capabilities)
+            matching = (each for each in entries if wanted.matches(each))
+            chosen, cursor = replies.cut(matching, page, lambda each: each.id)
+            bodies = [each.json for each in chosen]
+            return replies.listing("services", bodies, revision, cursor)
+
+        return replies.read(render, revision, revision)
+
+    @blueprint.get("/services/<service_id>")
+    def read_service(service_id: str) -> Response:
+        replies.query().finish()
+        revision = catalog.revision
+        entry = catalog.service(service_id)
+        if entry is None:
+            raise ServiceNotFound(f"no service {service_id!r} is registered")
+        return replies.read(lambda: entry.json_with_evidence, entry.revision, revision)
+
+    @blueprint.delete("/services/<service_id>")
+    @blueprint.delete("/unregister/<service_id>")
+    def unregister(service_id: str) -> Response:
+        written = commands.unregister(service_id, replies.precondition())
+        return changed(written, "unregistered", f"Service {service_id!r} unregistered")
+
+    @blueprint.put("/services/<service_id>/drain")
+    def drain(service_id: str) -> Response:
+        written = commands.drain(service_id, wire.parse_drain(replies.body()))
+        return changed(written, "draining", f"Service {service_id!r} gets no new calls")
+
+    @blueprint.delete("/services/<service_id>/drain")
+    def undrain(service_id: str) -> Response:
+        written = commands.undrain(service_id)
+        entry = catalog.service(service_id)
+        status = entry.status if entry else "unregistered"
+        return changed(written, status, f"Service {service_id!r} is back in discovery")
+
+    @blueprint.post("/heartbeat/<service_id>")
+    @blueprint.post("/services/<service_id>/heartbeat")
+    def heartbeat(service_id: str) -> Response:
+        said = wire.parse_heartbeat(replies.body())
+        entry = commands.heartbeat(service_id, said)
+        body = replies.acknowledgement(entry.ttl)
+        return Response(body, content_type=replies.JSON)
+
+    return blueprint
+
+
+def changed(written: Written, status: str, message: str) -> Response:
+    """Return the reply to a write that is not a registration."""
+    return replies.reply(
+        {
+            "status": status,
+            "service_id": written.service_id,
+            "revision": written.revision,
+            "message": message,
+        }
+    )

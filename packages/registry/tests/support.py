@@ -1,0 +1,58 @@
+"""What the tests share: a clock that stands still, and bodies to register."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from modularity_registry import config, runtime
+from modularity_registry.runtime import Registry
+
+
+class ManualClock:
+    """Moves only when told to."""
+
+    def __init__(self) -> None:
+        self._seconds = 1_000.0
+        self._start = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self._seconds)
+
+    def advance(self, seconds: float) -> None:
+        self._seconds += seconds
+
+
+def registration(service_id: str = "hello-service", **changes: Any) -> dict[str, Any]:
+    """A registration that the registry takes, with ``changes`` made to it."""
+    body: dict[str, Any] = {
+        "id": service_id,
+        "name": "Hello",
+        "version": "1.2.0",
+        "capabilities": ["greet"],
+        "location": "http://127.0.0.1:9001",
+        "mode": "http",
+        "metadata": {"runtime": "python", "region": "eu"},
+    }
+    body.update(changes)
+    return {key: value for key, value in body.items() if value is not ...}
+
+
+def loaded_registry(**settings: Any) -> Registry:
+    """A registry that follows its store, without the monitor, on a clock by hand."""
+    registry = runtime.build(config.Settings(**settings), ManualClock())
+    registry.feed.start()
+    return registry
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Return when ``condition`` holds; fail when it doesn't within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        pause.wait(0.005)

@@ -1,0 +1,143 @@
+"""Settings: flags over environment over defaults, and one line for what is wrong."""
+
+from dataclasses import fields
+
+import pytest
+from click.testing import CliRunner
+
+from modularity_registry import cli, config
+from modularity_registry.config import OPTIONS, Settings, load
+from modularity_registry.errors import BadSetting
+
+
+def test_every_setting_has_an_option() -> None:
+    assert [option.field for option in OPTIONS] == [
+        each.name for each in fields(Settings)
+    ]
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    settings = load({}, {})
+    assert settings == Settings()
+    assert (settings.host, settings.port, settings.debug) == ("127.0.0.1", 5000, False)
+    assert settings.health_check_interval == 30
+    assert settings.health_check_timeout == 5
+    assert (settings.health_check_fall, settings.health_check_rise) == (3, 1)
+    assert settings.store == "memory://"
+    assert settings.allowed_origins == (
+        "http://localhost:3000",
+        "http://localhost:8080",
+        "http://127.0.0.1:3000",
+    )
+
+
+def test_flags_win_over_the_environment() -> None:
+    environ = {"REGISTRY_PORT": "6000", "REGISTRY_HOST": "127.0.0.2"}
+    settings = load({"port": "7000", "host": None}, environ)
+    assert (settings.port, settings.host) == (7000, "127.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("REGISTRY_DEBUG", "true", "debug", True),
+        ("REGISTRY_DEBUG", "0", "debug", False),
+        ("REGISTRY_DEBUG", "", "debug", False),
+        ("HEALTH_CHECK_INTERVAL", "2.5", "health_check_interval", 2.5),
+        ("REGISTRY_STORE", "sqlite:///r.db", "store", "sqlite:///r.db"),
+        ("REGISTRY_ALLOWED_ORIGINS", "*", "allowed_origins", ("*",)),
+        ("REGISTRY_ALLOWED_ORIGINS", "", "allowed_origins", ()),
+        (
+            "REGISTRY_ALLOWED_ORIGINS",
+            "https://a.example, http://b.example:81",
+            "allowed_origins",
+            ("https://a.example", "http://b.example:81"),
+        ),
+        ("REGISTRY_ALLOWED_NETWORKS", "10.0.0.0/8", "allowed_networks", "10.0.0.0/8"),
+    ],
+)
+def test_good_values(name: str, value: str, field: str, expected: object) -> None:
+    assert getattr(load({}, {name: value}), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REGISTRY_HOST", ""),
+        ("REGISTRY_PORT", "http"),
+        ("REGISTRY_PORT", "0"),
+        ("REGISTRY_PORT", "65536"),
+        ("REGISTRY_PORT", "-1"),
+        ("REGISTRY_PORT", "5000.0"),
+        ("REGISTRY_PORT", "\u0665"),
+        ("REGISTRY_DEBUG", "maybe"),
+        ("HEALTH_CHECK_INTERVAL", "0"),
+        ("HEALTH_CHECK_INTERVAL", "nan"),
+        ("HEALTH_CHECK_INTERVAL", "inf"),
+        ("HEALTH_CHECK_TIMEOUT", "soon"),
+        ("HEALTH_CHECK_FALL", "0"),
+        ("HEALTH_CHECK_RISE", "1.5"),
+        ("REGISTRY_STORE", "mysql://x"),
+        ("REGISTRY_STORE", ""),
+        ("REGISTRY_ALLOWED_ORIGINS", "localhost:3000"),
+        ("REGISTRY_ALLOWED_ORIGINS", "http://a.example/path"),
+        ("REGISTRY_ALLOWED_NETWORKS", "10.0.0.1/8"),
+        ("REGISTRY_ALLOWED_NETWORKS", "everything"),
+    ],
+)
+def test_bad_values_are_one_clear_line(name: str, value: str) -> None:
+    with pytest.raises(BadSetting) as caught:
+        load({}, {name: value})
+    assert name in caught.value.detail
+    assert "\n" not in caught.value.detail
+
+
+def test_a_password_in_the_store_url_is_not_repeated() -> None:
+    with pytest.raises(BadSetting) as caught:
+        load({}, {"REGISTRY_STORE": "mysql://user:secret@db/x"})
+    assert "secret" not in caught.value.detail
+
+
+def test_a_slip_in_a_name_is_found() -> None:
+    with pytest.raises(BadSetting, match="did you mean REGISTRY_PORT"):
+        load({}, {"REGISTRY_PROT": "80"})
+    with pytest.raises(BadSetting, match="did you mean HEALTH_CHECK_INTERVAL"):
+        load({}, {"HEALTH_CHECK_INTERVALL": "80"})
+
+
+@pytest.mark.parametrize(
+    "name", ["REGISTRY_SERVICE_PORT", "REGISTRY_PORT_5000_TCP", "REGISTRY_URL", "PATH"]
+)
+def test_what_others_set_is_left_alone(name: str) -> None:
+    assert load({}, {name: "x"}) == Settings()
+
+
+def test_kubernetes_own_variable_is_explained() -> None:
+    with pytest.raises(BadSetting, match="enableServiceLinks"):
+        load({}, {"REGISTRY_PORT": "tcp://10.0.0.1:5000"})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.com"])
+def test_debug_is_for_loopback_only(host: str) -> None:
+    with pytest.raises(BadSetting, match="loopback"):
+        load({"debug": "true", "host": host}, {})
+
+
+def test_a_bad_setting_ends_the_start_with_one_line_and_code_1() -> None:
+    result = CliRunner().invoke(cli.main, ["serve", "--port", "99999"])
+    assert result.exit_code == 1
+    assert result.output.strip().count("\n") == 0
+    assert "--port" in result.output
+
+
+def test_an_unknown_flag_is_refused() -> None:
+    result = CliRunner().invoke(cli.main, ["serve", "--colour", "red"])
+    assert result.exit_code == 2
+    assert "--colour" in result.output
+
+
+def test_help_names_every_setting() -> None:
+    output = CliRunner().invoke(cli.main, ["serve", "--help"]).output
+    for option in config.OPTIONS:
+        assert option.flag in output
+        assert option.env in output.replace("\n", "").replace(" ", "")
