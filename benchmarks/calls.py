@@ -1,0 +1,165 @@
+"""A small HTTP client on plain sockets: to fill servers fast and to read replies.
+
+The load itself comes from wrk. This one checks what wrk does not look at, and pours
+in services at a rate that a full-grown client in Python does not reach.
+"""
+
+import json
+import re
+import socket
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self
+
+from rows import BenchmarkError
+
+TIMEOUT = 30.0
+LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+
+
+def request(method: str, path: str, body: str | bytes | None = None) -> bytes:
+    """Return a whole HTTP/1.1 request as it goes over the line."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    if body is None:
+        return f"{head}\r\n".encode()
+    raw = body.encode() if isinstance(body, str) else body
+    # A heartbeat without a body still has a length, as clients in the field send it.
+    kind = "Content-Type: application/json\r\n" if raw else ""
+    return f"{head}{kind}Content-Length: {len(raw)}\r\n\r\n".encode() + raw
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply; ``size`` is in bytes, head and all."""
+
+    status: int
+    head: bytes
+    body: bytes
+    size: int
+
+    def json(self) -> Any:
+        """Return the body's JSON."""
+        return json.loads(self.body)
+
+    def header(self, name: str) -> str:
+        """Return a header's value; raises when there is none."""
+        pattern = rb"\r\n" + re.escape(name.encode()) + rb": *([^\r\n]*)"
+        found = re.search(pattern, self.head, re.IGNORECASE)
+        if found is None:
+            raise BenchmarkError(f"the reply has no {name} header")
+        return found[1].decode()
+
+
+class Connection:
+    """One kept-alive connection to a server on loopback."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    def send(self, raw: bytes) -> None:
+        """Send a request without waiting for its reply."""
+        self._socket.sendall(raw)
+
+    def receive(self) -> Reply:
+        """Return the next reply, whole."""
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            self._fill()
+        head = self._take(end + 4)
+        status = int(head.split(b" ", 2)[1])
+        length = LENGTH.search(head)
+        if length is not None:
+            body = self._take(int(length[1]))
+            return Reply(status, head, body, len(head) + len(body))
+        if CHUNKED.search(head) is None:
+            raise BenchmarkError("a reply has neither a length nor chunks")
+        body, size = self._chunks()
+        return Reply(status, head, body, len(head) + size)
+
+    def _chunks(self) -> tuple[bytes, int]:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            while (end := self._buffer.find(b"\r\n")) < 0:
+                self._fill()
+            line = self._take(end + 2)
+            length = int(line.strip(), 16)
+            chunk = self._take(length + 2)
+            size += len(line) + len(chunk)
+            if length == 0:
+                return b"".join(parts), size
+            parts.append(chunk[:-2])
+
+    def _take(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            self._fill()
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+    def _fill(self) -> None:
+        data = self._socket.recv(1 << 18)
+        if not data:
+            raise BenchmarkError("the server closed the connection")
+        self._buffer += data
+
+
+def call(port: int, raw: bytes) -> Reply:
+    """Return the reply to one request on a connection of its own."""
+    with Connection(port) as connection:
+        connection.send(raw)
+        return connection.receive()
+
+
+def get(port: int, path: str) -> Any:
+    """Return the JSON at ``path``; raises `BenchmarkError` unless it comes with 200."""
+    reply = call(port, request("GET", path))
+    if reply.status != 200:
+        raise BenchmarkError(f"GET {path} gave {reply.status}: {reply.body[:200]!r}")
+    return reply.json()
+
+
+def pour(
+    port: int,
+    requests: Iterable[bytes],
+    connections: int = 32,
+    expect: Collection[int] = (200, 201),
+) -> int:
+    """Send every request over several connections and return how many there were.
+
+    Raises `BenchmarkError` at the first reply whose status is not in ``expect``.
+    """
+    count = 0
+    with ExitStack() as stack:
+        lines = [stack.enter_context(Connection(port)) for _ in range(connections)]
+        for batch in _batches(requests, connections):
+            for line, raw in zip(lines, batch, strict=False):
+                line.send(raw)
+            for line in lines[: len(batch)]:
+                reply = line.receive()
+                if reply.status not in expect:
+                    text = reply.body[:200].decode(errors="replace")
+                    raise BenchmarkError(f"a request got {reply.status}: {text}")
+            count += len(batch)
+    return count
+
+
+def _batches(requests: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    iterator = iter(requests)
+    while batch := list(islice(iterator, size)):
+        yield batch

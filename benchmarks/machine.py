@@ -1,0 +1,75 @@
+"""What the figures were taken on, so that a later run can be set beside them."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import peers
+from plan import Plan
+
+PACKAGES = ("granian", "flask", "aiohttp", "msgspec", "pydantic")
+
+
+def facts(plan: Plan, mode: str) -> dict[str, object]:
+    """Return the machine, the versions, and how the run was set."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "mode": mode,
+        "seed": plan.seed,
+        "repeats": plan.repeats,
+        "seconds": plan.seconds,
+        "cpu": _proc_value("/proc/cpuinfo", "model name"),
+        "cores": os.cpu_count(),
+        "server_core": plan.server_core,
+        "load_core": plan.load_core,
+        "memory": _proc_value("/proc/meminfo", "MemTotal"),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "disk": filesystem(plan.data),
+        "load_before": os.getloadavg()[0],
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--", "packages")),
+        "versions": {**peers.versions(), **_packages()},
+    }
+
+
+def filesystem(path: Path) -> str:
+    """Return the kind of file system that ``path`` is on, such as ext4 or tmpfs."""
+    run = _output(["stat", "-f", "-c", "%T", str(path)])
+    return run or "unknown"
+
+
+def _proc_value(file: str, key: str) -> str:
+    for line in Path(file).read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return "unknown"
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _git(*words: str) -> str:
+    return _output(["git", "-C", str(Path(__file__).parent), *words])
+
+
+def _output(command: Sequence[str]) -> str:
+    try:
+        run = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=10
+        )
+    except FileNotFoundError:
+        return ""
+    return run.stdout.strip()

@@ -1,0 +1,37 @@
+"""How long and how often everything is measured, and where."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from peers import REGISTRY
+from servers import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The settings of one run of the benchmarks. Times are seconds."""
+
+    seed: int
+    server_core: int
+    load_core: int
+    data: Path
+    registry: Path = REGISTRY
+    repeats: int = 5
+    seconds: int = 5
+    warm: int = 2
+    services: int = 10_000
+    many: int = 100_000
+    checked: int = 12_000
+
+    def fleet(self) -> Fleet:
+        """Return a fleet on the servers' core, to be entered."""
+        return Fleet(self.server_core, self.data)
+
+    def repeated(self, times: int) -> "Plan":
+        """Return the same with another number of repeats."""
+        return replace(self, repeats=times)
+
+
+def quick(plan: Plan) -> Plan:
+    """Return the same with just enough of everything to see that it works."""
+    return replace(plan, repeats=2, seconds=1, warm=1, services=2_000, many=10_000)

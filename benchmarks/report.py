@@ -1,0 +1,140 @@
+"""The findings for people, for programs, and as a picture."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rows import TRIFLE, Check, Row, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {"consul": "#c2476e", "etcd": "#3d85b8", "nginx": "#7a8b5c"}
+OURS = "#e08a2e"
+
+
+def number(value: float) -> str:
+    """Return a figure with three digits or so that mean something."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def row_text(row: Row) -> str:
+    """Return a row as lines of text: the figures, then the targets."""
+    lines = [f"{row.key}: {row.title}"]
+    lines += [_series_line(series) for series in row.series]
+    lines += [_check_line(check) for check in row.checks]
+    lines += [f"  FAIL  {problem}" for problem in row.problems]
+    lines += [f"  note: {note}" for note in row.notes]
+    return "\n".join(lines)
+
+
+def _series_line(series: Series) -> str:
+    low, high = min(series.values), max(series.values)
+    parts = [f"  {series.system:<16}{number(series.median):>9} {series.unit:<12}"]
+    parts.append(f"({number(low)} to {number(high)})".ljust(22))
+    p50, p99 = series.middle("p50"), series.middle("p99")
+    if p50 is not None and p99 is not None:
+        parts.append(f"p50 {p50:6.2f} ms  p99 {p99:6.2f} ms")
+    busy, client = series.middle("server_busy"), series.middle("client_busy")
+    if busy is not None and client is not None:
+        parts.append(f"  server {busy:4.0%}  other core {client:4.0%}")
+    foreign = series.middle("foreign") or 0.0
+    if foreign > TRIFLE:
+        parts.append(f"  OTHERS {foreign:.0%}")
+    return " ".join(parts).rstrip()
+
+
+def _check_line(check: Check) -> str:
+    verdict = "pass" if check.passed else "MISS"
+    sign = ">=" if check.better == "more" else "<="
+    found = f"{number(check.value)} {check.unit}"
+    spread = f"({number(min(check.values))} to {number(max(check.values))})"
+    wanted = f"{sign} {check.target:g} {check.unit}"
+    return f"  {verdict}  {check.text:<32} {found:>10} {spread:<18} wanted {wanted}"
+
+
+def summary_text(rows: Sequence[Row]) -> str:
+    """Return the verdict in one line."""
+    checks = [check for row in rows for check in row.checks]
+    kept = sum(check.passed for check in checks)
+    text = f"{kept} of {len(checks)} targets kept"
+    broken = [row.key for row in rows if row.problems]
+    disturbed = [row.key for row in rows if row.disturbed]
+    if broken:
+        text += f"; not measured: {', '.join(broken)}"
+    if disturbed:
+        text += f"; disturbed by other programs, measure again: {', '.join(disturbed)}"
+    return text
+
+
+def write_json(path: Path, facts: Mapping[str, object], rows: Sequence[Row]) -> None:
+    """Write everything that was found, every sample of it."""
+    data = {"facts": facts, "rows": [row.to_json() for row in rows]}
+    path.write_text(json.dumps(data, indent=2) + "\n")
+
+
+def write_plot(path: Path, facts: Mapping[str, object], rows: Sequence[Row]) -> None:
+    """Draw a panel for each row and one with the margins to the targets.
+
+    Raises `ImportError` where matplotlib is not installed.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = [row for row in rows if row.series]
+    count = len(shown) + 1
+    lines = (count + 1) // 2
+    figure, grid = pyplot.subplots(
+        lines, 2, figsize=(13, 2.7 * lines), layout="constrained", squeeze=False
+    )
+    panels = list(grid.flat)
+    for axes, row in zip(panels, shown, strict=False):
+        _draw_row(axes, row)
+    _draw_margins(panels[len(shown)], shown)
+    for axes in panels[count:]:
+        axes.axis("off")
+    figure.suptitle(
+        f"{facts['cpu']}, one core for the server, one for the load; kernel"
+        f" {facts['kernel']}, {facts['date']}, seed {facts['seed']}",
+        fontsize=10,
+    )
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _draw_row(axes: "Axes", row: Row) -> None:
+    names = [series.system for series in row.series]
+    places = list(range(len(names)))
+    medians = [series.median for series in row.series]
+    low = [m - min(s.values) for m, s in zip(medians, row.series, strict=True)]
+    high = [max(s.values) - m for m, s in zip(medians, row.series, strict=True)]
+    colours = [COLOURS.get(name, OURS) for name in names]
+    axes.barh(places, medians, xerr=[low, high], color=colours, height=0.65)
+    axes.set_yticks(places, names, fontsize=9)
+    axes.set_ylim(max(len(names), 4) - 0.5, -0.5)
+    axes.set_xlim(0, max(max(s.values) for s in row.series) * 1.22)
+    for place, series in zip(places, row.series, strict=True):
+        text = f"  {number(series.median)}"
+        axes.text(max(series.values), place, text, va="center", fontsize=9)
+    axes.set_title(f"{row.title} [{row.series[0].unit}]", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_margins(axes: "Axes", rows: Sequence[Row]) -> None:
+    checks = [(row.key, check) for row in rows for check in row.checks]
+    names = [f"{key}: {check.text}" for key, check in checks]
+    places = list(range(len(checks)))
+    margins = [check.margin for _, check in checks]
+    colours = ["#5b9a68" if check.passed else "#c0392b" for _, check in checks]
+    axes.barh(places, margins, color=colours, height=0.65)
+    axes.set_yticks(places, names, fontsize=8)
+    axes.invert_yaxis()
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_title("found, as a multiple of the target (right of the line: kept)")
+    axes.title.set_fontsize(10)
+    axes.spines[["top", "right"]].set_visible(False)

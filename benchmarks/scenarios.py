@@ -1,0 +1,36 @@
+"""The scenarios by name, in the order in which they are run."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from capacity import checks, memory, start
+from lookups import lookup, scale
+from plan import Plan
+from rows import BenchmarkError, Row
+from writes import durable, heartbeat, register
+
+Scenario = Callable[[Plan], Row]
+
+SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
+    {
+        "lookup": lookup,
+        "scale": scale,
+        "register": register,
+        "durable": durable,
+        "heartbeat": heartbeat,
+        "memory": memory,
+        "start": start,
+        "checks": checks,
+    }
+)
+
+
+def run(name: str, plan: Plan) -> Row:
+    """Return the scenario's row; one that could not be measured says why."""
+    scenario = SCENARIOS[name]
+    try:
+        return scenario(plan)
+    except (BenchmarkError, OSError, LookupError, ValueError) as error:
+        # One row less must not cost the others, and never passes.
+        title = (scenario.__doc__ or name).strip().rstrip(".").lower()
+        return Row(name, title, problems=(f"{type(error).__name__}: {error}",))
