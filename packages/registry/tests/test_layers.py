@@ -10,8 +10,8 @@ ROOT = Path(modularity_registry.__file__).parent
 # From the ground up. A package counts as one.
 LAYERS = (
     "errors", "clock", "model", "rules", "location", "address", "resolve", "wire",
-    "stores", "config", "records", "entry", "catalog", "selection", "query", "feed",
-    "pulse",
+    "stores", "config", "records", "entry", "catalog", "events", "selection", "query",
+    "feed", "pulse", "traffic", "metrics",
     "commands", "probe", "schedule", "monitor", "runtime", "web", "cli",
 )  # fmt: skip
 APART = ("testing",)

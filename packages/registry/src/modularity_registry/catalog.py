@@ -111,12 +111,16 @@ class Stored(NamedTuple):
 
 
 class Transition(msgspec.Struct, frozen=True, gc=False):
-    """What one change did: no ``old`` for a new service, no ``new`` for a gone one."""
+    """What one change did: no ``old`` for a new service, no ``new`` for a gone one.
+
+    ``capabilities`` are those that the service provided before or provides now.
+    """
 
     id: str
     old: Entry | None
     new: Entry | None
     revision: int
+    capabilities: frozenset[str]
 
 
 class Catalog:
@@ -230,7 +234,7 @@ class Catalog:
             self._count(old, -1)
             self._count(new, 1)
             self.revision = max(self.revision, revision)
-        return Transition(key, old, new, revision)
+        return Transition(key, old, new, revision, frozenset((*offered, *offers)))
 
     def advance(self, revision: int) -> None:
         """Note that the store went on to ``revision`` with nothing for this view."""

@@ -49,11 +49,13 @@ def serve(**flags: Any) -> None:
 
 def _serve(settings: config.Settings) -> int:
     # Imported late: --help and a bad setting need none of it.
-    from modularity_registry.web.app import factory
+    from modularity_registry.web.app import factory, server_options
     from modularity_registry.web.server import serve as serve_http
 
     logging.basicConfig(
         level=logging.DEBUG if settings.debug else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    return serve_http(factory(settings), settings.host, settings.port)
+    return serve_http(
+        factory(settings), settings.host, settings.port, server_options(settings)
+    )

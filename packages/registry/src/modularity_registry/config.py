@@ -32,6 +32,7 @@ class Settings:
         "http://127.0.0.1:3000",
     )
     allowed_networks: str = "loopback,private"
+    max_watchers: int = 6000
 
     @property
     def check_defaults(self) -> CheckPlan:
@@ -83,6 +84,10 @@ def _seconds(value: str) -> float:
     if not 0.1 <= number <= 86_400:
         raise ValueError(message)
     return number
+
+
+def _places(value: str) -> int:
+    return _whole(value, 1, 100_000)
 
 
 def _times(value: str) -> int:
@@ -170,6 +175,12 @@ OPTIONS = (
         "REGISTRY_ALLOWED_NETWORKS",
         _networks,
         "Where services may live: loopback, private, networks like 10.0.0.0/8.",
+    ),
+    Option(
+        "max_watchers",
+        "REGISTRY_MAX_WATCHERS",
+        _places,
+        "Streams and waiting reads at once; more get 503.",
     ),
 )
 

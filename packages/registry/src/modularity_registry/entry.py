@@ -94,6 +94,11 @@ class Entry:
         """The whole service; each call reads the document anew."""
         return records.decode(records.key_of(self.id), self._document)
 
+    @property
+    def name(self) -> str:
+        """The service's name, for people."""
+        return self.service.registration.name
+
     def beaten(self, at: datetime, monotonic: float) -> None:
         """Note a heartbeat: it renews the lease."""
         with _noting:

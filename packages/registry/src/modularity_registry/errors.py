@@ -69,6 +69,12 @@ class NotReady(RegistryError):
     code = "not_ready"
 
 
+class TooManyWatchers(RegistryError):
+    """All places for those who wait for changes are taken."""
+
+    code = "too_many_watchers"
+
+
 class RevisionMismatch(RegistryError):
     """``If-Match`` named a revision that is not the current one."""
 

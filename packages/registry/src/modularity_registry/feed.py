@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from typing import Protocol
 
 from modularity_registry import records
 from modularity_registry.catalog import Catalog, Stored, Transition
@@ -11,15 +11,23 @@ from modularity_registry.stores.base import Change, Event, Lost, Snapshot, Store
 
 log = logging.getLogger(__name__)
 
-Listener = Callable[[Transition], None]
+
+class Listener(Protocol):
+    """Who is told of changes, in the order of revisions.
+
+    Called in the thread that delivers them: it must neither block nor write to the
+    store.
+    """
+
+    def changed(self, change: Transition) -> None:
+        """One change was made to the catalog."""
+
+    def reloaded(self, changes: list[Transition], revision: int) -> None:
+        """The catalog was read anew as of ``revision``, which made these changes."""
 
 
 class Feed:
-    """Watches the store, writes the catalog, tells the listeners, in this order.
-
-    Listeners are called in the order of the changes, in the thread that delivers
-    them; they must neither block nor write to the store.
-    """
+    """Watches the store, writes the catalog, tells the listeners, in this order."""
 
     def __init__(self, store: Store, catalog: Catalog) -> None:
         self._store = store
@@ -37,7 +45,7 @@ class Feed:
         return self._lost or next(iter(self._unreadable.values()), None)
 
     def listen(self, listener: Listener) -> None:
-        """Call ``listener`` on every change from now on. Before `start` only."""
+        """Tell ``listener`` of every change from now on. Before `start` only."""
         self._listeners.append(listener)
 
     def start(self) -> None:
@@ -113,7 +121,9 @@ class Feed:
         if service_id is None or (stored is None and change.value is not None):
             self._catalog.advance(change.revision)
             return
-        self._tell(self._catalog.apply(service_id, stored, change.revision))
+        transition = self._catalog.apply(service_id, stored, change.revision)
+        for listener in self._listeners:
+            listener.changed(transition)
 
     def _load(self, snapshot: Snapshot) -> None:
         self._unreadable.clear()
@@ -123,9 +133,10 @@ class Feed:
             if records.id_of(record.key) is not None
         ]
         stored = [each for each in read if each is not None]
-        for transition in self._catalog.load(stored, snapshot.revision):
-            self._tell(transition)
+        changes = self._catalog.load(stored, snapshot.revision)
         self._lost = None
+        for listener in self._listeners:
+            listener.reloaded(changes, snapshot.revision)
 
     def _read(self, key: str, value: bytes, revision: int) -> Stored | None:
         try:
@@ -135,7 +146,3 @@ class Feed:
             self._unreadable[key] = error.detail
             log.error("unreadable record: %s", error.detail)
             return None
-
-    def _tell(self, transition: Transition) -> None:
-        for listener in self._listeners:
-            listener(transition)

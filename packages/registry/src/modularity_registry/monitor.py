@@ -73,11 +73,16 @@ class Monitor:
 
     # From any thread
 
-    def notice(self, transition: Transition) -> None:
+    def changed(self, change: Transition) -> None:
         """Take note of a change of the catalog; returns at once."""
         if self._started:  # else `start` takes in all that is there by then
-            self._inbox.append(transition)
+            self._inbox.append(change)
             self.poke()
+
+    def reloaded(self, changes: list[Transition], revision: int) -> None:
+        """Take note of many changes at once."""
+        for change in changes:
+            self.changed(change)
 
     def poke(self) -> None:
         """Have the monitor look at its inbox and at the clock; returns at once."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from modularity_registry.errors import FieldError, InvalidRequest
+from modularity_registry.events import Interest
 from modularity_registry.model import MODES, STATUSES
 from modularity_registry.selection import (
     EVERYTHING,
@@ -19,10 +20,13 @@ from modularity_registry.selection import (
 
 MAX_LIMIT = 10_000
 MAX_KEY = 1024
+MAX_WAIT = 300.0
+"""Seconds that a reader may wait for a change; who asks for more gets this."""
 
 FILTERS = ("status", "capability", "mode", "name", "version")
 PAGES = ("limit", "cursor")
 STRATEGY = ("strategy", "key")
+WAIT = ("wait", "revision")
 METADATA = "metadata."
 
 Arguments = list[tuple[str, str]]
@@ -34,6 +38,14 @@ class Page:
 
     limit: int | None = None
     after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for a change after ``revision``, at most ``seconds``."""
+
+    seconds: float
+    revision: int
 
 
 class Query:
@@ -96,6 +108,26 @@ class Query:
                 self._bad("limit", f"must be a whole number from 1 to {MAX_LIMIT}")
         cursor = self._one("cursor")
         return Page(limit, self._cursor(cursor) if cursor is not None else "")
+
+    def wait(self) -> Wait | None:
+        """Return what to wait for; None when the answer is wanted at once."""
+        wait, revision = self._one("wait"), self._one("revision")
+        if wait is None and revision is None:
+            return None
+        if wait is None or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,20})?", wait):
+            self._bad("wait", "must be a number of seconds, given with revision")
+            return None
+        if revision is None or not re.fullmatch(r"[0-9]{1,18}", revision):
+            self._bad("revision", "must be a revision that a reply carried")
+            return None
+        return Wait(min(float(wait), MAX_WAIT), int(revision))
+
+    def interest(self) -> Interest:
+        """Return what a stream of events is to be about."""
+        return Interest(
+            capabilities=frozenset(self._values.get("capability", ())),
+            services=frozenset(self._values.get("service", ())),
+        )
 
     def strategy(self) -> Strategy:
         """Return how to pick a provider."""

@@ -11,7 +11,9 @@ from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.commands import Commands
 from modularity_registry.config import Settings
 from modularity_registry.entry import Renderer
+from modularity_registry.events import Hub
 from modularity_registry.feed import Feed
+from modularity_registry.metrics import Metrics
 from modularity_registry.monitor import Monitor
 from modularity_registry.probe import Prober
 from modularity_registry.pulse import Pulse
@@ -19,6 +21,7 @@ from modularity_registry.resolve import Names
 from modularity_registry.schedule import Schedule
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
+from modularity_registry.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class Registry:
     store: Store
     catalog: Catalog
     feed: Feed
+    hub: Hub
+    traffic: Traffic
+    metrics: Metrics
     pulse: Pulse
     commands: Commands
     monitor: Monitor
@@ -38,12 +44,18 @@ class Registry:
 
     def start(self) -> None:
         """Load the catalog, then watch; raises `StoreError` when that can't be."""
+        self.hub.start()
         self.feed.start()
         self.pulse.start()
         self.monitor.start()
 
+    def stop_watchers(self) -> None:
+        """End all streams and waits; returns at once. Idempotent."""
+        self.hub.stop()
+
     def stop(self) -> None:
         """Stop watching, then following, then close the store. Idempotent."""
+        self.hub.stop()
         self.monitor.stop()
         self.pulse.stop()
         self.feed.stop()
@@ -85,13 +97,18 @@ def build(
     )
     prober = prober or Prober(policy, names=names)
     monitor = Monitor(catalog, commands, prober, schedule, clock, replica)
-    feed.listen(monitor.notice)
+    hub = Hub(clock, store.epoch, settings.max_watchers)
+    feed.listen(monitor)
+    feed.listen(hub)
     return Registry(
         settings=settings,
         clock=clock,
         store=store,
         catalog=catalog,
         feed=feed,
+        hub=hub,
+        traffic=Traffic(clock),
+        metrics=Metrics(),
         pulse=Pulse(store, clock),
         commands=commands,
         monitor=monitor,

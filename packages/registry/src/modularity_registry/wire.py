@@ -176,11 +176,29 @@ class _DiscoverBody(_Body):
     optional: Annotated[list[Capability], Field(max_length=MAX_CAPABILITIES)] = []
 
 
+class _InvocationBody(_Body):
+    consumer_id: Id
+    provider_id: Id
+    capability: Capability
+    success: bool = True
+    latency_ms: Annotated[Seconds | None, Field(ge=0, le=86_400_000)] = None
+
+
 class Heartbeat(msgspec.Struct, frozen=True):
     """A sign of life; ``healthy`` is what the service says of itself."""
 
     healthy: bool = True
     note: str = ""
+
+
+class Invocation(msgspec.Struct, frozen=True):
+    """One call of a service to another, as its caller saw it."""
+
+    consumer_id: str
+    provider_id: str
+    capability: str
+    success: bool
+    latency_ms: float | None
 
 
 class Discovery(msgspec.Struct, frozen=True):
@@ -257,6 +275,11 @@ def parse_discovery(body: bytes) -> Discovery:
     return Discovery(required, optional)
 
 
+def parse_invocation(body: bytes) -> Invocation:
+    """Return the call that is reported."""
+    return Invocation(**dict(_validated(_InvocationBody, decode_object(body))))
+
+
 def _optional_object(body: bytes) -> dict[str, Any]:
     return decode_object(body) if body.strip() else {}
 
@@ -297,6 +320,7 @@ _MESSAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "int_type": lambda ctx: "must be a whole number",
     "float_type": lambda ctx: "must be a number",
     "finite_number": lambda ctx: "must be a finite number",
+    "bool_type": lambda ctx: "must be true or false",
     "list_type": lambda ctx: "must be a list",
     "dict_type": lambda ctx: "must be an object",
     "model_type": lambda ctx: "must be an object",

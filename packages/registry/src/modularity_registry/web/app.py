@@ -8,16 +8,23 @@ from flask_cors import CORS
 from modularity_registry import runtime
 from modularity_registry.config import Settings
 from modularity_registry.runtime import Registry
-from modularity_registry.web import capabilities, operations, problems, services
+from modularity_registry.web import (
+    calls,
+    capabilities,
+    operations,
+    problems,
+    services,
+    watching,
+)
 from modularity_registry.web.bridge import WsgiApp
 from modularity_registry.web.hot import HotPath
 from modularity_registry.web.requestlog import RequestLog
-from modularity_registry.web.server import Factory, Served
+from modularity_registry.web.server import Factory, Served, ServerOptions
 
 EXPOSED = ["ETag", "X-Registry-Revision", "Retry-After"]
 
 
-def create_app(registry: Registry) -> Flask:
+def create_app(registry: Registry, keep_alive: float = watching.KEEP_ALIVE) -> Flask:
     """Return the Flask application over a registry; it starts and stops nothing."""
     app = Flask("modularity_registry", static_folder=None)
     # A capability may hold slashes: they belong to its name, however many.
@@ -29,13 +36,30 @@ def create_app(registry: Registry) -> Flask:
         always_send=False,  # nothing to say to who isn't a browser
     )
     problems.install(app, registry.settings.debug)
-    for module in (services, capabilities, operations):
+    for module in (services, capabilities, operations, calls):
         app.register_blueprint(module.routes(registry))
+    app.register_blueprint(watching.routes(registry, keep_alive))
     return app
 
 
-def factory(settings: Settings) -> Factory:
-    """Return what builds and starts the registry in the process that serves it."""
+# Beside all watchers there is room for so many calls and other connections.
+CALLS = 512
+CONNECTIONS = 4096
+
+
+def server_options(settings: Settings) -> ServerOptions:
+    """Return the server's bounds: streams may take all their places, calls go on."""
+    return ServerOptions(
+        threads=settings.max_watchers + CALLS,
+        connections=settings.max_watchers + CONNECTIONS,
+    )
+
+
+def factory(settings: Settings, keep_alive: float = watching.KEEP_ALIVE) -> Factory:
+    """Return what builds and starts the registry in the process that serves it.
+
+    ``keep_alive`` (seconds) is for its streams.
+    """
 
     def build() -> Served:
         # What is loaded will stay, so there is no garbage to look for meanwhile.
@@ -45,9 +69,16 @@ def factory(settings: Settings) -> Factory:
             registry.start()
         finally:
             gc.enable()
-        app: WsgiApp = HotPath(registry, create_app(registry))
+        app: WsgiApp = HotPath(registry, create_app(registry, keep_alive))
         if settings.debug:
             app = RequestLog(app)
-        return Served(app, close=registry.stop)
+        reaper = watching.Reaper(registry.hub, settings.port, keep_alive)
+        reaper.start()
+
+        def stop() -> None:
+            reaper.stop()
+            registry.hub.stop()
+
+        return Served(app, stop=stop, close=registry.stop)
 
     return build

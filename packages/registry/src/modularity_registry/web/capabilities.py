@@ -5,9 +5,11 @@ from flask import Blueprint, Response
 from modularity_registry import wire
 from modularity_registry.catalog import Capability, Catalog
 from modularity_registry.errors import CapabilityNotFound, NoHealthyProvider
-from modularity_registry.query import FILTERS, PAGES, STRATEGY
+from modularity_registry.events import Interest
+from modularity_registry.query import FILTERS, PAGES, STRATEGY, WAIT
 from modularity_registry.runtime import Registry
 from modularity_registry.selection import (
+    EVERYTHING,
     Filter,
     Match,
     discover,
@@ -15,8 +17,10 @@ from modularity_registry.selection import (
     why_not_returned,
 )
 from modularity_registry.web import replies
+from modularity_registry.web.watching import wait_for_change
 
 NARROWED = (*FILTERS, "metadata")
+LISTS = (*NARROWED, *PAGES, *WAIT)
 
 
 def routes(registry: Registry) -> Blueprint:
@@ -39,9 +43,10 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.get("/capabilities/<path:name>/services")
     def list_providers(name: str) -> Response:
-        query = replies.query(*NARROWED, *PAGES)
-        wanted, page = query.filter(), query.page()
+        query = replies.query(*LISTS)
+        wanted, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
+        wait_for_change(registry, wait, Interest(frozenset((name,))), wanted)
         revision = catalog.revision
         capability = catalog.capability(name)
         tag = capability.revision if capability else catalog.departed(name) or 0
@@ -57,9 +62,10 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.get("/capabilities/<path:name>/explain")
     def explain(name: str) -> Response:
-        query = replies.query(*NARROWED, *PAGES)
-        wanted, page = query.filter(), query.page()
+        query = replies.query(*LISTS)
+        wanted, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
+        wait_for_change(registry, wait, Interest(frozenset((name,))), EVERYTHING)
         revision = catalog.revision
         capability = catalog.capability(name)
         tag = capability.revision if capability else catalog.departed(name)
@@ -85,9 +91,10 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.get("/capabilities")
     def list_capabilities() -> Response:
-        query = replies.query(*NARROWED, *PAGES)
-        wanted, page = query.filter(), query.page()
+        query = replies.query(*LISTS)
+        wanted, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
+        wait_for_change(registry, wait, Interest(wanted.capabilities), wanted)
         revision = catalog.revision
 
         def render() -> bytes:

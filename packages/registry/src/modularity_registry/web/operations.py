@@ -58,7 +58,7 @@ def routes(registry: Registry) -> Blueprint:
                 "succeeded": monitor.succeeded,
                 "failed": monitor.failed,
             },
-            "watchers": 0,
+            "watchers": len(registry.hub),
             "replica": registry.replica,
             "uptime_seconds": round(
                 registry.clock.monotonic() - registry.started_at, 3

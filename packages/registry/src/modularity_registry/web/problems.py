@@ -29,6 +29,7 @@ STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.NoHealthyProvider: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TooManyWatchers: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
     TooManyUploads: HTTPStatus.SERVICE_UNAVAILABLE,
 }

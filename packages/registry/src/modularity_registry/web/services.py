@@ -5,12 +5,14 @@ from flask import Blueprint, Response, request
 from modularity_registry import wire
 from modularity_registry.commands import Written
 from modularity_registry.errors import ServiceNotFound
+from modularity_registry.events import Interest
 from modularity_registry.model import Registration
-from modularity_registry.query import FILTERS, PAGES
+from modularity_registry.query import FILTERS, PAGES, WAIT
 from modularity_registry.runtime import Registry
 from modularity_registry.web import replies
+from modularity_registry.web.watching import wait_for_change
 
-LISTS = (*FILTERS, "metadata", *PAGES)
+LISTS = (*FILTERS, "metadata", *PAGES, *WAIT)
 
 
 def routes(registry: Registry) -> Blueprint:
@@ -35,8 +37,9 @@ def routes(registry: Registry) -> Blueprint:
     @blueprint.get("/services")
     def list_services() -> Response:
         query = replies.query(*LISTS)
-        wanted, page = query.filter(), query.page()
+        wanted, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
+        wait_for_change(registry, wait, Interest(wanted.capabilities), wanted)
         revision = catalog.revision
 
         def render() -> bytes:

@@ -118,6 +118,11 @@ def raise_descriptor_limit(wanted: int) -> int:
     return wanted if soft == resource.RLIM_INFINITY else soft
 
 
+def can_tell() -> bool:
+    """Say whether this system lets a process look at its own connections."""
+    return _TCP_INFO is not None and os.path.isdir(_FDS)
+
+
 def connections(port: int) -> list[Connection]:
     """Every connection of this process to its own ``port``, in no order.
 

@@ -1,0 +1,73 @@
+"""Client of the Modularity Registry: join it, ask it, call whom it names."""
+
+from modularity_client.errors import (
+    AddressRefused,
+    BadReply,
+    CapabilityNotFound,
+    Conflict,
+    FieldError,
+    Forbidden,
+    InvalidRequest,
+    NoHealthyProvider,
+    NotFound,
+    NotReady,
+    NotRegistered,
+    RegistryError,
+    RegistryUnreachable,
+    RevisionMismatch,
+    ServiceNotFound,
+    StoreUnavailable,
+    TooManyWatchers,
+    Unauthorized,
+    Unavailable,
+)
+from modularity_client.events import AsyncEventStream, Event, EventStream
+from modularity_client.faults import (
+    CallFailed,
+    NoProvider,
+    ProviderLost,
+    ProviderRefused,
+    UnknownProviders,
+)
+from modularity_client.joining import Membership
+from modularity_client.registry import AsyncRegistry, Registry
+from modularity_client.resolver import Resolver
+from modularity_client.types import Service, ServiceList
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AddressRefused",
+    "AsyncEventStream",
+    "AsyncRegistry",
+    "BadReply",
+    "CallFailed",
+    "CapabilityNotFound",
+    "Conflict",
+    "Event",
+    "EventStream",
+    "FieldError",
+    "Forbidden",
+    "InvalidRequest",
+    "Membership",
+    "NoHealthyProvider",
+    "NoProvider",
+    "NotFound",
+    "NotReady",
+    "NotRegistered",
+    "ProviderLost",
+    "ProviderRefused",
+    "Registry",
+    "RegistryError",
+    "RegistryUnreachable",
+    "Resolver",
+    "RevisionMismatch",
+    "Service",
+    "ServiceList",
+    "ServiceNotFound",
+    "StoreUnavailable",
+    "TooManyWatchers",
+    "Unauthorized",
+    "Unavailable",
+    "UnknownProviders",
+]

@@ -1,0 +1,305 @@
+"""Every call of the registry, once: what is sent, how the reply reads, may it repeat.
+
+Nothing is sent here. A call may be *repeated* when its reply was lost if doing it
+twice is the same as doing it once. What never left this process is sent again in any
+case, by `attempts`.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, Self, TypeVar, Unpack
+
+from modularity_client.call import (
+    Call,
+    Query,
+    capability_path,
+    filtering,
+    given,
+    listing,
+    registration,
+    segment,
+    texts,
+)
+from modularity_client.call import Reply as Reply
+from modularity_client.overview import Connections, Graph, Health, Ready, Stats
+from modularity_client.types import (
+    Acknowledgement,
+    CapabilityList,
+    Changed,
+    ExplanationList,
+    Filters,
+    MatchList,
+    Registered,
+    Service,
+    ServiceFields,
+    ServiceList,
+)
+
+ResultT = TypeVar("ResultT")
+
+
+def register(
+    *, only_new: bool = False, **service: Unpack[ServiceFields]
+) -> Call[Registered]:
+    """Register a service, or replace the one with its id.
+
+    ``only_new`` raises `RevisionMismatch` rather than replace. Not repeated when the
+    reply was lost, since somebody else may have registered in between: `put` is.
+    """
+    fields = registration(service)
+    headers = {"If-None-Match": "*"} if only_new else {}
+    return _write("POST", "/api/register", fields, _registered, headers, repeat=False)
+
+
+def put(
+    *,
+    revision: int | None = None,
+    only_new: bool = False,
+    **service: Unpack[ServiceFields],
+) -> Call[Registered]:
+    """Register or replace a service at its own address.
+
+    With ``revision``, only over that one; with ``only_new``, only if there is none:
+    else raises `RevisionMismatch`. Repeated only without such a condition, which the
+    first time may have made untrue.
+    """
+    fields = registration(service)
+    headers = _if_match(revision) | ({"If-None-Match": "*"} if only_new else {})
+    path = f"/api/services/{segment(service['id'])}"
+    return _write("PUT", path, fields, _registered, headers, repeat=not headers)
+
+
+def services(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    wait: float | None = None,
+    revision: int | None = None,
+    **filters: Unpack[Filters],
+) -> Call[ServiceList]:
+    """List services by id, those that pass the filters.
+
+    ``limit`` and ``cursor`` (the ``next`` of the page before) make pages. ``wait``
+    (seconds) with ``revision`` waits until something listed has changed after it.
+    """
+    query = listing(limit, cursor, wait, revision, filters)
+    return Call("GET", "/api/services", _value(ServiceList), query, wait=wait)
+
+
+def service(service_id: str) -> Call[Service]:
+    """Read one service with its evidence; raises `ServiceNotFound`."""
+    return Call("GET", f"/api/services/{segment(service_id)}", _value(Service))
+
+
+def unregister(service_id: str, *, revision: int | None = None) -> Call[Changed]:
+    """Forget a service; with ``revision``, only if it is at that one.
+
+    Raises `ServiceNotFound`, but not when the reply to a first try was lost and the
+    second finds that it is gone.
+    """
+    message = f"Service {service_id!r} is gone"
+    return Call(
+        "DELETE",
+        f"/api/services/{segment(service_id)}",
+        _value(Changed),
+        headers=_if_match(revision),
+        gone=Changed(service_id, "unregistered", None, message),
+    )
+
+
+def drain(service_id: str, *, reason: str = "") -> Call[Changed]:
+    """Take a service out of discovery without forgetting it."""
+    path = f"/api/services/{segment(service_id)}/drain"
+    return _write("PUT", path, {"reason": reason} if reason else {}, _value(Changed))
+
+
+def undrain(service_id: str) -> Call[Changed]:
+    """Put a drained service back; the result's ``status`` is its present one."""
+    path = f"/api/services/{segment(service_id)}/drain"
+    return Call("DELETE", path, _value(Changed))
+
+
+def heartbeat(
+    service_id: str, *, unhealthy: bool = False, note: str = ""
+) -> Call[Acknowledgement]:
+    """Renew a lease, and say how the service is; raises `NotRegistered`."""
+
+    def parse(data: Any, _: Reply) -> Acknowledgement:
+        return Acknowledgement(data["status"], data["ttl"], data["message"])
+
+    said = {"status": "unhealthy" if unhealthy else "healthy"}
+    if note:
+        said["note"] = note
+    return _write("POST", f"/api/heartbeat/{segment(service_id)}", said, parse)
+
+
+def capability(
+    name: str,
+    /,
+    *,
+    strategy: str | None = None,
+    key: str | None = None,
+    **filters: Unpack[Filters],
+) -> Call[Service]:
+    """Pick one healthy provider; ``strategy="hash"`` takes a ``key``.
+
+    Raises `CapabilityNotFound` when nobody ever offered it, `NoHealthyProvider` when
+    nobody healthy provides it now.
+    """
+    if name.endswith(("/services", "/explain")):
+        raise ValueError(
+            f"{name!r} ends as the address of a list does; use providers() or"
+            " discover() for it"
+        )
+    query = given(strategy=strategy, key=key) + filtering(filters)
+    return Call("GET", capability_path(name), _value(Service), query)
+
+
+def capabilities(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    wait: float | None = None,
+    revision: int | None = None,
+    **filters: Unpack[Filters],
+) -> Call[CapabilityList]:
+    """List capabilities that have a healthy provider, by name; else as `services`."""
+    query = listing(limit, cursor, wait, revision, filters)
+    return Call("GET", "/api/capabilities", _value(CapabilityList), query, wait=wait)
+
+
+def providers(
+    name: str,
+    /,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    wait: float | None = None,
+    revision: int | None = None,
+    **filters: Unpack[Filters],
+) -> Call[ServiceList]:
+    """List all providers of a capability, healthy or not; else as `services`.
+
+    One that nobody ever offered has none, and can be waited for.
+    """
+    query = listing(limit, cursor, wait, revision, filters)
+    path = f"{capability_path(name)}/services"
+    return Call("GET", path, _value(ServiceList), query, wait=wait)
+
+
+def explain(
+    name: str,
+    /,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    wait: float | None = None,
+    revision: int | None = None,
+    **filters: Unpack[Filters],
+) -> Call[ExplanationList]:
+    """Say of each provider whether it may be picked, and if not, why."""
+    query = listing(limit, cursor, wait, revision, filters)
+    path = f"{capability_path(name)}/explain"
+    return Call("GET", path, _value(ExplanationList), query, wait=wait)
+
+
+def discover(
+    capabilities: Iterable[str],
+    *,
+    optional: Iterable[str] = (),
+    **filters: Unpack[Filters],
+) -> Call[MatchList]:
+    """Find healthy services that provide all of these, and best the optional too."""
+    asked = {"capabilities": texts(capabilities), "optional": texts(optional)}
+    query = filtering(filters)
+    return _write("POST", "/api/discover", asked, _value(MatchList), query=query)
+
+
+def stats() -> Call[Stats]:
+    """Count what the registry holds."""
+    return Call("GET", "/api/stats", _value(Stats))
+
+
+def health() -> Call[Health]:
+    """Say that the registry lives; ``degraded`` is a result, not an error."""
+    return Call("GET", "/health", _value(Health), patient=False)
+
+
+def ready() -> Call[Ready]:
+    """Say that the registry may take calls; raises `NotReady`."""
+
+    def parse(data: Any, _: Reply) -> Ready:
+        return Ready(data["status"], data.get("revision"))
+
+    return Call("GET", "/ready", parse, patient=False)
+
+
+def track_invocation(
+    *,
+    consumer_id: str,
+    provider_id: str,
+    capability: str,
+    success: bool = True,
+    latency_ms: float | None = None,
+) -> Call[str]:
+    """Report a call that one service made to another; returns a message.
+
+    Not repeated when the reply was lost: it would count twice.
+    """
+    made = {
+        "consumer_id": consumer_id,
+        "provider_id": provider_id,
+        "capability": capability,
+        "success": success,
+        "latency_ms": latency_ms,
+    }
+
+    def parse(data: Any, _: Reply) -> str:
+        return str(data["message"])
+
+    return _write("POST", "/api/track/invocation", made, parse, repeat=False)
+
+
+def connections(service_id: str) -> Call[Connections]:
+    """Say whom a service calls and who calls it; raises `ServiceNotFound`."""
+    return Call("GET", f"/api/connections/{segment(service_id)}", _value(Connections))
+
+
+def graph(**filters: Unpack[Filters]) -> Call[Graph]:
+    """Say who calls whom, for providers that pass the filters."""
+    return Call("GET", "/api/graph", _value(Graph), filtering(filters))
+
+
+def _write(
+    method: str,
+    path: str,
+    value: Mapping[str, Any],
+    parse: Callable[[Any, Reply], ResultT],
+    headers: Mapping[str, str] | None = None,
+    query: Query = (),
+    repeat: bool = True,
+) -> Call[ResultT]:
+    body = json.dumps(value, allow_nan=False).encode()
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    return Call(method, path, parse, query, body, headers, repeat)
+
+
+class _Readable(Protocol):
+    @classmethod
+    def from_json(cls, data: Any) -> Self: ...
+
+
+ReadableT = TypeVar("ReadableT", bound=_Readable)
+
+
+def _value(kind: type[ReadableT]) -> Callable[[Any, Reply], ReadableT]:
+    return lambda data, reply: kind.from_json(data)
+
+
+def _registered(data: Any, reply: Reply) -> Registered:
+    revision, created = int(data["revision"]), reply.status == 201
+    return Registered(data["service_id"], revision, created, data["message"])
+
+
+def _if_match(revision: int | None) -> dict[str, str]:
+    return {} if revision is None else {"If-Match": f'"{revision}"'}

@@ -1,0 +1,182 @@
+"""What changes in the registry, as it happens: streams that mend themselves.
+
+`Session` knows what to send and what an answer means. Here it is driven, once for
+threads and once for asyncio.
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import aclosing, closing, suppress
+from typing import Self
+
+import httpx
+
+from modularity_client.session import KEEP_ALIVE, Event, Lost, Session
+from modularity_client.transport import Settings
+
+__all__ = ["AsyncEventStream", "Event", "EventStream", "afollow"]
+
+BROKEN = (httpx.HTTPError, httpx.StreamError, Lost)
+"""What ends a connection, but not the stream."""
+
+
+class EventStream:
+    """Events as they come, for a loop in a thread: ``for event in stream``.
+
+    With ``capabilities`` or ``services``, those that concern any of them; else all, as
+    for more names than an address can hold (7,000 characters). It connects with the
+    first event asked for, and again whenever the connection breaks, going on where it
+    was: nothing is lost and nothing comes twice, or else a ``resync`` says so.
+    ``last_event_id`` is where to begin.
+
+    The loop ends after `close`, from any thread. It raises `RegistryError` when the
+    registry refuses for good, such as for a bad token.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        capabilities: Iterable[str] = (),
+        services: Iterable[str] = (),
+        last_event_id: str | None = None,
+        *,
+        keep_alive: float = KEEP_ALIVE,
+    ) -> None:
+        self._session = Session(
+            settings, capabilities, services, last_event_id, keep_alive
+        )
+        self._stop = threading.Event()
+        self._socket: socket.socket | None = None
+        self._events = self._follow()
+
+    @property
+    def last_event_id(self) -> str:
+        """Where another stream would go on after the last event."""
+        return self._session.last_event_id
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        return next(self._events)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the stream; a thread that waits for an event wakes. Idempotent."""
+        self._stop.set()
+        connection = self._socket
+        if connection is not None:
+            with suppress(OSError):
+                # Around TLS: its own goodbye is not for a thread that doesn't read.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        with suppress(ValueError):  # another thread is in it, and about to leave
+            self._events.close()
+
+    def _follow(self) -> Generator[Event, None, None]:
+        session = self._session
+        with httpx.Client(**session.settings.options()) as client:
+            while not self._stop.wait(session.pause()):
+                error: Exception | None = None
+                try:
+                    yield from self._connection(client)
+                except BROKEN as caught:
+                    error = caught
+                if not self._stop.is_set():
+                    yield from session.lost(error)
+
+    def _connection(self, client: httpx.Client) -> Generator[Event, None, None]:
+        session = self._session
+        with closing(client.send(session.request(client), stream=True)) as response:
+            session.admit(response, b"" if _good(response) else response.read())
+            stream = response.extensions["network_stream"]
+            self._socket = stream.get_extra_info("socket")
+            try:
+                # `close` sets `_stop` first: one of the two sees the other.
+                if not self._stop.is_set():
+                    for data in response.iter_raw():
+                        yield from session.feed(data)
+            finally:
+                self._socket = None
+
+
+class AsyncEventStream:
+    """As `EventStream`, for asyncio: ``async with`` it, and ``async for`` over it.
+
+    A task that waits for an event is ended by cancelling it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        capabilities: Iterable[str] = (),
+        services: Iterable[str] = (),
+        last_event_id: str | None = None,
+        *,
+        keep_alive: float = KEEP_ALIVE,
+    ) -> None:
+        self._session = Session(
+            settings, capabilities, services, last_event_id, keep_alive
+        )
+        self._events = self._follow()
+
+    @property
+    def last_event_id(self) -> str:
+        """Where another stream would go on after the last event."""
+        return self._session.last_event_id
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await anext(self._events)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the stream. Idempotent."""
+        await self._events.aclose()
+
+    async def _follow(self) -> AsyncGenerator[Event, None]:
+        options = self._session.settings.options()
+        async with (
+            httpx.AsyncClient(**options) as client,
+            aclosing(afollow(self._session, client)) as events,
+        ):
+            async for event in events:
+                yield event
+
+
+async def afollow(
+    session: Session, client: httpx.AsyncClient
+) -> AsyncGenerator[Event, None]:
+    """Yield the session's events until cancelled; what `EventStream` says applies."""
+    while True:
+        await asyncio.sleep(session.pause())
+        error: Exception | None = None
+        try:
+            response = await client.send(session.request(client), stream=True)
+            async with aclosing(response):
+                body = b"" if _good(response) else await response.aread()
+                session.admit(response, body)
+                async for data in response.aiter_raw():
+                    for event in session.feed(data):
+                        yield event
+        except BROKEN as caught:
+            error = caught
+        for event in session.lost(error):
+            yield event
+
+
+def _good(response: httpx.Response) -> bool:
+    return response.status_code == 200

@@ -1,0 +1,80 @@
+"""A Flask application as a module: needs ``modularity-client[flask]``."""
+
+from collections.abc import Mapping
+from typing import Unpack
+
+from flask import Flask, Response, request
+from werkzeug.serving import make_server
+
+from modularity_client.module import (
+    Answer,
+    Handler,
+    InvocationError,
+    ModuleBase,
+    ModuleFields,
+)
+from modularity_client.registry import Registry
+
+__all__ = ["InvocationError", "Module"]
+
+ANYWHERE = frozenset({"", "0.0.0.0", "::"})
+
+
+class Module(ModuleBase):
+    """Answers the three calls of a module in ``app`` and joins when it is served.
+
+    With `run`, that happens by itself. Any other server calls `start` in a hook of its
+    own, in the process that is to speak for the module: Flask does not tell when it
+    is served.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        registry: Registry | None = None,
+        *,
+        capabilities: Mapping[str, Handler] | None = None,
+        **fields: Unpack[ModuleFields],
+    ) -> None:
+        super().__init__(registry, capabilities, fields)
+        self.app = app
+        contract = self.contract
+        add = app.add_url_rule
+        add("/_module/health", "_module_health", lambda: _send(contract.health()))
+        add(
+            "/_module/capabilities",
+            "_module_capabilities",
+            lambda: _send(contract.capabilities()),
+        )
+        add("/_module/invoke", "_module_invoke", self._invoke, methods=["POST"])
+
+    def run(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Serve until Ctrl-C or SIGTERM, as a member; port 0 is any free one.
+
+        For development: Flask's own server, one thread for each call. Raises
+        `RuntimeError` for a host that is no address for callers, without a location.
+        """
+        server = make_server(host, port, self.app, threaded=True)
+        try:
+            name = f"[{host}]" if ":" in host else host
+            here = None if host in ANYWHERE else f"http://{name}:{server.port}"
+            # It listens already: the registry's first check comes at once.
+            membership = self.start(here)
+            try:
+                server.serve_forever()
+            finally:
+                membership.leave()
+        finally:
+            server.server_close()
+
+    def _invoke(self) -> Response:
+        try:
+            order = self.contract.read(request.get_data(), request.mimetype)
+            value = self.app.ensure_sync(order.handler)(**order.params)
+            return _send(self.contract.result(order, value))
+        except Exception as error:
+            return _send(self.contract.refusal(error))
+
+
+def _send(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, content_type=answer.content_type)

@@ -1,0 +1,140 @@
+"""Calls providers by the module contract, once for threads and once for asyncio."""
+
+import asyncio
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from modularity_client import forking
+from modularity_client.invocation import Invocation, Providers
+from modularity_client.picking import Strategy
+from modularity_client.transport import TOO_LATE
+
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+
+
+class Invoker:
+    """Carries calls out; its connections are kept for the next call."""
+
+    def __init__(self, providers: Providers, tls: ssl.SSLContext | None) -> None:
+        self._providers = providers
+        self._tls = tls
+        self._renew()
+        forking.note(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._clients: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, httpx.AsyncClient
+        ] = WeakKeyDictionary()
+
+    def invoke(
+        self,
+        capability: str,
+        params: Mapping[str, Any] | None,
+        timeout: float,
+        idempotent: bool | None,
+        key: str | None,
+        strategy: Strategy | None,
+    ) -> Any:
+        """Call from a thread; see `Invocation`."""
+        call = Invocation(
+            self._providers, capability, params, timeout, idempotent, key, strategy
+        )
+        call.begin(self._providers.resolve(capability, timeout=timeout, **call.how))
+        client = self._client or self._open()
+        while True:
+            try:
+                status, body = _exchange(client, call)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                call.failed(error)
+            else:
+                if call.answered(status, body):
+                    return call.result
+
+    async def ainvoke(
+        self,
+        capability: str,
+        params: Mapping[str, Any] | None,
+        timeout: float,
+        idempotent: bool | None,
+        key: str | None,
+        strategy: Strategy | None,
+    ) -> Any:
+        """Call from a task; see `Invocation`."""
+        call = Invocation(
+            self._providers, capability, params, timeout, idempotent, key, strategy
+        )
+        how = call.how
+        call.begin(await self._providers.aresolve(capability, timeout=timeout, **how))
+        client = self._aopen()
+        while True:
+            try:
+                status, body = await _aexchange(client, call)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                call.failed(error)
+            else:
+                if call.answered(status, body):
+                    return call.result
+
+    def close(self) -> None:
+        """Close the connections of threads. Idempotent."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this loop. Idempotent."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def forked(self) -> None:
+        """Let go of the parent's connections; for `forking` only."""
+        forking.abandoned.extend((self._client, *self._clients.values()))
+        self._renew()
+
+    def _options(self) -> dict[str, Any]:
+        # Providers are near, as the registry is: no proxy of the environment's.
+        self._tls = self._tls or ssl.create_default_context()
+        return {"verify": self._tls, "limits": LIMITS, "trust_env": False}
+
+    def _open(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None:
+                self._client = httpx.Client(**self._options())
+            return self._client
+
+    def _aopen(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = self._clients[loop] = httpx.AsyncClient(**self._options())
+        return client
+
+
+def _exchange(client: httpx.Client, call: Invocation) -> tuple[int, bytes]:
+    with closing(client.send(call.request(client), stream=True)) as response:
+        parts = []
+        for part in response.iter_bytes():
+            parts.append(part)
+            if time.monotonic() > call.deadline:
+                raise httpx.ReadTimeout(TOO_LATE)
+        return response.status_code, b"".join(parts)
+
+
+async def _aexchange(client: httpx.AsyncClient, call: Invocation) -> tuple[int, bytes]:
+    try:
+        async with asyncio.timeout(call.remaining):
+            response = await client.send(call.request(client))
+            return response.status_code, response.content
+    except TimeoutError:
+        raise httpx.ReadTimeout(TOO_LATE) from None

@@ -1,0 +1,226 @@
+"""What a module answers, whatever serves it, and how it becomes a member.
+
+`modularity_client.flask` and `modularity_client.fastapi` put it on the line.
+"""
+
+import inspect
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Required, TypedDict, TypeVar
+
+from modularity_client.errors import RegistryError
+from modularity_client.joining import Membership
+from modularity_client.registry import AsyncRegistry, Registry
+from modularity_client.types import Registered
+
+log = logging.getLogger("modularity_client")
+
+JSON, PROBLEM = "application/json", "application/problem+json"
+EXPECTED = 'send {"capability": ..., "params": {...}} as JSON'
+
+Handler = Callable[..., Any]
+HandlerT = TypeVar("HandlerT", bound=Handler)
+
+
+class ModuleFields(TypedDict, total=False):
+    """What a module says of itself; its capabilities are those with a handler.
+
+    ``location`` is where callers reach it, from ``MODULE_LOCATION`` if it is left out.
+    The rest is as in a registration and in joining.
+    """
+
+    id: Required[str]
+    name: Required[str]
+    location: str
+    version: str
+    metadata: Mapping[str, Any]
+    weight: int
+    ttl: float | None
+    health: Mapping[str, Any] | None
+    grace: float
+    on_registered: Callable[[Registered], object]
+    on_error: Callable[[RegistryError], object]
+
+
+class InvocationError(Exception):
+    """A handler's way to refuse: the caller gets this status, code and sentence."""
+
+    def __init__(
+        self, detail: str, *, status: int = 400, code: str = "invalid_request"
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply, ready to be sent."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A call that may be made: ``handler(**params)``."""
+
+    capability: str
+    handler: Handler
+    params: dict[str, Any]
+
+
+class Contract:
+    """A module's handlers, and its answers to the three calls."""
+
+    def __init__(self, module_id: str) -> None:
+        self.module_id = module_id
+        self._handlers: dict[str, Handler] = {}
+        self._health: Callable[[], str | None] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The capabilities, in the order in which they were added."""
+        return tuple(self._handlers)
+
+    def add(self, capability: str, handler: Handler) -> None:
+        """Add a capability; raises `ValueError` when it has a handler already."""
+        if capability in self._handlers:
+            raise ValueError(f"the capability {capability!r} has a handler already")
+        self._handlers[capability] = handler
+
+    def watch_health(self, check: Callable[[], str | None]) -> None:
+        """Have ``check`` say why the module is not well; None when it is."""
+        self._health = check
+
+    def health(self) -> Answer:
+        """Answer ``GET /_module/health``."""
+        try:
+            reason = self._health() if self._health else None
+        except Exception as error:
+            log.exception("the health check of %s failed", self.module_id)
+            reason = f"its health check failed: {type(error).__name__}"
+        if reason is None:
+            return _json(200, {"status": "healthy"})
+        return _json(503, {"status": "unhealthy", "reason": reason})
+
+    def capabilities(self) -> Answer:
+        """Answer ``GET /_module/capabilities``."""
+        return _json(200, {"id": self.module_id, "capabilities": self.names})
+
+    def read(self, body: bytes, content_type: str) -> Order:
+        """Return what ``POST /_module/invoke`` asks for; raises `InvocationError`."""
+        # Not only form: a web page may send other types here without being asked.
+        if content_type.partition(";")[0].strip().lower() != JSON:
+            raise InvocationError(EXPECTED)
+        try:
+            call = json.loads(body)
+        except (ValueError, RecursionError):
+            raise InvocationError(EXPECTED) from None
+        call = call if isinstance(call, dict) else {}
+        capability, params = call.get("capability"), call.get("params", {})
+        if not isinstance(capability, str) or not isinstance(params, dict):
+            raise InvocationError(EXPECTED)
+        handler = self._handlers.get(capability)
+        if handler is None:
+            detail = f"this module provides {', '.join(self.names) or 'nothing'} only"
+            raise InvocationError(detail, status=404, code="capability_not_found")
+        try:
+            inspect.signature(handler).bind(**params)
+        except TypeError as error:
+            raise InvocationError(f"{capability}: {error}") from None
+        return Order(capability, handler, params)
+
+    def result(self, order: Order, value: Any) -> Answer:
+        """Answer with what the handler returned; `TypeError` if that isn't JSON."""
+        return _json(200, {"capability": order.capability, "result": value})
+
+    def refusal(self, error: Exception) -> Answer:
+        """Answer with what was raised; of its own faults, callers hear little."""
+        if not isinstance(error, InvocationError):
+            log.error("an invocation of %s failed", self.module_id, exc_info=error)
+            detail = "the module failed in itself; its log has the details"
+            error = InvocationError(detail, status=500, code="internal_error")
+        problem = {
+            "type": "about:blank",
+            "title": HTTPStatus(error.status).phrase,
+            "status": error.status,
+            "detail": error.detail,
+            "code": error.code,
+            "error": error.detail,
+        }
+        return _json(error.status, problem, PROBLEM)
+
+
+def _json(status: int, value: Any, content_type: str = JSON) -> Answer:
+    return Answer(status, content_type, json.dumps(value).encode())
+
+
+class ModuleBase:
+    """A module's handlers and its membership; the frameworks' modules are such."""
+
+    def __init__(
+        self,
+        registry: Registry | AsyncRegistry | None,
+        capabilities: Mapping[str, Handler] | None,
+        fields: ModuleFields,
+    ) -> None:
+        self.registry = registry if registry is not None else Registry()
+        self.contract = Contract(fields["id"])
+        self.membership: Membership | None = None
+        self._fields = fields
+        self._lock = threading.Lock()
+        for name, handler in (capabilities or {}).items():
+            self.contract.add(name, handler)
+
+    def capability(self, name: str) -> Callable[[HandlerT], HandlerT]:
+        """Decorate the handler of a capability: it is called with the ``params``."""
+
+        def decorate(handler: HandlerT) -> HandlerT:
+            self.contract.add(name, handler)
+            return handler
+
+        return decorate
+
+    def health(self, check: Callable[[], str | None]) -> Callable[[], str | None]:
+        """Decorate what says why the module is not well; None when it is."""
+        self.contract.watch_health(check)
+        return check
+
+    def start(
+        self, location: str | None = None, *, when_listening: bool = False
+    ) -> Membership:
+        """Join, in the background; the module leaves when its process ends.
+
+        For a server's hook. In one process, the first time counts. Raises
+        `RuntimeError` when nobody has said where callers reach the module.
+        """
+        with self._lock:
+            current = self.membership
+            if current is None or current.owner != os.getpid():
+                current = self._membership(location, when_listening)
+                self.membership = current.start()
+            return current
+
+    def _membership(self, location: str | None, when_listening: bool) -> Membership:
+        where = self._fields.get("location") or os.environ.get("MODULE_LOCATION")
+        if not (where or location):
+            raise RuntimeError(
+                f"where do callers reach {self.contract.module_id!r}? say it with"
+                " location= or MODULE_LOCATION"
+            )
+        joining: dict[str, Any] = {
+            "metadata": {"runtime": "python"},
+            **self._fields,
+            "capabilities": self.contract.names,
+            "location": where or location,
+            "when_listening": when_listening,
+        }
+        return self.registry.join(**joining)

@@ -1,0 +1,59 @@
+"""Which of the registry's URLs to ask next, and when."""
+
+import random
+from collections.abc import Callable, Iterable
+
+RETRY = 1.0
+"""Seconds of the first pause, until the server says what it wants."""
+
+LONGEST = 15.0
+"""No pause is longer than this many seconds, unless the server asks for it."""
+
+HURRY = 0.1
+"""Within so many seconds the watchers of a lost replica turn to the next one."""
+
+
+class Route:
+    """Remembers of each URL when it may be asked again. Times are monotonic seconds.
+
+    Pauses grow with the failures in a row and are spread by chance over their whole
+    length, so that those who lost the same registry do not come back as one.
+    """
+
+    def __init__(
+        self, urls: Iterable[str], chance: Callable[[], float] = random.random
+    ) -> None:
+        self.retry = RETRY
+        self._chance = chance
+        self._failures = dict.fromkeys(urls, 0)
+        self._not_before = dict.fromkeys(self._failures, 0.0)
+        if not self._failures:
+            raise ValueError("a registry needs at least one URL")
+        self._hurry = False
+        self._current = ""
+
+    def next(self, now: float) -> tuple[str, float]:
+        """Return the URL to ask and the seconds until then."""
+        waits = {url: max(0.0, at - now) for url, at in self._not_before.items()}
+        # Who may be asked now: rather the one that worked, else in the order given.
+        url = min(waits, key=lambda each: (waits[each], each != self._current))
+        wait = waits[url]
+        if self._hurry and wait == 0.0:
+            wait = HURRY * self._chance()
+        return url, wait
+
+    def arrived(self, url: str) -> None:
+        """Note that the URL answered as it should."""
+        self._failures[url] = 0
+        self._not_before[url] = 0.0
+        self._current = url
+        self._hurry = False
+
+    def failed(self, url: str, now: float, retry_after: float | None = None) -> None:
+        """Note that it did not; ``retry_after`` is when it wants to be asked again."""
+        pause = min(LONGEST, self.retry * 2 ** min(self._failures[url], 10))
+        self._failures[url] += 1
+        wait = max(pause * self._chance(), retry_after or 0.0)
+        self._not_before[url] = now + wait
+        self._current = ""
+        self._hurry = True

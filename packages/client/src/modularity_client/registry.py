@@ -1,0 +1,232 @@
+"""The client itself: `Registry` for threads, `AsyncRegistry` for asyncio.
+
+Both have the same methods, one for each call in `calls`; nothing is written twice.
+"""
+
+import inspect
+import os
+import ssl
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, get_args
+
+from modularity_client import calls
+from modularity_client.call import Call
+from modularity_client.endpoints import parse_urls
+from modularity_client.events import AsyncEventStream, EventStream
+from modularity_client.joining import Joining, Membership
+from modularity_client.transport import AsyncDriver, Driver, Settings
+from modularity_client.types import Filters, Service
+
+DEFAULT_URL = "http://127.0.0.1:5000"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _settings(
+    url: str | Sequence[str] | None,
+    token: str | None,
+    timeout: float,
+    tls: ssl.SSLContext | None,
+) -> Settings:
+    if url is None:
+        url = os.environ.get("REGISTRY_URL") or DEFAULT_URL
+    if token is None:
+        token = os.environ.get("REGISTRY_TOKEN")
+    return Settings(parse_urls(url), token, timeout, tls)
+
+
+def _method(make: Callable[..., Any], method: Callable[..., Any]) -> None:
+    """Give a method the name, the help and the signature of its call."""
+    wraps(make)(method)
+    shown = inspect.signature(make)
+    (returned,) = get_args(shown.return_annotation)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    parameters = [itself, *shown.parameters.values()]
+    if parameters[1:] and parameters[1].kind is not inspect.Parameter.POSITIONAL_ONLY:
+        parameters[0] = itself.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = shown.replace(  # type: ignore[attr-defined]  # of inspect
+        parameters=parameters, return_annotation=returned
+    )
+
+
+def _sync(make: Callable[P, Call[T]]) -> Callable[Concatenate["Registry", P], T]:
+    def method(self: "Registry", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._driver.run(make(*args, **kwargs))
+
+    _method(make, method)
+    return method
+
+
+def _async(
+    make: Callable[P, Call[T]],
+) -> Callable[Concatenate["AsyncRegistry", P], Coroutine[Any, Any, T]]:
+    async def method(self: "AsyncRegistry", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._driver.run(make(*args, **kwargs))
+
+    _method(make, method)
+    return method
+
+
+class Registry:
+    """A registry, for code that runs in threads.
+
+    ``url`` is one URL, several with commas, or a list: all of one registry, the best
+    first. Left out, it is ``REGISTRY_URL``, or ``http://127.0.0.1:5000``. ``token`` is
+    ``REGISTRY_TOKEN`` in the same way; an empty one is none. A call may take
+    ``timeout`` seconds, with all that is tried in it, and what it waits for on top.
+    ``tls`` is for a private CA or a client's certificate.
+
+    Raises `ValueError` for what isn't a URL. Calls raise `RegistryError`. One object
+    serves all threads, and the children of a fork.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str] | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = 5.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._driver = Driver(_settings(url, token, timeout, tls))
+
+    register = _sync(calls.register)
+    put = _sync(calls.put)
+    services = _sync(calls.services)
+    service = _sync(calls.service)
+    unregister = _sync(calls.unregister)
+    drain = _sync(calls.drain)
+    undrain = _sync(calls.undrain)
+    heartbeat = _sync(calls.heartbeat)
+    capability = _sync(calls.capability)
+    capabilities = _sync(calls.capabilities)
+    providers = _sync(calls.providers)
+    explain = _sync(calls.explain)
+    discover = _sync(calls.discover)
+    stats = _sync(calls.stats)
+    health = _sync(calls.health)
+    ready = _sync(calls.ready)
+    track_invocation = _sync(calls.track_invocation)
+    connections = _sync(calls.connections)
+    graph = _sync(calls.graph)
+
+    def iter_services(
+        self, *, limit: int = 500, **filters: Unpack[Filters]
+    ) -> Iterator[Service]:
+        """Yield services by id, read in pages of ``limit``, as many as there are."""
+        cursor: str | None = None
+        while True:
+            page = self.services(limit=limit, cursor=cursor, **filters)
+            yield from page
+            if page.next is None:
+                return
+            cursor = page.next
+
+    def events(
+        self,
+        *,
+        capabilities: Iterable[str] = (),
+        services: Iterable[str] = (),
+        last_event_id: str | None = None,
+    ) -> EventStream:
+        """Return the stream of what changes: see `EventStream`."""
+        return EventStream(self._driver.settings, capabilities, services, last_event_id)
+
+    def join(self, **joining: Unpack[Joining]) -> Membership:
+        """Return the membership of a service, to be entered: see `Membership`."""
+        return Membership(self._driver.settings, **joining)
+
+    def close(self) -> None:
+        """Close the connections of this process. Idempotent."""
+        self._driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncRegistry:
+    """A registry, for asyncio: as `Registry`, but its calls are awaited.
+
+    One object serves all loops; close it in each loop that it was used in.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str] | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = 5.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._driver = AsyncDriver(_settings(url, token, timeout, tls))
+
+    register = _async(calls.register)
+    put = _async(calls.put)
+    services = _async(calls.services)
+    service = _async(calls.service)
+    unregister = _async(calls.unregister)
+    drain = _async(calls.drain)
+    undrain = _async(calls.undrain)
+    heartbeat = _async(calls.heartbeat)
+    capability = _async(calls.capability)
+    capabilities = _async(calls.capabilities)
+    providers = _async(calls.providers)
+    explain = _async(calls.explain)
+    discover = _async(calls.discover)
+    stats = _async(calls.stats)
+    health = _async(calls.health)
+    ready = _async(calls.ready)
+    track_invocation = _async(calls.track_invocation)
+    connections = _async(calls.connections)
+    graph = _async(calls.graph)
+
+    async def iter_services(
+        self, *, limit: int = 500, **filters: Unpack[Filters]
+    ) -> AsyncIterator[Service]:
+        """Yield services by id, read in pages of ``limit``, as many as there are."""
+        cursor: str | None = None
+        while True:
+            page = await self.services(limit=limit, cursor=cursor, **filters)
+            for service in page:
+                yield service
+            if page.next is None:
+                return
+            cursor = page.next
+
+    def events(
+        self,
+        *,
+        capabilities: Iterable[str] = (),
+        services: Iterable[str] = (),
+        last_event_id: str | None = None,
+    ) -> AsyncEventStream:
+        """Return the stream of what changes: see `AsyncEventStream`."""
+        return AsyncEventStream(
+            self._driver.settings, capabilities, services, last_event_id
+        )
+
+    def join(self, **joining: Unpack[Joining]) -> Membership:
+        """Return the membership of a service, to be entered with ``async with``."""
+        return Membership(self._driver.settings, **joining)
+
+    async def close(self) -> None:
+        """Close the connections of this loop. Idempotent."""
+        await self._driver.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,219 @@
+"""Runs calls over HTTP: one driver for threads, one for asyncio, no logic in either.
+
+The connections belong to the process that made them, and with asyncio to its loop.
+"""
+
+import asyncio
+import os
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from modularity_client.attempts import Attempts, Failure, Pause, Send, attempts
+from modularity_client.call import Call, Reply
+from modularity_client.endpoints import Endpoints
+
+ResultT = TypeVar("ResultT")
+
+# As many as there are callers: each has a thread or a task of its own already.
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+
+# What fails before the request has left. All else may have arrived.
+NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+TOO_LATE = "it took too long to answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Whom to ask and how; ``timeout`` is the seconds that a call may take."""
+
+    urls: tuple[str, ...]
+    token: str | None
+    timeout: float
+    tls: ssl.SSLContext | None
+    headers: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not self.timeout > 0:
+            raise ValueError("timeout must be a number of seconds above 0")
+        headers = {"Accept": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        object.__setattr__(self, "headers", headers)
+
+    def options(self) -> dict[str, Any]:
+        """Return how to make an HTTP client."""
+        context = self.tls
+        if context is None and any(url.startswith("https:") for url in self.urls):
+            context = ssl.create_default_context()
+        return {
+            # Without TLS, a context that trusts nobody saves reading all certificates.
+            "verify": context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            "limits": LIMITS,
+            # A registry is near: neither the environment's proxy nor its .netrc count.
+            "trust_env": False,
+            "follow_redirects": False,
+        }
+
+    def attempts(
+        self, call: Call[ResultT], endpoints: Endpoints, timeout: float | None
+    ) -> Attempts[ResultT]:
+        """Return the plan of a call."""
+        seconds = self.timeout if timeout is None else timeout
+        return attempts(call, endpoints, time.monotonic, seconds, self.headers)
+
+
+class Driver:
+    """Runs calls in the caller's thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.endpoints = Endpoints(settings.urls)
+        self._closed = threading.Event()
+        # By process: a child that used its parent's connections would read the
+        # parent's replies. The parent's client stays here, since the end of it would
+        # say goodbye over connections that the parent is using.
+        self._clients: dict[int, httpx.Client] = {}
+
+    def client(self) -> httpx.Client:
+        """Return this process's HTTP client; raises `RuntimeError` once closed."""
+        if self._closed.is_set():
+            raise RuntimeError("this registry's client has been closed")
+        client = self._clients.get(os.getpid())
+        if client is None:
+            # Of two threads that come here at once, both get the one that was first.
+            made = httpx.Client(**self.settings.options())
+            client = self._clients.setdefault(os.getpid(), made)
+        return client
+
+    def run(self, call: Call[ResultT], timeout: float | None = None) -> ResultT:
+        """Make a call; returns and raises what `attempts` does."""
+        plan = self.settings.attempts(call, self.endpoints, timeout)
+        outcome: Reply | Failure | None = None
+        while True:
+            try:
+                step = plan.send(outcome)
+            except StopIteration as done:
+                result: ResultT = done.value
+                return result
+            if isinstance(step, Send):
+                outcome = self._send(step)
+            else:
+                self._closed.wait(step.seconds)
+                outcome = None
+
+    def close(self) -> None:
+        """Close this process's connections. Idempotent."""
+        self._closed.set()
+        client = self._clients.pop(os.getpid(), None)
+        if client is not None:
+            client.close()
+
+    def _send(self, send: Send) -> Reply | Failure:
+        client = self.client()
+        try:
+            with client.stream(**_request(send)) as response:
+                parts = []
+                for part in response.iter_bytes():
+                    parts.append(part)
+                    if time.monotonic() > send.deadline:
+                        return Failure(TOO_LATE, sent=True)
+                return _reply(response, b"".join(parts))
+        except httpx.HTTPError as error:
+            return _failure(error)
+
+
+class AsyncDriver:
+    """Runs calls as coroutines of the loop that awaits them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.endpoints = Endpoints(settings.urls)
+        self._closed = False
+        self._clients: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, httpx.AsyncClient
+        ] = WeakKeyDictionary()
+
+    def client(self) -> httpx.AsyncClient:
+        """Return this loop's HTTP client; raises `RuntimeError` once closed."""
+        if self._closed:
+            raise RuntimeError("this registry's client has been closed")
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = httpx.AsyncClient(**self.settings.options())
+            self._clients[loop] = client
+        return client
+
+    async def run(self, call: Call[ResultT], timeout: float | None = None) -> ResultT:
+        """Make a call; returns and raises what `attempts` does."""
+        plan = self.settings.attempts(call, self.endpoints, timeout)
+        outcome: Reply | Failure | None = None
+        while True:
+            try:
+                step = plan.send(outcome)
+            except StopIteration as done:
+                result: ResultT = done.value
+                return result
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = await self._send(step)
+
+    async def close(self) -> None:
+        """Close this loop's connections. Idempotent."""
+        self._closed = True
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    async def _send(self, send: Send) -> Reply | Failure:
+        client = self.client()
+        try:
+            async with asyncio.timeout(send.deadline - time.monotonic()):
+                response = await client.request(**_request(send))
+                return _reply(response, response.content)
+        except TimeoutError:
+            return Failure(TOO_LATE, sent=True)
+        except httpx.HTTPError as error:
+            return _failure(error)
+
+
+def _request(send: Send) -> dict[str, Any]:
+    timeout = httpx.Timeout(
+        connect=send.connect, read=send.read, write=send.read, pool=send.connect
+    )
+    return {
+        "method": send.method,
+        "url": send.url,
+        "headers": send.headers,
+        "content": send.body,
+        "timeout": timeout,
+    }
+
+
+def _reply(response: httpx.Response, body: bytes) -> Reply:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, headers, body)
+
+
+def _failure(error: httpx.HTTPError) -> Failure:
+    if isinstance(error, httpx.TimeoutException):
+        message = TOO_LATE
+    else:
+        message = str(error) or type(error).__name__
+    return Failure(message, sent=not isinstance(error, NOT_SENT))

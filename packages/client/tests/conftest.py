@@ -1,0 +1,58 @@
+"""Fixtures of the client's tests."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from client_harness import Answer, Asker, RegistryProcess, ScriptedServer
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RegistryProcess]:
+    """A registry for tests that keep to their own services."""
+    process = RegistryProcess()
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
+
+
+@pytest.fixture
+def own() -> Iterator[Callable[[], RegistryProcess]]:
+    """Makes registries, not started yet, that a test may kill."""
+    with ExitStack() as stack:
+
+        def make() -> RegistryProcess:
+            process = RegistryProcess()
+            stack.callback(process.kill)
+            return process
+
+        yield make
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., ScriptedServer]]:
+    with ExitStack() as stack:
+
+        def make(*answers: Answer, **by_method: Answer) -> ScriptedServer:
+            server = ScriptedServer(*answers, **by_method)
+            stack.callback(server.close)
+            return server
+
+        yield make
+
+
+@pytest.fixture(params=["sync", "async"])
+def asking(request: pytest.FixtureRequest) -> Iterator[Callable[..., Asker]]:
+    """Makes clients of one kind; every test that asks for it is run with both."""
+    with ExitStack() as stack:
+
+        def make(url: Any, **options: Any) -> Asker:
+            asker = Asker(request.param, url, **options)
+            stack.callback(asker.close)
+            return asker
+
+        yield make
