@@ -22,6 +22,13 @@ class Plan:
     services: int = 10_000
     many: int = 100_000
     checked: int = 12_000
+    watchers: int = 2_000
+    opened: int = 5_000
+    changes: int = 30
+    # Past the pause after which every silent stream is sent a sign of life.
+    beside_streams: int = 9
+    registrations: int = 300
+    kills: int = 4
 
     def fleet(self) -> Fleet:
         """Return a fleet on the servers' core, to be entered."""
@@ -34,4 +41,17 @@ class Plan:
 
 def quick(plan: Plan) -> Plan:
     """Return the same with just enough of everything to see that it works."""
-    return replace(plan, repeats=2, seconds=1, warm=1, services=2_000, many=10_000)
+    return replace(
+        plan,
+        repeats=2,
+        seconds=1,
+        warm=1,
+        services=2_000,
+        many=10_000,
+        watchers=300,
+        opened=500,
+        changes=5,
+        beside_streams=1,
+        registrations=30,
+        kills=2,
+    )

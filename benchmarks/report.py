@@ -63,8 +63,11 @@ def summary_text(rows: Sequence[Row]) -> str:
     text = f"{kept} of {len(checks)} targets kept"
     broken = [row.key for row in rows if row.problems]
     disturbed = [row.key for row in rows if row.disturbed]
+    skipped = [row.key for row in rows if row.skipped]
     if broken:
         text += f"; not measured: {', '.join(broken)}"
+    if skipped:
+        text += f"; left out, see the notes: {', '.join(skipped)}"
     if disturbed:
         text += f"; disturbed by other programs, measure again: {', '.join(disturbed)}"
     return text
@@ -117,7 +120,7 @@ def _draw_row(axes: "Axes", row: Row) -> None:
     axes.barh(places, medians, xerr=[low, high], color=colours, height=0.65)
     axes.set_yticks(places, names, fontsize=9)
     axes.set_ylim(max(len(names), 4) - 0.5, -0.5)
-    axes.set_xlim(0, max(max(s.values) for s in row.series) * 1.22)
+    axes.set_xlim(0, max(max(s.values) for s in row.series) * 1.22 or 1)
     for place, series in zip(places, row.series, strict=True):
         text = f"  {number(series.median)}"
         axes.text(max(series.values), place, text, va="center", fontsize=9)

@@ -1,5 +1,6 @@
 """What a benchmark finds: series of samples, targets, and rows that hold both."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -80,7 +81,9 @@ class Check:
     def margin(self) -> float:
         """How far inside its target the median is; 1 is just on it."""
         best, least = self.value, self.target
-        return best / least if self.better == "more" else least / max(best, 1e-9)
+        if self.better == "more":
+            return best / least
+        return least / best if best else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,11 @@ class Row:
         return max(shares, default=0.0) > TRIFLE
 
     @property
+    def skipped(self) -> bool:
+        """Whether what it is about isn't there, so that there are no figures."""
+        return not self.series and not self.problems
+
+    @property
     def passed(self) -> bool:
         """Whether it was measured without a fault and keeps every target."""
         return not self.problems and all(check.passed for check in self.checks)
@@ -113,6 +121,11 @@ class Row:
         for check, raw in zip(self.checks, data["checks"], strict=True):
             raw |= {"value": check.value, "passed": check.passed}
         return {**data, "passed": self.passed, "disturbed": self.disturbed}
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the least of the values that ``share`` of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def ratios(ours: Series, theirs: Series) -> tuple[float, ...]:

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from capacity import checks, memory, start
+from clients import resolve, subscribed, takeover
 from lookups import lookup, scale
 from plan import Plan
 from rows import BenchmarkError, Row
+from watchers import bystanders, open_, watch
 from writes import durable, heartbeat, register
 
 Scenario = Callable[[Plan], Row]
@@ -21,6 +23,12 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         "memory": memory,
         "start": start,
         "checks": checks,
+        "watch": watch,
+        "bystanders": bystanders,
+        "open": open_,
+        "resolve": resolve,
+        "subscribed": subscribed,
+        "takeover": takeover,
     }
 )
 
