@@ -53,10 +53,7 @@ def routes(registry: Registry) -> Blueprint:
 
         def render() -> bytes:
             entries = capability.providers().by_id if capability else []
-            matching = (each for each in entries if wanted.matches(each))
-            chosen, cursor = replies.cut(matching, page, lambda each: each.id)
-            bodies = [each.json for each in chosen]
-            return replies.listing("services", bodies, revision, cursor)
+            return replies.services(entries, wanted, page, revision)
 
         return replies.read(render, tag, revision)
 

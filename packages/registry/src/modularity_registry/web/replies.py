@@ -11,8 +11,10 @@ from flask import Response, request
 
 from modularity_registry import wire
 from modularity_registry.commands import ANY, Precondition, Written
+from modularity_registry.entry import Entry
 from modularity_registry.errors import UnsupportedMediaType
 from modularity_registry.query import Page, Query, cursor_after
+from modularity_registry.selection import Filter
 from modularity_registry.web.body import read_body
 
 JSON = "application/json"
@@ -157,3 +159,12 @@ def listing(
         revision,
         following,
     )
+
+
+def services(
+    entries: Iterable[Entry], wanted: Filter, page: Page, revision: int
+) -> bytes:
+    """Return the list body of the services that pass; ``entries`` in order of id."""
+    matching = (each for each in entries if wanted.matches(each))
+    chosen, cursor = cut(matching, page, lambda each: each.id)
+    return listing("services", [each.json for each in chosen], revision, cursor)

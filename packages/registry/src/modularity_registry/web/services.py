@@ -45,10 +45,7 @@ def routes(registry: Registry) -> Blueprint:
         def render() -> bytes:
             # A filter by capability starts from its providers, not from everyone.
             entries = catalog.providing(wanted.capabilities)
-            matching = (each for each in entries if wanted.matches(each))
-            chosen, cursor = replies.cut(matching, page, lambda each: each.id)
-            bodies = [each.json for each in chosen]
-            return replies.listing("services", bodies, revision, cursor)
+            return replies.services(entries, wanted, page, revision)
 
         return replies.read(render, revision, revision)
 
