@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -209,7 +210,9 @@ def test_a_slow_reader_is_told_to_read_anew(registry: Running) -> None:
         with requests.Session() as session:
             for _ in range(1_600):
                 body = registration("big", mode="standalone", metadata=metadata)
-                session.post(f"{registry.url}/api/register", json=body, timeout=10)
+                reply = session.post(
+                    f"{registry.url}/api/register", json=body, timeout=10
+                )
         rest = b""
         slow.settimeout(10)
         while piece := slow.recv(1 << 20):
@@ -217,6 +220,9 @@ def test_a_slow_reader_is_told_to_read_anew(registry: Running) -> None:
             if rest.endswith(b"0\r\n\r\n"):
                 break
     assert b"event: resync" in rest[-4096:]
+    # Whoever comes back with this id has read the list: it is not told all again.
+    position = re.findall(rb"id: \w+-(\d+)\nevent: resync", rest)[-1]
+    assert int(position) == reply.json()["revision"]
 
 
 def test_bad_arguments_of_a_stream(registry: Running) -> None:

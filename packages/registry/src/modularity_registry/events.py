@@ -205,6 +205,11 @@ class Hub:
     def __len__(self) -> int:
         return len(self._watchers)
 
+    @property
+    def revision(self) -> int:
+        """The revision of the last change that was published."""
+        return self._revision
+
     def start(self) -> None:
         """Begin to wake watchers."""
         self._thread.start()

@@ -42,7 +42,8 @@ def routes(registry: Registry, keep_alive: float = KEEP_ALIVE) -> Blueprint:
         if seen is None:
             first = stream.connected(watcher.revision, [])
         elif after is None or missed is None:
-            first = stream.connected(watcher.revision, []) + stream.resync(NOT_KNOWN)
+            first = stream.connected(watcher.revision, [])
+            first += stream.resync(watcher.revision, NOT_KNOWN)
         else:
             first = stream.connected(after, missed)
         response = Response(stream.chunks(first), content_type="text/event-stream")
@@ -78,9 +79,12 @@ class Stream:
         frames = [RETRY, self._hub.notice("connected", revision, data)]
         return b"".join((*frames, *(event.frame for event in missed)))
 
-    def resync(self, reason: str) -> bytes:
-        """Return the event that tells the caller to read the list again."""
-        revision = self._watcher.revision
+    def resync(self, revision: int, reason: str) -> bytes:
+        """Return the event that tells the caller to read the list again.
+
+        What follows after ``revision`` will be told: a list read from now on is not
+        older than that.
+        """
         return self._hub.notice("resync", revision, {"reason": reason})
 
     def chunks(self, first: bytes) -> Iterator[bytes]:
@@ -92,7 +96,7 @@ class Stream:
             patience = self._keep_alive * random.uniform(0.7, 1.0)
             events = watcher.take(patience)
             if watcher.lost:
-                yield self.resync(TOO_SLOW)
+                yield self.resync(self._hub.revision, TOO_SLOW)
                 return
             if events:
                 yield b"".join([event.frame for event in events])
