@@ -113,9 +113,13 @@ def test_a_fault_of_its_own_is_told_and_does_not_make_it_spin(
     assert 1 <= len(caplog.records) < 30
 
 
+# From 3.12 on Python warns of a fork beside threads, which is what is tried here.
+FORKS = "ignore:This process:DeprecationWarning"
+
+
 def child(act: str, url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(CHILD), act, url],
+        [sys.executable, "-W", FORKS, str(CHILD), act, url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
