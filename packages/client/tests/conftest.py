@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from client_harness import Answer, Asker, RegistryProcess, ScriptedServer
+from modularity_client import Registry, Resolver
 
 
 @pytest.fixture(scope="module")
@@ -54,5 +55,18 @@ def asking(request: pytest.FixtureRequest) -> Iterator[Callable[..., Asker]]:
             asker = Asker(request.param, url, **options)
             stack.callback(asker.close)
             return asker
+
+        yield make
+
+
+@pytest.fixture
+def resolving() -> Iterator[Callable[..., Resolver]]:
+    """Makes resolvers, by URL and capabilities, that are closed after the test."""
+    with ExitStack() as stack:
+
+        def make(url: Any, *capabilities: str, **options: Any) -> Resolver:
+            resolver = Resolver(Registry(url), *capabilities, **options)
+            stack.callback(resolver.close)
+            return resolver
 
         yield make

@@ -6,9 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from queue import Queue
-from typing import Any
 
 import pytest
 
@@ -21,18 +19,6 @@ from modularity_client.resolver import Resolver
 
 Own = Callable[[], RegistryProcess]
 Make = Callable[..., Resolver]
-
-
-@pytest.fixture
-def resolving() -> Iterator[Make]:
-    with ExitStack() as stack:
-
-        def make(url: Any, *capabilities: str, **options: Any) -> Resolver:
-            resolver = Resolver(Registry(url), *capabilities, **options)
-            stack.callback(resolver.close)
-            return resolver
-
-        yield make
 
 
 @pytest.fixture

@@ -5,11 +5,9 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,18 +23,6 @@ from modularity_client.session import Session
 CHILD = Path(__file__).with_name("client_child.py")
 Own = Callable[[], RegistryProcess]
 Make = Callable[..., Resolver]
-
-
-@pytest.fixture
-def resolving() -> Iterator[Make]:
-    with ExitStack() as stack:
-
-        def make(url: Any, *capabilities: str, **options: Any) -> Resolver:
-            resolver = Resolver(Registry(url), *capabilities, **options)
-            stack.callback(resolver.close)
-            return resolver
-
-        yield make
 
 
 @pytest.fixture

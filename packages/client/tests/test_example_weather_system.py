@@ -5,37 +5,22 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from client_harness import eventually, free_port
 from modularity_client import Registry, Resolver
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "02-weather-system"
 CITIES = ("Berlin", "Lagos", "Lima", "Oslo", "Tokyo")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        pause.wait(0.05)
 
 
 class System:

@@ -153,9 +153,7 @@ def test_a_revision_that_was_never_reached_is_not_known(
     assert registry.hub.watch(Interest(), after=after)[1] is None
 
 
-def test_forgotten_history_is_not_known(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_forgotten_history_is_not_known(registry: Registry) -> None:
     for _ in range(events.HISTORY + 3):
         register(registry, "a")
     assert registry.hub.watch(Interest(), after=2)[1] is None

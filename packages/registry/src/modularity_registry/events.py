@@ -355,7 +355,7 @@ class Hub:
             kind,
             revision,
             frozenset((change.id,)),
-            frozenset(change.capabilities),
+            change.capabilities,
             entries,
             render,
             self._clock.monotonic(),
