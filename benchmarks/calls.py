@@ -144,7 +144,19 @@ def pour(
 
     Raises `BenchmarkError` at the first reply whose status is not in ``expect``.
     """
-    count = 0
+    return sum(1 for _ in replies(port, requests, connections, expect))
+
+
+def replies(
+    port: int,
+    requests: Iterable[bytes],
+    connections: int = 32,
+    expect: Collection[int] = (200, 201),
+) -> Iterator[Reply]:
+    """Send every request over several connections, and yield the replies in order.
+
+    Raises `BenchmarkError` at the first whose status is not in ``expect``.
+    """
     with ExitStack() as stack:
         lines = [stack.enter_context(Connection(port)) for _ in range(connections)]
         for batch in _batches(requests, connections):
@@ -155,8 +167,7 @@ def pour(
                 if reply.status not in expect:
                     text = reply.body[:200].decode(errors="replace")
                     raise BenchmarkError(f"a request got {reply.status}: {text}")
-            count += len(batch)
-    return count
+                yield reply
 
 
 def _batches(requests: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

@@ -3,11 +3,12 @@
 import base64
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from calls import Connection, Reply
-from load import CONNECTIONS, cycle_script, measure, wrk
+from load import CONNECTIONS, Busy, cycle_script, measure, wrk
 from plan import Plan
 from rows import BenchmarkError, Sample, Series
 from servers import Fleet, Server
@@ -20,7 +21,10 @@ Verify = Callable[[Reply, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A system under test, the calls it gets, and how its replies are checked."""
+    """A system under test, the calls it gets, and how its replies are checked.
+
+    The load has so many ``connections``, and its own core unless ``cores`` are named.
+    """
 
     system: str
     server: Server
@@ -28,6 +32,8 @@ class Contender:
     names: tuple[str, ...]
     call: Callable[[str], bytes]
     verify: Verify
+    connections: int = CONNECTIONS
+    cores: tuple[int, ...] = ()
 
     def probe(self) -> float:
         """Return the mean size of some replies in bytes, once each was verified."""
@@ -58,20 +64,29 @@ def contender(
     return Contender(system, server, script, known, make, verify)
 
 
-def compete(plan: Plan, fleet: Fleet, field: Sequence[Contender]) -> list[Series]:
+def compete(
+    plan: Plan,
+    fleet: Fleet,
+    field: Sequence[Contender],
+    beside: Sequence[Busy] = (),
+    pausing: bool = True,
+) -> list[Series]:
     """Return a series for each contender, measured in turns.
 
     The order is turned round every time (A B, B A), so that neither a drift of the
-    machine nor the place in the round favours anyone.
+    machine nor the place in the round favours anyone. Without ``pausing`` the others
+    run on meanwhile: a replica that is paused would be lost to its store.
     """
     taken: dict[str, list[Sample]] = {each.system: [] for each in field}
     for turn in range(plan.repeats):
         for each in field if turn % 2 == 0 else reversed(field):
-            with fleet.only(each.server):
+            with fleet.only(each.server) if pausing else nullcontext():
                 size = each.probe()
-                wrk(each.server.port, each.script, plan.warm, CONNECTIONS)
-                port = each.server.port
-                _, sample = measure(each.server, port, each.script, plan.seconds)
+                port, how = each.server.port, (each.connections, each.cores)
+                wrk(port, each.script, plan.warm, *how)
+                _, sample = measure(
+                    each.server, port, each.script, plan.seconds, beside, *how
+                )
                 each.probe()
             # wrk reads no reply, but replies of another kind have another size.
             if not 0.9 < (sample.reply_bytes or 0) / size < 1.1:

@@ -10,7 +10,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -125,9 +125,21 @@ class Busy(Protocol):
         """Return the seconds used so far."""
 
 
-def wrk(port: int, script: Path, seconds: float, connections: int) -> Load:
-    """Return what a run of wrk found; raises when any request went wrong."""
-    command = ["setpriv", "--pdeathsig", "KILL", "wrk", "--threads", "1"]
+def wrk(
+    port: int,
+    script: Path,
+    seconds: float,
+    connections: int,
+    cores: Sequence[int] = (),
+) -> Load:
+    """Return what a run of wrk found; raises when any request went wrong.
+
+    It runs where this process does, unless ``cores`` are named.
+    """
+    command = ["setpriv", "--pdeathsig", "KILL"]
+    if cores:
+        command += ["taskset", "-c", ",".join(map(str, cores))]
+    command += ["wrk", "--threads", "1"]
     command += ["--connections", str(connections), "--timeout", "10s"]
     command += ["--duration", f"{max(1, round(seconds))}s", "--script", str(script)]
     before = _children_cpu()
@@ -162,20 +174,32 @@ def _refuse_errors(figures: dict[str, int]) -> None:
 
 
 def measure(
-    server: Busy, port: int, script: Path, seconds: float
+    server: Busy,
+    port: int,
+    script: Path,
+    seconds: float,
+    beside: Sequence[Busy] = (),
+    connections: int = CONNECTIONS,
+    cores: Sequence[int] = (),
 ) -> tuple[Load, Sample]:
-    """Return a run of wrk, and the same as a sample with the server's share in it."""
-    others, before = foreign_seconds(server), server.cpu_seconds()
-    load = wrk(port, script, seconds, CONNECTIONS)
+    """Return a run of wrk, and the same as a sample with the server's share in it.
+
+    Whoever works ``beside`` the server does so on the load's core. The rest is as in
+    `wrk`.
+    """
+    others, before = foreign_seconds(server, *beside), server.cpu_seconds()
+    worked = sum(each.cpu_seconds() for each in beside)
+    load = wrk(port, script, seconds, connections, cores)
     used = server.cpu_seconds() - before
+    worked = sum(each.cpu_seconds() for each in beside) - worked
     sample = Sample(
         value=load.requests / load.seconds,
         p50=load.p50,
         p99=load.p99,
         server_busy=used / load.seconds,
-        client_busy=load.client_busy,
+        client_busy=load.client_busy + worked / load.seconds,
         reply_bytes=load.reply_bytes,
-        foreign=max(0.0, foreign_seconds(server) - others) / load.seconds,
+        foreign=max(0.0, foreign_seconds(server, *beside) - others) / load.seconds,
     )
     return load, sample
 

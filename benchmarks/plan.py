@@ -29,6 +29,15 @@ class Plan:
     beside_streams: int = 9
     registrations: int = 300
     kills: int = 4
+    # Of the stores and replicas.
+    stored: int = 1_000
+    viewed: int = 50_000
+    news: int = 500
+    beating: int = 30
+    period: int = 10
+    interval: int = 10
+    lost: int = 3
+    elections: int = 10
 
     def fleet(self) -> Fleet:
         """Return a fleet on the servers' core, to be entered."""
@@ -54,4 +63,12 @@ def quick(plan: Plan) -> Plan:
         beside_streams=1,
         registrations=30,
         kills=2,
+        stored=200,
+        viewed=2_000,
+        news=50,
+        beating=5,
+        period=4,
+        interval=3,
+        lost=1,
+        elections=2,
     )

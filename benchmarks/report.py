@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"consul": "#c2476e", "etcd": "#3d85b8", "nginx": "#7a8b5c"}
 OURS = "#e08a2e"
+PLAIN = "#8d929b"
 
 
 def number(value: float) -> str:
@@ -33,7 +34,7 @@ def row_text(row: Row) -> str:
 
 def _series_line(series: Series) -> str:
     low, high = min(series.values), max(series.values)
-    parts = [f"  {series.system:<16}{number(series.median):>9} {series.unit:<12}"]
+    parts = [f"  {series.system:<18}{number(series.median):>9} {series.unit:<12}"]
     parts.append(f"({number(low)} to {number(high)})".ljust(22))
     p50, p99 = series.middle("p50"), series.middle("p99")
     if p50 is not None and p99 is not None:
@@ -116,7 +117,7 @@ def _draw_row(axes: "Axes", row: Row) -> None:
     medians = [series.median for series in row.series]
     low = [m - min(s.values) for m, s in zip(medians, row.series, strict=True)]
     high = [max(s.values) - m for m, s in zip(medians, row.series, strict=True)]
-    colours = [COLOURS.get(name, OURS) for name in names]
+    colours = [_colour(name) for name in names]
     axes.barh(places, medians, xerr=[low, high], color=colours, height=0.65)
     axes.set_yticks(places, names, fontsize=9)
     axes.set_ylim(max(len(names), 4) - 0.5, -0.5)
@@ -126,6 +127,12 @@ def _draw_row(axes: "Axes", row: Row) -> None:
         axes.text(max(series.values), place, text, va="center", fontsize=9)
     axes.set_title(f"{row.title} [{row.series[0].unit}]", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _colour(system: str) -> str:
+    """Return grey for what a store is measured against."""
+    plain = system.endswith(" driver") or system.startswith("memory, ")
+    return PLAIN if plain else COLOURS.get(system, OURS)
 
 
 def _draw_margins(axes: "Axes", rows: Sequence[Row]) -> None:

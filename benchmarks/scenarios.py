@@ -3,11 +3,15 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from adoption import adoption
 from capacity import checks, memory, start
 from clients import resolve, subscribed, takeover
+from elections import leader
 from lookups import lookup, scale
 from plan import Plan
+from replicas import beats, propagation, workers
 from rows import BenchmarkError, Row
+from stores import firstview, storelookup, stores
 from watchers import bystanders, open_, watch
 from writes import durable, heartbeat, register
 
@@ -29,6 +33,14 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         "resolve": resolve,
         "subscribed": subscribed,
         "takeover": takeover,
+        "stores": stores,
+        "storelookup": storelookup,
+        "workers": workers,
+        "propagation": propagation,
+        "adoption": adoption,
+        "beats": beats,
+        "firstview": firstview,
+        "leader": leader,
     }
 )
 

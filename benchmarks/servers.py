@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,29 @@ def free_port() -> int:
         return port
 
 
+def family(pid: int) -> list[int]:
+    """Return the pids of a process and of all that it started."""
+    found, todo = [], [pid]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):
+                todo += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the processor time that these processes have used so far."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            fields = stat.rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A running server with its children, which share its process group."""
@@ -52,24 +75,11 @@ class Server:
 
     def pids(self) -> list[int]:
         """Return the pids of the server and of all that it started."""
-        found, todo = [], [self.process.pid]
-        while todo:
-            pid = todo.pop()
-            found.append(pid)
-            for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                with suppress(OSError):
-                    todo += [int(child) for child in task.read_text().split()]
-        return found
+        return family(self.process.pid)
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used so far."""
-        total = 0
-        for pid in self.pids():
-            with suppress(OSError):
-                stat = Path(f"/proc/{pid}/stat").read_text()
-                fields = stat.rpartition(")")[2].split()
-                total += int(fields[11]) + int(fields[12])
-        return total / TICKS
+        return cpu_seconds(self.pids())
 
     def worker_rss(self) -> int:
         """Return the bytes of memory that its children hold, itself left out."""
@@ -182,12 +192,12 @@ class Fleet:
         command: Sequence[str],
         port: int,
         env: Mapping[str, str] | None = None,
-        core: int | None = None,
+        cores: Sequence[int] = (),
     ) -> Server:
-        """Start a command on the servers' core, or another, and return at once."""
+        """Start a command on the servers' core, or on others, and return at once."""
         log = self.folder / f"{name}-{port}.log"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
-        on = str(self.core if core is None else core)
+        on = ",".join(map(str, cores or (self.core,)))
         # The kernel ends it should this process be killed outright.
         prefix = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", on]
         with log.open("wb") as output:

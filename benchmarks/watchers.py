@@ -12,7 +12,7 @@ import workload as w
 from calls import get, request
 from contest import compete, contender, one_provider
 from filling import filled_registry
-from load import foreign_seconds
+from load import Busy, foreign_seconds
 from orders import Program
 from peers import consul, launch_registry
 from plan import Plan
@@ -77,24 +77,28 @@ def tell(
     generator: Program,
     register: Callable[[w.Spec], bytes],
     hearers: int,
+    pause: tuple[float, float] = PAUSE,
+    beside: Sequence[Busy] = (),
 ) -> Told:
     """Change one service again and again, and return when its watchers had it.
 
     It is registered anew each time with another build, by which each watcher's copy
     of the news is told. So every reply has one instance in it, however many changes.
+    ``pause`` is the least and the most between two, in seconds.
     """
     pauses = random.Random(plan.seed)
     changes = []
     for n in range(plan.changes):
         build = f"2026.10.17-change{n:06d}"
         raw = register(replace(w.lone(0), build=build)).decode()
-        changes.append({"raw": raw, "marker": build, "pause": pauses.uniform(*PAUSE)})
+        changes.append({"raw": raw, "marker": build, "pause": pauses.uniform(*pause)})
     pids, began = server.pids(), time.perf_counter()
-    others = foreign_seconds(server, generator)
+    ours: tuple[Busy, ...] = (server, generator, *beside)
+    others = foreign_seconds(*ours)
     found = generator.ask(
         do="change", port=server.port, hearers=hearers, pids=pids, changes=changes
     )
-    others = foreign_seconds(server, generator) - others
+    others = foreign_seconds(*ours) - others
     made = found["changes"]
     heard = tuple(1000 * at for change in made for at in change["heard"])
     if len(heard) != plan.changes * hearers or found["strays"]:

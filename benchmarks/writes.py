@@ -1,13 +1,13 @@
 """Calls that change the registry: registrations and heartbeats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import workload as w
 from calls import Reply, call, get, request
 from contest import RATE, compete, contender
 from filling import filled_registry, sqlite_url, total
-from load import CONNECTIONS, count_script, measure, wrk
+from load import CONNECTIONS, Busy, count_script, measure, wrk
 from peers import consul, etcd, launch_registry
 from plan import Plan
 from rows import BenchmarkError, Row, Sample, Series, at_least
@@ -21,6 +21,7 @@ def writes(
     blank: bytes,
     held: Callable[[Server], int],
     encoded: bool = False,
+    beside: Sequence[Busy] = (),
 ) -> Sample:
     """Return one repeat of new services written to a server that is started for it.
 
@@ -32,7 +33,7 @@ def writes(
         count_script(script, blank, 0, encoded)
         warm = wrk(server.port, script, plan.warm, CONNECTIONS)
         count_script(script, blank, 100_000_000, encoded)
-        load, sample = measure(server, server.port, script, plan.seconds)
+        load, sample = measure(server, server.port, script, plan.seconds, beside)
         sent = warm.requests + load.requests
         # When time is up wrk drops a call a connection that may have been carried out.
         if not sent <= held(server) <= sent + 2 * CONNECTIONS:

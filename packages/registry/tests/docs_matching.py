@@ -23,6 +23,10 @@ def _is_replica(value: Any) -> bool:
     return isinstance(value, str) and _REPLICA.fullmatch(value) is not None
 
 
+def _is_host(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
@@ -36,13 +40,18 @@ VOLATILE: dict[str, Kind] = {
     "checked_at": _is_time,
     "checked_by": _is_replica,
     "failed": _is_count,
+    "host": _is_host,
     "last_seen": _is_time,
     "latency_ms": _is_measure,
     "next_check": _is_time,
     "registered_at": _is_time,
+    "replicas.id": _is_replica,
     "replica": _is_replica,
     "revision": _is_count,
+    "seen": _is_measure,
     "since": _is_time,
+    "stale_seconds": _is_count,
+    "started_at": _is_time,
     "succeeded": _is_count,
     "timestamp": _is_time,
     "uptime_seconds": _is_measure,
@@ -81,7 +90,9 @@ def _in_lists(shown: list[Any], real: list[Any], where: str) -> list[str]:
 
 
 def _in_values(key: str, shown: Any, real: Any, where: str) -> list[str]:
-    kind = VOLATILE.get(key)
+    # Where the key alone does not tell: that of the list around it as well.
+    around = re.search(r"(\w+)\[\d+\]\.\w+$", where)
+    kind = VOLATILE.get(key) or VOLATILE.get(f"{around and around[1]}.{key}")
     if kind is None or not kind(real):
         return differences(shown, real, where)
     if kind(shown):

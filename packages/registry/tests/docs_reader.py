@@ -33,7 +33,8 @@ CURL_FAILED = 22  # with --fail-with-body: the status was 400 or more
 
 OUTPUTS = ("json", "text")
 PROBLEM = "urn:modularity-registry:"
-REGISTRY_PORT, HELLO_PORT = 5000, 9001
+REGISTRY_PORT, HELLO_PORT, ETCD_PORT = 5000, 9001, 2379
+DEFAULT_PORTS = {"hello_service": HELLO_PORT, "etcd": ETCD_PORT}
 START_REGISTRY = "uv run --directory packages/registry python registry_service.py"
 
 # What may run as it stands; `Substitute` is for the rest.
@@ -46,10 +47,12 @@ _START = re.compile(
     r"(?:pip install uv && )?"
     r"(?P<settings>(?:[A-Z_]+=\S+ )*)"
     r"(?:uv run (?:--directory \S+ )?python \S*(?P<script>(registry|hello)_service)\.py"
+    r"|uv run (?P<store>etcd)"
     r"|python3 -m (?P<server>http\.server) \d+ --bind 127\.0\.0\.1)"
     r"(?P<flags>(?: --?[\w-]+(?:[= ][^-\s]\S*)?)*)"
 )
 _PORT = re.compile(r"(?:--port[ =]|REGISTRY_PORT=|http\.server )(\d+)")
+_STORE = re.compile(r"(--store \w+://127\.0\.0\.1:)(\d+)")
 _AUTHORITY = re.compile(r"\b(localhost|127\.0\.0\.1):(\d{4,5})\b")
 _URL = re.compile(r"\b\w+://([^/\s:'\"]+)")
 # Names and addresses to which nothing is ever sent: the registry refuses them.
@@ -119,6 +122,13 @@ class Reader:
         except AssertionError as error:
             raise WrongDocument(f"{name}: {error}") from error
 
+    def kill(self, port: int) -> None:
+        """End at once what was started for the written ``port``."""
+        for server in self._servers:
+            if server.port == self._ports[port] and server.process.poll() is None:
+                os.killpg(server.process.pid, signal.SIGKILL)
+                server.process.wait(20)
+
     def close(self) -> None:
         """Stop all that was started."""
         for server in self._servers:
@@ -143,19 +153,23 @@ class Reader:
     def _start(self, command: str, folder: Path) -> None:
         match = _START.fullmatch(command)
         assert match is not None
-        kind = match["script"] or "http"
-        default = HELLO_PORT if kind == "hello_service" else REGISTRY_PORT
+        kind = match["script"] or match["store"] or "http"
+        default = DEFAULT_PORTS.get(kind, REGISTRY_PORT)
         explicit = _PORT.search(command)
         written = int(explicit[1]) if explicit else default
         # The same port again is an alternative: it is seen to start, then stopped.
         extra = written in self._ports and any(
-            server.port == self._ports[written] for server in self._servers
+            server.port == self._ports[written] and server.process.poll() is None
+            for server in self._servers
         )
-        port = free_port() if extra else self._port(written)
+        port = free_port() if extra else self.port(written)
         log = self._scratch / f"server-{len(self._servers)}.log"
         command = command.removeprefix("pip install uv && ").replace("0.0.0.0", HOST)
         command = self._in_scratch(command)
         command = _PORT.sub(lambda m: m[0].replace(m[1], str(port)), command)
+        command = _STORE.sub(lambda m: f"{m[1]}{self.port(int(m[2]))}", command)
+        if kind == "etcd":
+            command += _etcd_flags(port)
         environ = self._environ()
         if not explicit:
             name = "HELLO_PORT" if kind == "hello_service" else "REGISTRY_PORT"
@@ -188,13 +202,13 @@ class Reader:
             return _ok(url + "ready")
         if server.kind == "hello_service":
             return _ok(self._registry + "/api/services/hello-service")
-        return _ok(url)
+        return _ok(url + "health" if server.kind == "etcd" else url)
 
     @property
     def _registry(self) -> str:
-        return f"http://{HOST}:{self._port(REGISTRY_PORT)}"
+        return f"http://{HOST}:{self.port(REGISTRY_PORT)}"
 
-    def _port(self, written: int) -> int:
+    def port(self, written: int) -> int:
         """The free port that stands for the written one."""
         return self._ports.setdefault(written, free_port())
 
@@ -225,7 +239,7 @@ class Reader:
         for host in _URL.findall(command):
             assert host in ("localhost", HOST, *_REFUSED), f"no call to {host} here"
         command = self._in_scratch(command)
-        return _AUTHORITY.sub(lambda m: f"{m[1]}:{self._port(int(m[2]))}", command)
+        return _AUTHORITY.sub(lambda m: f"{m[1]}:{self.port(int(m[2]))}", command)
 
     def _in_scratch(self, command: str) -> str:
         return command.replace("/tmp/", f"{self._scratch}/")
@@ -283,6 +297,16 @@ class Reader:
         failed = any(_is_problem(value) for value in _values(output, strict=False))
         assert failed == (code == CURL_FAILED), f"ended with {code}: {output}"
         assert not failed or outputs, f"an error that the document hides: {output}"
+
+
+def _etcd_flags(port: int) -> str:
+    """Return what has etcd listen on free ports and for one client alone."""
+    client, peer = (f"http://{HOST}:{each}" for each in (port, free_port()))
+    return (
+        f" --listen-client-urls {client} --advertise-client-urls {client}"
+        f" --listen-peer-urls {peer} --initial-advertise-peer-urls {peer}"
+        f" --initial-cluster default={peer} --log-level error"
+    )
 
 
 @contextmanager

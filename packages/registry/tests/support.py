@@ -44,7 +44,9 @@ def registration(service_id: str = "hello-service", **changes: Any) -> dict[str,
 
 def loaded_registry(**settings: Any) -> Registry:
     """A registry that follows its store, without the monitor, on a clock by hand."""
-    registry = runtime.build(config.Settings(**settings), ManualClock())
+    registry = runtime.build(
+        config.Settings(**settings), ManualClock(), replica="replica-1"
+    )
     registry.feed.start()
     return registry
 

@@ -623,6 +623,8 @@ def test_health(client: FlaskClient, registry: Registry) -> None:
         "service": "modularity-registry",
         "store": "memory",
         "revision": registry.catalog.revision,
+        "replica": registry.replica,
+        "replicas": [],
     }
 
 

@@ -141,3 +141,11 @@ def test_help_names_every_setting() -> None:
     for option in config.OPTIONS:
         assert option.flag in output
         assert option.env in output.replace("\n", "").replace(" ", "")
+
+
+def test_workers_need_a_store_that_they_can_share() -> None:
+    with pytest.raises(BadSetting) as caught:
+        load({"workers": "2"}, {})
+    assert "memory://" in caught.value.detail and "--store" in caught.value.detail
+    settings = load({}, {"REGISTRY_WORKERS": "2", "REGISTRY_STORE": "sqlite:///r.db"})
+    assert settings.workers == 2

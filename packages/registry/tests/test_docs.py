@@ -38,16 +38,31 @@ DOCUMENTS = {
     "packages/registry/README.md": PACKAGE,
     "examples/01-hello-world/README.md": ROOT,
     "docs/stores.md": ROOT,
+    "docs/moving.md": ROOT,
 }
 
 # Documents whose commands a test of their own runs.
-ELSEWHERE = {"examples/02-weather-system/README.md": "test_example_weather_system.py"}
+ELSEWHERE = {
+    "examples/02-weather-system/README.md": "test_example_weather_system.py",
+    "docs/replicas.md": "test_replicas_walk.py",
+}
+
+
+def _scratched(command: str) -> str:
+    return command.replace("/tmp/", "$SCRATCH/")
+
 
 # Commands that are not run as they stand. All others must be known to be harmless.
 _ENVIRONMENT = "it would change the environment that the tests run in"
 _SUITE = "it is the suite that this test is part of; one file stands for all"
 _WRITES = "it would rewrite files that are being worked on"
 _WHOLE = "it takes long and is run on its own; one file stands for all"
+_FILES = "its files belong into the folder of the test"
+_FILLED = "its reader has a store with a service in it; here it is made first"
+_MOVE = "uv run modularity-registry"
+_OLD = "--store sqlite:////tmp/modularity-registry.db"
+_NEW = "--store sqlite:////tmp/modularity-other.db"
+_FILE = "/tmp/services.jsonl"
 SUBSTITUTES = {
     "uv sync": Substitute("uv sync --dry-run", _ENVIRONMENT),
     "uv pip install -e .": Substitute(
@@ -78,6 +93,20 @@ SUBSTITUTES = {
     "uv run mypy packages/client": Substitute(
         "uv run mypy packages/client/src/modularity_client/sse.py", _WHOLE
     ),
+    f"{_MOVE} export {_OLD} --output {_FILE}": Substitute(
+        f"sed -n '/^```jsonl$/,/^```$/p' docs/moving.md | grep -v '^```' |"
+        f" {_scratched(f'{_MOVE} import {_OLD}')} &&"
+        f" {_scratched(f'{_MOVE} export {_OLD} --output {_FILE}')}",
+        _FILLED,
+    ),
+    **{
+        command: Substitute(_scratched(command), _FILES)
+        for command in (
+            f"{_MOVE} import {_NEW} --input {_FILE}",
+            f"{_MOVE} export {_OLD} | {_MOVE} import {_NEW}",
+            f"{_MOVE} import {_NEW} --input {_FILE} --prune --dry-run",
+        )
+    },
 }
 
 

@@ -11,8 +11,8 @@ ROOT = Path(modularity_registry.__file__).parent
 LAYERS = (
     "errors", "clock", "model", "rules", "location", "address", "resolve", "wire",
     "stores", "config", "records", "entry", "catalog", "events", "selection", "query",
-    "feed", "pulse", "traffic", "metrics",
-    "commands", "probe", "schedule", "monitor", "runtime", "web", "cli",
+    "feed", "pulse", "freshness", "roster", "beacon", "traffic", "metrics",
+    "commands", "probe", "schedule", "monitor", "runtime", "transfer", "web", "cli",
 )  # fmt: skip
 APART = ("testing",)
 

@@ -2,17 +2,17 @@
 
 import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from modularity_registry.errors import BadSetting, StoreCorrupt, StoreUnavailable
+from modularity_registry.stores import sqlite_open
 from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.testing.store_contract import snapshot_of
-from sqlite_support import SECONDS, child, run
+from sqlite_support import run
 
 
 @pytest.fixture
@@ -26,41 +26,24 @@ def store(path: Path) -> Iterator[SqliteStore]:
         yield store
 
 
-HOLDING_PROGRAM = """
-import sys
-from modularity_registry.stores.sqlite import SqliteStore
-store = SqliteStore(sys.argv[1])
-store.put("services/a", b"1")
-print("open", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_second_process_refuses_until_the_first_is_gone(path: Path) -> None:
-    with child(HOLDING_PROGRAM, path) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"open\n"
-        with pytest.raises(StoreUnavailable) as caught:
-            SqliteStore(path)
-        assert f"another registry has the store file {path} open" in caught.value.detail
-        holder.kill()
-        holder.wait(SECONDS)
-    with closing(SqliteStore(path)) as store:
-        assert snapshot_of(store).revision == 1
-
-
-def test_a_second_store_refuses_until_the_first_is_closed(
-    store: SqliteStore, path: Path
+def test_an_earlier_version_that_does_not_share_keeps_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sqlite_open, "CLAIM_SECONDS", 0.1)
+    SqliteStore(path).close()
+    with FileLock(f"{path}.lock"), pytest.raises(StoreUnavailable) as caught:
+        SqliteStore(path)
+    assert f"another registry holds the store file {path}" in caught.value.detail
+    SqliteStore(path).close()
+
+
+def test_two_names_of_one_file_are_one_store(store: SqliteStore, path: Path) -> None:
     link = path.with_name("link.db")
     link.symlink_to(path)
-    for name in (path, link):
-        with pytest.raises(StoreUnavailable, match="another registry"):
-            SqliteStore(name)
-    closer = threading.Thread(target=store.close)
-    closer.start()
-    closer.join(SECONDS)
-    SqliteStore(link).close()
+    revision = store.put("services/a", b"1")
+    with closing(SqliteStore(link)) as other:
+        assert other.put("services/a", b"2", expected=revision) == revision + 1
+    assert not Path(f"{link}.lock").exists()
 
 
 def test_a_failed_opening_keeps_no_lock(path: Path) -> None:

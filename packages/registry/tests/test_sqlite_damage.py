@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
 
 def fill(path: Path, mark: bytes) -> Snapshot:
     """Put some 300 records there, in part for a second time; return what is held."""
-    with closing(SqliteStore(path)) as store:
+    with closing(SqliteStore(path)), closing(SqliteStore(path)) as store:
         for number in range(120):
             store.put(f"services/{number:03}", mark * (1 + number % 5) * 100)
         store.put("services/large", mark * 20_000)
@@ -132,8 +132,8 @@ def test_another_programs_database_is_refused_and_left(path: Path) -> None:
 
 def test_a_newer_format_is_refused(path: Path) -> None:
     SqliteStore(path).close()
-    alter(path, "PRAGMA user_version = 2")
-    with pytest.raises(StoreCorrupt, match="format 2, and this version knows format 1"):
+    alter(path, "PRAGMA user_version = 3")
+    with pytest.raises(StoreCorrupt, match="format 3, and this version knows 1 and 2"):
         SqliteStore(path)
 
 
@@ -149,6 +149,7 @@ def test_a_newer_format_is_refused(path: Path) -> None:
         "UPDATE record SET key = 'services/x' WHERE key = 'services/001'",
         "UPDATE record SET value = 7, crc = NULL WHERE key = ''",
         "INSERT INTO record VALUES ('services/x', 1, x'00', 0)",
+        "UPDATE record SET value = x'00' WHERE typeof(key) = 'blob'",
     ],
 )
 def test_rows_changed_by_hand_are_noticed(path: Path, sql: str) -> None:

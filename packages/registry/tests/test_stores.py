@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from modularity_registry.errors import BadSetting, StoreUnavailable
+from modularity_registry.errors import BadSetting
 from modularity_registry.stores import check_store_url, open_store
-from modularity_registry.stores.base import Send, Store, Watch
+from modularity_registry.stores.base import Store
 from modularity_registry.stores.memory import MemoryStore
 from modularity_registry.stores.sqlite import SqliteStore
 from modularity_registry.testing.store_contract import (
-    DurableStoreContract,
     OpenStore,
     SharedStoreContract,
     StoreContract,
 )
+from shared_memory import Handle
 
 
 class TestMemoryStore(StoreContract):
@@ -27,7 +27,7 @@ class TestMemoryStore(StoreContract):
         return MemoryStore
 
 
-class TestSqliteStore(DurableStoreContract):
+class TestSqliteStore(SharedStoreContract):
     @pytest.fixture
     def open_new(self, tmp_path: Path) -> OpenStore:
         numbers = itertools.count()
@@ -36,42 +36,6 @@ class TestSqliteStore(DurableStoreContract):
     @pytest.fixture
     def open_same(self, tmp_path: Path) -> OpenStore:
         return lambda: SqliteStore(tmp_path / "same.db")
-
-
-class Handle:
-    """One of several ways into a store, closed on its own; it checks the contract."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self._watches: list[Watch] = []
-        self._closed = False
-
-    @property
-    def epoch(self) -> str:
-        return self._store.epoch
-
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        self.ping()
-        return self._store.put(key, value, expected)
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        self.ping()
-        return self._store.delete(key, expected)
-
-    def watch(self, send: Send) -> Watch:
-        self.ping()
-        watch = self._store.watch(send)
-        self._watches.append(watch)
-        return watch
-
-    def ping(self) -> None:
-        if self._closed:
-            raise StoreUnavailable("closed")
-
-    def close(self) -> None:
-        self._closed = True
-        for watch in self._watches:
-            watch.close()
 
 
 class TestHandlesOfOneStore(SharedStoreContract):

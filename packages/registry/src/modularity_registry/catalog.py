@@ -128,10 +128,12 @@ class Catalog:
 
     A change costs what it touches. ``revision`` is set after the change is in place
     and read before the data, so a reply is never older than the revision it names.
+    ``changed`` is the revision of the last change of a service.
     """
 
     def __init__(self, renderer: Renderer, clock: Clock) -> None:
         self.revision = 0
+        self.changed = 0
         self.by_status: Counter[str] = Counter()
         self.by_mode: Counter[str] = Counter()
         self.by_runtime: Counter[str] = Counter()
@@ -213,8 +215,14 @@ class Catalog:
                 old.vitals.lease_seen = now
             if old is None or old.revision != each.revision:
                 transitions.append(self.apply(key, each, each.revision))
-        self.revision = revision
+        self.revision = self.changed = revision
         return transitions
+
+    def renew_leases(self) -> None:
+        """Give every lease a full term from now on: signs of life may be missing."""
+        now = self._clock.monotonic()
+        for entry in self.services():
+            entry.vitals.lease_seen = now
 
     def apply(self, key: str, stored: Stored | None, revision: int) -> Transition:
         """Put ``stored`` in place of what was under ``key``; None removes it."""
@@ -233,6 +241,7 @@ class Catalog:
             self._withdraw(key, set(offered).difference(offers), revision)
             self._count(old, -1)
             self._count(new, 1)
+            self.changed = max(self.changed, revision)
             self.revision = max(self.revision, revision)
         return Transition(key, old, new, revision, frozenset((*offered, *offers)))
 

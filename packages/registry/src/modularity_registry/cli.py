@@ -1,10 +1,10 @@
-"""The command line: reads flags, loads settings, serves."""
+"""The command line: reads flags and settings, serves, moves catalogs."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -42,9 +42,67 @@ def serve(**flags: Any) -> None:
     try:
         code = _serve(config.load(given, os.environ))
     except RegistryError as error:
-        click.echo(f"modularity-registry: {error.detail}", err=True)
-        code = FAILED
+        _fail(error)
     sys.exit(code)
+
+
+_store_flag = click.option(
+    "--store",
+    metavar="URL",
+    help="The store, as for serve, but not memory://. [REGISTRY_STORE]",
+)
+
+
+@main.command("export")
+@_store_flag
+@click.option(
+    "--output",
+    metavar="FILE",
+    default="-",
+    help="Where to write, whole or not at all; - is standard output, the default.",
+)
+def export_command(store: str | None, output: str) -> None:
+    """Write all services of a store as JSON lines, to move or to keep them."""
+    # Imported late, here and below: --help needs none of it.
+    from modularity_registry import transfer
+
+    try:
+        url = transfer.store_url(store, os.environ)
+        click.echo(transfer.export_services(url, output), err=True)
+    except RegistryError as error:
+        _fail(error)
+
+
+@main.command("import")
+@_store_flag
+@click.option(
+    "--input",
+    "source",
+    metavar="FILE",
+    default="-",
+    help="What export has written; - is standard input, the default.",
+)
+@click.option("--dry-run", is_flag=True, help="Check and count, and write nothing.")
+@click.option("--prune", is_flag=True, help="Delete services that are not in FILE.")
+def import_command(store: str | None, source: str, dry_run: bool, prune: bool) -> None:
+    """Write the services of an export into a store; again, and nothing changes.
+
+    All lines are checked before the first is written.
+    """
+    from modularity_registry import transfer
+
+    try:
+        url = transfer.store_url(store, os.environ)
+        outcome = transfer.import_services(url, source, dry_run, prune)
+    except RegistryError as error:
+        _fail(error)
+    click.echo(outcome.summary, err=True)
+    sys.exit(FAILED if outcome.overtaken else 0)
+
+
+def _fail(error: RegistryError) -> NoReturn:
+    click.echo(f"modularity-registry: {error.detail}", err=True)
+    sys.exit(FAILED)
 
 
 def _serve(settings: config.Settings) -> int:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from modularity_registry import records, rules
 from modularity_registry.address import AddressPolicy, Resolver, parse_location
+from modularity_registry.beacon import Beacon
 from modularity_registry.catalog import Catalog
 from modularity_registry.clock import Clock
 from modularity_registry.entry import Entry
@@ -30,6 +31,9 @@ from modularity_registry.wire import Heartbeat
 
 VISIBLE_WITHIN = 5.0
 """Seconds that a write may take from the store to this process's view."""
+
+DELETION_WITHIN = 0.1
+"""Seconds to wait for the news of a deletion that was in the way, each time."""
 
 MAX_ATTEMPTS = 50
 
@@ -94,6 +98,7 @@ class Commands:
         policy: AddressPolicy,
         resolve: Resolver,
         clock: Clock,
+        beacon: Beacon | None = None,
     ) -> None:
         self._store = store
         self._feed = feed
@@ -101,6 +106,7 @@ class Commands:
         self._policy = policy
         self._resolve = resolve
         self._clock = clock
+        self._beacon = beacon
 
     def register(
         self,
@@ -128,7 +134,9 @@ class Commands:
 
     def unregister(self, service_id: str, precondition: Precondition = ANY) -> Written:
         """Forget a service; raises `ServiceNotFound`."""
+        self._feed.require()
         for _ in range(MAX_ATTEMPTS):
+            seen = self._catalog.revision
             entry = self._catalog.service(service_id)
             if entry is None:
                 raise _not_found(service_id)
@@ -138,7 +146,7 @@ class Commands:
                     records.key_of(service_id), expected=entry.revision
                 )
             except StoreConflict as conflict:
-                self._catch_up(service_id, conflict)
+                self._catch_up(seen, conflict)
                 continue
             if revision is None:
                 raise _not_found(service_id)
@@ -161,8 +169,10 @@ class Commands:
     def heartbeat(self, service_id: str, heartbeat: Heartbeat) -> Entry:
         """Note a sign of life and return the service; raises `NotRegistered`.
 
-        Only a change of status reaches the store.
+        Only a change of status reaches the store. Yet without it, nobody else could
+        learn of this heartbeat, and its sender should try another replica.
         """
+        self._feed.require()
         entry = self._catalog.service(service_id)
         if entry is None:
             raise NotRegistered(
@@ -179,6 +189,8 @@ class Commands:
     def sighted(self, entry: Entry) -> None:
         """Note a sign of life in memory: it moves `last_seen` and renews a lease."""
         entry.beaten(self._clock.now(), self._clock.monotonic())
+        if self._beacon is not None:
+            self._beacon.sighted(entry.id)
 
     def accuse(self, subject: Subject, fault: Fault) -> None:
         """Record a fault of ``subject``, once.
@@ -239,8 +251,10 @@ class Commands:
         self, service_id: str, decide: Callable[[Entry | None], Service | None]
     ) -> Written:
         """Write what ``decide`` makes of the present entry; None leaves it as it is."""
+        self._feed.require()
         key = records.key_of(service_id)
         for _ in range(MAX_ATTEMPTS):
+            seen = self._catalog.revision
             entry = self._catalog.service(service_id)
             service = decide(entry)
             if service is None:
@@ -249,16 +263,21 @@ class Commands:
             try:
                 revision = self._store.put(key, records.encode(service), expected)
             except StoreConflict as conflict:
-                self._catch_up(service_id, conflict)
+                self._catch_up(seen, conflict)
                 continue
             self._feed.wait(revision, VISIBLE_WITHIN)
             return Written(service_id, revision, created=entry is None)
         raise _contended(service_id)
 
-    def _catch_up(self, service_id: str, conflict: StoreConflict) -> None:
-        """Wait for the change that was in the way; a deletion has no revision here."""
+    def _catch_up(self, seen: int, conflict: StoreConflict) -> None:
+        """Wait for the change that was in the way, ``seen`` being the view's revision.
+
+        A deletion's own revision is not known here: any news may be it.
+        """
         if conflict.actual:
             self._feed.wait(conflict.actual, VISIBLE_WITHIN)
+        else:
+            self._feed.wait_for_news(seen, DELETION_WITHIN)
 
 
 def _not_found(service_id: str) -> ServiceNotFound:

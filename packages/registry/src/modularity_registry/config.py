@@ -33,6 +33,7 @@ class Settings:
     )
     allowed_networks: str = "loopback,private"
     max_watchers: int = 6000
+    workers: int = 1
 
     @property
     def check_defaults(self) -> CheckPlan:
@@ -88,6 +89,10 @@ def _seconds(value: str) -> float:
 
 def _places(value: str) -> int:
     return _whole(value, 1, 100_000)
+
+
+def _workers(value: str) -> int:
+    return _whole(value, 1, 64)
 
 
 def _times(value: str) -> int:
@@ -162,7 +167,7 @@ OPTIONS = (
         "store",
         "REGISTRY_STORE",
         _store,
-        "Where to keep services: memory:// or sqlite:///path.",
+        "Where to keep services, as a URL: memory://, sqlite:///path, etcd://host, ...",
     ),
     Option(
         "allowed_origins",
@@ -180,7 +185,13 @@ OPTIONS = (
         "max_watchers",
         "REGISTRY_MAX_WATCHERS",
         _places,
-        "Streams and waiting reads at once; more get 503.",
+        "Streams and waiting reads at once and worker; more get 503.",
+    ),
+    Option(
+        "workers",
+        "REGISTRY_WORKERS",
+        _workers,
+        "Processes that serve; more than one needs a store they can share.",
     ),
 )
 
@@ -214,6 +225,11 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Setting
         raise BadSetting(
             f"--debug shows internals, so it is for loopback only, not for"
             f" {settings.host!r}; leave out --debug or use --host 127.0.0.1"
+        )
+    if settings.workers > 1 and settings.store_kind == "memory":
+        raise BadSetting(
+            f"--workers {settings.workers} needs a store that processes can share, and"
+            " memory:// is within one; add for example --store sqlite:///registry.db"
         )
     return settings
 

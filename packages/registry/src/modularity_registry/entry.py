@@ -10,6 +10,7 @@ import msgspec
 from modularity_registry import records, rules
 from modularity_registry.clock import rfc3339, rfc3339_json
 from modularity_registry.model import (
+    CHECKED_MODES,
     CheckEvidence,
     CheckPlan,
     Mode,
@@ -115,9 +116,19 @@ class Entry:
                 self.vitals.last_seen = evidence.checked_at
             self.json = self.json[: self._head] + self.vitals.json
 
-    @property
-    def json_with_evidence(self) -> bytes:
-        """The same with ``evidence``: what the verdict rests on."""
+    def unchecked(self) -> None:
+        """Forget what was found here: another replica checks it from now on."""
+        with _noting:
+            self.vitals.failed_checks = 0
+            self.vitals.evidence = None
+            self.json = self.json[: self._head] + self.vitals.json
+
+    def json_with_evidence(self, checker: str) -> bytes:
+        """Return the same with ``evidence``: what the verdict rests on.
+
+        ``checker`` is the replica that would check it. What it saw is known to it
+        alone; what it found is in the faults, for everyone.
+        """
         check = self.vitals.evidence
         service = self.service
         drain = service.drain
@@ -128,7 +139,7 @@ class Entry:
             message=check.message if check else None,
             since=rfc3339(service.since),
             next_check=rfc3339(check.next_check) if check else None,
-            checked_by=check.checked_by if check else None,
+            checked_by=_checker(self.mode, check, checker),
             faults=[
                 _Cause(each.reason, rfc3339(each.at), each.source)
                 for each in service.faults
@@ -176,6 +187,12 @@ def metadata(service: Service) -> dict[str, Any]:
     """Return the service's metadata as Python values."""
     decoded: dict[str, Any] = msgspec.json.decode(service.registration.metadata)
     return decoded
+
+
+def _checker(mode: Mode, check: CheckEvidence | None, checker: str) -> str | None:
+    if check is not None:
+        return check.checked_by
+    return checker if mode in CHECKED_MODES else None
 
 
 def _runtime(service: Service) -> str:

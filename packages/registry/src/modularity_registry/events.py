@@ -187,8 +187,9 @@ class Watcher:
 class Hub:
     """All watchers of this process, and the events they may have missed."""
 
-    def __init__(self, clock: Clock, epoch: str, places: int) -> None:
-        self.epoch = epoch
+    def __init__(self, clock: Clock, epoch: Callable[[], str], places: int) -> None:
+        self.epoch = epoch()
+        self._read_epoch = epoch
         self.places = places
         self._revision = 0
         self._clock = clock
@@ -232,11 +233,17 @@ class Hub:
     def reloaded(self, changes: list[Transition], revision: int) -> None:
         """Forget all history: what came before ``revision`` may have gone by unseen."""
         with self._lock:
+            self.epoch = self._read_epoch()
             self._history.clear()
             self._forgotten = self._revision = revision
             watchers = list(self._watchers)
         for watcher in watchers:
             watcher.lose()
+
+    def advanced(self, revision: int) -> None:
+        """Note that nothing happened up to ``revision``."""
+        with self._lock:
+            self._revision = revision
 
     def invoked(self, call: Invocation) -> None:
         """Tell of a call that a service made to another."""

@@ -2,12 +2,22 @@
 
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from modularity_registry import records
 from modularity_registry.catalog import Catalog, Stored, Transition
 from modularity_registry.errors import StoreCorrupt, StoreUnavailable
-from modularity_registry.stores.base import Change, Event, Lost, Snapshot, Store, Watch
+from modularity_registry.stores.base import (
+    Change,
+    Event,
+    Lost,
+    Record,
+    Snapshot,
+    Store,
+    Watch,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +35,19 @@ class Listener(Protocol):
     def reloaded(self, changes: list[Transition], revision: int) -> None:
         """The catalog was read anew as of ``revision``, which made these changes."""
 
+    def advanced(self, revision: int) -> None:
+        """The store went on to ``revision`` without a change of the catalog."""
+
+
+class Keeper(Protocol):
+    """Who keeps the records under another prefix than the services'. As `Listener`."""
+
+    def changed(self, key: str, value: bytes | None, revision: int) -> None:
+        """One of them was written, or deleted if ``value`` is None."""
+
+    def loaded(self, found: list[Record]) -> None:
+        """These are all of them: they were read anew."""
+
 
 class Feed:
     """Watches the store, writes the catalog, tells the listeners, in this order."""
@@ -33,6 +56,8 @@ class Feed:
         self._store = store
         self._catalog = catalog
         self._listeners: list[Listener] = []
+        self._keepers: dict[str, Keeper] = {}
+        self._on_line_change: list[Callable[[], None]] = []
         self._changed = threading.Condition()
         self._waiting = 0
         self._watch: Watch | None = None
@@ -40,13 +65,31 @@ class Feed:
         self._unreadable: dict[str, str] = {}
 
     @property
+    def away(self) -> str | None:
+        """Why nothing is heard of the store; None while its changes come in."""
+        return self._lost
+
+    @property
     def lost(self) -> str | None:
-        """Why the view can't be trusted to be current; None while it can."""
+        """Why the view can't be trusted to be whole; None while it can."""
         return self._lost or next(iter(self._unreadable.values()), None)
 
     def listen(self, listener: Listener) -> None:
         """Tell ``listener`` of every change from now on. Before `start` only."""
         self._listeners.append(listener)
+
+    def keep(self, prefix: str, keeper: Keeper) -> None:
+        """Give ``keeper`` the records whose keys begin so. Before `start` only."""
+        self._keepers[prefix] = keeper
+
+    def on_line_change(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` when the store goes away or is back. Before `start` only."""
+        self._on_line_change.append(tell)
+
+    def require(self) -> None:
+        """Raise `StoreUnavailable` while the store is away, so that nothing waits."""
+        if self._lost is not None:
+            raise StoreUnavailable(f"the store is away: {self._lost}")
 
     def start(self) -> None:
         """Load the catalog and follow the store; raises what the store raises.
@@ -88,6 +131,11 @@ class Feed:
                 " to this replica yet; read again before you retry"
             )
 
+    def wait_for_news(self, revision: int, timeout: float) -> None:
+        """Return when the catalog is past ``revision``, or after ``timeout``."""
+        with suppress(StoreUnavailable):
+            self.wait(revision + 1, timeout)
+
     def _receive(self, event: Event) -> None:
         try:
             self._take(event)
@@ -111,6 +159,7 @@ class Feed:
             case Lost():
                 self._lost = event.reason
                 log.warning("the line to the store broke: %s", event.reason)
+                self._tell_line()
 
     def _apply(self, change: Change) -> None:
         self._unreadable.pop(change.key, None)
@@ -120,6 +169,11 @@ class Feed:
             stored = self._read(change.key, change.value, change.revision)
         if service_id is None or (stored is None and change.value is not None):
             self._catalog.advance(change.revision)
+            for listener in self._listeners:
+                listener.advanced(change.revision)
+            keeper = self._keepers.get(_prefix(change.key))
+            if keeper is not None:
+                keeper.changed(change.key, change.value, change.revision)
             return
         transition = self._catalog.apply(service_id, stored, change.revision)
         for listener in self._listeners:
@@ -137,6 +191,14 @@ class Feed:
         self._lost = None
         for listener in self._listeners:
             listener.reloaded(changes, snapshot.revision)
+        for prefix, keeper in self._keepers.items():
+            found = [each for each in snapshot.records if _prefix(each.key) == prefix]
+            keeper.loaded(found)
+        self._tell_line()
+
+    def _tell_line(self) -> None:
+        for tell in self._on_line_change:
+            tell()
 
     def _read(self, key: str, value: bytes, revision: int) -> Stored | None:
         try:
@@ -146,3 +208,7 @@ class Feed:
             self._unreadable[key] = error.detail
             log.error("unreadable record: %s", error.detail)
             return None
+
+
+def _prefix(key: str) -> str:
+    return key[: key.find("/") + 1]

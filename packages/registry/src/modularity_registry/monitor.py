@@ -26,6 +26,7 @@ from modularity_registry.model import (
     FaultSource,
 )
 from modularity_registry.probe import Outcome, Prober, Target
+from modularity_registry.roster import Roster
 from modularity_registry.schedule import Schedule, Watched
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ CHECK: frozenset[FaultSource] = frozenset({"check"})
 
 MAX_RUNNING = 512
 """Checks under way at once; more wait for their turn."""
+
+SLICE = 500
+"""Services that are handed over in one go, while checks wait."""
 
 MAX_STALL = 5.0
 """Woken up later than this (seconds), the monitor missed heartbeats as well."""
@@ -51,14 +55,21 @@ class Monitor:
         prober: Prober,
         schedule: Schedule,
         clock: Clock,
-        replica: str,
+        roster: Roster,
+        stale: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """Return a monitor of what ``roster`` gives this replica to watch.
+
+        ``stale`` says why the view is not current: nothing expires by it then.
+        """
         self._catalog = catalog
         self._commands = commands
         self._prober = prober
         self._schedule = schedule
         self._clock = clock
-        self._replica = replica
+        self._roster = roster
+        self._stale = stale
+        self._moved = False
         self._inbox: deque[Transition] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -83,6 +94,20 @@ class Monitor:
         """Take note of many changes at once."""
         for change in changes:
             self.changed(change)
+
+    def advanced(self, revision: int) -> None:
+        """Nothing to take note of."""
+
+    def redistribute(self, fell: bool) -> None:
+        """Take over what is this replica's by now, and let go of what isn't.
+
+        If a replica ``fell``, it may have taken signs of life with it.
+        """
+        if fell:
+            self._catalog.renew_leases()
+        if self._started:
+            self._moved = True
+            self.poke()
 
     def poke(self) -> None:
         """Have the monitor look at its inbox and at the clock; returns at once."""
@@ -110,14 +135,15 @@ class Monitor:
         """Say whether nothing is under way and nobody is due by the clock."""
         due = self._schedule.next_at()
         late = due is not None and due <= self._clock.monotonic()
-        return not (self._inbox or self._running or late)
+        return not (self._inbox or self._running or self._moved or late)
 
     def start(self) -> None:
         """Start watching. What is in the catalog by now is spread over an interval."""
         self._started = True
         now = self._clock.monotonic()
         for entry in self._catalog.services():
-            self._schedule.follow(entry.id, entry.service, now, spread=True)
+            if self._is_own(entry.id):
+                self._schedule.follow(entry.id, entry.service, now, spread=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -140,6 +166,8 @@ class Monitor:
                 self._woken = False
                 self._wake.clear()
                 self._take_in()
+                if self._moved:
+                    await self._hand_over()
                 self._start_due()
                 await self._pause()
         finally:
@@ -152,8 +180,26 @@ class Monitor:
         now = self._clock.monotonic()
         while self._inbox:
             change = self._inbox.popleft()
-            service = change.new.service if change.new else None
+            service = None
+            if change.new is not None and self._is_own(change.id):
+                service = change.new.service
             self._schedule.follow(change.id, service, now, spread=False)
+
+    async def _hand_over(self) -> None:
+        self._moved = False
+        now = self._clock.monotonic()
+        for number, entry in enumerate(self._catalog.services()):
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+            own, watched = self._is_own(entry.id), self._schedule.watches(entry.id)
+            if own and not watched:
+                self._schedule.follow(entry.id, entry.service, now, spread=True)
+            elif watched and not own:
+                self._schedule.follow(entry.id, None, now, spread=False)
+                entry.unchecked()
+
+    def _is_own(self, service_id: str) -> bool:
+        return self._roster.owner(service_id) == self._roster.own
 
     def _start_due(self) -> None:
         now = self._clock.monotonic()
@@ -188,9 +234,7 @@ class Monitor:
         # This process stood still (or the machine slept), and with it whoever would
         # have taken the heartbeats: nobody's lease may end for that.
         log.warning("the monitor stood still; all leases get a full term")
-        now = self._clock.monotonic()
-        for entry in self._catalog.services():
-            entry.vitals.lease_seen = now
+        self._catalog.renew_leases()
 
     async def _check(self, watched: Watched) -> None:
         entry, plan = self._entry(watched), watched.plan
@@ -226,7 +270,7 @@ class Monitor:
             outcome=outcome.kind,
             message=outcome.message,
             next_check=now + timedelta(seconds=due - self._clock.monotonic()),
-            checked_by=self._replica,
+            checked_by=self._roster.own,
         )
         entry.checked(outcome.ok, watched.failures, evidence)
 
@@ -235,7 +279,10 @@ class Monitor:
         if entry is None:
             return
         now = self._clock.monotonic()
-        lease = self._schedule.leased(watched, entry.vitals.lease_seen, now)
+        seen = entry.vitals.lease_seen + self._roster.slack
+        if self._stale() is not None:
+            seen = now  # a heartbeat may have been taken where this one can't see
+        lease = self._schedule.leased(watched, seen, now)
         if lease == "missed":
             message = f"no heartbeat within its ttl of {watched.ttl:g} s"
             fault = Fault("lease", message, self._clock.now())

@@ -1,4 +1,6 @@
-"""How services are laid out in a store: one document a service, under its id."""
+"""How the registry lays out a store: a document a service, one a replica."""
+
+from datetime import datetime
 
 import msgspec
 
@@ -7,6 +9,7 @@ from modularity_registry.errors import StoreCorrupt
 from modularity_registry.model import Service
 
 PREFIX = "services/"
+REPLICAS = "replicas/"
 
 _decode = msgspec.json.Decoder(Service).decode
 
@@ -36,3 +39,38 @@ def decode(key: str, value: bytes) -> Service:
         found = service.registration.id
         raise StoreCorrupt(f"{key} holds another service: {found!r}")
     return service
+
+
+class Beat(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a replica says of itself every few seconds.
+
+    ``count`` is another one each time; ``sighted`` are the ids of the services whose
+    heartbeats it took since the last one.
+    """
+
+    count: int
+    host: str
+    version: str
+    started_at: datetime
+    sighted: tuple[str, ...] = ()
+
+
+_decode_beat = msgspec.json.Decoder(Beat).decode
+
+
+def key_of_replica(replica_id: str) -> str:
+    """Return the key under which a replica keeps its record."""
+    return REPLICAS + replica_id
+
+
+def encode_beat(beat: Beat) -> bytes:
+    """Return the record to store."""
+    return wire.encode(beat)
+
+
+def decode_beat(key: str, value: bytes) -> Beat:
+    """Return the beat in a record; raise `StoreCorrupt` if it holds none."""
+    try:
+        return _decode_beat(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"{key} does not hold a replica's beat: {error}") from None

@@ -35,6 +35,12 @@ class Identified(Protocol):
     def id(self) -> str: ...
 
 
+class Named(msgspec.Struct, frozen=True, gc=False):
+    """An id, and nothing else to it."""
+
+    id: str
+
+
 Member = TypeVar("Member", bound=Identified)
 
 

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 from modularity_registry.address import AddressPolicy
+from modularity_registry.beacon import PERIOD, Beacon
 from modularity_registry.catalog import Catalog
 from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.commands import Commands
@@ -13,11 +14,14 @@ from modularity_registry.config import Settings
 from modularity_registry.entry import Renderer
 from modularity_registry.events import Hub
 from modularity_registry.feed import Feed
+from modularity_registry.freshness import Freshness
 from modularity_registry.metrics import Metrics
 from modularity_registry.monitor import Monitor
 from modularity_registry.probe import Prober
 from modularity_registry.pulse import Pulse
+from modularity_registry.records import REPLICAS
 from modularity_registry.resolve import Names
+from modularity_registry.roster import Roster
 from modularity_registry.schedule import Schedule
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
@@ -37,6 +41,9 @@ class Registry:
     traffic: Traffic
     metrics: Metrics
     pulse: Pulse
+    freshness: Freshness
+    roster: Roster
+    beacon: Beacon | None
     commands: Commands
     monitor: Monitor
     replica: str
@@ -47,6 +54,9 @@ class Registry:
         self.hub.start()
         self.feed.start()
         self.pulse.start()
+        if self.beacon is not None:
+            self.beacon.start()
+        self.freshness.start()
         self.monitor.start()
 
     def stop_watchers(self) -> None:
@@ -57,38 +67,57 @@ class Registry:
         """Stop watching, then following, then close the store. Idempotent."""
         self.hub.stop()
         self.monitor.stop()
+        if self.beacon is not None:
+            self.beacon.stop()
+        self.freshness.stop()
         self.pulse.stop()
         self.feed.stop()
         self.store.close()
 
     def degraded(self) -> list[str]:
         """Return why this replica is not at its best; empty when it is."""
-        reasons = [self.feed.lost, self.pulse.fault, self.monitor.suspicion]
+        reasons = [
+            self.feed.lost,
+            self.pulse.fault,
+            self.roster.doubt(),
+            self.monitor.suspicion,
+        ]
         return [reason for reason in reasons if reason is not None]
 
     def unready(self) -> str | None:
         """Return why it should get no traffic; None when it may."""
-        return self.feed.lost or self.pulse.fault
+        return self.feed.lost or self.pulse.fault or self.roster.doubt()
 
 
 def build(
-    settings: Settings, clock: Clock | None = None, prober: Prober | None = None
+    settings: Settings,
+    clock: Clock | None = None,
+    prober: Prober | None = None,
+    period: float = PERIOD,
+    store: Store | None = None,
+    replica: str | None = None,
 ) -> Registry:
     """Return a registry over the store that the settings name, not started.
 
-    ``clock`` and ``prober`` take the place of the real ones.
+    ``clock``, ``prober`` and ``store`` take the place of the real ones; ``period``
+    (seconds) is the time between two signs of life to other replicas, ``replica`` the
+    id of this one, else made of the host's name and a random part.
 
     Raises `StoreError` when the store can't be opened.
     """
     clock = clock or SystemClock()
     policy = AddressPolicy.parse(settings.allowed_networks)
-    replica = f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+    replica = replica or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     defaults = settings.check_defaults
-    store = open_store(settings.store)
+    store = store or open_store(settings.store)
     catalog = Catalog(Renderer(defaults), clock)
     feed = Feed(store, catalog)
     names = Names()
-    commands = Commands(store, feed, catalog, policy, names.resolve, clock)
+    roster = Roster(replica, catalog, clock, period)
+    beacon = Beacon(store, roster, clock, clock.now()) if store.shared else None
+    pulse = Pulse(store, clock)
+    freshness = Freshness(clock, (lambda: feed.away, lambda: pulse.fault, roster.doubt))
+    commands = Commands(store, feed, catalog, policy, names.resolve, clock, beacon)
     schedule = Schedule(
         defaults,
         settings.health_check_fall,
@@ -96,10 +125,15 @@ def build(
         random.Random(),
     )
     prober = prober or Prober(policy, names=names)
-    monitor = Monitor(catalog, commands, prober, schedule, clock, replica)
-    hub = Hub(clock, store.epoch, settings.max_watchers)
+    monitor = Monitor(
+        catalog, commands, prober, schedule, clock, roster, lambda: freshness.reason
+    )
+    hub = Hub(clock, lambda: store.epoch, settings.max_watchers)
     feed.listen(monitor)
     feed.listen(hub)
+    feed.on_line_change(freshness.look)
+    feed.keep(REPLICAS, roster)
+    roster.listen(monitor.redistribute)
     return Registry(
         settings=settings,
         clock=clock,
@@ -109,7 +143,10 @@ def build(
         hub=hub,
         traffic=Traffic(clock),
         metrics=Metrics(),
-        pulse=Pulse(store, clock),
+        pulse=pulse,
+        freshness=freshness,
+        roster=roster,
+        beacon=beacon,
         commands=commands,
         monitor=monitor,
         replica=replica,

@@ -105,6 +105,10 @@ class Schedule:
         if service is not None:
             self._add(service_id, service, now, spread)
 
+    def watches(self, service_id: str) -> bool:
+        """Say whether a service is under watch here."""
+        return service_id in self._watched
+
     def pop(self, now: float) -> tuple[Watched, bool] | None:
         """Return who is due next and whether for a check; None if nobody is yet.
 

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from modularity_registry.errors import BadSetting
 from modularity_registry.stores.base import Store
+from modularity_registry.stores.server import Form, read_server
 
 __all__ = ["check_store_url", "open_store"]
 
@@ -25,6 +26,7 @@ class _Kind(NamedTuple):
     target: str
     read: Callable[[SplitResult], tuple[object, ...]]
     forms: tuple[str, ...]
+    extra: str = ""
 
 
 def open_store(url: str) -> Store:
@@ -38,8 +40,10 @@ def open_store(url: str) -> Store:
     try:
         opened = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
+        extra = f'pip install "modularity-registry[{kind.extra}]"' if kind.extra else ""
         raise BadSetting(
             f"{kind.forms[0]} needs the package {error.name}, which is not installed"
+            + (f"; run {extra}" if extra else "")
         ) from error
     return cast(Store, opened(*arguments))
 
@@ -53,8 +57,9 @@ def _parse(url: str) -> tuple[_Kind, tuple[object, ...]]:
     # A URL may carry a password, so no message repeats more than its scheme.
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise BadSetting(f"the store URL can't be read: {error}; {_forms()}") from error
+    except ValueError:
+        # What went wrong is told in words that may hold the password.
+        raise BadSetting(f"the store URL can't be read; {_forms()}") from None
     kind = _KINDS.get(parts.scheme)
     if kind is None:
         named = f"{parts.scheme}:// is not a kind of store" if parts.scheme else ""
@@ -110,6 +115,15 @@ def _decoded(path: str) -> str:
     return decoded
 
 
+def _server(target: str, extra: str, example: str, form: Form) -> _Kind:
+    def read(parts: SplitResult) -> tuple[object, ...]:
+        return (read_server(parts, form),)
+
+    return _Kind(f"modularity_registry.stores.{target}", read, (example,), extra)
+
+
+_REDIS: Final = Form(6379, database=r"\d{0,4}")
+
 _KINDS: Final = {
     "memory": _Kind(
         "modularity_registry.stores.memory:MemoryStore", _read_memory, ("memory://",)
@@ -118,5 +132,35 @@ _KINDS: Final = {
         "modularity_registry.stores.sqlite:SqliteStore",
         _read_sqlite,
         ("sqlite:///relative/path", "sqlite:////absolute/path"),
+    ),
+    "postgresql": _server(
+        "postgres:PostgresStore",
+        "postgresql",
+        "postgresql://user:password@host:5432,host:5432/database",
+        Form(5432, database=r"[^/]{1,63}", several=True),
+    ),
+    "redis": _server(
+        "redis:RedisStore", "redis", "redis://:password@host:6379/0", _REDIS
+    ),
+    "rediss": _server(
+        "redis:RedisStore",
+        "redis",
+        "rediss://:password@host:6379/0",
+        _REDIS._replace(tls=True),
+    ),
+    "etcd": _server(
+        "etcd:EtcdStore",
+        "etcd",
+        "etcd://user:password@host:2379,host:2379",
+        Form(2379, several=True),
+    ),
+    "zookeeper": _server(
+        "zookeeper:ZookeeperStore",
+        "zookeeper",
+        "zookeeper://user:password@host:2181,host:2181",
+        Form(2181, several=True),
+    ),
+    "consul": _server(
+        "consul:ConsulStore", "consul", "consul://:token@host:8500", Form(8500)
     ),
 }

@@ -66,6 +66,10 @@ class Store(Protocol):
     """
 
     @property
+    def shared(self) -> bool:
+        """Whether several processes may have it open at once."""
+
+    @property
     def epoch(self) -> str:
         """Names this history of revisions; another one when the store starts anew."""
 

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from typing import Final
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
 from modularity_registry.stores.base import Change, Record, Send, Snapshot
@@ -10,6 +11,8 @@ from modularity_registry.stores.fanout import Fanout, LocalWatch
 
 class MemoryStore:
     """Keeps everything in a dict and delivers changes in the writer's thread."""
+
+    shared: Final = False
 
     def __init__(self) -> None:
         self.epoch = uuid.uuid4().hex[:12]

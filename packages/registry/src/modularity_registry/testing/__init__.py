@@ -9,6 +9,7 @@ import pytest
 for _name in (
     "contract_base",
     "contract_records",
+    "contract_remote",
     "contract_watches",
     "store_contract",
     "store_model",

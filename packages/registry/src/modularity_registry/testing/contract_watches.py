@@ -109,6 +109,7 @@ class WatchingContract(Opened):
         for recorder in (before, after):
             recorder.wait_for_revision(last)
             assert [change.value for change in recorder.changes] == [b"1", b"2"]
+        after.wait(lambda: bool(failed), "the change that fails")
         assert_prompt(failing.close)
         assert len(failed) == 1, "a watch that failed has to stop"
 

@@ -67,4 +67,4 @@ class Recorder:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise AssertionError(f"{what} has not come; came {self._events}")
-                self._arrived.wait(left)
+                self._arrived.wait(min(left, 0.1))

@@ -6,7 +6,8 @@
             return lambda: MyStore(somewhere_empty())
 
 A store whose records outlive it adds `DurableStoreContract`, one that several
-processes use at once adds `SharedStoreContract`. What a store can't do is left out by
+processes use at once adds `SharedStoreContract`, and one with a server over a network
+`RemoteStoreContract`. What a store can't do is left out by
 not inheriting it; no test is skipped.
 """
 
@@ -19,6 +20,7 @@ from modularity_registry.errors import StoreConflict
 from modularity_registry.stores.base import Change, Store
 from modularity_registry.testing.contract_base import (
     OpenStore,
+    assert_agrees,
     assert_growing,
     snapshot_of,
 )
@@ -26,6 +28,7 @@ from modularity_registry.testing.contract_records import (
     ReadingContract,
     WritingContract,
 )
+from modularity_registry.testing.contract_remote import RemoteContract
 from modularity_registry.testing.contract_watches import (
     EndingContract,
     WatchingContract,
@@ -37,6 +40,7 @@ __all__ = [
     "DurableStoreContract",
     "OpenStore",
     "Recorder",
+    "RemoteStoreContract",
     "SharedStoreContract",
     "StoreContract",
     "snapshot_of",
@@ -156,3 +160,31 @@ class SharedStoreContract(DurableStoreContract):
         other.watch(recorder)
         one.close()
         recorder.wait_for_revision(other.put("services/a", b""))
+
+    def test_two_writers_and_two_watchers_agree(
+        self, pair: tuple[Store, Store]
+    ) -> None:
+        # Each watches the one that writes here and the one that doesn't.
+        recorders = [Recorder() for _ in range(4)]
+        for store, recorder in zip(pair * 2, recorders, strict=True):
+            store.watch(recorder)
+
+        def load(writer: int) -> int:
+            store, last = pair[writer], 0
+            for number in range(40):
+                key = f"services/{number % 4}"
+                last = store.put(key, b"%d of %d" % (number, writer))
+                if number % 5 == writer:
+                    last = store.delete(key) or last
+            return last
+
+        with ThreadPoolExecutor(2) as pool:
+            last = max(pool.map(load, range(2)))
+        for recorder in recorders:
+            recorder.wait_for_revision(last)
+            assert recorder.changes == recorders[0].changes
+            assert_agrees(recorder, pair[0])
+
+
+class RemoteStoreContract(SharedStoreContract, RemoteContract):
+    """For stores that reach a server over a network; see `RemoteContract`."""

@@ -2,7 +2,7 @@
 
 import gc
 
-from flask import Flask
+from flask import Flask, Response
 from flask_cors import CORS
 
 from modularity_registry import runtime
@@ -13,6 +13,7 @@ from modularity_registry.web import (
     capabilities,
     operations,
     problems,
+    replies,
     services,
     watching,
 )
@@ -21,7 +22,7 @@ from modularity_registry.web.hot import HotPath
 from modularity_registry.web.requestlog import RequestLog
 from modularity_registry.web.server import Factory, Served, ServerOptions
 
-EXPOSED = ["ETag", "X-Registry-Revision", "Retry-After"]
+EXPOSED = ["ETag", "X-Registry-Revision", "X-Registry-Stale", "Retry-After"]
 
 
 def create_app(registry: Registry, keep_alive: float = watching.KEEP_ALIVE) -> Flask:
@@ -39,6 +40,13 @@ def create_app(registry: Registry, keep_alive: float = watching.KEEP_ALIVE) -> F
     for module in (services, capabilities, operations, calls):
         app.register_blueprint(module.routes(registry))
     app.register_blueprint(watching.routes(registry, keep_alive))
+
+    @app.after_request
+    def mark_stale(response: Response) -> Response:
+        if "X-Registry-Revision" in response.headers:
+            response.headers.extend(replies.stale(registry.freshness))
+        return response
+
     return app
 
 
@@ -50,6 +58,7 @@ CONNECTIONS = 4096
 def server_options(settings: Settings) -> ServerOptions:
     """Return the server's bounds: streams may take all their places, calls go on."""
     return ServerOptions(
+        workers=settings.workers,
         threads=settings.max_watchers + CALLS,
         connections=settings.max_watchers + CONNECTIONS,
     )

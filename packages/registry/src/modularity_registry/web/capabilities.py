@@ -92,7 +92,7 @@ def routes(registry: Registry) -> Blueprint:
         wanted, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
         wait_for_change(registry, wait, Interest(wanted.capabilities), wanted)
-        revision = catalog.revision
+        revision, tag = catalog.revision, catalog.changed
 
         def render() -> bytes:
             found = ((each, _healthy(each, wanted)) for each in catalog.capabilities())
@@ -101,7 +101,7 @@ def routes(registry: Registry) -> Blueprint:
             bodies = [_summary(name, ids) for name, ids in chosen]
             return replies.listing("capabilities", bodies, revision, cursor)
 
-        return replies.read(render, revision, revision)
+        return replies.read(render, tag, revision)
 
     @blueprint.post("/discover")
     def discover_services() -> Response:
@@ -109,12 +109,9 @@ def routes(registry: Registry) -> Blueprint:
         wanted = query.filter()
         query.finish()
         asked = wire.parse_discovery(replies.body())
-        revision = catalog.revision
+        revision, tag = catalog.revision, catalog.changed
         bodies = [_match(each) for each in discover(catalog, asked, wanted)]
-        response = replies.read(
-            replies.listing("matches", bodies, revision), revision, revision
-        )
-        return response
+        return replies.read(replies.listing("matches", bodies, revision), tag, revision)
 
     return blueprint
 

@@ -35,6 +35,9 @@ class HotPath:
     def __init__(self, registry: Registry, application: "WSGIApplication") -> None:
         self._catalog: Catalog = registry.catalog
         self._commands: Commands = registry.commands
+        self._feed = registry.feed
+        self._roster = registry.roster
+        self._freshness = registry.freshness
         self._application = application
 
     def __call__(
@@ -56,6 +59,8 @@ class HotPath:
                 headers = _headers(found[0])
                 headers.append(("ETag", f'W/"{found[1]}"'))
                 headers.append(("X-Registry-Revision", str(revision)))
+                if self._freshness.since is not None:
+                    headers += replies.stale(self._freshness)
                 start_response("200 OK", headers)
                 return [found[0]]
         elif method == "POST" and path == REGISTER and _is_plain(environ):
@@ -93,7 +98,8 @@ class HotPath:
         entry = self._catalog.service(service_id)
         if entry is None:
             return None
-        return entry.json_with_evidence, entry.revision
+        checker = self._roster.owner(service_id)
+        return entry.json_with_evidence(checker), entry.revision
 
     def _register(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -117,7 +123,9 @@ class HotPath:
         else:
             return None
         entry = self._catalog.service(service_id)
-        return entry if entry is not None and not entry.faulty else None
+        if entry is None or entry.faulty or self._feed.away is not None:
+            return None
+        return entry
 
 
 def _is_plain(environ: "WSGIEnvironment") -> bool:

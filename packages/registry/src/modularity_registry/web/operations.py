@@ -8,6 +8,7 @@ from modularity_registry import __version__, wire
 from modularity_registry.clock import rfc3339
 from modularity_registry.errors import NotReady
 from modularity_registry.model import STATUSES
+from modularity_registry.roster import Seen
 from modularity_registry.runtime import Registry
 from modularity_registry.web import replies
 
@@ -16,6 +17,9 @@ def routes(registry: Registry) -> Blueprint:
     """Return ``/health``, ``/ready`` and ``/api/stats``."""
     blueprint = Blueprint("operations", __name__)
     catalog = registry.catalog
+
+    def replicas() -> list[Seen]:
+        return registry.roster.seen()
 
     @blueprint.get("/health")
     def health() -> Response:
@@ -27,7 +31,12 @@ def routes(registry: Registry) -> Blueprint:
             "version": __version__,
             "store": registry.settings.store_kind,
             "revision": catalog.revision,
+            "replica": registry.replica,
+            "replicas": replicas(),
         }
+        stale = registry.freshness.stale_seconds
+        if stale is not None:
+            answer["stale_seconds"] = stale
         if reasons:
             answer["reasons"] = reasons
         return replies.reply(answer)
@@ -60,6 +69,7 @@ def routes(registry: Registry) -> Blueprint:
             },
             "watchers": len(registry.hub),
             "replica": registry.replica,
+            "replicas": replicas(),
             "uptime_seconds": round(
                 registry.clock.monotonic() - registry.started_at, 3
             ),

@@ -13,6 +13,7 @@ from modularity_registry import wire
 from modularity_registry.commands import ANY, Precondition, Written
 from modularity_registry.entry import Entry
 from modularity_registry.errors import UnsupportedMediaType
+from modularity_registry.freshness import Freshness
 from modularity_registry.query import Page, Query, cursor_after
 from modularity_registry.selection import Filter
 from modularity_registry.web.body import read_body
@@ -111,6 +112,12 @@ def read(data: bytes | Callable[[], bytes], tag: int | str, revision: int) -> Re
     response.headers["ETag"] = f'W/"{tag}"'
     response.headers["X-Registry-Revision"] = str(revision)
     return response
+
+
+def stale(freshness: Freshness) -> list[tuple[str, str]]:
+    """Return the header that marks a read from a view which is not current."""
+    seconds = freshness.stale_seconds
+    return [] if seconds is None else [("X-Registry-Stale", str(seconds))]
 
 
 def registered(written: Written, name: str) -> tuple[bytes, HTTPStatus]:

@@ -40,14 +40,14 @@ def routes(registry: Registry) -> Blueprint:
         wanted, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
         wait_for_change(registry, wait, Interest(wanted.capabilities), wanted)
-        revision = catalog.revision
+        revision, tag = catalog.revision, catalog.changed
 
         def render() -> bytes:
             # A filter by capability starts from its providers, not from everyone.
             entries = catalog.providing(wanted.capabilities)
             return replies.services(entries, wanted, page, revision)
 
-        return replies.read(render, revision, revision)
+        return replies.read(render, tag, revision)
 
     @blueprint.get("/services/<service_id>")
     def read_service(service_id: str) -> Response:
@@ -56,7 +56,10 @@ def routes(registry: Registry) -> Blueprint:
         entry = catalog.service(service_id)
         if entry is None:
             raise ServiceNotFound(f"no service {service_id!r} is registered")
-        return replies.read(lambda: entry.json_with_evidence, entry.revision, revision)
+        checker = registry.roster.owner(service_id)
+        return replies.read(
+            lambda: entry.json_with_evidence(checker), entry.revision, revision
+        )
 
     @blueprint.delete("/services/<service_id>")
     @blueprint.delete("/unregister/<service_id>")

@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from modularity_registry.errors import BadSetting
 
@@ -44,12 +45,14 @@ class Connection:
         return self.peer, self.peer_port
 
 
-def listen(host: str, port: int, backlog: int, unread_seconds: float) -> socket.socket:
-    """Return a socket that listens on ``host``, by name or address, and ``port``.
+def listen(
+    host: str, port: int, backlog: int, unread_seconds: float, count: int = 1
+) -> list[socket.socket]:
+    """Return ``count`` sockets that listen on ``host`` (name or address) and ``port``.
 
-    Without SO_REUSEPORT, so that a port that anyone listens on is refused. Raises
-    `BadSetting` with what to do when that can't be had. A connection whose peer takes
-    nothing off the line for ``unread_seconds`` is closed by the kernel.
+    A port that anyone else listens on is refused. Raises `BadSetting` with what to do
+    when it can't be had. The kernel divides callers among the sockets; it closes a
+    connection whose peer takes nothing off the line for ``unread_seconds``.
     """
     try:
         found = socket.getaddrinfo(
@@ -62,17 +65,29 @@ def listen(host: str, port: int, backlog: int, unread_seconds: float) -> socket.
         ) from error
     # "localhost" is both ::1 and 127.0.0.1, and most callers write the latter.
     family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-    try:
-        listener = socket.create_server(
-            address,
-            family=family,
-            backlog=backlog,
-            dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
-        )
-    except (OSError, OverflowError) as error:
-        raise BadSetting(_why_not(host, port, error)) from error
-    _watch_peers(listener, unread_seconds)
-    return listener
+    dualstack = host == "::" and socket.has_dualstack_ipv6()
+
+    def create(address: tuple[Any, ...], shared: bool) -> socket.socket:
+        try:
+            listener = socket.create_server(
+                address,
+                family=family,
+                backlog=backlog,
+                reuse_port=shared,
+                dualstack_ipv6=dualstack,
+            )
+        except (OSError, OverflowError, ValueError) as error:
+            raise BadSetting(_why_not(host, port, error)) from error
+        _watch_peers(listener, unread_seconds)
+        return listener
+
+    # Without SO_REUSEPORT, which would share the port with whoever has it.
+    alone = create(address, shared=False)
+    if count == 1:
+        return [alone]
+    found_address = alone.getsockname()
+    alone.close()
+    return [create(found_address, shared=True) for _ in range(count)]
 
 
 def _why_not(host: str, port: int, error: Exception) -> str:

@@ -61,6 +61,7 @@ Factory = Callable[[], Served]
 class ServerOptions:
     """How the server treats its callers; times are in seconds.
 
+    ``workers`` is the number of processes that answer; the bounds hold for each.
     ``threads`` bounds calls and streams at once, ``uploads`` the bodies being received
     at once, ``connections`` those open. Threads are started when needed, so a high
     bound costs nothing by itself; it must leave room beside all streams and uploads.
@@ -71,6 +72,7 @@ class ServerOptions:
     when the server is told to stop.
     """
 
+    workers: int = 1
     threads: int = 1024
     uploads: int = 256
     connections: int = 8192

@@ -1,0 +1,159 @@
+"""Where a store's server is and how to get in, read from a URL.
+
+``<scheme>://[user:password@]host[:port][,host[:port]...][/database][?options]``, with
+the options ``prefix``, ``tls``, ``ca``, ``cert`` and ``key``.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote
+
+DEFAULT_PREFIX: Final = "modularity"
+
+
+class Host(NamedTuple):
+    """One address of a server; an IPv6 ``name`` stands without brackets."""
+
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        return f"{name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM; without ``ca`` the machine's own authorities are trusted."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server, or the members of a cluster, and the part of it that is the store's.
+
+    Everything that the store keeps there has a name that begins with ``prefix``.
+    """
+
+    hosts: tuple[Host, ...]
+    user: str = ""
+    password: str = field(default="", repr=False)
+    database: str = ""
+    prefix: str = DEFAULT_PREFIX
+    tls: Tls | None = None
+
+    def __str__(self) -> str:
+        """Return the addresses, for messages: nothing secret is in them."""
+        return ",".join(map(str, self.hosts))
+
+
+class Form(NamedTuple):
+    """What a kind of URL has: ``database`` is a pattern, None for no database."""
+
+    port: int
+    database: str | None = None
+    several: bool = False
+    tls: bool = False
+
+
+def read_server(parts: SplitResult, form: Form) -> Server:
+    """Return the server that a URL names.
+
+    Raises `ValueError` with the reason, as the rest of a sentence that begins with
+    the URL's scheme; it repeats no credentials.
+    """
+    if parts.fragment:
+        raise ValueError("takes no fragment; in a password # is %23")
+    credentials, at, addresses = parts.netloc.rpartition("@")
+    user, _, password = credentials.partition(":") if at else ("", "", "")
+    hosts = tuple(_host(each, form.port) for each in addresses.split(","))
+    if len(hosts) > 1 and not form.several:
+        raise ValueError("takes one host")
+    options = _options(parts.query)
+    return Server(
+        hosts,
+        user=_decoded(user),
+        password=_decoded(password),
+        database=_database(parts.path, form),
+        prefix=_prefix(options.pop("prefix", DEFAULT_PREFIX)),
+        tls=_tls(options, form.tls),
+    )
+
+
+def _options(query: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            query, keep_blank_values=True, strict_parsing=bool(query), errors="strict"
+        )
+    except ValueError:
+        raise ValueError("takes options as ?name=value&name=value") from None
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise ValueError("takes each option once")
+    for name in options:
+        if name not in ("prefix", "tls", "ca", "cert", "key"):
+            raise ValueError(
+                f"has no option {name!r}; known are prefix, tls, ca, cert and key"
+            )
+    return options
+
+
+def _host(text: str, default: int) -> Host:
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d+))?", text)
+    if found is None:
+        raise ValueError("needs a host, or host:port, several with commas")
+    port = int(found[3] or default)
+    if not 0 < port < 65_536:
+        raise ValueError("needs a port from 1 to 65535")
+    return Host(found[1] or found[2], port)
+
+
+def _database(path: str, form: Form) -> str:
+    name = _decoded(path.removeprefix("/"))
+    if form.database is None:
+        if name:
+            raise ValueError("takes no path; to share a server use ?prefix=name")
+    elif not re.fullmatch(form.database, name):
+        raise ValueError("names no database that there can be")
+    return name
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,47}", text):
+        raise ValueError(
+            "needs a prefix of 1 to 48 letters, digits, dots, hyphens and underscores"
+        )
+    return text
+
+
+def _tls(options: dict[str, str], always: bool) -> Tls | None:
+    given = options.pop("tls", "true" if always else "false")
+    if given not in ("true", "false"):
+        raise ValueError("takes tls=true or tls=false")
+    if given == "false":
+        if always:
+            raise ValueError("is always over TLS")
+        if options:
+            raise ValueError(f"takes {', '.join(sorted(options))} only with tls=true")
+        return None
+    if ("cert" in options) != ("key" in options):
+        raise ValueError("needs cert and key together")
+    for name, path in options.items():
+        if not Path(path).is_file():
+            raise ValueError(f"can't find the file of {name}: {path}")
+    return Tls(**options)
+
+
+def _decoded(text: str) -> str:
+    try:
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("has a % code that is not UTF-8") from None
+    if any(character < " " for character in decoded):
+        raise ValueError("takes no control characters")
+    return decoded

@@ -1,0 +1,203 @@
+"""``modularity-registry export`` and ``import``: a catalog from store to store."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from modularity_registry.clock import Clock, SystemClock
+from modularity_registry.errors import BadSetting
+from modularity_registry.stores import check_store_url, open_store
+from modularity_registry.stores.base import Event, Snapshot, Store
+from modularity_registry.transfer.files import STREAM, reading, writing
+from modularity_registry.transfer.lines import (
+    BadFile,
+    export_lines,
+    read_documents,
+    services,
+)
+from modularity_registry.transfer.writers import (
+    Advance,
+    ImportStopped,
+    Plan,
+    Step,
+    carry_out,
+    plan_of,
+)
+
+__all__ = [
+    "BadFile",
+    "ImportStopped",
+    "Outcome",
+    "export_services",
+    "import_services",
+    "snapshot_of",
+    "store_url",
+]
+
+_NOTHING: Final = Snapshot((), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an import did; ``overtaken`` counts what others wrote meanwhile."""
+
+    summary: str
+    overtaken: int = 0
+
+
+def export_services(url: str, output: str, clock: Clock | None = None) -> str:
+    """Write all services of the store to ``output`` and return a summary.
+
+    A file is written whole or not at all. Raises `BadSetting` where there is no such
+    store, `StoreError` where it fails and `BadFile` where the file can't be written.
+    """
+    file = _sqlite_file(url)
+    if file is not None:
+        _require_source(file, output)
+    with _opened(url) as store:
+        snapshot = snapshot_of(store)
+    lines = export_lines(snapshot, (clock or SystemClock()).now())
+    count = len(lines) - 1
+    with writing(output) as stream, _progress("exporting", count) as advance:
+        for line in lines:
+            stream.write(line)
+            advance()
+    return f"exported {services(count)}"
+
+
+def import_services(
+    url: str, source: str, dry_run: bool = False, prune: bool = False
+) -> Outcome:
+    """Write the services in ``source`` to the store; all are checked before the first.
+
+    ``prune`` deletes what only the store has; ``dry_run`` writes nothing. Raises
+    `BadFile`, `BadSetting`, `StoreError`, and `ImportStopped` after a part was done.
+    """
+    with reading(source) as stream:
+        documents = read_documents(stream)
+    file = _sqlite_file(url)
+    if dry_run and file is not None and not file.exists():
+        # Opening it would create it, which is a write as well.
+        return Outcome(_summary("would import", plan_of(_NOTHING, documents, prune)))
+    with _opened(url) as store:
+        plan = plan_of(snapshot_of(store), documents, prune)
+        if dry_run:
+            return Outcome(_summary("would import", plan))
+        with _progress("importing", len(plan.steps)) as advance:
+            overtaken = carry_out(store, plan.steps, advance)
+    return Outcome(_summary("imported", plan, overtaken), len(overtaken))
+
+
+def store_url(given: str | None, environ: Mapping[str, str]) -> str:
+    """Return the URL of the store to use: ``given``, else that of ``REGISTRY_STORE``.
+
+    Raises `BadSetting` when none is named or it is one that no other process reaches.
+    """
+    name = "REGISTRY_STORE" if given is None else "--store"
+    url = environ.get(name) if given is None else given
+    if not url:
+        raise BadSetting(
+            "no store is named: add --store, for example --store sqlite:///registry.db,"
+            " or set REGISTRY_STORE (a registry that has none keeps its services in"
+            " memory://, which no other process can reach)"
+        )
+    _require_readable(name, url)
+    if urlsplit(url).scheme == "memory":
+        raise BadSetting(
+            f"{name}: memory:// lives within one process, so nothing can be read from"
+            " it or written to it from here; start the registry with a store that"
+            " lasts, for example --store sqlite:///registry.db, let its services"
+            " register there, and name that store here as well"
+        )
+    return url
+
+
+def snapshot_of(store: Store) -> Snapshot:
+    """Return what the store holds at this moment; raises what the store raises."""
+    events: list[Event] = []
+    store.watch(events.append).close()
+    first = events[0]
+    assert isinstance(first, Snapshot)  # the contract of `watch`
+    return first
+
+
+def _summary(verb: str, plan: Plan, overtaken: tuple[Step, ...] = ()) -> str:
+    kinds = [step.kind for step in plan.steps]
+    lost = [step.kind for step in overtaken]
+    new, replaced, pruned = (
+        kinds.count(kind) - lost.count(kind) for kind in ("new", "replaced", "pruned")
+    )
+    summary = (
+        f"{verb}: {new:,} new, {replaced:,} replaced, {plan.unchanged:,} unchanged,"
+        f" {pruned:,} pruned"
+    )
+    if not plan.steps:
+        summary += "; nothing to write"
+    if plan.extra:
+        summary += f"\nleft alone: {services(plan.extra)} only in the store"
+        summary += " (--prune deletes them)"
+    if overtaken:
+        summary += f"\nleft as they are: {services(len(overtaken))} that somebody"
+        summary += " changed meanwhile; run it again to replace them"
+    return summary
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Store]:
+    store = open_store(url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _require_readable(name: str, url: str) -> None:
+    try:
+        urlsplit(url)
+    except ValueError:
+        # Its message may repeat the part that holds the password.
+        raise BadSetting(
+            f"{name} can't be read as a URL: its host or port is malformed"
+        ) from None
+    try:
+        check_store_url(url)
+    except BadSetting as error:
+        raise BadSetting(f"{name}: {error.detail}") from None
+
+
+def _sqlite_file(url: str) -> Path | None:
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite":
+        return None
+    return Path(unquote(parts.path.removeprefix("/")))
+
+
+def _require_source(file: Path, output: str) -> None:
+    if not file.exists():
+        raise BadSetting(
+            f"there is no store file {file.absolute()}, so there is nothing to export;"
+            " correct the path (three slashes: from this folder; four: from the root)"
+        )
+    if output != STREAM and os.path.realpath(output) == os.path.realpath(file):
+        raise BadFile(f"{output} is the store itself; write the export to another file")
+
+
+@contextmanager
+def _progress(label: str, total: int) -> Iterator[Advance]:
+    """Show a bar to whoever sits at a terminal; a log gets the summary alone."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    # Imported late: a pipe or a timer needs none of it.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)
