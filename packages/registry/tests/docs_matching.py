@@ -23,6 +23,11 @@ def _is_replica(value: Any) -> bool:
     return isinstance(value, str) and _REPLICA.fullmatch(value) is not None
 
 
+def _is_away(value: Any) -> bool:
+    # What follows depends on what the line was doing when it broke.
+    return isinstance(value, str) and value.startswith("the store is away: ")
+
+
 def _is_host(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
@@ -39,6 +44,8 @@ VOLATILE: dict[str, Kind] = {
     "at": _is_time,
     "checked_at": _is_time,
     "checked_by": _is_replica,
+    "detail": _is_away,
+    "error": _is_away,
     "failed": _is_count,
     "host": _is_host,
     "last_seen": _is_time,

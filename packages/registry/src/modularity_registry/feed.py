@@ -1,9 +1,11 @@
 """From the store to the catalog: the only way a change becomes visible."""
 
+import heapq
 import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from typing import Protocol
 
 from modularity_registry import records
@@ -58,8 +60,11 @@ class Feed:
         self._listeners: list[Listener] = []
         self._keepers: dict[str, Keeper] = {}
         self._on_line_change: list[Callable[[], None]] = []
-        self._changed = threading.Condition()
-        self._waiting = 0
+        self._gate = threading.Lock()
+        # By revision: only those whose revision has come are woken. One condition for
+        # all would wake 32 writers 32 times each.
+        self._waiting: list[tuple[int, int, threading.Lock]] = []
+        self._order = count()
         self._watch: Watch | None = None
         self._lost: str | None = "the store has not been read yet"
         self._unreadable: dict[str, str] = {}
@@ -117,15 +122,14 @@ class Feed:
         """
         if self._catalog.revision >= revision:
             return
-        with self._changed:
-            self._waiting += 1
-            try:
-                held = self._changed.wait_for(
-                    lambda: self._catalog.revision >= revision, timeout
-                )
-            finally:
-                self._waiting -= 1
-        if not held:
+        latch = threading.Lock()
+        latch.acquire()
+        with self._gate:
+            heapq.heappush(self._waiting, (revision, next(self._order), latch))
+        # The change may have come before this one was in the queue.
+        if self._catalog.revision >= revision or latch.acquire(timeout=timeout):
+            return
+        if self._catalog.revision < revision:
             raise StoreUnavailable(
                 f"stored as revision {revision}, but the store has not confirmed it"
                 " to this replica yet; read again before you retry"
@@ -147,8 +151,12 @@ class Feed:
             )
             raise
         if self._waiting:
-            with self._changed:
-                self._changed.notify_all()
+            self._wake()
+
+    def _wake(self) -> None:
+        with self._gate:
+            while self._waiting and self._waiting[0][0] <= self._catalog.revision:
+                heapq.heappop(self._waiting)[2].release()
 
     def _take(self, event: Event) -> None:
         match event:
