@@ -19,6 +19,7 @@ from modularity_client import (
     Registry,
     RevisionMismatch,
     ServiceNotFound,
+    calls,
     errors,
 )
 
@@ -79,6 +80,19 @@ def test_a_registered_service_reads_back(ask: Asker, fields: dict[str, Any]) -> 
     assert before <= service.registered_at <= datetime.now(UTC)
     assert service.evidence is not None
     assert len({service, service}) == 1
+
+
+def test_the_reply_can_be_had_beside_the_result(
+    ask: Asker, fields: dict[str, Any]
+) -> None:
+    done = ask("ask", calls.put(**fields))
+    assert done.reply.status == 201
+    assert done.reply.json()["service_id"] == done.value.service_id == fields["id"]
+    read = ask("ask", calls.service(fields["id"]))
+    assert read.value == ask("service", fields["id"])
+    assert int(read.reply.headers["x-registry-revision"]) >= done.value.revision
+    with pytest.raises(ServiceNotFound):
+        ask("ask", calls.service(f"not-{fields['id']}"))
 
 
 def test_a_service_is_replaced_only_where_that_is_wanted(

@@ -88,7 +88,18 @@ def test_urls_are_read_from_text_and_lists() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:5000", "ftp://a", "http://", "http://a?b=c", "http://u:p@a", ","]
+    "url",
+    [
+        "localhost:5000",
+        "ftp://a",
+        "http://",
+        "http://a?b=c",
+        "http://u:p@a",
+        "http://a:70000",
+        "http://a:x",
+        "http://[::1",
+        ",",
+    ],
 )
 def test_what_is_no_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="http://host:port"):

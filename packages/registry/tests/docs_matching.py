@@ -65,6 +65,26 @@ VOLATILE: dict[str, Kind] = {
 }
 
 
+# What differs from run to run in a text, and what stands for all of its kind.
+_TEXT = (
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"\b\S+-[0-9a-f]{6}\b"), "REPLICA"),
+    (re.compile(r"\b[\d,]+\.\d ms\b"), "LATENCY"),
+    (re.compile(r"\brevision( +)\d+\b"), r"revision\1NUMBER"),
+    (re.compile(r"\bup for( +)\d+ s\b"), r"up for\1SECONDS"),
+    (re.compile(r"\b[\d,]+ good and [\d,]+ failed\b"), "CHECKS"),
+    # A column is as wide as its longest cell, which may hold what differs.
+    (re.compile(r" {2,}"), "  "),
+)
+
+
+def settled(text: str) -> str:
+    """Return a text with words in place of what differs from run to run."""
+    for pattern, word in _TEXT:
+        text = pattern.sub(word, text)
+    return text
+
+
 def differences(shown: Any, real: Any, where: str = "reply") -> list[str]:
     """Return in one line each what the document shows otherwise; empty when nothing."""
     if isinstance(shown, dict) and isinstance(real, dict):

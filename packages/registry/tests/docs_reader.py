@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import requests
 
 from docs_blocks import SHELL, Block, blocks, commands
-from docs_matching import differences
+from docs_matching import differences, settled
 from serving_harness import free_port
 from support import eventually
 
@@ -41,6 +41,8 @@ START_REGISTRY = "uv run --directory packages/registry python registry_service.p
 HARMLESS = re.compile(
     r"curl\s|uv run python examples/01-hello-world/call\.py\b"
     r"|uv run (flake8|mypy) registry_service\.py$"
+    r"|uv run modularity-registry (completion|discover|doctor|drain|explain|find|graph"
+    r"|info|ls|register|stats|undrain|unregister)\b"
     r"|python3 -c \"import sqlite3 as s; s\.connect\('/tmp/"
 )
 _START = re.compile(
@@ -288,7 +290,8 @@ class Reader:
     def _compare(self, code: int, output: str, outputs: Sequence[Block]) -> None:
         if outputs and outputs[0].language == "text":
             shown = "".join(block.text for block in outputs)
-            assert shown == output, f"shown {shown!r}, really {output!r}"
+            same = settled(shown) == settled(output)
+            assert same, f"shown {shown!r}, really {output!r}"
         elif outputs:
             shown_values = _values("".join(block.text for block in outputs))
             real = _values(output)

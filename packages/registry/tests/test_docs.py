@@ -38,6 +38,7 @@ DOCUMENTS = {
     "packages/registry/README.md": PACKAGE,
     "examples/01-hello-world/README.md": ROOT,
     "docs/stores.md": ROOT,
+    "docs/cli.md": ROOT,
     "docs/moving.md": ROOT,
 }
 

@@ -51,6 +51,8 @@ HEADERS = st.fixed_dictionaries(
         "If-Match": st.sampled_from(['"1"', "*"]),
         "X-Forwarded-For": st.just("10.0.0.9"),
         "Range": st.just("bytes=0-3"),
+        "X-Request-ID": st.sampled_from(["mine.1", "not one", "x" * 129]),
+        "Traceparent": st.just(f"00-{'a' * 32}-{'b' * 16}-01"),
     },
 )
 GOOD = registration("new", mode="standalone", location="here")
@@ -114,6 +116,9 @@ def test_the_same_requests_get_the_same_replies(calls: list[tuple[Any, ...]]) ->
                 path, method=method, query_string=query, headers=headers, data=body
             )
             shown = {name.lower(): value for name, value in response.headers}
+            # Made anew for each call, where it brought none that is sane.
+            told = shown.pop("x-request-id")
+            assert told == "mine.1" or headers.get("X-Request-ID") != "mine.1"
             replies.append((response.status, shown, response.data))
         assert replies[0] == replies[1]
 

@@ -9,10 +9,11 @@ ROOT = Path(modularity_registry.__file__).parent
 
 # From the ground up. A package counts as one.
 LAYERS = (
-    "errors", "clock", "model", "rules", "location", "address", "resolve", "wire",
-    "stores", "config", "records", "entry", "catalog", "events", "selection", "query",
-    "feed", "pulse", "freshness", "roster", "beacon", "traffic", "metrics",
-    "commands", "probe", "schedule", "monitor", "runtime", "transfer", "web", "cli",
+    "errors", "clock", "logs", "model", "rules", "location", "address", "resolve",
+    "wire", "stores", "config", "records", "entry", "catalog", "events", "history",
+    "selection", "query", "feed", "dns", "pulse", "freshness", "roster", "beacon",
+    "metrics", "measured", "traffic", "changes", "commands", "probe", "schedule",
+    "monitor", "runtime", "collector", "transfer", "web", "console", "cli",
 )  # fmt: skip
 APART = ("testing",)
 

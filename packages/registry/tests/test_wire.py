@@ -122,6 +122,7 @@ def test_a_bad_value_names_its_field(field: str, value: Any) -> None:
         ("capabilities", [f"c{n}" for n in range(256)]),
         ("metadata", {"deep": {"er": [1, 2.5, None, True, 2**70]}}),
         ("weight", 0),
+        ("weight", 3.0),
         ("ttl", 1),
         ("ttl", 2.5),
         ("health", {"path": "/healthz?full=1", "interval": 5, "timeout": 0.5}),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from modularity_client.errors import BadReply, RegistryError, from_problem
@@ -47,6 +47,16 @@ class Reply:
         )
 
 
+class Answer(NamedTuple, Generic[ResultT]):
+    """What a call came to, and the reply that said so, with all that it holds.
+
+    ``reply`` is None when the call was done by a first try whose reply was lost.
+    """
+
+    value: ResultT
+    reply: Reply | None
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[ResultT]):
     """One call. ``path`` begins below the registry's URL.
@@ -73,6 +83,26 @@ class Call(Generic[ResultT]):
         if wait is not None:
             query = (*query, ("wait", f"{wait:.3f}"))
         return f"{self.path}?{urlencode(query)}" if query else self.path
+
+    def with_reply(self) -> "Call[Answer[ResultT]]":
+        """Return the same call, which keeps the reply beside its result."""
+
+        def parse(data: Any, reply: Reply) -> Answer[ResultT]:
+            return Answer(self.parse(data, reply), reply)
+
+        gone = None if self.gone is None else Answer(self.gone, None)
+        return Call(
+            self.method,
+            self.path,
+            parse,
+            self.query,
+            self.body,
+            self.headers,
+            self.repeat,
+            gone,
+            self.wait,
+            self.patient,
+        )
 
     def read(self, reply: Reply) -> ResultT:
         """Return the result; raises `BadReply` when the reply is none."""

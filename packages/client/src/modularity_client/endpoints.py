@@ -17,9 +17,7 @@ def parse_urls(given: str | Sequence[str]) -> tuple[str, ...]:
     urls = tuple(dict.fromkeys(part.strip().rstrip("/") for part in parts))
     urls = tuple(url for url in urls if url)
     for url in urls:
-        parsed = urlsplit(url)
-        plain = not (parsed.query or parsed.fragment or parsed.username)
-        if parsed.scheme not in ("http", "https") or not parsed.hostname or not plain:
+        if not _is_server(url):
             raise ValueError(
                 f"{url!r} is not a registry's URL; write http://host:port, several"
                 " with commas"
@@ -27,6 +25,21 @@ def parse_urls(given: str | Sequence[str]) -> tuple[str, ...]:
     if not urls:
         raise ValueError("there is no registry URL; write http://host:port")
     return urls
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parsed = urlsplit(url)
+        port = parsed.port
+    except ValueError:  # brackets without an end, a port that can't be one
+        return False
+    plain = not (parsed.query or parsed.fragment or parsed.username)
+    return (
+        parsed.scheme in ("http", "https")
+        and bool(parsed.hostname)
+        and plain
+        and port != 0
+    )
 
 
 class Endpoints:

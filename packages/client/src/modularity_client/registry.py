@@ -18,7 +18,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, get_args
 
 from modularity_client import calls
-from modularity_client.call import Call
+from modularity_client.call import Answer, Call
 from modularity_client.endpoints import parse_urls
 from modularity_client.events import AsyncEventStream, EventStream
 from modularity_client.joining import Joining, Membership
@@ -119,6 +119,13 @@ class Registry:
     connections = _sync(calls.connections)
     graph = _sync(calls.graph)
 
+    def ask(self, call: Call[T]) -> Answer[T]:
+        """Make a call of `modularity_client.calls`; return its result and the reply.
+
+        For what the result leaves out: headers, and fields of a newer registry.
+        """
+        return self._driver.run(call.with_reply())
+
     def iter_services(
         self, *, limit: int = 500, **filters: Unpack[Filters]
     ) -> Iterator[Service]:
@@ -191,6 +198,10 @@ class AsyncRegistry:
     track_invocation = _async(calls.track_invocation)
     connections = _async(calls.connections)
     graph = _async(calls.graph)
+
+    async def ask(self, call: Call[T]) -> Answer[T]:
+        """Make a call of `modularity_client.calls`; return its result and the reply."""
+        return await self._driver.run(call.with_reply())
 
     async def iter_services(
         self, *, limit: int = 500, **filters: Unpack[Filters]

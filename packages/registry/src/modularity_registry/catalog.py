@@ -136,6 +136,7 @@ class Catalog:
         self.changed = 0
         self.by_status: Counter[str] = Counter()
         self.by_mode: Counter[str] = Counter()
+        self.by_status_and_mode: Counter[tuple[str, str]] = Counter()
         self.by_runtime: Counter[str] = Counter()
         self._renderer = renderer
         self._clock = clock
@@ -282,6 +283,7 @@ class Catalog:
             return
         self.by_status[entry.status] += step
         self.by_mode[entry.mode] += step
+        self.by_status_and_mode[entry.status, entry.mode] += step
         self.by_runtime[entry.runtime] += step
         if self.by_runtime[entry.runtime] == 0:
             del self.by_runtime[entry.runtime]

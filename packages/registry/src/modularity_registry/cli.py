@@ -1,6 +1,5 @@
 """The command line: reads flags and settings, serves, moves catalogs."""
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -8,7 +7,8 @@ from typing import Any, NoReturn
 
 import click
 
-from modularity_registry import __version__, config
+from modularity_registry import __version__, config, logs
+from modularity_registry.console import COMMANDS
 from modularity_registry.errors import RegistryError
 
 FAILED = 1
@@ -18,6 +18,10 @@ FAILED = 1
 @click.version_option(__version__, prog_name="modularity-registry")
 def main() -> None:
     """Modularity Registry: find a healthy provider of what you need."""
+
+
+for command in COMMANDS:
+    main.add_command(command)
 
 
 def _flags(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,10 +114,7 @@ def _serve(settings: config.Settings) -> int:
     from modularity_registry.web.app import factory, server_options
     from modularity_registry.web.server import serve as serve_http
 
-    logging.basicConfig(
-        level=logging.DEBUG if settings.debug else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logs.configure(settings.log_format, settings.level)
     return serve_http(
         factory(settings), settings.host, settings.port, server_options(settings)
     )

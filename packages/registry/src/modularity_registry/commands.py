@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from modularity_registry import records, rules
+from modularity_registry import changes, records, rules
 from modularity_registry.address import AddressPolicy, Resolver, parse_location
 from modularity_registry.beacon import Beacon
 from modularity_registry.catalog import Catalog
@@ -19,6 +19,7 @@ from modularity_registry.errors import (
     StoreUnavailable,
 )
 from modularity_registry.feed import Feed
+from modularity_registry.metrics import Metrics
 from modularity_registry.model import (
     CHECKED_MODES,
     Fault,
@@ -99,6 +100,7 @@ class Commands:
         resolve: Resolver,
         clock: Clock,
         beacon: Beacon | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._feed = feed
@@ -107,6 +109,7 @@ class Commands:
         self._resolve = resolve
         self._clock = clock
         self._beacon = beacon
+        self._metrics = metrics or Metrics()
 
     def register(
         self,
@@ -130,10 +133,20 @@ class Commands:
             now = self._clock.now()
             return Service(registration, registered_at=now, since=now)
 
-        return self._write(registration.id, decide)
+        written = self._write(registration.id, decide)
+        if written.created:
+            self._metrics.registered += 1
+        else:
+            self._metrics.replaced += 1
+        return written
 
     def unregister(self, service_id: str, precondition: Precondition = ANY) -> Written:
         """Forget a service; raises `ServiceNotFound`."""
+        return self._remove(service_id, precondition, expired=False)
+
+    def _remove(
+        self, service_id: str, precondition: Precondition, expired: bool
+    ) -> Written:
         self._feed.require()
         for _ in range(MAX_ATTEMPTS):
             seen = self._catalog.revision
@@ -150,7 +163,9 @@ class Commands:
                 continue
             if revision is None:
                 raise _not_found(service_id)
+            changes.removed(entry, revision, expired)
             self._feed.wait(revision, VISIBLE_WITHIN)
+            self._metrics.unregistered += 1
             return Written(service_id, revision)
         raise _contended(service_id)
 
@@ -189,6 +204,7 @@ class Commands:
     def sighted(self, entry: Entry) -> None:
         """Note a sign of life in memory: it moves `last_seen` and renews a lease."""
         entry.beaten(self._clock.now(), self._clock.monotonic())
+        self._metrics.heartbeats += 1
         if self._beacon is not None:
             self._beacon.sighted(entry.id)
 
@@ -221,7 +237,8 @@ class Commands:
             return
         at_this_revision = Precondition(revisions=frozenset({entry.revision}))
         try:
-            self.unregister(entry.id, at_this_revision)
+            self._remove(entry.id, at_this_revision, expired=True)
+            self._metrics.expired += 1
         except (ServiceNotFound, RevisionMismatch):
             return
 
@@ -265,6 +282,7 @@ class Commands:
             except StoreConflict as conflict:
                 self._catch_up(seen, conflict)
                 continue
+            changes.written(entry, service, revision)
             self._feed.wait(revision, VISIBLE_WITHIN)
             return Written(service_id, revision, created=entry is None)
         raise _contended(service_id)

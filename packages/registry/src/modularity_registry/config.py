@@ -8,8 +8,12 @@ from typing import Any
 
 from modularity_registry.address import AddressPolicy
 from modularity_registry.errors import BadSetting
+from modularity_registry.logs import FORMATS, LEVELS
 from modularity_registry.model import CheckPlan
 from modularity_registry.stores import check_store_url
+
+OFF = "off"
+"""What is written in place of an address where there is none."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -34,11 +38,22 @@ class Settings:
     allowed_networks: str = "loopback,private"
     max_watchers: int = 6000
     workers: int = 1
+    dns_port: int = 0
+    dns_domain: str = "modularity"
+    dns_ttl: int = 5
+    log_format: str = "human"
+    log_level: str = "info"
+    otel_endpoint: str = OFF
 
     @property
     def check_defaults(self) -> CheckPlan:
         """The check of a service that asks for nothing of its own."""
         return CheckPlan(self.health_check_interval, self.health_check_timeout)
+
+    @property
+    def level(self) -> str:
+        """The least level that is logged, with `debug` in mind."""
+        return "debug" if self.debug else self.log_level
 
     @property
     def store_kind(self) -> str:
@@ -93,6 +108,58 @@ def _places(value: str) -> int:
 
 def _workers(value: str) -> int:
     return _whole(value, 1, 64)
+
+
+def _dns_port(value: str) -> int:
+    if value.startswith(("tcp://", "udp://")):
+        raise ValueError(
+            "must be a number: this looks like Kubernetes' variable for a Service named"
+            " 'registry-dns'; rename that Service or set enableServiceLinks: false"
+        )
+    return _whole(value, 0, 65_535)
+
+
+def _dns_ttl(value: str) -> int:
+    return _whole(value, 0, 86_400)
+
+
+# A host name's labels, with room for the names under it: see `dns.names`.
+_LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?!.{{61}}){_LABEL}(?:\.{_LABEL})*")
+
+
+def _domain(value: str) -> str:
+    domain = value.strip().lower().removesuffix(".")
+    if not _DOMAIN.fullmatch(domain):
+        raise ValueError(
+            "must be a domain of at most 60 letters, digits, hyphens and dots, such as"
+            " registry.internal"
+        )
+    return domain
+
+
+def _one_of(value: str, words: tuple[str, ...]) -> str:
+    if value.strip().lower() not in words:
+        raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
+    return value.strip().lower()
+
+
+def _log_format(value: str) -> str:
+    return _one_of(value, FORMATS)
+
+
+def _log_level(value: str) -> str:
+    return _one_of(value, LEVELS)
+
+
+def _endpoint(value: str) -> str:
+    endpoint = value.strip()
+    if endpoint != OFF and not re.fullmatch(r"https?://[^/\s?#]+[^\s?#]*", endpoint):
+        raise ValueError(
+            "must be the http:// or https:// address of a collector, such as"
+            f" http://127.0.0.1:4318, or {OFF}"
+        )
+    return endpoint
 
 
 def _times(value: str) -> int:
@@ -193,6 +260,42 @@ OPTIONS = (
         _workers,
         "Processes that serve; more than one needs a store they can share.",
     ),
+    Option(
+        "dns_port",
+        "REGISTRY_DNS_PORT",
+        _dns_port,
+        "Port to answer DNS on, by UDP and TCP; 0 for no DNS.",
+    ),
+    Option(
+        "dns_domain",
+        "REGISTRY_DNS_DOMAIN",
+        _domain,
+        "Domain that DNS answers for, such as registry.internal.",
+    ),
+    Option(
+        "dns_ttl",
+        "REGISTRY_DNS_TTL",
+        _dns_ttl,
+        "Seconds for which DNS answers, and that there is none, may be kept.",
+    ),
+    Option(
+        "log_format",
+        "REGISTRY_LOG_FORMAT",
+        _log_format,
+        "Lines of the log for people or for programs: human or json.",
+    ),
+    Option(
+        "log_level",
+        "REGISTRY_LOG_LEVEL",
+        _log_level,
+        "Least level to log: debug, info, warning or error.",
+    ),
+    Option(
+        "otel_endpoint",
+        "REGISTRY_OTEL_ENDPOINT",
+        _endpoint,
+        "Where to send OpenTelemetry traces by OTLP over HTTP, or off.",
+    ),
 )
 
 
@@ -230,6 +333,11 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Setting
         raise BadSetting(
             f"--workers {settings.workers} needs a store that processes can share, and"
             " memory:// is within one; add for example --store sqlite:///registry.db"
+        )
+    if settings.dns_port == settings.port:
+        raise BadSetting(
+            f"--dns-port {settings.dns_port} is the port for HTTP as well, and both use"
+            " TCP; choose another one for --dns-port"
         )
     return settings
 

@@ -23,6 +23,8 @@ from modularity_registry.stores.base import (
 
 log = logging.getLogger(__name__)
 
+UNREAD = "the store has not been read yet"
+
 
 class Listener(Protocol):
     """Who is told of changes, in the order of revisions.
@@ -66,7 +68,7 @@ class Feed:
         self._waiting: list[tuple[int, int, threading.Lock]] = []
         self._order = count()
         self._watch: Watch | None = None
-        self._lost: str | None = "the store has not been read yet"
+        self._lost: str | None = UNREAD
         self._unreadable: dict[str, str] = {}
 
     @property
@@ -196,6 +198,8 @@ class Feed:
         ]
         stored = [each for each in read if each is not None]
         changes = self._catalog.load(stored, snapshot.revision)
+        if self._lost not in (None, UNREAD):
+            log.info("the line to the store is back, at revision %d", snapshot.revision)
         self._lost = None
         for listener in self._listeners:
             listener.reloaded(changes, snapshot.revision)

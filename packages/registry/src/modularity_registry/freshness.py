@@ -1,9 +1,12 @@
 """Whether the view is current, and if not, since when."""
 
+import logging
 import threading
 from collections.abc import Callable
 
 from modularity_registry.clock import Clock
+
+log = logging.getLogger(__name__)
 
 PERIOD = 0.25
 """Seconds between two looks."""
@@ -38,11 +41,16 @@ class Freshness:
         with self._lock:
             reasons = (doubt() for doubt in self._doubts)
             reason = next((each for each in reasons if each is not None), None)
+            since, now = self.since, self._clock.monotonic()
             if reason is None:
                 self.since = None
-            elif self.since is None:
-                self.since = self._clock.monotonic()
+            elif since is None:
+                self.since = now
             self.reason = reason
+        if since is None and reason is not None:
+            log.warning("the view may be out of date: %s", reason)
+        elif since is not None and reason is None:
+            log.info("the view is current again after %.1f s", now - since)
 
     def start(self) -> None:
         """Go on looking, in a thread of its own."""

@@ -1,19 +1,81 @@
-"""What the registry counts, by Prometheus' names."""
+"""What the registry counts and times. `collector` shows it by Prometheus' names.
 
-from prometheus_client import CollectorRegistry, Histogram
+The parts that make up the load count for themselves: adding to a number costs a tenth
+of what a counter of the client library does. An addition to an attribute or an item of
+a list is not interrupted under the interpreter's lock, so none is lost.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from typing import Final
 
 # From well under a frame of a screen to what nobody would call prompt any more.
-_PROPAGATION = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+BOUNDS: Final = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+"""Upper bounds of the buckets of all durations, in seconds."""
+
+
+class Timings:
+    """How often something took how long. ``total`` is in seconds."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one that took so long."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self.counts)
 
 
 class Metrics:
-    """The metrics of one registry, in a collector registry of their own."""
+    """The counts of one registry. Each part adds to its own, any thread reads."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.propagation = Histogram(
-            "registry_propagation_seconds",
-            "Time from a change being accepted to its event being written.",
-            registry=self.registry,
-            buckets=_PROPAGATION,
-        )
+        self.propagation = Timings()
+        self.requests: dict[tuple[str, int], Timings] = {}
+        self.checks = {"success": Timings(), "failure": Timings()}
+        self.store: dict[str, Timings] = {}
+        self.store_errors: Counter[str] = Counter()
+        self.registered = 0
+        self.replaced = 0
+        self.unregistered = 0
+        self.expired = 0
+        self.heartbeats = 0
+
+    def request(self, route: str, status: int) -> Timings:
+        """Return the timings of a route's replies with this status."""
+        found = self.requests.get((route, status))
+        if found is None:
+            found = self.requests.setdefault((route, status), Timings())
+        return found
+
+    def operation(self, name: str) -> Timings:
+        """Return the timings of one of the store's operations."""
+        found = self.store.get(name)
+        if found is None:
+            found = self.store.setdefault(name, Timings())
+        return found

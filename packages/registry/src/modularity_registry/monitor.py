@@ -20,6 +20,7 @@ from modularity_registry.clock import Clock
 from modularity_registry.commands import Commands
 from modularity_registry.entry import Entry
 from modularity_registry.errors import StoreError
+from modularity_registry.metrics import Metrics
 from modularity_registry.model import (
     CheckEvidence,
     Fault,
@@ -57,6 +58,7 @@ class Monitor:
         clock: Clock,
         roster: Roster,
         stale: Callable[[], str | None] = lambda: None,
+        metrics: Metrics | None = None,
     ) -> None:
         """Return a monitor of what ``roster`` gives this replica to watch.
 
@@ -69,6 +71,7 @@ class Monitor:
         self._clock = clock
         self._roster = roster
         self._stale = stale
+        self._metrics = metrics or Metrics()
         self._moved = False
         self._inbox: deque[Transition] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -79,8 +82,6 @@ class Monitor:
         self._stopping = False
         self._writers = ThreadPoolExecutor(8, thread_name_prefix="verdict")
         self._thread = threading.Thread(target=self._main, name="monitor", daemon=True)
-        self.succeeded = 0
-        self.failed = 0
 
     # From any thread
 
@@ -124,6 +125,16 @@ class Monitor:
     def suspicion(self) -> str | None:
         """Why verdicts hold at the moment; None when they don't."""
         return self._schedule.suspicion
+
+    @property
+    def succeeded(self) -> int:
+        """How many checks went well."""
+        return self._metrics.checks["success"].count
+
+    @property
+    def failed(self) -> int:
+        """How many checks went wrong."""
+        return self._metrics.checks["failure"].count
 
     @property
     def watched(self) -> int:
@@ -244,10 +255,8 @@ class Monitor:
         said = entry.service.registration
         target = Target(said.mode, said.location, plan.path or "", plan.timeout)
         outcome = await self._prober.probe(target)
-        if outcome.ok:
-            self.succeeded += 1
-        else:
-            self.failed += 1
+        kind = "success" if outcome.ok else "failure"
+        self._metrics.checks[kind].observe(outcome.latency_ms / 1000)
         # In trouble itself, the registry has learnt nothing of the service.
         ok = None if outcome.kind == "local" else outcome.ok
         verdict, due = self._schedule.checked(watched, ok, started)

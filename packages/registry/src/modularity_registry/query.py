@@ -29,6 +29,9 @@ STRATEGY = ("strategy", "key")
 WAIT = ("wait", "revision")
 METADATA = "metadata."
 
+# Digits, also as programs print small numbers: 1e-07.
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?(e-[0-9]{1,3})?")
+
 Arguments = list[tuple[str, str]]
 
 
@@ -114,7 +117,7 @@ class Query:
         wait, revision = self._one("wait"), self._one("revision")
         if wait is None and revision is None:
             return None
-        if wait is None or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,20})?", wait):
+        if wait is None or not _SECONDS.fullmatch(wait):
             self._bad("wait", "must be a number of seconds, given with revision")
             return None
         if revision is None or not re.fullmatch(r"[0-9]{1,18}", revision):
@@ -186,10 +189,12 @@ class Query:
 
     def _cursor(self, text: str) -> str:
         try:
-            return base64.b64decode(text, b"-_", validate=True).decode()
+            key = base64.b64decode(text, b"-_", validate=True).decode()
         except (binascii.Error, ValueError):
+            key = ""
+        if not key:
             self._bad("cursor", "is not one that this registry gave; start without it")
-            return ""
+        return key
 
 
 def cursor_after(key: str) -> str:

@@ -161,11 +161,14 @@ class Roster:
             self._after_gap(now)
         member = None if value is None else self._read(key, value, revision, now)
         with self._lock:
+            is_back = member is not None and replica_id in self._lost
             if member is not None:
                 self._members[replica_id] = member
             elif value is None:
                 self._members.pop(replica_id, None)
             self._lost -= {replica_id}
+        if is_back:
+            log.info("replica %s is back", replica_id)
         if member is not None and replica_id != self.own:
             self._sight(member.beat.sighted, now)
         # One that leaves in order has handed over all that it took.

@@ -15,6 +15,8 @@ from modularity_registry.entry import Renderer
 from modularity_registry.events import Hub
 from modularity_registry.feed import Feed
 from modularity_registry.freshness import Freshness
+from modularity_registry.history import History
+from modularity_registry.measured import MeasuredStore
 from modularity_registry.metrics import Metrics
 from modularity_registry.monitor import Monitor
 from modularity_registry.probe import Prober
@@ -38,6 +40,7 @@ class Registry:
     catalog: Catalog
     feed: Feed
     hub: Hub
+    history: History
     traffic: Traffic
     metrics: Metrics
     pulse: Pulse
@@ -84,6 +87,15 @@ class Registry:
         ]
         return [reason for reason in reasons if reason is not None]
 
+    @property
+    def feed_age(self) -> float:
+        """Seconds since this replica's own record came back from the store.
+
+        0 for a store within this process, which is never behind.
+        """
+        echo = self.roster.echo()
+        return 0.0 if echo is None else self.clock.monotonic() - echo
+
     def unready(self) -> str | None:
         """Return why it should get no traffic; None when it may."""
         return self.feed.lost or self.pulse.fault or self.roster.doubt()
@@ -110,14 +122,18 @@ def build(
     replica = replica or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     defaults = settings.check_defaults
     store = store or open_store(settings.store)
+    metrics = Metrics()
+    measured = MeasuredStore(store, metrics)
     catalog = Catalog(Renderer(defaults), clock)
-    feed = Feed(store, catalog)
+    feed = Feed(measured, catalog)
     names = Names()
     roster = Roster(replica, catalog, clock, period)
-    beacon = Beacon(store, roster, clock, clock.now()) if store.shared else None
-    pulse = Pulse(store, clock)
+    beacon = Beacon(measured, roster, clock, clock.now()) if store.shared else None
+    pulse = Pulse(measured, clock)
     freshness = Freshness(clock, (lambda: feed.away, lambda: pulse.fault, roster.doubt))
-    commands = Commands(store, feed, catalog, policy, names.resolve, clock, beacon)
+    commands = Commands(
+        measured, feed, catalog, policy, names.resolve, clock, beacon, metrics
+    )
     schedule = Schedule(
         defaults,
         settings.health_check_fall,
@@ -126,9 +142,18 @@ def build(
     )
     prober = prober or Prober(policy, names=names)
     monitor = Monitor(
-        catalog, commands, prober, schedule, clock, roster, lambda: freshness.reason
+        catalog,
+        commands,
+        prober,
+        schedule,
+        clock,
+        roster,
+        lambda: freshness.reason,
+        metrics,
     )
     hub = Hub(clock, lambda: store.epoch, settings.max_watchers)
+    history = History(clock)
+    feed.listen(history)
     feed.listen(monitor)
     feed.listen(hub)
     feed.on_line_change(freshness.look)
@@ -141,8 +166,9 @@ def build(
         catalog=catalog,
         feed=feed,
         hub=hub,
+        history=history,
         traffic=Traffic(clock),
-        metrics=Metrics(),
+        metrics=metrics,
         pulse=pulse,
         freshness=freshness,
         roster=roster,

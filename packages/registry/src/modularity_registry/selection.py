@@ -57,8 +57,12 @@ class Filter:
 
     @property
     def _needs_document(self) -> bool:
-        wanted = (self.capabilities, self.name, self.exact_version, self.version)
-        return any(each for each in (*wanted, self.metadata))
+        texts = (self.name, self.exact_version, self.version)
+        return (
+            bool(self.capabilities or self.metadata)
+            # Empty ones as well: no service has an empty name.
+            or any(each is not None for each in texts)
+        )
 
     def matches(self, entry: Entry) -> bool:
         """Say whether the service passes."""

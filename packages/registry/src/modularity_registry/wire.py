@@ -112,6 +112,11 @@ def _metadata(value: object) -> bytes:
     return encoded
 
 
+def _whole(value: object) -> object:
+    """Return 3 for 3.0: JSON has one kind of number, however it is written."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Capability = Annotated[str, StringConstraints(pattern=CAPABILITY_PATTERN)]
 
@@ -155,7 +160,7 @@ class _RegistrationBody(_Body):
     ]
     mode: Mode
     metadata: Annotated[bytes, BeforeValidator(_metadata)] = b"{}"
-    weight: Annotated[int, Field(ge=0, le=65_535)] = 1
+    weight: Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_whole)] = 1
     ttl: Annotated[Seconds | None, Field(ge=1, le=7 * 86_400)] = None
     health: _HealthBody | None = None
 

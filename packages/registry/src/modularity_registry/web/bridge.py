@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from modularity_registry.web import origin
 from modularity_registry.web.body import PEER, WATCH, discard_body
 from modularity_registry.web.uploads import UploadWatch
 
@@ -116,7 +117,8 @@ def bridge(
                 return
         except Exception:
             _log.exception("%s %s failed", scope["REQUEST_METHOD"], scope["PATH_INFO"])
-            reply.response_bytes(500, _FAILURE_HEADERS, _FAILURE)
+            known = (origin.REQUEST_ID, origin.request_id(environ))
+            reply.response_bytes(500, [*_FAILURE_HEADERS, known], _FAILURE)
             return
         reply.response_bytes(head.status, head.headers, body)
 

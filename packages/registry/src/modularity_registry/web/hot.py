@@ -6,15 +6,16 @@ the same requests through both.
 """
 
 from collections.abc import Iterable
+from time import perf_counter
 from typing import TYPE_CHECKING
 
-from modularity_registry import wire
+from modularity_registry import logs, wire
 from modularity_registry.catalog import Catalog
 from modularity_registry.commands import Commands
 from modularity_registry.entry import Entry
 from modularity_registry.errors import RegistryError
 from modularity_registry.runtime import Registry
-from modularity_registry.web import problems, replies
+from modularity_registry.web import origin, problems, replies
 from modularity_registry.web.body import read_body
 
 if TYPE_CHECKING:
@@ -32,13 +33,26 @@ EXPLAIN = "/explain"
 class HotPath:
     """WSGI in front of WSGI."""
 
-    def __init__(self, registry: Registry, application: "WSGIApplication") -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        application: "WSGIApplication",
+        traced: bool = False,
+    ) -> None:
+        """Return it; ``traced`` leaves calls whose trace is kept to ``application``."""
         self._catalog: Catalog = registry.catalog
         self._commands: Commands = registry.commands
         self._feed = registry.feed
         self._roster = registry.roster
         self._freshness = registry.freshness
+        self._metrics = metrics = registry.metrics
+        self._lookups = metrics.request("/api/capabilities/{name}", 200)
+        self._lists = metrics.request("/api/capabilities/{name}/services", 200)
+        self._reads = metrics.request("/api/services/{id}", 200)
+        self._heartbeats = metrics.request("/api/heartbeat/{id}", 200)
+        self._beats = metrics.request("/api/services/{id}/heartbeat", 200)
         self._application = application
+        self._traced = traced
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -46,6 +60,9 @@ class HotPath:
         # With one of these, the reply depends on more than the path.
         if environ.get("QUERY_STRING") or "HTTP_ORIGIN" in environ:
             return self._application(environ, start_response)
+        if self._traced and origin.trace(environ)[1]:
+            return self._application(environ, start_response)
+        started = perf_counter()
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         found = None
         if method == "GET" and "HTTP_IF_NONE_MATCH" not in environ:
@@ -53,24 +70,32 @@ class HotPath:
             revision = self._catalog.revision
             if path.startswith(CAPABILITIES):
                 found = self._capability(path[len(CAPABILITIES) :], revision)
+                timings = self._lists if path.endswith(LIST) else self._lookups
             elif path.startswith(SERVICES):
                 found = self._service(path[len(SERVICES) :])
+                timings = self._reads
             if found is not None:
                 headers = _headers(found[0])
                 headers.append(("ETag", f'W/"{found[1]}"'))
                 headers.append(("X-Registry-Revision", str(revision)))
+                headers.append((origin.REQUEST_ID, origin.request_id(environ)))
                 if self._freshness.since is not None:
                     headers += replies.stale(self._freshness)
                 start_response("200 OK", headers)
+                timings.observe(perf_counter() - started)
                 return [found[0]]
         elif method == "POST" and path == REGISTER and _is_plain(environ):
-            return self._register(environ, start_response)
+            return self._register(environ, start_response, started)
         elif method == "POST" and _has_no_body(environ):
             entry = self._beating(path)
             if entry is not None:
                 self._commands.sighted(entry)
                 body = replies.acknowledgement(entry.ttl)
-                start_response("200 OK", _headers(body))
+                headers = _headers(body)
+                headers.append((origin.REQUEST_ID, origin.request_id(environ)))
+                start_response("200 OK", headers)
+                timings = self._beats if path.endswith(BEAT) else self._heartbeats
+                timings.observe(perf_counter() - started)
                 return [body]
         return self._application(environ, start_response)
 
@@ -102,17 +127,33 @@ class HotPath:
         return entry.json_with_evidence(checker), entry.revision
 
     def _register(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+        self,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+        started: float,
     ) -> Iterable[bytes]:
+        asked = origin.of(environ)
+        token = logs.origin.set(asked)
         try:
             registration = wire.parse_registration(read_body(environ))
             is_local = replies.caller_is_local(environ)
             written = self._commands.register(registration, is_local)
         except RegistryError as error:
-            return problems.of(error)(environ, start_response)
+            problem = problems.of(error)
+            problem.headers[origin.REQUEST_ID] = asked.request_id
+            self._count(REGISTER, problem.status_code, started)
+            return problem(environ, start_response)
+        finally:
+            logs.origin.reset(token)
         body, status = replies.registered(written, registration.name)
-        start_response(f"{status.value} {status.phrase}", _headers(body))
+        headers = _headers(body)
+        headers.append((origin.REQUEST_ID, asked.request_id))
+        start_response(f"{status.value} {status.phrase}", headers)
+        self._count(REGISTER, status.value, started)
         return [body]
+
+    def _count(self, route: str, status: int, started: float) -> None:
+        self._metrics.request(route, status).observe(perf_counter() - started)
 
     def _beating(self, path: str) -> Entry | None:
         """The service that a heartbeat is for, if nothing but its time changes."""

@@ -6,6 +6,7 @@ from flask import Blueprint, Response
 
 from modularity_registry import __version__, wire
 from modularity_registry.clock import rfc3339
+from modularity_registry.collector import CONTENT_TYPE, exposition, text
 from modularity_registry.errors import NotReady
 from modularity_registry.model import STATUSES
 from modularity_registry.roster import Seen
@@ -14,9 +15,10 @@ from modularity_registry.web import replies
 
 
 def routes(registry: Registry) -> Blueprint:
-    """Return ``/health``, ``/ready`` and ``/api/stats``."""
+    """Return ``/health``, ``/ready``, ``/api/stats`` and ``/metrics``."""
     blueprint = Blueprint("operations", __name__)
     catalog = registry.catalog
+    exposed = exposition(registry)
 
     def replicas() -> list[Seen]:
         return registry.roster.seen()
@@ -77,5 +79,9 @@ def routes(registry: Registry) -> Blueprint:
         }
         tag = f"{revision}-{monitor.succeeded + monitor.failed}"
         return replies.read(wire.encode(answer), tag, revision)
+
+    @blueprint.get("/metrics")
+    def metrics() -> Response:
+        return Response(text(exposed), content_type=CONTENT_TYPE)
 
     return blueprint

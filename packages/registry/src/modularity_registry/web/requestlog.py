@@ -1,9 +1,12 @@
-"""One line for each request, for whoever runs the registry with ``--debug``."""
+"""One line for each request, for whoever runs the registry at log level debug."""
 
 import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+
+from modularity_registry import logs
+from modularity_registry.web import origin
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -12,7 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """WSGI around WSGI: logs method, path, status and the time to the headers."""
+    """WSGI around WSGI: logs what was asked, by whom, and the time to the headers.
+
+    A stream has no number of bytes: when its line is written, it has only begun.
+    """
 
     def __init__(self, application: "WSGIApplication") -> None:
         self._application = application
@@ -21,14 +27,40 @@ class RequestLog:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         started = time.perf_counter()
+        # Whoever answers takes it from there.
+        origin.request_id(environ)
 
         def note(
             status: str, headers: list[tuple[str, str]], exc_info: Any = None
         ) -> Callable[[bytes], object]:
             milliseconds = (time.perf_counter() - started) * 1000
-            method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-            # As a literal, so that no path can forge a line of its own.
-            log.debug("%s %r %s %.1f ms", method, path, status, milliseconds)
+            _log(environ, status, _length(headers), milliseconds)
             return start_response(status, headers, exc_info)
 
         return self._application(environ, note)
+
+
+def _log(
+    environ: "WSGIEnvironment", status: str, size: int | None, milliseconds: float
+) -> None:
+    request_id, peer, trace_id = origin.of(environ)
+    log.debug(
+        "request",
+        extra=logs.fields(
+            request_id=request_id,
+            trace_id=trace_id,
+            peer=peer,
+            method=environ["REQUEST_METHOD"],
+            path=environ["PATH_INFO"],
+            status=int(status[:3]),
+            duration_ms=round(milliseconds, 3),
+            bytes=size,
+        ),
+    )
+
+
+def _length(headers: list[tuple[str, str]]) -> int | None:
+    for name, value in headers:
+        if name.lower() == "content-length":
+            return int(value)
+    return None

@@ -3,9 +3,11 @@
 from flask import Blueprint, Response, request
 
 from modularity_registry import wire
+from modularity_registry.clock import rfc3339
 from modularity_registry.commands import Written
 from modularity_registry.errors import ServiceNotFound
 from modularity_registry.events import Interest
+from modularity_registry.history import Verdict
 from modularity_registry.model import Registration
 from modularity_registry.query import FILTERS, PAGES, WAIT
 from modularity_registry.runtime import Registry
@@ -61,6 +63,22 @@ def routes(registry: Registry) -> Blueprint:
             lambda: entry.json_with_evidence(checker), entry.revision, revision
         )
 
+    @blueprint.get("/services/<service_id>/history")
+    def read_history(service_id: str) -> Response:
+        replies.query().finish()
+        revision = catalog.revision
+        entry = catalog.service(service_id)
+        if entry is None:
+            raise ServiceNotFound(f"no service {service_id!r} is registered")
+        changes = registry.history.of(entry)
+        answer = {
+            "service_id": service_id,
+            "history": [_verdict(each) for each in changes],
+            "count": len(changes),
+        }
+        tag = f"{entry.revision}-{len(changes)}"
+        return replies.read(wire.encode(answer), tag, revision)
+
     @blueprint.delete("/services/<service_id>")
     @blueprint.delete("/unregister/<service_id>")
     def unregister(service_id: str) -> Response:
@@ -88,6 +106,14 @@ def routes(registry: Registry) -> Blueprint:
         return Response(body, content_type=replies.JSON)
 
     return blueprint
+
+
+def _verdict(verdict: Verdict) -> dict[str, str | None]:
+    return {
+        "at": rfc3339(verdict.at),
+        "status": verdict.status,
+        "reason": verdict.reason,
+    }
 
 
 def changed(written: Written, status: str, message: str) -> Response:

@@ -1,0 +1,151 @@
+"""What every command that asks a registry has: whom, as whom, and what went wrong."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
+
+import click
+
+from modularity_registry.console.terminal import plain, take_any_text
+
+if TYPE_CHECKING:
+    from modularity_client import Registry, RegistryError
+    from modularity_client.call import Call
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FAILED: Final = 1
+"""The code with which a command ends that did not get, or do, what it was asked to."""
+
+DEFAULT_URL: Final = "http://127.0.0.1:5000"
+PROGRAM: Final = "modularity-registry"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The registry that a command talks to, and whether it prints JSON."""
+
+    registry: "Registry"
+    url: str
+    json: bool
+
+    def reply(
+        self, make: "Callable[P, Call[T]]", *args: P.args, **kwargs: P.kwargs
+    ) -> tuple[T, Any]:
+        """Make a call of `modularity_client.calls`; return its result and its JSON.
+
+        What can't be sent is the caller's mistake (code 2).
+        """
+        try:
+            call = make(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise click.UsageError(plain(error)) from None
+        value, reply = self.registry.ask(call)
+        return value, None if reply is None else reply.json()
+
+    def read(
+        self, make: "Callable[P, Call[Any]]", *args: P.args, **kwargs: P.kwargs
+    ) -> Any:
+        """Make a call; return the JSON of its reply, checked to be one."""
+        return self.reply(make, *args, **kwargs)[1]
+
+
+def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--url`` and ``--token`` to a command."""
+    command = click.option(
+        "--token",
+        metavar="TOKEN",
+        envvar="REGISTRY_TOKEN",
+        help="Sent as a bearer token. [REGISTRY_TOKEN]",
+    )(command)
+    return click.option(
+        "--url",
+        metavar="URL",
+        envvar="REGISTRY_URL",
+        default=DEFAULT_URL,
+        help=f"The registry, several with commas. [REGISTRY_URL; {DEFAULT_URL}]",
+    )(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json`` to a command."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON, as the API has it."
+    )(command)
+
+
+def asks(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command its registry; what that refuses is one line and code 1."""
+
+    @url_option
+    @json_option
+    @wraps(command)
+    def asking(url: str, token: str | None, as_json: bool, **rest: Any) -> None:
+        take_any_text()
+        with explained(), connected(url, token) as registry:
+            command(Asked(registry, url, as_json), **rest)
+
+    return asking
+
+
+@contextmanager
+def connected(
+    url: str, token: str | None, timeout: float = 5.0
+) -> "Iterator[Registry]":
+    """Give the client of a registry; a bad URL is the caller's mistake (code 2)."""
+    # Imported late: --help needs no HTTP client.
+    from modularity_client import Registry
+
+    try:
+        registry = Registry(url, token or "", timeout=timeout)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--url") from None
+    with registry:
+        yield registry
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End the program with one line for whatever the client raises."""
+    from modularity_client import RegistryError
+
+    try:
+        yield
+    except RegistryError as error:
+        fail(complaint(error))
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with one line that says what is wrong and what to do."""
+    click.echo(f"{PROGRAM}: {message}", err=True)
+    sys.exit(FAILED)
+
+
+def complaint(error: "RegistryError") -> str:
+    """Return in one line what went wrong and what to do about it."""
+    import modularity_client as client
+
+    said = plain(" ".join(error.detail.split()))
+    match error:
+        case client.RegistryUnreachable():
+            return (
+                f"{said}; see that it runs, name another with --url or REGISTRY_URL,"
+                f" or have {PROGRAM} doctor look for the cause"
+            )
+        case client.BadReply():
+            return f"{said}; see --url, or have {PROGRAM} doctor look for the cause"
+        case client.Unauthorized() | client.Forbidden():
+            return f"{said}; give another token with --token or REGISTRY_TOKEN"
+        case client.ServiceNotFound():
+            return f"{said}; {PROGRAM} ls shows those that are"
+        case client.CapabilityNotFound():
+            return f"{said}; {PROGRAM} ls shows what is offered"
+        case client.NoHealthyProvider():
+            return f"{said.partition('; GET ')[0]}; {PROGRAM} explain says why"
+        case client.NotFound():
+            return f"{said}; is --url the address of a registry?"
+    return said

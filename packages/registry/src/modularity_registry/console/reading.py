@@ -1,0 +1,194 @@
+"""The commands that look: ls, info, find, explain, discover."""
+
+from typing import Any, Final
+
+import click
+
+from modularity_registry.console import completing
+from modularity_registry.console.asking import (
+    FAILED,
+    PROGRAM,
+    Asked,
+    asks,
+    fail,
+)
+from modularity_registry.console.filtering import filters, wanted
+from modularity_registry.console.terminal import (
+    Cell,
+    names,
+    plain,
+    show,
+    show_json,
+    status_cell,
+    table,
+)
+
+STRATEGIES: Final = ("round_robin", "random", "weighted", "hash")
+
+_capability = click.argument("capability", shell_complete=completing.capabilities)
+
+
+@click.command("ls")
+@filters()
+@asks
+def list_services(asked: Asked, **given: Any) -> None:
+    """List services, by id."""
+    from modularity_client import calls
+
+    chosen = wanted(given)
+    answer = asked.read(calls.services, **chosen)
+    if asked.json:
+        show_json(answer)
+    elif answer["services"]:
+        show(services_table(answer["services"]))
+    else:
+        click.echo("No service passes." if chosen else "No service is registered.")
+
+
+def services_table(services: list[Any]) -> Any:
+    """Return one line for each service."""
+    headings = ("ID", "STATUS", "MODE", "VERSION", "LOCATION", "CAPABILITIES")
+    return table(headings, map(_row, services))
+
+
+def _row(service: Any) -> tuple[Cell, ...]:
+    return (
+        plain(service["id"]),
+        status_cell(service["status"]),
+        plain(service["mode"]),
+        plain(service["version"]),
+        plain(service["location"]),
+        names(service["capabilities"]),
+    )
+
+
+@click.command()
+@click.argument("service_id", metavar="ID", shell_complete=completing.ids)
+@asks
+def info(asked: Asked, service_id: str) -> None:
+    """Show all that is known of a service, and what its status rests on."""
+    from modularity_client import calls
+
+    service = asked.read(calls.service, service_id)
+    connections = asked.read(calls.connections, service_id)
+    if asked.json:
+        show_json({**service, "connections": connections})
+    else:
+        from modularity_registry.console.pages import service_page
+
+        show(*service_page(service, connections))
+
+
+@click.command()
+@_capability
+@filters("status", "capability")
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    help="How to choose among several; round_robin if left out.",
+)
+@click.option("--key", help="For --strategy hash: the same key, the same provider.")
+@click.option("--location", "bare", is_flag=True, help="Print its location alone.")
+@asks
+def find(
+    asked: Asked,
+    capability: str,
+    strategy: str | None,
+    key: str | None,
+    bare: bool,
+    **given: Any,
+) -> None:
+    """Find one healthy provider of CAPABILITY, ready to call."""
+    from modularity_client import calls
+
+    if bare and asked.json:
+        raise click.UsageError("--location and --json are two ways to print it.")
+    if key is not None and strategy is None:
+        strategy = "hash"
+    if (strategy == "hash") != bool(key):
+        raise click.UsageError("--strategy hash and --key go together.")
+    found = asked.read(
+        calls.capability, capability, strategy=strategy, key=key, **wanted(given)
+    )
+    if asked.json:
+        show_json(found)
+    elif bare:
+        click.echo(plain(found["location"]))
+    else:
+        show(services_table([found]))
+
+
+@click.command()
+@_capability
+@filters("capability")
+@asks
+def explain(asked: Asked, capability: str, **given: Any) -> None:
+    """Say of each provider of CAPABILITY whether callers get it, and if not, why."""
+    from modularity_client import calls
+
+    answer = asked.read(calls.explain, capability, **wanted(given))
+    if asked.json:
+        show_json(answer)
+    elif answer["providers"]:
+        headings = ("ID", "STATUS", "RETURNED", "WHY NOT")
+        show(table(headings, map(_explained, answer["providers"])))
+    else:
+        click.echo("Nobody provides it now; its last provider has unregistered.")
+
+
+def _explained(provider: Any) -> tuple[Cell, ...]:
+    return (
+        plain(provider["service_id"]),
+        status_cell(provider["status"]),
+        ("yes", "green") if provider["returned"] else ("no", "bold red"),
+        "; ".join(map(plain, provider["reasons"])) or "-",
+    )
+
+
+@click.command()
+@click.argument(
+    "required",
+    metavar="CAPABILITY...",
+    nargs=-1,
+    required=True,
+    shell_complete=completing.capabilities,
+)
+@click.option(
+    "--optional",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completing.capabilities,
+    help="Better with this one as well; may be given several times.",
+)
+@filters("status", "capability")
+@asks
+def discover(
+    asked: Asked, required: tuple[str, ...], optional: tuple[str, ...], **given: Any
+) -> None:
+    """Find healthy services that provide every CAPABILITY, the best first."""
+    from modularity_client import calls
+
+    found = asked.read(calls.discover, required, optional=optional, **wanted(given))
+    matches = found["matches"]
+    if asked.json:
+        show_json(found)
+    elif matches:
+        headings = ("SCORE", "ID", "LOCATION", "REQUIRED", "OPTIONAL")
+        show(table(headings, map(_match, matches)))
+    else:
+        fail(
+            f"no healthy service that passes provides {names(required)};"
+            f" {PROGRAM} explain says who provides one of them, and how they are"
+        )
+    if not matches:
+        click.get_current_context().exit(FAILED)
+
+
+def _match(match: Any) -> tuple[Cell, ...]:
+    return (
+        f"{match['match_score']:.2f}",
+        plain(match["service"]["id"]),
+        plain(match["service"]["location"]),
+        names(match["provides_required"]),
+        names(match["provides_optional"]),
+    )

@@ -1,0 +1,70 @@
+"""Events in words: what a line of ``watch`` says."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from modularity_registry.clock import rfc3339
+from modularity_registry.console.terminal import milliseconds, moment, plain
+
+if TYPE_CHECKING:
+    from modularity_client import Event
+
+
+def sentence(event: "Event") -> str:
+    """Return what an event says, in one line."""
+    data = event.data
+    service_id = plain(data.get("id", ""))
+    match event.type:
+        case "connected":
+            return f"following from revision {event.revision}"
+        case "disconnected":
+            return f"no connection: {plain(data.get('reason'))}; trying again"
+        case "resync":
+            return f"events are missing: {plain(data.get('reason'))}"
+        case "service.registered":
+            return f"{service_id} registered at {plain(data.get('location'))}"
+        case "service.updated":
+            return f"{service_id} updated, at {plain(data.get('location'))}"
+        case "service.unregistered":
+            return f"{service_id} unregistered"
+        case "service.status_changed":
+            return (
+                f"{service_id} {plain(data.get('old_status'))} ->"
+                f" {plain(data.get('new_status'))}{_because(data.get('reason'))}"
+            )
+        case "capability.invoked":
+            return _call(data)
+    return ""  # of a newer registry: its type says what it can
+
+
+def _because(reason: Any) -> str:
+    return f": {plain(reason)}" if reason else ""
+
+
+def _call(data: Any) -> str:
+    outcome = "well" if data.get("success") else "in vain"
+    took = milliseconds(data.get("latency_ms"))
+    return (
+        f"{plain(data.get('consumer_id'))} called {plain(data.get('provider_id'))}"
+        f" for {plain(data.get('capability'))} {outcome}, {took}"
+    )
+
+
+def line(event: "Event") -> str:
+    """Return an event as a line of text: time, type, and what it says."""
+    return f"{moment(_at(event))}  {plain(event.type):<22}  {sentence(event)}".rstrip()
+
+
+def document(event: "Event") -> dict[str, Any]:
+    """Return an event as the API's streams have it in ``data``."""
+    return {
+        "event": event.type,
+        "timestamp": _at(event),
+        "revision": event.revision,
+        "data": event.data,
+    }
+
+
+def _at(event: "Event") -> str:
+    # The client's own word, that the line broke, has no time of the registry.
+    return rfc3339(event.timestamp or datetime.now(UTC))

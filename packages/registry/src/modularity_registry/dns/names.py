@@ -1,0 +1,99 @@
+"""Capabilities and ids as names of the DNS, and back.
+
+DNS knows no case, and not every character fits. So that any capability and any id has
+a name, and people can read most of them, lower case is taken and
+
+- dots part labels, as they are: ``weather.forecast``;
+- ``/`` is ``_2f`` and ``:`` is ``_3a``, a dot that would leave a label empty ``_2e``,
+  and an underscore that would be read as one of these ``_5f``;
+- a name that is too long is ``_h`` and the first 32 hexadecimal digits of the SHA-256
+  of it in lower case.
+
+Names that differ in case alone share one in the DNS.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from typing import Final
+
+from modularity_registry.catalog import Catalog, Transition
+
+MAX_LABEL: Final = 62
+MAX_NAME: Final = 170
+"""Longer ones are hashed: there is room for an underscore, ``_tcp`` and the domain."""
+
+MAX_DOMAIN: Final = 60
+
+_ESCAPED = re.compile(r"[/:]|\.(?=\.|\Z)|_(?=2e|2f|3a|5f)")
+
+
+def dns_name(name: str) -> str:
+    """Return the labels, with dots, under which a capability or an id is found."""
+    lowered = name.lower()
+    escaped = _ESCAPED.sub(lambda found: f"_{ord(found[0]):02x}", lowered)
+    if len(escaped) > MAX_NAME or max(map(len, escaped.split("."))) > MAX_LABEL:
+        return "_h" + hashlib.sha256(lowered.encode()).hexdigest()[:32]
+    return escaped
+
+
+class Index:
+    """Which names a DNS name stands for. The feed writes, any thread reads.
+
+    Most names are their own DNS name, and of those nothing is kept.
+    """
+
+    def __init__(self) -> None:
+        self._kept: set[str] = set()
+        self._aliases: dict[str, tuple[str, ...]] = {}
+        self._above: Counter[str] = Counter()
+
+    def find(self, key: str) -> tuple[str, ...]:
+        """Return the names that ``key``, in lower case, may stand for."""
+        found = self._aliases.get(key, ())
+        return (*found, key) if dns_name(key) == key else found
+
+    def has_below(self, key: str) -> bool:
+        """Say whether there are names that end in ``key``, a dot before it."""
+        return self._above[key] > 0
+
+    def note(self, name: str, present: bool) -> None:
+        """Say whether ``name`` is there now."""
+        key = dns_name(name)
+        if present == (name in self._kept) or (key == name and "." not in key):
+            return
+        (self._kept.add if present else self._kept.discard)(name)
+        others = tuple(each for each in self._aliases.get(key, ()) if each != name)
+        if key != name:
+            self._aliases[key] = (*others, name) if present else others
+            if not self._aliases[key]:
+                del self._aliases[key]
+        while "." in key:
+            key = key.partition(".")[2]
+            self._above[key] += 1 if present else -1
+            if not self._above[key]:
+                del self._above[key]
+
+
+class Names:
+    """All capabilities and ids that need looking up by another name; a listener."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.capabilities = Index()
+        self.services = Index()
+        self._catalog = catalog
+
+    def changed(self, change: Transition) -> None:
+        """As `feed.Listener`."""
+        self.services.note(change.id, change.new is not None)
+        for name in change.capabilities:
+            present = self._catalog.capability(name) is not None
+            self.capabilities.note(name, present)
+
+    def reloaded(self, changes: list[Transition], revision: int) -> None:
+        """As `feed.Listener`."""
+        for change in changes:
+            self.changed(change)
+
+    def advanced(self, revision: int) -> None:
+        """As `feed.Listener`."""

@@ -1,0 +1,219 @@
+"""What the zone answers, from the catalog as it is at the moment.
+
+::
+
+    <domain>                            SOA, NS
+    ns.<domain>                         the address of this server
+    <capability>.capability.<domain>    SRV, A, AAAA, TXT of its healthy providers
+    <id>.service.<domain>               the same of one service, if it is healthy
+    <port>.<address>.addr.<domain>      A or AAAA: what SRV records lead to
+
+``_<name>._tcp`` in place of ``<name>`` (RFC 2782) gets the same answers.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from typing import Final
+
+from modularity_registry.catalog import Catalog
+from modularity_registry.dns import wire
+from modularity_registry.dns.cards import Card, card, label_address
+from modularity_registry.dns.names import Index, Names
+from modularity_registry.dns.wire import QUESTION_NAME, Answer, Rcode, Type
+from modularity_registry.entry import Entry
+from modularity_registry.location import Address
+
+MOST: Final = 512
+"""So many providers at most are in one answer, of more a random choice."""
+
+KEPT: Final = 8192
+"""So many services are kept as the zone needs them."""
+
+Lookup = Callable[[str], list[Entry] | None]
+
+
+class Zone:
+    """Answers questions under ``domain``; ``ttl`` is seconds, also for what is not.
+
+    ``addresses`` are those of the server itself. Reads the catalog only, so it may be
+    asked from any one thread.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        names: Names,
+        domain: str,
+        ttl: int,
+        addresses: tuple[Address, ...] = (),
+    ) -> None:
+        self._catalog = catalog
+        self._names = names
+        self._domain = tuple(domain.encode().split(b"."))
+        self._apex = wire.name(*self._domain)
+        self._server = wire.name(b"ns", *self._domain)
+        self._mailbox = wire.name(b"hostmaster", *self._domain)
+        self._ttl = ttl
+        self._addresses = addresses
+        # An entry never changes, so neither does its card.
+        self._card = lru_cache(KEPT)(partial(card, domain=self._domain))
+
+    def answer(self, query: wire.Query) -> Answer:
+        """Return the answer to any question, also to one about another zone."""
+        if query.edns is not None and query.edns.version:
+            return Answer(authoritative=False)  # the reply says which one is known
+        depth = len(self._domain)
+        own = query.labels[-depth:] == self._domain and query.family == wire.CLASS_IN
+        if not own or query.type in (Type.AXFR, Type.IXFR):
+            return Answer(Rcode.REFUSED, authoritative=False)
+        answer = self._find(query.labels[:-depth], query.type)
+        if answer is None:
+            return Answer(Rcode.NXDOMAIN, authority=[self._soa(self._apex)])
+        if query.type == Type.ANY:
+            return Answer(records=[self._hint()])
+        if not answer.records:
+            return Answer(authority=[self._soa(self._apex)])
+        return answer
+
+    def _find(self, labels: tuple[bytes, ...], kind: int) -> Answer | None:
+        """Return what is there, without records if none of that kind; or None."""
+        if not labels:
+            return self._at_apex(kind)
+        *left, branch = labels
+        if branch == b"ns" and not left:
+            return self._at_addresses(self._addresses, kind)
+        if branch == b"addr":
+            return self._at_addr(left, kind)
+        if branch == b"capability":
+            names = self._names.capabilities
+            return self._at_name(left, kind, names, self._providers)
+        if branch == b"service":
+            return self._at_name(left, kind, self._names.services, self._service)
+        return None
+
+    def _at_apex(self, kind: int) -> Answer:
+        if kind == Type.SOA:
+            return Answer(records=[self._soa(QUESTION_NAME)])
+        if kind == Type.NS:
+            record = self._record(Type.NS, self._server)
+            extra = (self._extra(self._server, each) for each in self._addresses)
+            return Answer(records=[record], additional=list(extra))
+        return Answer()
+
+    def _at_addr(self, left: list[bytes], kind: int) -> Answer | None:
+        if not left:
+            return Answer()
+        *port, label = left
+        plausible = not port or (len(port) == 1 and port[0].isdigit())
+        address = label_address(label) if plausible else None
+        return self._at_addresses((address,), kind) if address is not None else None
+
+    def _at_addresses(self, addresses: Iterable[Address], kind: int) -> Answer:
+        wanted = dict.fromkeys(each for each in addresses if _type_of(each) == kind)
+        records = [self._record(_type_of(each), each.packed) for each in wanted]
+        random.shuffle(records)
+        return Answer(records=records)
+
+    def _at_name(
+        self, left: list[bytes], kind: int, index: Index, lookup: Lookup
+    ) -> Answer | None:
+        key = _wanted(left)
+        if key is None:
+            return None
+        found = [lookup(name) for name in index.find(key)]
+        known = [each for each in found if each is not None]
+        if known:
+            entries = [entry for each in known for entry in each]
+            if len(entries) > MOST:
+                entries = random.sample(entries, MOST)
+            return self._of([self._card(each) for each in entries], kind)
+        part = not key or index.has_below(key.removesuffix("._tcp"))
+        return Answer() if part else None
+
+    def _providers(self, name: str) -> list[Entry] | None:
+        capability = self._catalog.capability(name)
+        if capability is None:
+            return None
+        healthy = capability.healthy
+        if healthy is None:
+            healthy = capability.providers().healthy
+        return list(healthy)
+
+    def _service(self, service_id: str) -> list[Entry] | None:
+        entry = self._catalog.service(service_id)
+        if entry is None:
+            return None
+        return [entry] if entry.status == "healthy" else []
+
+    def _of(self, cards: list[Card], kind: int) -> Answer:
+        if kind in (Type.A, Type.AAAA):
+            return self._addresses_of(cards, kind)
+        random.shuffle(cards)
+        if kind == Type.SRV:
+            return self._srv(cards)
+        if kind == Type.TXT:
+            return Answer(records=[self._record(Type.TXT, each.text) for each in cards])
+        return Answer()
+
+    def _srv(self, cards: list[Card]) -> Answer:
+        weights: dict[tuple[bytes, int], int] = {}
+        extra: dict[bytes, Address] = {}
+        for each in cards:
+            if each.target:
+                # Two records alike would count as one, so their weights are summed.
+                place = each.target, each.port
+                weights[place] = min(weights.get(place, 0) + each.weight, 65_535)
+                if each.address is not None:
+                    extra[each.target] = each.address
+        return Answer(
+            records=[
+                self._record(Type.SRV, wire.srv(weight, port, target))
+                for (target, port), weight in weights.items()
+            ],
+            additional=[self._extra(target, each) for target, each in extra.items()],
+        )
+
+    def _addresses_of(self, cards: list[Card], kind: int) -> Answer:
+        addresses = [each.address for each in cards if each.address is not None]
+        if addresses:
+            return self._at_addresses(addresses, kind)
+        targets = [each.target for each in cards if each.target]
+        if not targets:
+            return Answer()
+        # A CNAME has to be alone (RFC 1034, 3.6.2), and it would hold for SRV and TXT
+        # as well in a resolver that kept it: hence one, and for no time at all.
+        target = random.choice(targets)
+        return Answer(records=[wire.record(QUESTION_NAME, Type.CNAME, 0, target)])
+
+    def _record(self, kind: Type, data: bytes) -> bytes:
+        return wire.record(QUESTION_NAME, kind, self._ttl, data)
+
+    def _extra(self, owner: bytes, address: Address) -> bytes:
+        return wire.record(owner, _type_of(address), self._ttl, address.packed)
+
+    def _soa(self, owner: bytes) -> bytes:
+        serial = self._catalog.changed
+        data = wire.soa(self._server, self._mailbox, serial, self._ttl)
+        return wire.record(owner, Type.SOA, self._ttl, data)
+
+    def _hint(self) -> bytes:
+        # RFC 8482: who asks for everything gets the least there is.
+        return self._record(Type.HINFO, wire.text(("RFC8482", "")))
+
+
+def _type_of(address: Address) -> Type:
+    return Type.A if address.version == 4 else Type.AAAA
+
+
+def _wanted(labels: list[bytes]) -> str | None:
+    """Return the name that is asked for, with dots; None if it can't be anyone's."""
+    if labels[-1:] == [b"_tcp"]:
+        if len(labels) == 1:
+            labels = []
+        elif labels[0].startswith(b"_"):
+            labels = [labels[0][1:], *labels[1:-1]]
+    # A dot within a label is not one between labels.
+    if any(b"." in each for each in labels):
+        return None
+    return b".".join(labels).decode("latin-1")

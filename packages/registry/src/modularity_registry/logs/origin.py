@@ -1,0 +1,22 @@
+"""What a line carries: whose request a thread is at, and what the process binds."""
+
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+FIELDS = "fields"
+"""The attribute of a log record that holds fields of its own: see `logs.fields`."""
+
+bound: dict[str, Any] = {}
+"""What every line of this process carries: its replica, once that has a name."""
+
+
+class Origin(NamedTuple):
+    """The request that something is done for, and who sent it."""
+
+    request_id: str
+    peer: str
+    trace_id: str | None = None
+
+
+origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
+"""The request that this thread is at, so that its lines can be found together."""

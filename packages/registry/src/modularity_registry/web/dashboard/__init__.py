@@ -1,0 +1,1 @@
+"""The page for people: what `GET /` shows, written for browsers as they are."""

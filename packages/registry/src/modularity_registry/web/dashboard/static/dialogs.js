@@ -1,0 +1,125 @@
+// Questions before anything is changed, the access token, and short notes of results.
+
+import { hasToken, send, servicePath, setToken } from "./api.js";
+import { h, icon } from "./dom.js";
+
+const NOTE = 6_000;
+
+/** Tell the outcome of something; a `bad` one stays until it is closed. */
+export function note(text, bad = false) {
+  const close = h("button", { class: "icon", type: "button", "aria-label": "Close this note" }, icon("close"));
+  const toast = h("div", { class: "toast", "data-bad": bad, role: bad ? "alert" : null }, h("p", null, text), close);
+  close.addEventListener("click", () => toast.remove());
+  document.getElementById("toasts").append(toast);
+  if (!bad) setTimeout(() => toast.remove(), NOTE);
+}
+
+function field(label, input, hint) {
+  return h("label", { class: "labelled" }, h("span", null, label), input, hint ? h("small", null, hint) : null);
+}
+
+/**
+ * Ask in a dialog of its own; `act(value)` does it and returns what to tell. An error
+ * is shown in the dialog, which stays open.
+ */
+function ask({ title, text, input, label, hint, verb, danger, act }) {
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const cancel = h("button", { class: "button", type: "button" }, "Cancel");
+  const go = h("button", { class: `button ${danger ? "danger" : "primary"}`, type: "button" }, verb);
+  const dialog = h(
+    "dialog",
+    { "aria-labelledby": "dialog-title" },
+    h("h2", { id: "dialog-title" }, title),
+    text.map((each) => h("p", null, each)),
+    input ? field(label, input, hint) : null,
+    problem,
+    h("div", { class: "choices" }, cancel, go),
+  );
+  const perform = async () => {
+    go.disabled = true;
+    problem.hidden = true;
+    try {
+      const told = await act(input?.value ?? "");
+      dialog.close();
+      if (told) note(told);
+    } catch (error) {
+      problem.textContent = error.message;
+      problem.hidden = false;
+    }
+    go.disabled = false;
+  };
+  cancel.addEventListener("click", () => dialog.close());
+  go.addEventListener("click", perform);
+  input?.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    // Or the button that gets the focus back would be pressed by the same key.
+    event.preventDefault();
+    if (!go.disabled) perform();
+  });
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  (input ?? cancel).focus();
+}
+
+export function askToken() {
+  const input = h("input", { type: "password", autocomplete: "off", spellcheck: "false" });
+  ask({
+    title: "Access token",
+    text: ["If this registry asks for a token, enter yours. It is sent with every call and kept until this page is closed or loaded anew."],
+    input,
+    label: "Token",
+    hint: hasToken() ? "One is in use. Leave this empty to send none any more." : null,
+    verb: "Use it",
+    act: (value) => {
+      setToken(value);
+      return value.trim() ? "The token is sent from now on." : "No token is sent any more.";
+    },
+  });
+}
+
+export function askDrain(service, done) {
+  ask({
+    title: `Drain ${service.name}?`,
+    text: [`Nobody gets ${service.id} as a provider any more until it is put back. It stays registered and is checked as before.`],
+    input: h("input", { type: "text", maxlength: 200, autocomplete: "off", placeholder: "Upgrade to 2.1" }),
+    label: "Reason",
+    hint: "Others see it. It may be left out.",
+    verb: "Drain",
+    act: async (reason) => {
+      const body = reason.trim() ? { reason: reason.trim() } : undefined;
+      await send("PUT", `${servicePath(service.id)}/drain`, { body });
+      done();
+      return `${service.name} is draining.`;
+    },
+  });
+}
+
+export function askUndrain(service, done) {
+  ask({
+    title: `Put ${service.name} back?`,
+    text: [`Callers may get ${service.id} again, as soon as it is healthy.`],
+    verb: "Put back",
+    act: async () => {
+      await send("DELETE", `${servicePath(service.id)}/drain`);
+      done();
+      return `${service.name} is back in discovery.`;
+    },
+  });
+}
+
+export function askUnregister(service, done) {
+  ask({
+    title: `Unregister ${service.name}?`,
+    text: [
+      `The registry forgets ${service.id} with all that it provides. This can't be undone here: only the service itself can register again.`,
+    ],
+    verb: "Unregister",
+    danger: true,
+    act: async () => {
+      await send("DELETE", servicePath(service.id));
+      done();
+      return `${service.name} is unregistered.`;
+    },
+  });
+}

@@ -1,0 +1,75 @@
+// Numbers, times and the registry's own words, as people read them.
+
+const NUMBERS = new Intl.NumberFormat("en");
+
+export const count = (number) => NUMBERS.format(number);
+
+export const plural = (number, one, many = `${one}s`) =>
+  `${count(number)} ${number === 1 ? one : many}`;
+
+/** Seconds as a rough span: `4 s`, `3 min`, `2 h 5 min`, `6 days`. */
+export function span(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  return `${Math.floor(hours / 24)} days`;
+}
+
+export function ago(text, now = Date.now()) {
+  if (!text) return "never";
+  const seconds = (now - Date.parse(text)) / 1000;
+  return seconds < 1 ? "just now" : `${span(seconds)} ago`;
+}
+
+export function ahead(text, now = Date.now()) {
+  if (!text) return "none planned";
+  const seconds = (Date.parse(text) - now) / 1000;
+  return seconds < 1 ? "now" : `in ${span(seconds)}`;
+}
+
+const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+
+export const moment = (text) => (text ? MOMENT.format(new Date(text)) : "");
+
+export const timeOfDay = (text) => CLOCK.format(new Date(text));
+
+export const milliseconds = (value) =>
+  value === null || value === undefined ? "not told" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+
+export const percent = (share) => {
+  const value = share * 100;
+  // 99.96% is not all of them.
+  if (value > 99.9 && value < 100) return "99.9%";
+  return `${Number.isInteger(value) ? value : value.toFixed(1)}%`;
+};
+
+/** Metadata values: text bare, anything else as JSON. */
+export const value = (given) => (typeof given === "string" ? given : JSON.stringify(given));
+
+const OUTCOMES = {
+  ok: "It is well",
+  refused: "Nothing listens there",
+  unreachable: "There is no way to it",
+  timeout: "No answer in time",
+  closed: "The connection ended before the answer was complete",
+  dns: "Its name can't be looked up",
+  tls: "The certificate or the handshake is not right",
+  status: "It answered that it is not well",
+  protocol: "Its answer makes no sense",
+  policy: "The registry may not connect there",
+  local: "The registry had trouble of its own",
+};
+
+export const outcome = (kind) => OUTCOMES[kind] ?? kind;
+
+const SOURCES = {
+  check: "The registry's checks fail",
+  lease: "Its heartbeats stay away",
+  report: "The service says so itself",
+};
+
+export const source = (kind) => SOURCES[kind] ?? kind;

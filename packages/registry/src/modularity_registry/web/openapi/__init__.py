@@ -1,0 +1,1 @@
+"""The API as an OpenAPI document, and the page that shows it."""

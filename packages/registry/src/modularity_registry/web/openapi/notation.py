@@ -1,0 +1,91 @@
+"""Short ways to write JSON Schema and OpenAPI as Python values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Json = dict[str, Any]
+Kind = str | tuple[str, ...]
+
+JSON = "application/json"
+
+
+def ref(name: str, section: str = "schemas") -> Json:
+    """Return a reference to a component."""
+    return {"$ref": f"#/components/{section}/{name}"}
+
+
+def field(kind: Kind, description: str, example: Any, **rules: Any) -> Json:
+    """Return the schema of a field; several kinds in ``kind`` are alternatives."""
+    return {
+        "type": kind if isinstance(kind, str) else list(kind),
+        "description": description,
+        "examples": [example],
+        **rules,
+    }
+
+
+def text(description: str, example: str | None, **rules: Any) -> Json:
+    """Return the schema of a text."""
+    return field("string", description, example, **rules)
+
+
+def maybe_text(description: str, example: str | None, **rules: Any) -> Json:
+    """Return the schema of a text or null."""
+    return field(("string", "null"), description, example, **rules)
+
+
+def whole(description: str, example: int, **rules: Any) -> Json:
+    """Return the schema of a whole number that is not negative."""
+    return field("integer", description, example, **{"minimum": 0, **rules})
+
+
+def moment(description: str, example: str) -> Json:
+    """Return the schema of a time."""
+    return text(description, example, format="date-time")
+
+
+def listed(items: Json, description: str, example: Sequence[Any], **rules: Any) -> Json:
+    """Return the schema of a list."""
+    return field("array", description, list(example), items=items, **rules)
+
+
+def a(name: str, description: str, example: Any) -> Json:
+    """Return the schema of a field that is one of the components."""
+    return {**ref(name), "description": description, "examples": [example]}
+
+
+def record(
+    description: str,
+    fields: Mapping[str, Json],
+    optional: Iterable[str] = (),
+    **rules: Any,
+) -> Json:
+    """Return the schema of an object; its example is made of its fields' first ones.
+
+    All fields are required but for those in ``optional``.
+    """
+    left_out = set(optional)
+    return {
+        "type": "object",
+        "description": description,
+        "properties": dict(fields),
+        "required": [name for name in fields if name not in left_out],
+        "examples": [{name: each["examples"][0] for name, each in fields.items()}],
+        **rules,
+    }
+
+
+def example_of(schema: Json, *without: str) -> Json:
+    """Return the first example of an object's schema, without some of its fields."""
+    example: Json = schema["examples"][0]
+    return {name: value for name, value in example.items() if name not in without}
+
+
+def content(schema: Json, example: Any, kind: str = JSON) -> Json:
+    """Return the ``content`` of a body of one media type."""
+    return {kind: {"schema": schema, "example": example}}
+
+
+def header(description: str, schema: Json, required: bool = True) -> Json:
+    """Return a header of a reply."""
+    return {"description": description, "required": required, "schema": schema}

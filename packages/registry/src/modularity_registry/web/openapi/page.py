@@ -1,0 +1,101 @@
+"""Routes of the document and of the page that shows it, all from this machine."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+from flask import Blueprint, Response, abort, request
+
+from modularity_registry import wire
+from modularity_registry.web.openapi.document import document
+from modularity_registry.web.openapi.notation import JSON
+
+_SCRIPT = "text/javascript; charset=utf-8"
+_STYLE = "text/css; charset=utf-8"
+# The page's files by name: the package that has them, the folder in it, their kind.
+_OWN = (__package__, "static")
+_SWAGGER_UI = ("flask_swagger_ui", "dist")
+_FILES: dict[str, tuple[tuple[str, str], str]] = {
+    "index.html": (_OWN, "text/html; charset=utf-8"),
+    "start.js": (_OWN, _SCRIPT),
+    "page.css": (_OWN, _STYLE),
+    "swagger-ui-bundle.js": (_SWAGGER_UI, _SCRIPT),
+    "swagger-ui.css": (_SWAGGER_UI, _STYLE),
+    "favicon-32x32.png": (_SWAGGER_UI, "image/png"),
+}
+HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "img-src 'self' data:",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # Kept, but asked for again each time: a new version must not meet an old half.
+    "Cache-Control": "no-cache",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file as it is sent."""
+
+    data: bytes
+    kind: str
+    tag: str
+
+
+def routes() -> Blueprint:
+    """Return ``/openapi.json``, ``/docs`` and what the page is made of."""
+    blueprint = Blueprint("openapi", __name__)
+
+    @blueprint.get("/openapi.json")
+    def read() -> Response:
+        return _send(_described())
+
+    @blueprint.get("/docs")
+    def page() -> Response:
+        return _send(_file("index.html"))
+
+    @blueprint.get("/docs/<name>")
+    def asset(name: str) -> Response:
+        if name not in _FILES:
+            abort(404)
+        return _send(_file(name))
+
+    return blueprint
+
+
+# Nobody may ever ask for them, and the largest is 1.7 MB: read with the first request.
+@lru_cache
+def _file(name: str) -> File:
+    (package, folder), kind = _FILES[name]
+    return _as_sent(files(package).joinpath(folder, name).read_bytes(), kind)
+
+
+@lru_cache
+def _described() -> File:
+    return _as_sent(wire.encode(document()), JSON)
+
+
+def _as_sent(data: bytes, kind: str) -> File:
+    return File(data, kind, hashlib.sha256(data).hexdigest()[:20])
+
+
+def _send(file: File) -> Response:
+    if request.if_none_match.contains_weak(file.tag):
+        response = Response(status=304)
+        del response.headers["Content-Type"]
+    else:
+        response = Response(file.data, content_type=file.kind)
+    response.headers["ETag"] = f'"{file.tag}"'
+    response.headers.update(HEADERS)
+    return response
