@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from dns.name import Name
+from dns.rdata import Rdata
+
 from modularity_registry.dns import wire
 from modularity_registry.entry import Entry
 from modularity_registry.location import Address, InvalidLocation, parse_location
@@ -13,12 +16,12 @@ from modularity_registry.model import CHECKED_MODES, Registration
 class Card:
     """A service for the zone. All but ``text`` is empty if it has no host and port.
 
-    ``target`` is the host's name as messages hold it: of a service at an address, a
-    name of its port and the address' own label.
+    ``target`` is the host's name: of a service at an address, a name of its port and
+    the address' own label.
     """
 
-    text: bytes
-    target: bytes = b""
+    text: Rdata
+    target: Name | None = None
     port: int = 0
     weight: int = 0
     address: Address | None = None
@@ -39,7 +42,7 @@ def card(entry: Entry, domain: tuple[bytes, ...]) -> Card:
         return Card(text)
 
 
-def _placed(said: Registration, text: bytes, domain: tuple[bytes, ...]) -> Card:
+def _placed(said: Registration, text: Rdata, domain: tuple[bytes, ...]) -> Card:
     found = parse_location(said.location, said.mode)
     if found.address is None:
         target = wire.name_of(found.host)

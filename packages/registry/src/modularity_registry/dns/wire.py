@@ -1,15 +1,39 @@
-"""DNS messages (RFC 1035, RFC 6891): queries read strictly, replies put together.
+"""DNS messages by dnspython: queries read strictly, replies put together.
 
-Only what a server of one zone needs. A query's question is kept as it came and is
-echoed byte for byte, because resolvers hide randomness in the case of its letters.
-Records are packed without compression, so that one can be kept and put anywhere.
+A query's name keeps the case of its letters, and the reply repeats it, because
+resolvers hide randomness there.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Final
+from typing import Any, Final, NamedTuple
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rdatatype
+import dns.rdtypes.ANY.CNAME
+import dns.rdtypes.ANY.HINFO
+import dns.rdtypes.ANY.NS
+import dns.rdtypes.ANY.SOA
+import dns.rdtypes.ANY.TXT
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
+import dns.rdtypes.IN.SRV
+import dns.renderer
+from dns.flags import AA, CD, DO, QR, RD, TC
+from dns.name import Name
+from dns.rcode import Rcode
+from dns.rdata import Rdata
+from dns.rdataclass import IN
+from dns.rdataset import from_rdata
+from dns.rdatatype import RdataType as Type
+
+from modularity_registry.location import Address
+
+__all__ = ["Rcode", "Type"]
 
 MAX_QUERY: Final = 1232
 """Bytes of the longest query that is read, and what replies say of it.
@@ -21,44 +45,25 @@ PLAIN_UDP: Final = 512
 """Bytes that a caller takes by UDP if it does not say more (RFC 1035, 4.2.1)."""
 
 MAX_TCP: Final = 65_535
-CLASS_IN: Final = 1
+CLASS_IN: Final = IN
 
-_HEADER: Final = struct.Struct("!6H")
-_PAIR: Final = struct.Struct("!HH")
-_RECORD: Final = struct.Struct("!HHIH")
-_RESPONSE, _AUTHORITATIVE, _TRUNCATED = 0x8000, 0x0400, 0x0200
-# The operation, recursion desired and checking disabled come back as they were sent.
-_OPCODE, _KEPT = 0x7800, 0x7910
-_DO, _VERSION, _BADVERS = 0x8000, 0x00FF0000, 1 << 24
-_MAX_NAME, _MAX_LABEL = 255, 63
+# dnspython's classes of records and its renderer have untyped constructors.
+_Renderer: Final[Any] = dns.renderer.Renderer
+_A: Final[Callable[..., Rdata]] = dns.rdtypes.IN.A.A
+_Aaaa: Final[Callable[..., Rdata]] = dns.rdtypes.IN.AAAA.AAAA
+_Srv: Final[Callable[..., Rdata]] = dns.rdtypes.IN.SRV.SRV
+_Txt: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.TXT.TXT
+_Hinfo: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.HINFO.HINFO
+_Cname: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.CNAME.CNAME
+_Ns: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.NS.NS
+_Soa: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.SOA.SOA
 
-
-class Type(IntEnum):
-    """The types of records and questions that are treated each in a way of its own."""
-
-    A = 1
-    NS = 2
-    CNAME = 5
-    SOA = 6
-    HINFO = 13
-    TXT = 16
-    AAAA = 28
-    SRV = 33
-    OPT = 41
-    IXFR = 251
-    AXFR = 252
-    ANY = 255
-
-
-class Rcode(IntEnum):
-    """How it went, as the reply's header has it."""
-
-    NOERROR = 0
-    FORMERR = 1
-    SERVFAIL = 2
-    NXDOMAIN = 3
-    NOTIMP = 4
-    REFUSED = 5
+_OPTION: Final = 11  # bytes of a reply's OPT record
+_BADVERS: Final = 1 << 24  # as the upper part of the response code stands in OPT
+_KEPT: Final = RD | CD  # come back as they were sent
+_PREFIX: Final = struct.Struct("!HH")
+_HEADER: Final = 12
+_ANSWER, _AUTHORITY, _ADDITIONAL = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +77,23 @@ class Edns:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question. ``labels`` are in lower case, ``question`` is as it came."""
+    """One question. ``labels`` are in lower case, ``name`` is as it came."""
 
     id: int
     flags: int
-    question: bytes
+    name: Name
     labels: tuple[bytes, ...]
     type: int
     family: int
     edns: Edns | None
+
+
+class Record(NamedTuple):
+    """A record; ``owner`` None is the name in the question. ``ttl`` is seconds."""
+
+    owner: Name | None
+    ttl: int
+    data: Rdata
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +104,9 @@ class Answer:
     """
 
     rcode: Rcode = Rcode.NOERROR
-    records: Sequence[bytes] = ()
-    authority: Sequence[bytes] = ()
-    additional: Sequence[bytes] = ()
+    records: Sequence[Record] = ()
+    authority: Sequence[Record] = ()
+    additional: Sequence[Record] = ()
     authoritative: bool = True
 
 
@@ -105,120 +118,100 @@ class Unanswerable(Exception):
         self.reply = reply
 
 
-# Reading
-
-
 def read(packet: bytes) -> Query:
     """Return the query in ``packet``; raises `Unanswerable`."""
-    if len(packet) < _HEADER.size:
+    if len(packet) < _HEADER:
         raise Unanswerable(None)
-    number, flags, questions, answers, authorities, extra = _HEADER.unpack_from(packet)
-    if flags & _RESPONSE:
+    _, flags = _PREFIX.unpack_from(packet)
+    if flags & QR:
         # Two servers that answer each other's answers would never end.
         raise Unanswerable(None)
-    if flags & _OPCODE:
+    if dns.opcode.from_flags(flags) != dns.opcode.QUERY:
         raise Unanswerable(bare_reply(packet, Rcode.NOTIMP))
-    if questions != 1 or answers or authorities or len(packet) > MAX_QUERY:
-        raise Unanswerable(bare_reply(packet, Rcode.FORMERR))
     try:
-        labels, at = _read_name(packet, _HEADER.size)
-        kind, family = _PAIR.unpack_from(packet, at)
-        at += _PAIR.size
-        question = packet[_HEADER.size : at]
-        edns = _read_edns(packet, at, extra)
-    except (IndexError, ValueError, struct.error):
+        if len(packet) > MAX_QUERY:
+            raise dns.exception.FormError
+        message = dns.message.from_wire(packet)
+        [question] = message.question
+        if message.answer or message.authority:
+            raise dns.exception.FormError
+    except (dns.exception.DNSException, ValueError):
         raise Unanswerable(bare_reply(packet, Rcode.FORMERR)) from None
-    return Query(number, flags, question, labels, kind, family, edns)
+    labels = tuple(each.lower() for each in question.name.labels[:-1])
+    return Query(
+        message.id,
+        flags,
+        question.name,
+        labels,
+        question.rdtype,
+        question.rdclass,
+        _edns(message),
+    )
 
 
-def _read_name(packet: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
-    """Return the labels of the name at ``at`` and where it ends.
-
-    Raises ValueError or IndexError. Pointers are refused: a question is the first of
-    all names, so it has nothing to point to.
-    """
-    labels = []
-    start = at
-    while length := packet[at]:
-        if length > _MAX_LABEL or at + length + 2 - start > _MAX_NAME:
-            raise ValueError("not a name")
-        labels.append(packet[at + 1 : at + 1 + length].lower())
-        at += 1 + length
-    return tuple(labels), at + 1
+def _edns(message: dns.message.Message) -> Edns | None:
+    if message.edns < 0:
+        return None
+    return Edns(message.payload, message.edns, bool(message.ednsflags & DO))
 
 
-def _read_edns(packet: bytes, at: int, count: int) -> Edns | None:
-    found = None
-    for _ in range(count):
-        start, at = at, _skip_name(packet, at)
-        kind, payload, ttl, length = _RECORD.unpack_from(packet, at)
-        at += _RECORD.size + length
-        if kind == Type.OPT:
-            if packet[start] or found is not None:
-                raise ValueError("one OPT record at most, and its name is the root")
-            version = (ttl & _VERSION) >> 16
-            found = Edns(payload, version, bool(ttl & _DO))
-    if at != len(packet):
-        raise ValueError("the message ends elsewhere")
-    return found
+def name(*labels: bytes) -> Name:
+    """Return an absolute name; labels must have 1 to 63 bytes."""
+    return Name((*labels, b""))
 
 
-def _skip_name(packet: bytes, at: int) -> int:
-    while length := packet[at]:
-        if length >= 0xC0:
-            return at + 2
-        if length > _MAX_LABEL:
-            raise ValueError("not a label")
-        at += 1 + length
-    return at + 1
-
-
-# Writing
-
-
-def name(*labels: bytes) -> bytes:
-    """Return a name as messages hold it; labels must have 1 to 63 bytes."""
-    return b"".join(bytes([len(each)]) + each for each in labels) + b"\0"
-
-
-def name_of(text: str) -> bytes:
-    """Return a host name, written with dots, as messages hold it."""
+def name_of(text: str) -> Name:
+    """Return a host name that is written with dots."""
     return name(*text.encode("ascii").split(b"."))
 
 
-QUESTION_NAME: Final = b"\xc0\x0c"
-"""The owner of most answers: a pointer to the name in the question."""
+def address(found: Address) -> Rdata:
+    """Return the data of an A or AAAA record."""
+    if found.version == 4:
+        return _A(IN, Type.A, str(found))
+    return _Aaaa(IN, Type.AAAA, str(found))
 
 
-def record(owner: bytes, kind: Type, ttl: int, data: bytes) -> bytes:
-    """Return a whole record; ``ttl`` is seconds."""
-    return b"".join((owner, _RECORD.pack(kind, CLASS_IN, ttl, len(data)), data))
-
-
-def srv(weight: int, port: int, target: bytes) -> bytes:
+def srv(weight: int, port: int, target: Name) -> Rdata:
     """Return an SRV record's data (RFC 2782); all have the same priority, 1."""
-    return struct.pack("!HHH", 1, weight, port) + target
+    return _Srv(IN, Type.SRV, 1, weight, port, target)
 
 
-def text(strings: Iterable[str]) -> bytes:
+def text(strings: Iterable[str]) -> Rdata:
     """Return a TXT record's data; strings over 255 bytes are left out, not cut."""
     encoded = [each.encode() for each in strings]
-    return b"".join(bytes([len(each)]) + each for each in encoded if len(each) <= 255)
+    fitting = [each for each in encoded if len(each) <= 255]
+    return _Txt(IN, Type.TXT, fitting)
 
 
-def soa(server: bytes, mailbox: bytes, serial: int, negative_ttl: int) -> bytes:
+def hint(cpu: str) -> Rdata:
+    """Return an HINFO record's data (RFC 8482, 4.2)."""
+    return _Hinfo(IN, Type.HINFO, cpu, "")
+
+
+def alias(target: Name) -> Rdata:
+    """Return a CNAME record's data."""
+    return _Cname(IN, Type.CNAME, target)
+
+
+def server(target: Name) -> Rdata:
+    """Return an NS record's data."""
+    return _Ns(IN, Type.NS, target)
+
+
+def soa(server: Name, mailbox: Name, serial: int, negative_ttl: int) -> Rdata:
     """Return an SOA record's data; nobody transfers this zone, so times are usual."""
-    return (
-        server
-        + mailbox
-        + struct.pack("!5I", serial & 0xFFFFFFFF, 60, 60, 86_400, negative_ttl)
-    )
+    times = 60, 60, 86_400, negative_ttl
+    return _Soa(IN, Type.SOA, server, mailbox, serial & 0xFFFFFFFF, *times)
 
 
 def bare_reply(packet: bytes, rcode: Rcode) -> bytes:
     """Return a reply of a header alone to a message that has at least a header."""
-    number, flags = _PAIR.unpack_from(packet)
-    return _HEADER.pack(number, _RESPONSE | flags & _KEPT | rcode, 0, 0, 0, 0)
+    number, flags = _PREFIX.unpack_from(packet)
+    operation = dns.opcode.to_flags(dns.opcode.from_flags(flags))
+    renderer = _Renderer(number, QR | operation | flags & _KEPT | rcode, MAX_TCP)
+    renderer.write_header()
+    return bytes(renderer.get_wire())
 
 
 def reply(query: Query, answer: Answer, limit: int, stream: bool = False) -> bytes:
@@ -228,43 +221,45 @@ def reply(query: Query, answer: Answer, limit: int, stream: bool = False) -> byt
     only additional ones are missing (RFC 2181, section 9) or it is by ``stream``: then
     there is no way to send more.
     """
-    option = _option(query.edns)
-    room = limit - _HEADER.size - len(query.question) - len(option)
-    records, room = _fitting(answer.records, room)
-    authority, room = _fitting(() if records else answer.authority, room)
-    flags = _RESPONSE | query.flags & _KEPT | answer.rcode
+    edns = query.edns
+    room = limit - _OPTION if edns is not None else limit
+    flags = QR | query.flags & _KEPT | answer.rcode
     if answer.authoritative:
-        flags |= _AUTHORITATIVE
-    additional: Sequence[bytes] = ()
-    if len(records) == len(answer.records):
-        additional, room = _fitting(answer.additional, room)
-    elif not stream:
-        flags |= _TRUNCATED
-    header = _HEADER.pack(
-        query.id,
-        flags,
-        1,
-        len(records),
-        len(authority),
-        len(additional) + (option != b""),
+        flags |= AA
+    renderer = _Renderer(query.id, flags, room)
+    renderer.add_question(
+        query.name, Type.make(query.type), CLASS_IN.make(query.family)
     )
-    return b"".join((header, query.question, *records, *authority, *additional, option))
+    if answer.records:
+        whole = _add(renderer, _ANSWER, answer.records, query.name)
+    else:
+        whole = _add(renderer, _AUTHORITY, answer.authority, query.name)
+    if whole:
+        _add(renderer, _ADDITIONAL, answer.additional, query.name)
+    elif answer.records and not stream:
+        renderer.flags |= TC
+    if edns is not None:
+        renderer.max_size = limit
+        renderer.add_edns(0, _option_flags(edns), MAX_QUERY)
+    renderer.write_header()
+    return bytes(renderer.get_wire())
 
 
-def _fitting(records: Sequence[bytes], room: int) -> tuple[Sequence[bytes], int]:
-    """Return the first records that fit, and the room that is left."""
-    for count, each in enumerate(records):
-        if len(each) > room:
-            return records[:count], room
-        room -= len(each)
-    return records, room
+def _add(
+    renderer: Any,
+    section: int,
+    records: Sequence[Record],
+    question: Name,
+) -> bool:
+    """Add the first records that fit; say whether these are all."""
+    for owner, ttl, data in records:
+        try:
+            renderer.add_rdataset(section, owner or question, from_rdata(ttl, data))
+        except dns.exception.TooBig:
+            return False
+    return True
 
 
-def _option(edns: Edns | None) -> bytes:
-    """Return the reply's OPT record: only who sent one gets one."""
-    if edns is None:
-        return b""
-    ttl = _DO if edns.wants_dnssec else 0
-    if edns.version:
-        ttl |= _BADVERS
-    return b"\0" + _RECORD.pack(Type.OPT, MAX_QUERY, ttl, 0)
+def _option_flags(edns: Edns) -> int:
+    """Return the flags of the reply's OPT record: only who sent one gets one."""
+    return (DO if edns.wants_dnssec else 0) | (_BADVERS if edns.version else 0)

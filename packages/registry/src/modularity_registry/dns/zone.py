@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Final
 
+from dns.name import Name
+from dns.rdata import Rdata
+
 from modularity_registry.catalog import Catalog
 from modularity_registry.dns import wire
 from modularity_registry.dns.cards import Card, card, label_address
 from modularity_registry.dns.names import Index, Names
-from modularity_registry.dns.wire import QUESTION_NAME, Answer, Rcode, Type
+from modularity_registry.dns.wire import Answer, Rcode, Record, Type
 from modularity_registry.entry import Entry
 from modularity_registry.location import Address
 
@@ -94,9 +97,9 @@ class Zone:
 
     def _at_apex(self, kind: int) -> Answer:
         if kind == Type.SOA:
-            return Answer(records=[self._soa(QUESTION_NAME)])
+            return Answer(records=[self._soa(None)])
         if kind == Type.NS:
-            record = self._record(Type.NS, self._server)
+            record = self._record(wire.server(self._server))
             extra = (self._extra(self._server, each) for each in self._addresses)
             return Answer(records=[record], additional=list(extra))
         return Answer()
@@ -111,7 +114,7 @@ class Zone:
 
     def _at_addresses(self, addresses: Iterable[Address], kind: int) -> Answer:
         wanted = dict.fromkeys(each for each in addresses if _type_of(each) == kind)
-        records = [self._record(_type_of(each), each.packed) for each in wanted]
+        records = [self._record(wire.address(each)) for each in wanted]
         random.shuffle(records)
         return Answer(records=records)
 
@@ -153,12 +156,12 @@ class Zone:
         if kind == Type.SRV:
             return self._srv(cards)
         if kind == Type.TXT:
-            return Answer(records=[self._record(Type.TXT, each.text) for each in cards])
+            return Answer(records=[self._record(each.text) for each in cards])
         return Answer()
 
     def _srv(self, cards: list[Card]) -> Answer:
-        weights: dict[tuple[bytes, int], int] = {}
-        extra: dict[bytes, Address] = {}
+        weights: dict[tuple[Name, int], int] = {}
+        extra: dict[Name, Address] = {}
         for each in cards:
             if each.target:
                 # Two records alike would count as one, so their weights are summed.
@@ -168,7 +171,7 @@ class Zone:
                     extra[each.target] = each.address
         return Answer(
             records=[
-                self._record(Type.SRV, wire.srv(weight, port, target))
+                self._record(wire.srv(weight, port, target))
                 for (target, port), weight in weights.items()
             ],
             additional=[self._extra(target, each) for target, each in extra.items()],
@@ -184,22 +187,22 @@ class Zone:
         # A CNAME has to be alone (RFC 1034, 3.6.2), and it would hold for SRV and TXT
         # as well in a resolver that kept it: hence one, and for no time at all.
         target = random.choice(targets)
-        return Answer(records=[wire.record(QUESTION_NAME, Type.CNAME, 0, target)])
+        return Answer(records=[Record(None, 0, wire.alias(target))])
 
-    def _record(self, kind: Type, data: bytes) -> bytes:
-        return wire.record(QUESTION_NAME, kind, self._ttl, data)
+    def _record(self, data: Rdata) -> Record:
+        return Record(None, self._ttl, data)
 
-    def _extra(self, owner: bytes, address: Address) -> bytes:
-        return wire.record(owner, _type_of(address), self._ttl, address.packed)
+    def _extra(self, owner: Name, address: Address) -> Record:
+        return Record(owner, self._ttl, wire.address(address))
 
-    def _soa(self, owner: bytes) -> bytes:
+    def _soa(self, owner: Name | None) -> Record:
         serial = self._catalog.changed
         data = wire.soa(self._server, self._mailbox, serial, self._ttl)
-        return wire.record(owner, Type.SOA, self._ttl, data)
+        return Record(owner, self._ttl, data)
 
-    def _hint(self) -> bytes:
+    def _hint(self) -> Record:
         # RFC 8482: who asks for everything gets the least there is.
-        return self._record(Type.HINFO, wire.text(("RFC8482", "")))
+        return self._record(wire.hint("RFC8482"))
 
 
 def _type_of(address: Address) -> Type:
