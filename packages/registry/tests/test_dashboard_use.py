@@ -160,6 +160,21 @@ def test_filters_and_order_outlive_a_reload(chromium: Browser, crowded: Served) 
         expect(page.locator(".found")).to_have_text("10,001 of 10,001")
 
 
+@pytest.mark.parametrize("view", ["/services", "/graph"])
+def test_the_letter_after_the_slash_belongs_to_the_search(
+    chromium: Browser, crowded: Served, view: str
+) -> None:
+    press = """() => {
+      const key = {key: "/", bubbles: true, cancelable: true};
+      document.body.dispatchEvent(new KeyboardEvent("keydown", key));
+      return document.activeElement.type;
+    }"""
+    with looking(chromium, crowded) as page:
+        page.goto(f"{crowded.url}/#{view}")
+        expect(page.locator("h1")).to_have_count(1)
+        assert page.evaluate(press) == "search"
+
+
 def test_keys_alone_are_enough(chromium: Browser, crowded: Served) -> None:
     press = "service-00042"
     with looking(chromium, crowded) as page:

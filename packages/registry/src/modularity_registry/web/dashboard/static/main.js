@@ -74,9 +74,12 @@ function keys(event) {
   const writing = event.target.closest("input, select, textarea");
   if (event.key === "/" && !writing) {
     event.preventDefault();
-    if (!view.focusSearch) location.hash = "#/services";
-    // The view of another address comes with the event that follows.
-    setTimeout(() => view.focusSearch?.());
+    // At once, not with the event that follows: the next letter belongs to the search.
+    if (!view.focusSearch) {
+      location.hash = "#/services";
+      route();
+    }
+    view.focusSearch();
   } else if (event.key === "Escape") {
     escape(writing);
   }
