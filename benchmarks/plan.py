@@ -38,6 +38,10 @@ class Plan:
     interval: int = 10
     lost: int = 3
     elections: int = 10
+    # Of those who mean no good.
+    fuzzed: int = 200_000
+    slow: int = 1_000
+    slow_seconds: int = 26
 
     def fleet(self) -> Fleet:
         """Return a fleet on the servers' core, to be entered."""
@@ -71,4 +75,7 @@ def quick(plan: Plan) -> Plan:
         interval=3,
         lost=1,
         elections=2,
+        fuzzed=5_000,
+        slow=200,
+        slow_seconds=13,
     )

@@ -7,10 +7,13 @@ from adoption import adoption
 from capacity import checks, memory, start
 from clients import resolve, subscribed, takeover
 from elections import leader
+from fuzz import fuzz
+from guarded import guarded
 from lookups import lookup, scale
 from plan import Plan
 from replicas import beats, propagation, workers
 from rows import BenchmarkError, Row
+from slow import slow
 from stores import firstview, storelookup, stores
 from watchers import bystanders, open_, watch
 from writes import durable, heartbeat, register
@@ -21,6 +24,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
     {
         "lookup": lookup,
         "scale": scale,
+        "guarded": guarded,
         "register": register,
         "durable": durable,
         "heartbeat": heartbeat,
@@ -41,6 +45,8 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         "beats": beats,
         "firstview": firstview,
         "leader": leader,
+        "fuzz": fuzz,
+        "slow": slow,
     }
 )
 

@@ -40,7 +40,8 @@ def free_port() -> int:
 class RegistryProcess:
     """A registry with an empty store on a port of its own; may be started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        self._options = options
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,7 +49,7 @@ class RegistryProcess:
     def start(self) -> None:
         environ = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}
         self._process = subprocess.Popen(
-            [sys.executable, str(REGISTRY), "--port", str(self.port)],
+            [sys.executable, str(REGISTRY), "--port", str(self.port), *self._options],
             env=environ,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

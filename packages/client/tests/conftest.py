@@ -1,5 +1,6 @@
 """Fixtures of the client's tests."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from client_harness import Answer, Asker, RegistryProcess, ScriptedServer
+from client_tokens import Closed
 from modularity_client import Registry, Resolver
 
 
@@ -19,6 +21,23 @@ def shared() -> Iterator[RegistryProcess]:
         yield process
     finally:
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
+    """A registry that asks for tokens, as `shared`."""
+    process = Closed(tmp_path_factory.mktemp("registry"))
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test has, for a token or a service."""
+    return f"name-{uuid.uuid4().hex}"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import click
 import pytest
 import requests
 
@@ -46,11 +47,24 @@ def test_starting_loads_nothing_that_help_does_not_need() -> None:
     assert HEAVY & set(done.stdout.split()) == set()
 
 
-@pytest.mark.parametrize("name", [each.name for each in COMMANDS])
-def test_every_command_says_what_it_does(name: str) -> None:
-    result = run(name, "--help")
+def _lines() -> list[tuple[str, ...]]:
+    """Every command as it is called; of a group, those in it."""
+    return [
+        (str(each.name), *more)
+        for each in COMMANDS
+        for more in (
+            [(name,) for name in each.commands]
+            if isinstance(each, click.Group)
+            else [()]
+        )
+    ]
+
+
+@pytest.mark.parametrize("line", _lines(), ids=" ".join)
+def test_every_command_says_what_it_does(line: tuple[str, ...]) -> None:
+    result = run(*line, "--help")
     assert result.exit_code == 0
-    assert name == "completion" or "--json" in result.stdout
+    assert line == ("completion",) or "--json" in result.stdout
 
 
 def test_ls_is_a_table(served: Served) -> None:

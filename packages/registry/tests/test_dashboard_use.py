@@ -291,11 +291,19 @@ def test_nothing_moves_for_those_who_want_it_so(
 
 def test_the_policy_forbids_what_it_should(chromium: Browser, crowded: Served) -> None:
     # What the other tests trust in: a violation is a complaint of the browser.
-    with looking(chromium, crowded, expected=("Executing inline script",)) as page:
+    refused = ("Executing inline script", "This document requires 'Trusted")
+    with looking(chromium, crowded, expected=refused) as page:
         show(page, crowded)
-        page.evaluate("""() => {
+        said = page.evaluate("""() => {
             const script = document.createElement("script");
-            script.textContent = "window.hurt = 1";
+            script.append("window.hurt = 1");
             document.body.append(script);
+            try {
+                document.body.innerHTML = "<b>text</b>";
+            } catch (error) {
+                return error.message;
+            }
         }""")
+        # Not even a mistake of the page's own could make HTML of a text.
+        assert "requires 'TrustedHTML'" in said
         assert json.dumps(page.evaluate("window.hurt ?? null")) == "null"

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from flask.testing import FlaskClient
 
 from docs_blocks import table
 from docs_reader import ROOT
+from modularity_registry.config import OPTIONS, load
+from servers import program
 from servers.prometheus import Prometheus, promtool, running, scraped
-from servers.registry import Registered
+from servers.registry import APP, Registered
+from serving_harness import HOST, free_port
 from support import eventually, registration
 
 DEPLOY = ROOT / "deploy"
@@ -126,7 +130,11 @@ def test_the_operators_page_has_every_metrics_labels(
         found[family(name, shown)].update(re.findall(r"(\w+)=\"", labels))
     rows = table(PAGE.read_text(), "metric")
     written = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in rows}
-    unseen = {"registry_store_errors_total": {"operation"}}
+    unseen = {
+        "registry_store_errors_total": {"operation"},
+        "registry_tls_certificate_expiry_timestamp_seconds": {"certificate"},
+        "registry_tls_certificate_expiry_days": {"certificate"},
+    }
     assert written == {
         name: labels - {"le"} | unseen.get(name, set())
         for name, labels in found.items()
@@ -147,6 +155,9 @@ def test_the_dashboard_names_what_the_registry_shows_and_leaves_little_out(
     named = {family(each, shown) for each in NAME.findall(asked)}
     assert shown.keys() - named == {
         "process_start_time_seconds",  # the uptime says it
+        "registry_tls_certificate_expiry_timestamp_seconds",  # an alert looks at it
+        "registry_tls_certificate_expiry_days",  # an alert looks at it
+        "registry_audit_lines_total",  # an alert looks at it
         "process_virtual_memory_bytes",  # nobody need look at it
     }
     assert named <= shown.keys()
@@ -248,3 +259,76 @@ def firing(prometheus: Prometheus) -> set[str]:
         for each in prometheus.get("alerts")["alerts"]
         if each["state"] == "firing"
     }
+
+
+UNIT = DEPLOY / "systemd" / "modularity-registry.service"
+
+
+def systemd_analyze(*arguments: str) -> str:
+    path = program.find(("systemd-analyze",), None, "systemd")
+    run = subprocess.run(
+        [path, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    return run.stdout + run.stderr
+
+
+def test_the_unit_is_one_and_leaves_little_open() -> None:
+    complaints = [
+        line
+        for line in systemd_analyze("verify", str(UNIT)).splitlines()
+        # Of this machine: nothing is installed there.
+        if UNIT.name in line and "is not executable" not in line
+    ]
+    assert complaints == []
+    rated = systemd_analyze("security", "--offline=true", "--threshold=15", str(UNIT))
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", rated)
+    assert found, rated
+    said = re.search(
+        r"rates it ([0-9.]+) of 10", (ROOT / "docs/hardening.md").read_text()
+    )
+    assert said and found[1] == said[1]
+
+
+def test_the_units_settings_are_settings() -> None:
+    given = dict(
+        line.split("=", 1)
+        for line in (UNIT.parent / "modularity-registry.env").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    settings = load({}, given)
+    assert settings.auth and settings.audit_file.startswith("/var/log/")
+    assert set(given) <= {option.env for option in OPTIONS}
+
+
+# prctl's PR_SET_MDWE: as MemoryDenyWriteExecute of the unit, for one process.
+NO_NEW_CODE = """
+import ctypes, os, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+    sys.exit(77)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_the_registry_runs_without_memory_that_is_written_and_run() -> None:
+    port = free_port()
+    given = json.dumps({"port": port})
+    process = subprocess.Popen(
+        [sys.executable, "-c", NO_NEW_CODE, str(APP), given], stderr=subprocess.DEVNULL
+    )
+
+    def answers() -> bool:
+        if process.poll() is not None:
+            return True
+        try:
+            return requests.get(f"http://{HOST}:{port}/ready", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    try:
+        eventually(answers)
+        if process.poll() == 77:
+            pytest.skip("this kernel (before Linux 6.3) has no PR_SET_MDWE")
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.wait(20)

@@ -195,6 +195,8 @@ def _default(option: config.Option) -> str:
     default = getattr(config.Settings(), option.field)
     if isinstance(default, tuple):
         return ",".join(default)
+    if isinstance(default, frozenset):
+        return ",".join(sorted(default)) or config.OFF
     if isinstance(default, bool):
         return str(default).lower()
     return f"{default:g}" if isinstance(default, float) else str(default)

@@ -58,7 +58,8 @@ def test_a_json_line_says_when_what_where_and_for_whom(
     ]  # fmt: skip
     assert log.last["timestamp"].endswith("Z")
     assert len(log.last["timestamp"]) == len("2025-10-17T02:59:31.123456Z")
-    wanted = ("info", "test", "it is", replica, *asked[::2], asked.peer, "a", 2)
+    about = (asked.request_id, asked.trace_id, asked.peer)
+    wanted = ("info", "test", "it is", replica, *about, "a", 2)
     assert tuple(log.last.values())[1:] == wanted
 
 

@@ -15,12 +15,13 @@ from pydantic import BaseModel
 from referencing import Registry as References
 from referencing.jsonschema import DRAFT202012
 
-from modularity_registry import __version__, errors, wire
+from modularity_registry import __version__, errors
 from modularity_registry.runtime import Registry
 from modularity_registry.web import problems
 from modularity_registry.web.app import create_app
 from modularity_registry.web.openapi.document import document
 from modularity_registry.web.openapi.refusals import REFUSALS
+from modularity_registry.wire import bodies
 
 DOCUMENT = document()
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -28,13 +29,15 @@ METHODS = {"GET", "POST", "PUT", "DELETE"}
 API_MD = Path(__file__).parents[3] / "docs" / "api.md"
 PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
 BODIES: dict[str, type[BaseModel]] = {
-    "HealthCheck": wire._HealthBody,
-    "Registration": wire._RegistrationBody,
-    "RegistrationHere": wire._RegistrationBody,
-    "DrainOrder": wire._DrainBody,
-    "Heartbeat": wire._HeartbeatBody,
-    "DiscoveryRequest": wire._DiscoverBody,
-    "Invocation": wire._InvocationBody,
+    "HealthCheck": bodies.HealthBody,
+    "Registration": bodies.RegistrationBody,
+    "RegistrationHere": bodies.RegistrationBody,
+    "DrainOrder": bodies.DrainBody,
+    "Heartbeat": bodies.HeartbeatBody,
+    "DiscoveryRequest": bodies.DiscoverBody,
+    "Invocation": bodies.InvocationBody,
+    "TokenWish": bodies.TokenBody,
+    "Rotation": bodies.RotationBody,
 }
 LIMITS = [
     "pattern",
@@ -208,7 +211,10 @@ def limits(rules: dict[str, Any]) -> dict[str, Any]:
     for other in rules.get("anyOf", []):
         found |= limits(other)
     if "items" in rules:
-        found["items"] = {"pattern": rules["items"]["pattern"]}
+        items = rules["items"]
+        found["items"] = {
+            key: items[key] for key in ("pattern", "enum") if key in items
+        }
     return found
 
 

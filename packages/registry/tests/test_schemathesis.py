@@ -34,9 +34,9 @@ CONFIG = {
     "checks": {
         # Said and meant: no provider is healthy.
         "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]},
-        # A condition may fail, however well it is written.
+        # A condition may fail, or an id belong to another, however well it is written.
         "positive_data_acceptance": {
-            "expected-statuses": ["2xx", "3xx", "404", "412", "503"]
+            "expected-statuses": ["2xx", "3xx", "404", "409", "412", "503"]
         },
         "negative_data_rejection": {"expected-statuses": ["400", "404", "405", "415"]},
     },

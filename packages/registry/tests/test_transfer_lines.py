@@ -67,6 +67,7 @@ def _services(draw: st.DrawFn) -> Service:
         draw(_moments),
         tuple(draw(st.lists(_faults, max_size=3))),
         draw(st.none() | st.builds(Drain, _texts, _moments)),
+        draw(st.sampled_from(["", "weather-team", "key:" + "0a" * 32])),
     )
 
 
@@ -146,6 +147,8 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "a fault's zone": (_edited(faults=[FAULT | {"at": "2026-01-01T00:00"}]), "line 3"),
     "unknown fault": (_edited(faults=[FAULT | {"source": "x"}]), "faults"),
     "fault's field": (_edited(faults=[FAULT | {"by": "me"}]), "`by`"),
+    "an owner": (_edited(owner="Not A Name"), "owner"),
+    "a secret": (_said(owner_key="a-long-and-secret-text"), "an owner_key"),
     "unknown field": (_edited(drian=None), "`drian`"),
     "misspelled": (_said(wieght=3), "wieght is not a known field"),
     "id": (_said(id="a b"), "id must be 1-128"),

@@ -12,11 +12,15 @@ from modularity_client.errors import (
     NotFound,
     NotReady,
     NotRegistered,
+    OwnedByAnother,
     RegistryError,
     RegistryUnreachable,
     RevisionMismatch,
     ServiceNotFound,
     StoreUnavailable,
+    TokenConflict,
+    TokenNotFound,
+    TooManyRequests,
     TooManyWatchers,
     Unauthorized,
     Unavailable,
@@ -32,6 +36,7 @@ from modularity_client.faults import (
 from modularity_client.joining import Membership
 from modularity_client.registry import AsyncRegistry, Registry
 from modularity_client.resolver import Resolver
+from modularity_client.token_calls import IssuedToken, Token
 from modularity_client.types import Service, ServiceList
 
 __version__ = "0.1.0"
@@ -49,12 +54,14 @@ __all__ = [
     "FieldError",
     "Forbidden",
     "InvalidRequest",
+    "IssuedToken",
     "Membership",
     "NoHealthyProvider",
     "NoProvider",
     "NotFound",
     "NotReady",
     "NotRegistered",
+    "OwnedByAnother",
     "ProviderLost",
     "ProviderRefused",
     "Registry",
@@ -66,6 +73,10 @@ __all__ = [
     "ServiceList",
     "ServiceNotFound",
     "StoreUnavailable",
+    "Token",
+    "TokenConflict",
+    "TokenNotFound",
+    "TooManyRequests",
     "TooManyWatchers",
     "Unauthorized",
     "Unavailable",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from modularity_client.call import Call, Reply
+from modularity_client.credentials import Credentials
 from modularity_client.endpoints import Endpoints
 from modularity_client.errors import (
     NotFound,
@@ -83,7 +84,7 @@ def attempts(
     endpoints: Endpoints,
     clock: Callable[[], float],
     timeout: float,
-    headers: Mapping[str, str],
+    credentials: Credentials,
 ) -> Attempts[ResultT]:
     """Make the call within ``timeout`` (seconds), on top of what it waits by itself.
 
@@ -105,7 +106,13 @@ def attempts(
             if now >= deadline:
                 break
             wait = max(0.0, waits_until - now) if call.wait is not None else None
-            outcome = yield _send(call, url, headers, wait, (now, deadline, left))
+            times = (now, deadline, left)
+            shown = credentials.headers()
+            outcome = yield _send(call, url, shown, wait, times)
+            if _refused(outcome) and credentials.renewed(shown):
+                # It was rotated meanwhile. Whoever is refused has done nothing.
+                shown = credentials.headers()
+                outcome = yield _send(call, url, shown, wait, times)
             if isinstance(outcome, Reply) and outcome.status < 400:
                 endpoints.worked(url)
                 return call.read(outcome)
@@ -135,6 +142,10 @@ def _send(
         read=(wait or 0.0) + (share if call.repeat else spare),
         deadline=deadline,
     )
+
+
+def _refused(outcome: Reply | Failure | None) -> bool:
+    return isinstance(outcome, Reply) and outcome.status == 401
 
 
 def _settle(

@@ -1,9 +1,10 @@
 """What a call is, and how its parts are written into a request."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from modularity_client.errors import BadReply, RegistryError, from_problem
@@ -11,6 +12,8 @@ from modularity_client.types import Filters, ServiceFields
 
 ResultT = TypeVar("ResultT")
 Query = tuple[tuple[str, str], ...]
+
+OWNER_KEY = re.compile(r"[\x21-\x7e]{16,256}")
 
 _FIELDS = frozenset(ServiceFields.__annotations__)
 _FILTERS = frozenset(Filters.__annotations__)
@@ -126,8 +129,51 @@ def registration(service: Mapping[str, Any]) -> dict[str, Any]:
         )
     fields = {name: value for name, value in service.items() if value is not None}
     fields["capabilities"] = texts(service["capabilities"])
+    shown_key(fields.get("owner_key"))  # raises here, rather than be refused there
     fields.setdefault("mode", "http")
     return fields
+
+
+def shown_key(owner_key: str | None) -> dict[str, str]:
+    """Return the header that shows an owner's key, if there is one.
+
+    Raises `ValueError` for what is none; it does not repeat it.
+    """
+    if owner_key is None:
+        return {}
+    if not OWNER_KEY.fullmatch(owner_key):
+        raise ValueError(
+            "an owner_key has 16-256 characters of ASCII that can be seen, no blanks"
+        )
+    return {"X-Owner-Key": owner_key}
+
+
+def write(
+    method: str,
+    path: str,
+    value: Mapping[str, Any],
+    parse: Callable[[Any, Reply], ResultT],
+    headers: Mapping[str, str] | None = None,
+    query: Query = (),
+    repeat: bool = True,
+) -> Call[ResultT]:
+    """Return a call with ``value`` as its body."""
+    body = json.dumps(value, allow_nan=False).encode()
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    return Call(method, path, parse, query, body, headers, repeat)
+
+
+class _Readable(Protocol):
+    @classmethod
+    def from_json(cls, data: Any) -> Self: ...
+
+
+ReadableT = TypeVar("ReadableT", bound=_Readable)
+
+
+def value_of(kind: type[ReadableT]) -> Callable[[Any, Reply], ReadableT]:
+    """Return how a reply is read that is a value of this kind."""
+    return lambda data, reply: kind.from_json(data)
 
 
 def texts(values: str | Iterable[str]) -> list[str]:

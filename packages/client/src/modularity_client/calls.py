@@ -2,26 +2,34 @@
 
 Nothing is sent here. A call may be *repeated* when its reply was lost if doing it
 twice is the same as doing it once. What never left this process is sent again in any
-case, by `attempts`.
+case, by `attempts`. Those about tokens are written in `token_calls`.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, Self, TypeVar, Unpack
+from collections.abc import Iterable
+from typing import Any, Unpack
 
 from modularity_client.call import (
     Call,
-    Query,
+    Reply,
     capability_path,
     filtering,
     given,
     listing,
     registration,
     segment,
+    shown_key,
     texts,
+    value_of,
+    write,
 )
-from modularity_client.call import Reply as Reply
 from modularity_client.overview import Connections, Graph, Health, Ready, Stats
+from modularity_client.token_calls import (
+    create_token,
+    own_token,
+    revoke_token,
+    rotate_token,
+    tokens,
+)
 from modularity_client.types import (
     Acknowledgement,
     CapabilityList,
@@ -35,7 +43,33 @@ from modularity_client.types import (
     ServiceList,
 )
 
-ResultT = TypeVar("ResultT")
+__all__ = [
+    "Reply",
+    "capabilities",
+    "capability",
+    "connections",
+    "create_token",
+    "discover",
+    "drain",
+    "explain",
+    "graph",
+    "health",
+    "heartbeat",
+    "own_token",
+    "providers",
+    "put",
+    "ready",
+    "register",
+    "revoke_token",
+    "rotate_token",
+    "service",
+    "services",
+    "stats",
+    "tokens",
+    "track_invocation",
+    "undrain",
+    "unregister",
+]
 
 
 def register(
@@ -48,7 +82,7 @@ def register(
     """
     fields = registration(service)
     headers = {"If-None-Match": "*"} if only_new else {}
-    return _write("POST", "/api/register", fields, _registered, headers, repeat=False)
+    return write("POST", "/api/register", fields, _registered, headers, repeat=False)
 
 
 def put(
@@ -66,7 +100,7 @@ def put(
     fields = registration(service)
     headers = _if_match(revision) | ({"If-None-Match": "*"} if only_new else {})
     path = f"/api/services/{segment(service['id'])}"
-    return _write("PUT", path, fields, _registered, headers, repeat=not headers)
+    return write("PUT", path, fields, _registered, headers, repeat=not headers)
 
 
 def services(
@@ -83,15 +117,17 @@ def services(
     (seconds) with ``revision`` waits until something listed has changed after it.
     """
     query = listing(limit, cursor, wait, revision, filters)
-    return Call("GET", "/api/services", _value(ServiceList), query, wait=wait)
+    return Call("GET", "/api/services", value_of(ServiceList), query, wait=wait)
 
 
 def service(service_id: str) -> Call[Service]:
     """Read one service with its evidence; raises `ServiceNotFound`."""
-    return Call("GET", f"/api/services/{segment(service_id)}", _value(Service))
+    return Call("GET", f"/api/services/{segment(service_id)}", value_of(Service))
 
 
-def unregister(service_id: str, *, revision: int | None = None) -> Call[Changed]:
+def unregister(
+    service_id: str, *, revision: int | None = None, owner_key: str | None = None
+) -> Call[Changed]:
     """Forget a service; with ``revision``, only if it is at that one.
 
     Raises `ServiceNotFound`, but not when the reply to a first try was lost and the
@@ -101,26 +137,33 @@ def unregister(service_id: str, *, revision: int | None = None) -> Call[Changed]
     return Call(
         "DELETE",
         f"/api/services/{segment(service_id)}",
-        _value(Changed),
-        headers=_if_match(revision),
+        value_of(Changed),
+        headers=_if_match(revision) | shown_key(owner_key),
         gone=Changed(service_id, "unregistered", None, message),
     )
 
 
-def drain(service_id: str, *, reason: str = "") -> Call[Changed]:
+def drain(
+    service_id: str, *, reason: str = "", owner_key: str | None = None
+) -> Call[Changed]:
     """Take a service out of discovery without forgetting it."""
     path = f"/api/services/{segment(service_id)}/drain"
-    return _write("PUT", path, {"reason": reason} if reason else {}, _value(Changed))
+    said = {"reason": reason} if reason else {}
+    return write("PUT", path, said, value_of(Changed), shown_key(owner_key))
 
 
-def undrain(service_id: str) -> Call[Changed]:
+def undrain(service_id: str, *, owner_key: str | None = None) -> Call[Changed]:
     """Put a drained service back; the result's ``status`` is its present one."""
     path = f"/api/services/{segment(service_id)}/drain"
-    return Call("DELETE", path, _value(Changed))
+    return Call("DELETE", path, value_of(Changed), headers=shown_key(owner_key))
 
 
 def heartbeat(
-    service_id: str, *, unhealthy: bool = False, note: str = ""
+    service_id: str,
+    *,
+    unhealthy: bool = False,
+    note: str = "",
+    owner_key: str | None = None,
 ) -> Call[Acknowledgement]:
     """Renew a lease, and say how the service is; raises `NotRegistered`."""
 
@@ -130,7 +173,8 @@ def heartbeat(
     said = {"status": "unhealthy" if unhealthy else "healthy"}
     if note:
         said["note"] = note
-    return _write("POST", f"/api/heartbeat/{segment(service_id)}", said, parse)
+    path = f"/api/heartbeat/{segment(service_id)}"
+    return write("POST", path, said, parse, shown_key(owner_key))
 
 
 def capability(
@@ -152,7 +196,7 @@ def capability(
             " discover() for it"
         )
     query = given(strategy=strategy, key=key) + filtering(filters)
-    return Call("GET", capability_path(name), _value(Service), query)
+    return Call("GET", capability_path(name), value_of(Service), query)
 
 
 def capabilities(
@@ -165,7 +209,7 @@ def capabilities(
 ) -> Call[CapabilityList]:
     """List capabilities that have a healthy provider, by name; else as `services`."""
     query = listing(limit, cursor, wait, revision, filters)
-    return Call("GET", "/api/capabilities", _value(CapabilityList), query, wait=wait)
+    return Call("GET", "/api/capabilities", value_of(CapabilityList), query, wait=wait)
 
 
 def providers(
@@ -184,7 +228,7 @@ def providers(
     """
     query = listing(limit, cursor, wait, revision, filters)
     path = f"{capability_path(name)}/services"
-    return Call("GET", path, _value(ServiceList), query, wait=wait)
+    return Call("GET", path, value_of(ServiceList), query, wait=wait)
 
 
 def explain(
@@ -200,7 +244,7 @@ def explain(
     """Say of each provider whether it may be picked, and if not, why."""
     query = listing(limit, cursor, wait, revision, filters)
     path = f"{capability_path(name)}/explain"
-    return Call("GET", path, _value(ExplanationList), query, wait=wait)
+    return Call("GET", path, value_of(ExplanationList), query, wait=wait)
 
 
 def discover(
@@ -212,17 +256,17 @@ def discover(
     """Find healthy services that provide all of these, and best the optional too."""
     asked = {"capabilities": texts(capabilities), "optional": texts(optional)}
     query = filtering(filters)
-    return _write("POST", "/api/discover", asked, _value(MatchList), query=query)
+    return write("POST", "/api/discover", asked, value_of(MatchList), query=query)
 
 
 def stats() -> Call[Stats]:
     """Count what the registry holds."""
-    return Call("GET", "/api/stats", _value(Stats))
+    return Call("GET", "/api/stats", value_of(Stats))
 
 
 def health() -> Call[Health]:
     """Say that the registry lives; ``degraded`` is a result, not an error."""
-    return Call("GET", "/health", _value(Health), patient=False)
+    return Call("GET", "/health", value_of(Health), patient=False)
 
 
 def ready() -> Call[Ready]:
@@ -257,43 +301,17 @@ def track_invocation(
     def parse(data: Any, _: Reply) -> str:
         return str(data["message"])
 
-    return _write("POST", "/api/track/invocation", made, parse, repeat=False)
+    return write("POST", "/api/track/invocation", made, parse, repeat=False)
 
 
 def connections(service_id: str) -> Call[Connections]:
     """Say whom a service calls and who calls it; raises `ServiceNotFound`."""
-    return Call("GET", f"/api/connections/{segment(service_id)}", _value(Connections))
+    return Call("GET", f"/api/connections/{segment(service_id)}", value_of(Connections))
 
 
 def graph(**filters: Unpack[Filters]) -> Call[Graph]:
     """Say who calls whom, for providers that pass the filters."""
-    return Call("GET", "/api/graph", _value(Graph), filtering(filters))
-
-
-def _write(
-    method: str,
-    path: str,
-    value: Mapping[str, Any],
-    parse: Callable[[Any, Reply], ResultT],
-    headers: Mapping[str, str] | None = None,
-    query: Query = (),
-    repeat: bool = True,
-) -> Call[ResultT]:
-    body = json.dumps(value, allow_nan=False).encode()
-    headers = {"Content-Type": "application/json", **(headers or {})}
-    return Call(method, path, parse, query, body, headers, repeat)
-
-
-class _Readable(Protocol):
-    @classmethod
-    def from_json(cls, data: Any) -> Self: ...
-
-
-ReadableT = TypeVar("ReadableT", bound=_Readable)
-
-
-def _value(kind: type[ReadableT]) -> Callable[[Any, Reply], ReadableT]:
-    return lambda data, reply: kind.from_json(data)
+    return Call("GET", "/api/graph", value_of(Graph), filtering(filters))
 
 
 def _registered(data: Any, reply: Reply) -> Registered:

@@ -63,7 +63,7 @@ class Unauthorized(RegistryError):
 class Forbidden(RegistryError):
     """The token does not give this right."""
 
-    codes = ("forbidden",)
+    codes = ("forbidden", "origin_refused")
 
 
 class NotFound(RegistryError):
@@ -90,10 +90,28 @@ class CapabilityNotFound(NotFound):
     codes = ("capability_not_found",)
 
 
+class TokenNotFound(NotFound):
+    """No token has this name, or there are no tokens there at all."""
+
+    codes = ("token_not_found",)
+
+
 class Conflict(RegistryError):
-    """Another owner holds this id."""
+    """Base of what is refused for what is there already."""
 
     codes = ("conflict",)
+
+
+class OwnedByAnother(Conflict):
+    """The service belongs to another token, or to who has its ``owner_key``."""
+
+    codes = ("owned_by_another",)
+
+
+class TokenConflict(Conflict):
+    """The token's name is taken, or it is the last that an admin has."""
+
+    codes = ("token_conflict",)
 
 
 class RevisionMismatch(RegistryError):
@@ -118,6 +136,12 @@ class TooManyWatchers(Unavailable):
     """All places for those who wait for changes are taken."""
 
     codes = ("too_many_watchers",)
+
+
+class TooManyRequests(Unavailable):
+    """This client makes more calls, or waits more often at once, than it may."""
+
+    codes = ("too_many_requests", "too_many_watchers_of_client")
 
 
 class StoreUnavailable(Unavailable):
@@ -170,6 +194,7 @@ _BY_STATUS: dict[int, type[RegistryError]] = {
     404: NotFound,
     409: Conflict,
     412: RevisionMismatch,
+    429: TooManyRequests,
     503: Unavailable,
 }
 

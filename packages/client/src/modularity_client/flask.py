@@ -17,6 +17,7 @@ from modularity_client.registry import Registry
 
 __all__ = ["InvocationError", "Module"]
 
+# Looked for, never listened on by itself.
 ANYWHERE = frozenset({"", "0.0.0.0", "::"})
 
 

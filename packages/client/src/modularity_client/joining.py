@@ -8,20 +8,22 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 from modularity_client import calls
-from modularity_client.call import Call
 from modularity_client.errors import (
+    Conflict,
+    Forbidden,
     InvalidRequest,
-    NotFound,
     NotRegistered,
+    OwnedByAnother,
     RegistryError,
     RegistryUnreachable,
-    RevisionMismatch,
+    Unauthorized,
 )
 from modularity_client.farewell import PATIENCE, farewells
 from modularity_client.listening import await_listening
+from modularity_client.parting import Place, part
 from modularity_client.transport import Driver, Settings
 from modularity_client.types import Registered, ServiceFields
 
@@ -30,13 +32,17 @@ log = logging.getLogger("modularity_client")
 TTL = 15.0
 """Seconds that a lease lasts unless the service says otherwise."""
 
-TRY, GOODBYE = 3.0, 2.0
-"""Seconds that a call of a membership may take, and one when it ends."""
+TRY = 3.0
+"""Seconds that a call of a membership may take."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds: bounds of the pause after a failure, which doubles each time."""
 
-ResultT = TypeVar("ResultT")
+REFUSED_PAUSE = 60.0
+"""As `LONGEST_PAUSE`, where somebody has to do something: the registry is well."""
+
+REFUSALS = (Unauthorized, Forbidden, Conflict)
+"""The member may not have its place, and that won't pass by itself."""
 
 
 class Joining(ServiceFields, total=False):
@@ -53,9 +59,9 @@ class Joining(ServiceFields, total=False):
     on_error: Callable[[RegistryError], object]
 
 
-def pause_after(failures: int) -> float:
+def pause_after(failures: int, longest: float = LONGEST_PAUSE) -> float:
     """Return the seconds to wait after so many failures in a row, with jitter."""
-    bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
+    bound = min(longest, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
     return random.uniform(bound / 2, bound)
 
 
@@ -68,6 +74,8 @@ class Membership:
     registered the same id since: one that takes over is left alone.
 
     A registry that is away does not stop the service: it is asked again and again.
+    Nor does one that refuses it (no good token, or the id belongs to another): `error`
+    and the log say so, and it is asked less and less often, down to once a minute.
     Entering waits for the first answer, but not longer than a call may take. The
     thread is a daemon, and the end of the process waits for it a few seconds at most.
 
@@ -84,6 +92,7 @@ class Membership:
         options.setdefault("ttl", TTL)
         self._put = calls.put(**options)  # raises here, not in the thread
         self._service = options
+        self._key: str | None = options.get("owner_key")
         self.service_id: str = options["id"]
         self._beat_seconds = (options["ttl"] or TTL) / 3
         self._wait_seconds = settings.timeout
@@ -96,9 +105,10 @@ class Membership:
         self._registered = threading.Event()
         self._present = False  # or may be, when a reply was lost
         self._since: datetime | None = None
+        self._revision: int | None = None
         self._said = (False, "")
         self._failures = 0
-        self._complaint: type[RegistryError] | None = None
+        self._error: RegistryError | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"membership of {self.service_id}", daemon=True
         )
@@ -107,6 +117,11 @@ class Membership:
     def registered(self) -> bool:
         """Whether the registry has confirmed it, and not said otherwise since."""
         return self._here() and self._registered.is_set()
+
+    @property
+    def error(self) -> RegistryError | None:
+        """What the last call came to, if that was in vain; None while all is well."""
+        return self._error if self._here() else None
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is registered, at most so many seconds; say whether it is."""
@@ -196,7 +211,7 @@ class Membership:
             self._wake.clear()
         try:
             if self._present:
-                self._say_goodbye()
+                part(self._driver, self._place(), self.grace)
         finally:
             self._tried.set()
             self._registered.clear()
@@ -233,9 +248,10 @@ class Membership:
             self._present = self._present or error.sent
             raise
         self._present = True
+        self._revision = done.revision
         self._since = self._registered_at()
         self._registered.set()
-        if self._complaint is None:
+        if self._error is None:
             log.info("%s: registered", self.service_id)
         self._recovered()
         self._call(self._on_registered, done)
@@ -251,27 +267,48 @@ class Membership:
 
     def _beat(self) -> None:
         unhealthy, note = self._said
-        beat = calls.heartbeat(self.service_id, unhealthy=unhealthy, note=note)
-        self._driver.run(beat)
+        beat = calls.heartbeat(
+            self.service_id, unhealthy=unhealthy, note=note, owner_key=self._key
+        )
+        try:
+            self._driver.run(beat)
+        except OwnedByAnother:
+            # Somebody has taken the id since: there is nothing left to say goodbye to.
+            self._registered.clear()
+            self._present = False
+            raise
         self._recovered()
 
+    def _place(self) -> Place:
+        location = self._service["location"]
+        return Place(self.service_id, location, self._since, self._revision, self._key)
+
     def _recovered(self) -> None:
-        if self._complaint is not None:
+        if self._error is not None:
             log.info("%s: registered, all is well again", self.service_id)
-            self._complaint = None
+            self._error = None
 
     def _failed(self, error: RegistryError) -> float:
         self._failures += 1
-        if self._complaint is not type(error):
-            # Once: it may go on for hours.
-            self._complaint = type(error)
-            level = (
-                logging.ERROR if isinstance(error, InvalidRequest) else logging.WARNING
-            )
-            log.log(level, "%s: %s; trying on", self.service_id, error.detail)
+        before, self._error = self._error, error
+        refused = isinstance(error, REFUSALS)
+        if type(before) is not type(error):  # once: it may go on for hours
+            self._complain(error, refused)
         self._call(self._on_error, error)
+        if refused:
+            return pause_after(self._failures, REFUSED_PAUSE)
         pause = pause_after(self._failures)
         return min(pause, self._beat_seconds) if self._registered.is_set() else pause
+
+    def _complain(self, error: RegistryError, refused: bool) -> None:
+        if refused:
+            said = f"the registry refuses it: {error.detail} (HTTP {error.status})"
+            said += "; trying on, down to once a minute"
+            log.error("%s: %s", self.service_id, said)
+        else:
+            invalid = isinstance(error, InvalidRequest)
+            level = logging.ERROR if invalid else logging.WARNING
+            log.log(level, "%s: %s; trying on", self.service_id, error.detail)
 
     def _call(self, callback: Callable[[Any], object] | None, value: object) -> None:
         if callback is not None:
@@ -279,41 +316,3 @@ class Membership:
                 callback(value)
             except Exception:
                 log.exception("%s: a callback failed", self.service_id)
-
-    def _say_goodbye(self) -> None:
-        try:
-            if self._replaced():
-                log.info("%s: left to the process that took over", self.service_id)
-                return
-            reason = "it is shutting down"
-            revision = self._ask(calls.drain(self.service_id, reason=reason)).revision
-            if self.grace:
-                threading.Event().wait(self.grace)
-            try:
-                self._ask(calls.unregister(self.service_id, revision=revision))
-            except RevisionMismatch:
-                self._unregister_drained()
-            log.info("%s: unregistered", self.service_id)
-        except NotFound:
-            log.info("%s: was unregistered already", self.service_id)
-        except RegistryError as error:
-            log.warning(
-                "%s: no goodbye (%s); its checks will find out",
-                self.service_id,
-                error.detail,
-            )
-
-    def _replaced(self) -> bool:
-        there = self._ask(calls.service(self.service_id))
-        if there.location != self._service["location"]:
-            return True
-        return self._since is not None and there.registered_at != self._since
-
-    def _unregister_drained(self) -> None:
-        """Unregister although something has changed, unless it was registered anew."""
-        there = self._ask(calls.service(self.service_id))
-        if there.status == "draining":
-            self._ask(calls.unregister(self.service_id, revision=there.revision))
-
-    def _ask(self, call: Call[ResultT]) -> ResultT:
-        return self._driver.run(call, GOODBYE)

@@ -42,6 +42,7 @@ class ModuleFields(TypedDict, total=False):
     weight: int
     ttl: float | None
     health: Mapping[str, Any] | None
+    owner_key: str | None
     grace: float
     on_registered: Callable[[Registered], object]
     on_error: Callable[[RegistryError], object]

@@ -19,6 +19,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, get_args
 
 from modularity_client import calls
 from modularity_client.call import Answer, Call
+from modularity_client.credentials import find
 from modularity_client.endpoints import parse_urls
 from modularity_client.events import AsyncEventStream, EventStream
 from modularity_client.joining import Joining, Membership
@@ -34,14 +35,13 @@ T = TypeVar("T")
 def _settings(
     url: str | Sequence[str] | None,
     token: str | None,
+    token_file: str | os.PathLike[str] | None,
     timeout: float,
     tls: ssl.SSLContext | None,
 ) -> Settings:
     if url is None:
         url = os.environ.get("REGISTRY_URL") or DEFAULT_URL
-    if token is None:
-        token = os.environ.get("REGISTRY_TOKEN")
-    return Settings(parse_urls(url), token, timeout, tls)
+    return Settings(parse_urls(url), find(token, token_file), timeout, tls)
 
 
 def _method(make: Callable[..., Any], method: Callable[..., Any]) -> None:
@@ -81,12 +81,14 @@ class Registry:
 
     ``url`` is one URL, several with commas, or a list: all of one registry, the best
     first. Left out, it is ``REGISTRY_URL``, or ``http://127.0.0.1:5000``. ``token`` is
-    ``REGISTRY_TOKEN`` in the same way; an empty one is none. A call may take
-    ``timeout`` seconds, with all that is tried in it, and what it waits for on top.
-    ``tls`` is for a private CA or a client's certificate.
+    ``REGISTRY_TOKEN`` in the same way; an empty one is none. ``token_file``, or
+    ``REGISTRY_TOKEN_FILE``, names a file that holds it instead, which is read again
+    when the token is refused. A call may take ``timeout`` seconds, with all that is
+    tried in it, and what it waits for on top. ``tls`` is for a private CA or a client's
+    certificate.
 
-    Raises `ValueError` for what isn't a URL. Calls raise `RegistryError`. One object
-    serves all threads, and the children of a fork.
+    Raises `ValueError` for what isn't a URL, and for what can't be a token. Calls
+    raise `RegistryError`. One object serves all threads, and the children of a fork.
     """
 
     def __init__(
@@ -94,10 +96,11 @@ class Registry:
         url: str | Sequence[str] | None = None,
         token: str | None = None,
         *,
+        token_file: str | os.PathLike[str] | None = None,
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._driver = Driver(_settings(url, token, timeout, tls))
+        self._driver = Driver(_settings(url, token, token_file, timeout, tls))
 
     register = _sync(calls.register)
     put = _sync(calls.put)
@@ -118,6 +121,11 @@ class Registry:
     track_invocation = _sync(calls.track_invocation)
     connections = _sync(calls.connections)
     graph = _sync(calls.graph)
+    tokens = _sync(calls.tokens)
+    own_token = _sync(calls.own_token)
+    create_token = _sync(calls.create_token)
+    rotate_token = _sync(calls.rotate_token)
+    revoke_token = _sync(calls.revoke_token)
 
     def ask(self, call: Call[T]) -> Answer[T]:
         """Make a call of `modularity_client.calls`; return its result and the reply.
@@ -174,10 +182,11 @@ class AsyncRegistry:
         url: str | Sequence[str] | None = None,
         token: str | None = None,
         *,
+        token_file: str | os.PathLike[str] | None = None,
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._driver = AsyncDriver(_settings(url, token, timeout, tls))
+        self._driver = AsyncDriver(_settings(url, token, token_file, timeout, tls))
 
     register = _async(calls.register)
     put = _async(calls.put)
@@ -198,6 +207,11 @@ class AsyncRegistry:
     track_invocation = _async(calls.track_invocation)
     connections = _async(calls.connections)
     graph = _async(calls.graph)
+    tokens = _async(calls.tokens)
+    own_token = _async(calls.own_token)
+    create_token = _async(calls.create_token)
+    rotate_token = _async(calls.rotate_token)
+    revoke_token = _async(calls.revoke_token)
 
     async def ask(self, call: Call[T]) -> Answer[T]:
         """Make a call of `modularity_client.calls`; return its result and the reply."""

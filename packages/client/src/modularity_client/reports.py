@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modularity_client import calls
-from modularity_client.errors import RegistryError, RegistryUnreachable, Unavailable
+from modularity_client.errors import (
+    Forbidden,
+    RegistryError,
+    RegistryUnreachable,
+    Unauthorized,
+    Unavailable,
+)
 from modularity_client.transport import AsyncDriver
 
 log = logging.getLogger("modularity_client")
@@ -45,6 +51,7 @@ class Reports:
         self._wake = wake
         self._queue: deque[Report] = deque()
         self._woken = False
+        self._refused = False
         self._sending: asyncio.Task[None] | None = None
         self._driver = driver
 
@@ -95,6 +102,12 @@ class Reports:
         try:
             await self._driver.run(call, TIMEOUT)
         except (RegistryUnreachable, Unavailable):
+            return False
+        except (Unauthorized, Forbidden) as error:
+            if not self._refused:
+                said = "calls are not reported, which takes the right to track"
+                log.warning("%s: %s", said, error.detail)
+            self._refused = True
             return False
         except RegistryError as error:
             self.dropped += 1

@@ -113,6 +113,7 @@ class Session:
         self.connected = False
         self.heard = clock()
         self.fault = ""
+        self._shown: dict[str, str] = {}
         self._ignored = ignored
         self._route = Route(settings.urls)
         self._patience = keep_alive * PATIENCE
@@ -129,6 +130,7 @@ class Session:
     def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """Return the request that opens the stream, or goes on with it."""
         self.asked = frozenset(self.capabilities)
+        self._shown = self.settings.credentials.headers()
         wanted = [("capability", name) for name in sorted(self.asked)]
         wanted += [("service", name) for name in sorted(self.services)]
         if (
@@ -137,7 +139,7 @@ class Session:
         ):
             wanted = []
         headers = {
-            **self.settings.headers,
+            **self._shown,
             "Accept": "text/event-stream",
             "Accept-Encoding": "identity",
             "Cache-Control": "no-store",
@@ -170,6 +172,8 @@ class Session:
         refusal = Reply(status, response.headers, body).error()
         if status in PASSING:
             raise Lost(refusal.detail, refusal.retry_after)
+        if status == 401 and self.settings.credentials.renewed(self._shown):
+            raise Lost("the token was refused, and there is another one by now")
         self.broke(refusal)
         raise refusal
 

@@ -8,8 +8,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -17,6 +16,7 @@ import httpx
 
 from modularity_client.attempts import Attempts, Failure, Pause, Send, attempts
 from modularity_client.call import Call, Reply
+from modularity_client.credentials import Credentials
 from modularity_client.endpoints import Endpoints
 
 ResultT = TypeVar("ResultT")
@@ -41,18 +41,13 @@ class Settings:
     """Whom to ask and how; ``timeout`` is the seconds that a call may take."""
 
     urls: tuple[str, ...]
-    token: str | None
+    credentials: Credentials
     timeout: float
     tls: ssl.SSLContext | None
-    headers: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.timeout > 0:
             raise ValueError("timeout must be a number of seconds above 0")
-        headers = {"Accept": "application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        object.__setattr__(self, "headers", headers)
 
     def options(self) -> dict[str, Any]:
         """Return how to make an HTTP client."""
@@ -73,7 +68,7 @@ class Settings:
     ) -> Attempts[ResultT]:
         """Return the plan of a call."""
         seconds = self.timeout if timeout is None else timeout
-        return attempts(call, endpoints, time.monotonic, seconds, self.headers)
+        return attempts(call, endpoints, time.monotonic, seconds, self.credentials)
 
 
 class Driver:

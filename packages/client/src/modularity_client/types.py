@@ -15,7 +15,10 @@ Json = Mapping[str, Any]
 
 
 class ServiceFields(TypedDict, total=False):
-    """What a registration holds; the registry fills in what is left out."""
+    """What a registration holds; the registry fills in what is left out.
+
+    Who has the ``owner_key`` owns the service; without one, the caller's token does.
+    """
 
     id: Required[str]
     name: Required[str]
@@ -27,6 +30,7 @@ class ServiceFields(TypedDict, total=False):
     weight: int
     ttl: float | None
     health: Mapping[str, Any] | None
+    owner_key: str | None
 
 
 class Filters(TypedDict, total=False):
@@ -42,7 +46,11 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as the registry has it. ``evidence`` comes with a single one only."""
+    """A service as the registry has it. ``evidence`` comes with a single one only.
+
+    ``owner`` is the name of the token that it belongs to, ``owner_key`` where it has
+    such a key, or None.
+    """
 
     id: str
     name: str
@@ -59,6 +67,7 @@ class Service:
     registered_at: datetime
     last_seen: datetime
     failed_checks: int
+    owner: str | None = None
     evidence: dict[str, Any] | None = field(default=None, hash=False)
 
     @classmethod
@@ -80,6 +89,7 @@ class Service:
             registered_at=datetime.fromisoformat(data["registered_at"]),
             last_seen=datetime.fromisoformat(data["last_seen"]),
             failed_checks=data["failed_checks"],
+            owner=data.get("owner"),
             evidence=data.get("evidence"),
         )
 

@@ -28,7 +28,8 @@ def _flags(command: Callable[..., Any]) -> Callable[..., Any]:
     defaults = config.Settings()
     for option in reversed(config.OPTIONS):
         default = getattr(defaults, option.field)
-        shown = ",".join(default) if isinstance(default, tuple) else default
+        several = isinstance(default, tuple | frozenset)
+        shown = ",".join(default) or config.OFF if several else default
         text = f"{option.help} [{option.env}; default: {shown}]"
         if isinstance(default, bool):
             flag = click.option(option.flag, is_flag=True, default=None, help=text)

@@ -86,6 +86,13 @@ class Collector:
         yield _counter(
             "registry_heartbeats", "Heartbeats that were taken.", metrics.heartbeats
         )
+        audit = self._registry.audit
+        yield _counters(
+            "registry_audit_lines",
+            "Lines of the audit, and those that could not be written.",
+            "result",
+            {"written": audit.lines, "lost": audit.lost},
+        )
         yield _counters(
             "registry_discovery_queries",
             "Questions for a provider, by whether there was one.",

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Protocol
 
 from modularity_registry import changes, records, rules
+from modularity_registry.access import Claim
 from modularity_registry.address import AddressPolicy, Resolver, parse_location
+from modularity_registry.audit import OFF, Audit
 from modularity_registry.beacon import Beacon
 from modularity_registry.catalog import Catalog
 from modularity_registry.clock import Clock
@@ -67,6 +69,7 @@ class Precondition:
 
 
 ANY = Precondition()
+ANYBODY = Claim()
 
 
 class Subject(Protocol):
@@ -101,6 +104,7 @@ class Commands:
         clock: Clock,
         beacon: Beacon | None = None,
         metrics: Metrics | None = None,
+        audit: Audit = OFF,
     ) -> None:
         self._store = store
         self._feed = feed
@@ -110,17 +114,20 @@ class Commands:
         self._clock = clock
         self._beacon = beacon
         self._metrics = metrics or Metrics()
+        self._audit = audit
 
     def register(
         self,
         registration: Registration,
         caller_is_local: bool,
         precondition: Precondition = ANY,
+        claim: Claim = ANYBODY,
     ) -> Written:
         """Register a service or replace the one with its id, whole.
 
-        Raises `AddressRefused` where the policy forbids its location, and
-        `RevisionMismatch` where ``precondition`` fails.
+        It belongs to ``claim`` from then on. Raises `AddressRefused` where the policy
+        forbids its location, `OwnedByAnother` where the id is taken by somebody else,
+        and `RevisionMismatch` where ``precondition`` fails.
         """
         if registration.mode in CHECKED_MODES:
             location = parse_location(registration.location, registration.mode)
@@ -128,31 +135,42 @@ class Commands:
                 location, caller_is_local=caller_is_local, resolve=self._resolve
             )
 
+        owner = claim.owner(registration.id)
+
         def decide(entry: Entry | None) -> Service:
+            _check(claim, entry)
             precondition.check(entry)
             now = self._clock.now()
-            return Service(registration, registered_at=now, since=now)
+            return Service(registration, now, now, owner=owner)
 
-        written = self._write(registration.id, decide)
+        written = self._write(registration.id, decide, claim)
         if written.created:
             self._metrics.registered += 1
         else:
             self._metrics.replaced += 1
         return written
 
-    def unregister(self, service_id: str, precondition: Precondition = ANY) -> Written:
-        """Forget a service; raises `ServiceNotFound`."""
-        return self._remove(service_id, precondition, expired=False)
+    def unregister(
+        self,
+        service_id: str,
+        precondition: Precondition = ANY,
+        claim: Claim = ANYBODY,
+    ) -> Written:
+        """Forget a service; raises `ServiceNotFound`, `OwnedByAnother`."""
+        return self._remove(service_id, precondition, claim)
 
     def _remove(
-        self, service_id: str, precondition: Precondition, expired: bool
+        self, service_id: str, precondition: Precondition, claim: Claim | None
     ) -> Written:
+        """Forget a service for its owner, or with its lease where there is no claim."""
         self._feed.require()
         for _ in range(MAX_ATTEMPTS):
             seen = self._catalog.revision
             entry = self._catalog.service(service_id)
             if entry is None:
                 raise _not_found(service_id)
+            if claim is not None:
+                _check(claim, entry)
             precondition.check(entry)
             try:
                 revision = self._store.delete(
@@ -163,26 +181,36 @@ class Commands:
                 continue
             if revision is None:
                 raise _not_found(service_id)
-            changes.removed(entry, revision, expired)
+            changes.removed(entry, revision, expired=claim is None)
+            self._audit.removed(entry, revision, claim)
             self._feed.wait(revision, VISIBLE_WITHIN)
             self._metrics.unregistered += 1
             return Written(service_id, revision)
         raise _contended(service_id)
 
-    def drain(self, service_id: str, reason: str) -> Written:
-        """Take a service out of discovery; raises `ServiceNotFound`."""
+    def drain(self, service_id: str, reason: str, claim: Claim = ANYBODY) -> Written:
+        """Take a service out of discovery.
+
+        Raises `ServiceNotFound`, `OwnedByAnother`.
+        """
         return self._change(
-            service_id, lambda each: rules.drained(each, reason, self._clock.now())
+            service_id,
+            lambda each: rules.drained(each, reason, self._clock.now()),
+            claim,
         )
 
-    def undrain(self, service_id: str) -> Written:
-        """Put a service back into discovery; raises `ServiceNotFound`."""
+    def undrain(self, service_id: str, claim: Claim = ANYBODY) -> Written:
+        """Put a service back into discovery; raises as `drain`."""
         return self._change(
-            service_id, lambda each: rules.undrained(each, self._clock.now())
+            service_id, lambda each: rules.undrained(each, self._clock.now()), claim
         )
 
-    def heartbeat(self, service_id: str, heartbeat: Heartbeat) -> Entry:
-        """Note a sign of life and return the service; raises `NotRegistered`.
+    def heartbeat(
+        self, service_id: str, heartbeat: Heartbeat, claim: Claim = ANYBODY
+    ) -> Entry:
+        """Note a sign of life and return the service.
+
+        Raises `NotRegistered`, `OwnedByAnother`.
 
         Only a change of status reaches the store. Yet without it, nobody else could
         learn of this heartbeat, and its sender should try another replica.
@@ -193,6 +221,7 @@ class Commands:
             raise NotRegistered(
                 f"no service {service_id!r} is registered here; register it again"
             )
+        _check(claim, entry)
         self.sighted(entry)
         if heartbeat.healthy:
             self.clear(entry, SELF_REPORTED)
@@ -237,7 +266,7 @@ class Commands:
             return
         at_this_revision = Precondition(revisions=frozenset({entry.revision}))
         try:
-            self._remove(entry.id, at_this_revision, expired=True)
+            self._remove(entry.id, at_this_revision, claim=None)
             self._metrics.expired += 1
         except (ServiceNotFound, RevisionMismatch):
             return
@@ -254,20 +283,35 @@ class Commands:
         except ServiceNotFound:
             return
 
-    def _change(self, service_id: str, change: Callable[[Service], Service]) -> Written:
+    def _change(
+        self,
+        service_id: str,
+        change: Callable[[Service], Service],
+        claim: Claim | None = None,
+    ) -> Written:
+        """Write what ``change`` makes of it; the registry itself has no claim."""
+
         def decide(entry: Entry | None) -> Service | None:
             if entry is None:
                 raise _not_found(service_id)
+            if claim is not None:
+                _check(claim, entry)
             service = entry.service
             changed = change(service)
             return None if changed is service else changed
 
-        return self._write(service_id, decide)
+        return self._write(service_id, decide, claim)
 
     def _write(
-        self, service_id: str, decide: Callable[[Entry | None], Service | None]
+        self,
+        service_id: str,
+        decide: Callable[[Entry | None], Service | None],
+        claim: Claim | None,
     ) -> Written:
-        """Write what ``decide`` makes of the present entry; None leaves it as it is."""
+        """Write what ``decide`` makes of the present entry; None leaves it as it is.
+
+        ``claim`` is for the audit.
+        """
         self._feed.require()
         key = records.key_of(service_id)
         for _ in range(MAX_ATTEMPTS):
@@ -283,6 +327,7 @@ class Commands:
                 self._catch_up(seen, conflict)
                 continue
             changes.written(entry, service, revision)
+            self._audit.written(entry, service, revision, claim)
             self._feed.wait(revision, VISIBLE_WITHIN)
             return Written(service_id, revision, created=entry is None)
         raise _contended(service_id)
@@ -296,6 +341,11 @@ class Commands:
             self._feed.wait(conflict.actual, VISIBLE_WITHIN)
         else:
             self._feed.wait_for_news(seen, DELETION_WITHIN)
+
+
+def _check(claim: Claim, entry: Entry | None) -> None:
+    if entry is not None:
+        claim.check(entry.owner, entry.id)
 
 
 def _not_found(service_id: str) -> ServiceNotFound:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from modularity_registry import records, rules
+from modularity_registry.access import KEY_OWNER, OWNER_KEY
 from modularity_registry.clock import rfc3339, rfc3339_json
 from modularity_registry.model import (
     CHECKED_MODES,
@@ -60,6 +61,7 @@ class Entry:
         "id",
         "json",
         "mode",
+        "owner",
         "registered_at",
         "revision",
         "runtime",
@@ -84,6 +86,7 @@ class Entry:
         self.runtime = _runtime(service)
         self.ttl = said.ttl
         self.faulty = bool(service.faults)
+        self.owner = sys.intern(service.owner)
         self.registered_at = service.registered_at
         self.vitals = vitals
         self._document = document
@@ -179,6 +182,7 @@ class Renderer:
             ttl=said.ttl,
             health=rules.check_plan(said, self._defaults),
             revision=revision,
+            owner=_owner(service.owner),
         )
         return encode(shown)[:-1] + b',"last_seen":'
 
@@ -187,6 +191,11 @@ def metadata(service: Service) -> dict[str, Any]:
     """Return the service's metadata as Python values."""
     decoded: dict[str, Any] = msgspec.json.decode(service.registration.metadata)
     return decoded
+
+
+def _owner(owner: str) -> str | msgspec.UnsetType:
+    """Return the owner as everybody may see it: of a key, not even the hash."""
+    return OWNER_KEY if owner.startswith(KEY_OWNER) else owner or msgspec.UNSET
 
 
 def _checker(mode: Mode, check: CheckEvidence | None, checker: str) -> str | None:
@@ -216,6 +225,7 @@ class _Shown(msgspec.Struct):
     ttl: float | None
     health: CheckPlan | None
     revision: int
+    owner: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Cause(msgspec.Struct, omit_defaults=True):

@@ -39,6 +39,46 @@ class AddressRefused(RegistryError):
     code = "address_refused"
 
 
+class Unauthorized(RegistryError):
+    """No token, or one that is worth nothing; ``shown`` says which."""
+
+    code = "unauthorized"
+
+    def __init__(self, detail: str, shown: bool = False) -> None:
+        super().__init__(detail)
+        self.shown = shown
+
+
+class Forbidden(RegistryError):
+    """The token is good, but has not the right to this."""
+
+    code = "forbidden"
+
+
+class OriginRefused(RegistryError):
+    """A web page of another site tried to change something."""
+
+    code = "origin_refused"
+
+
+class OwnedByAnother(RegistryError):
+    """The service belongs to somebody else."""
+
+    code = "owned_by_another"
+
+
+class TokenNotFound(RegistryError):
+    """No token has this name."""
+
+    code = "token_not_found"
+
+
+class TokenConflict(RegistryError):
+    """The token can't be written: its name is taken, or it is the last of its kind."""
+
+    code = "token_conflict"
+
+
 class ServiceNotFound(RegistryError):
     """No service has this id."""
 
@@ -73,6 +113,25 @@ class TooManyWatchers(RegistryError):
     """All places for those who wait for changes are taken."""
 
     code = "too_many_watchers"
+
+
+class TooManyRequests(RegistryError):
+    """The client makes more calls than its rate allows.
+
+    ``retry_after`` (whole seconds) is when there is room for another one.
+    """
+
+    code = "too_many_requests"
+
+    def __init__(self, detail: str, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class TooManyWatchersOfClient(RegistryError):
+    """One client has all the places for watchers that one client may have."""
+
+    code = "too_many_watchers_of_client"
 
 
 class RevisionMismatch(RegistryError):

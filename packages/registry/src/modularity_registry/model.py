@@ -59,6 +59,7 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A registration and what the registry has found out since.
 
     This is the document that is stored. ``since`` is when the present status began.
+    ``owner`` is who alone may change it: see `access.Claim`; empty for everybody.
     """
 
     registration: Registration
@@ -66,6 +67,7 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     since: datetime
     faults: tuple[Fault, ...] = ()
     drain: Drain | None = None
+    owner: str = ""
 
 
 class CheckPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

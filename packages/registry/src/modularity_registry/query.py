@@ -20,6 +20,8 @@ from modularity_registry.selection import (
 
 MAX_LIMIT = 10_000
 MAX_KEY = 1024
+# Python reads no number of more than 4,300 digits: a range may not hold one.
+MAX_RANGE = 1024
 MAX_WAIT = 300.0
 """Seconds that a reader may wait for a change; who asks for more gets this."""
 
@@ -179,6 +181,9 @@ class Query:
 
     def _version(self) -> tuple[str | None, SpecifierSet | None]:
         text = self._one("version")
+        if text is not None and len(text) > MAX_RANGE:
+            self._bad("version", f"must have at most {MAX_RANGE} characters")
+            return None, None
         if text is None or not re.match(r"\s*[<>=!~]", text):
             return text, None
         try:

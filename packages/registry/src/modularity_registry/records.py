@@ -1,15 +1,17 @@
-"""How the registry lays out a store: a document a service, one a replica."""
+"""How the registry lays out a store: a document a service, a replica, a token."""
 
 from datetime import datetime
 
 import msgspec
 
 from modularity_registry import wire
+from modularity_registry.access import Token
 from modularity_registry.errors import StoreCorrupt
 from modularity_registry.model import Service
 
 PREFIX = "services/"
 REPLICAS = "replicas/"
+TOKENS = "tokens/"
 
 _decode = msgspec.json.Decoder(Service).decode
 
@@ -74,3 +76,37 @@ def decode_beat(key: str, value: bytes) -> Beat:
         return _decode_beat(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{key} does not hold a replica's beat: {error}") from None
+
+
+_decode_token = msgspec.json.Decoder(Token).decode
+
+
+def key_of_token(name: str) -> str:
+    """Return the key under which the token of this name is kept."""
+    return TOKENS + name
+
+
+def is_token(key: str) -> bool:
+    """Say whether a token is kept under ``key``."""
+    return key.startswith(TOKENS)
+
+
+def token_name(key: str) -> str:
+    """Return the name of the token that is kept under ``key``."""
+    return key.removeprefix(TOKENS)
+
+
+def encode_token(token: Token) -> bytes:
+    """Return the record to store."""
+    return wire.encode(token)
+
+
+def decode_token(key: str, value: bytes) -> Token:
+    """Return the token in a record; raise `StoreCorrupt` if it holds none."""
+    try:
+        token = _decode_token(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"{key} does not hold a token: {error}") from None
+    if token.name != token_name(key):
+        raise StoreCorrupt(f"{key} holds another token: {token.name!r}")
+    return token

@@ -5,12 +5,15 @@ import socket
 import uuid
 from dataclasses import dataclass
 
+from modularity_registry import __version__
+from modularity_registry.access import Caller
 from modularity_registry.address import AddressPolicy
+from modularity_registry.audit import Audit
 from modularity_registry.beacon import PERIOD, Beacon
 from modularity_registry.catalog import Catalog
 from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.commands import Commands
-from modularity_registry.config import Settings
+from modularity_registry.config import OFF, Settings
 from modularity_registry.entry import Renderer
 from modularity_registry.events import Hub
 from modularity_registry.feed import Feed
@@ -21,12 +24,14 @@ from modularity_registry.metrics import Metrics
 from modularity_registry.monitor import Monitor
 from modularity_registry.probe import Prober
 from modularity_registry.pulse import Pulse
-from modularity_registry.records import REPLICAS
+from modularity_registry.rates import Rates
+from modularity_registry.records import REPLICAS, TOKENS
 from modularity_registry.resolve import Names
 from modularity_registry.roster import Roster
 from modularity_registry.schedule import Schedule
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
+from modularity_registry.tokens import FileShelf, Follower, RunningShelf, Shelf, Tokens
 from modularity_registry.traffic import Traffic
 
 
@@ -43,12 +48,17 @@ class Registry:
     history: History
     traffic: Traffic
     metrics: Metrics
+    audit: Audit
     pulse: Pulse
     freshness: Freshness
     roster: Roster
     beacon: Beacon | None
     commands: Commands
     monitor: Monitor
+    tokens: Tokens | None
+    token_shelf: Shelf | None
+    token_file: Follower | None
+    rates: Rates
     replica: str
     started_at: float
 
@@ -56,11 +66,19 @@ class Registry:
         """Load the catalog, then watch; raises `StoreError` when that can't be."""
         self.hub.start()
         self.feed.start()
+        if self.token_file is not None:
+            self.token_file.start()
         self.pulse.start()
         if self.beacon is not None:
             self.beacon.start()
         self.freshness.start()
         self.monitor.start()
+        self.audit.start(
+            version=__version__,
+            store=self.settings.store_kind,
+            auth=self.settings.auth,
+            anonymous=sorted(self.settings.anonymous),
+        )
 
     def stop_watchers(self) -> None:
         """End all streams and waits; returns at once. Idempotent."""
@@ -70,12 +88,20 @@ class Registry:
         """Stop watching, then following, then close the store. Idempotent."""
         self.hub.stop()
         self.monitor.stop()
+        if self.token_file is not None:
+            self.token_file.stop()
         if self.beacon is not None:
             self.beacon.stop()
         self.freshness.stop()
         self.pulse.stop()
         self.feed.stop()
         self.store.close()
+        self.audit.stop()
+        self.rates.close()
+
+    def still_good(self, caller: Caller) -> bool:
+        """Say whether a caller whose call goes on for long may still make it."""
+        return self.tokens is None or self.tokens.holds(caller)
 
     def degraded(self) -> list[str]:
         """Return why this replica is not at its best; empty when it is."""
@@ -84,6 +110,9 @@ class Registry:
             self.pulse.fault,
             self.roster.doubt(),
             self.monitor.suspicion,
+            self.token_file.fault if self.token_file else None,
+            self.audit.fault,
+            self.rates.fault,
         ]
         return [reason for reason in reasons if reason is not None]
 
@@ -131,8 +160,9 @@ def build(
     beacon = Beacon(measured, roster, clock, clock.now()) if store.shared else None
     pulse = Pulse(measured, clock)
     freshness = Freshness(clock, (lambda: feed.away, lambda: pulse.fault, roster.doubt))
+    audit = Audit.at(settings, clock, replica)
     commands = Commands(
-        measured, feed, catalog, policy, names.resolve, clock, beacon, metrics
+        measured, feed, catalog, policy, names.resolve, clock, beacon, metrics, audit
     )
     schedule = Schedule(
         defaults,
@@ -151,7 +181,12 @@ def build(
         lambda: freshness.reason,
         metrics,
     )
-    hub = Hub(clock, lambda: store.epoch, settings.max_watchers)
+    hub = Hub(
+        clock,
+        lambda: store.epoch,
+        settings.max_watchers,
+        settings.max_watchers_per_client,
+    )
     history = History(clock)
     feed.listen(history)
     feed.listen(monitor)
@@ -159,6 +194,14 @@ def build(
     feed.on_line_change(freshness.look)
     feed.keep(REPLICAS, roster)
     roster.listen(monitor.redistribute)
+    tokens = Tokens(clock) if settings.auth else None
+    follower: Follower | None = None
+    shelf: Shelf | None = None
+    if tokens is not None and settings.tokens_file != OFF:
+        shelf = follower = Follower(FileShelf(settings.tokens_file), tokens)
+    elif tokens is not None:
+        feed.keep(TOKENS, tokens)
+        shelf = RunningShelf(measured, feed, tokens)
     return Registry(
         settings=settings,
         clock=clock,
@@ -169,12 +212,17 @@ def build(
         history=history,
         traffic=Traffic(clock),
         metrics=metrics,
+        audit=audit,
         pulse=pulse,
         freshness=freshness,
         roster=roster,
         beacon=beacon,
         commands=commands,
         monitor=monitor,
+        tokens=tokens,
+        token_shelf=shelf,
+        token_file=follower,
+        rates=Rates(settings, clock),
         replica=replica,
         started_at=clock.monotonic(),
     )

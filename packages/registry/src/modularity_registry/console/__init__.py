@@ -1,9 +1,10 @@
-"""The commands that talk to a running registry, by the project's own client."""
+"""Commands that ask a running registry, by the project's own client, or its audit."""
 
 from typing import Final
 
 import click
 
+from modularity_registry.console.audit import audit
 from modularity_registry.console.changing import drain, register, undrain, unregister
 from modularity_registry.console.completing import completion
 from modularity_registry.console.doctor import doctor
@@ -15,11 +16,13 @@ from modularity_registry.console.reading import (
     info,
     list_services,
 )
+from modularity_registry.console.tokens import token
 from modularity_registry.console.watching import watch
 
 __all__ = ["COMMANDS"]
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
+    audit,
     completion,
     discover,
     doctor,
@@ -31,6 +34,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     list_services,
     register,
     stats,
+    token,
     undrain,
     unregister,
     watch,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 import click
 
 from modularity_registry.console.terminal import plain, take_any_text
+from modularity_registry.console.trusting import context, tls_options
 
 if TYPE_CHECKING:
     from modularity_client import Registry, RegistryError
@@ -23,6 +24,10 @@ FAILED: Final = 1
 
 DEFAULT_URL: Final = "http://127.0.0.1:5000"
 PROGRAM: Final = "modularity-registry"
+
+TOKEN_HINT: Final = (
+    "give a token with --token-file, or with REGISTRY_TOKEN or REGISTRY_TOKEN_FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +60,18 @@ class Asked:
 
 
 def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--url`` and ``--token`` to a command."""
+    """Add to a command whom to ask, as whom, and whom to trust."""
+    # The client reads the environment: an option of either kind wins over both there.
+    command = tls_options(command)
+    command = click.option(
+        "--token-file",
+        metavar="FILE",
+        help="A file that holds the token instead. [REGISTRY_TOKEN_FILE]",
+    )(command)
     command = click.option(
         "--token",
         metavar="TOKEN",
-        envvar="REGISTRY_TOKEN",
-        help="Sent as a bearer token. [REGISTRY_TOKEN]",
+        help="As whom to ask; others on this machine can see options. [REGISTRY_TOKEN]",
     )(command)
     return click.option(
         "--url",
@@ -84,9 +95,15 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
     @url_option
     @json_option
     @wraps(command)
-    def asking(url: str, token: str | None, as_json: bool, **rest: Any) -> None:
+    def asking(
+        url: str,
+        token: str | None,
+        token_file: str | None,
+        as_json: bool,
+        **rest: Any,
+    ) -> None:
         take_any_text()
-        with explained(), connected(url, token) as registry:
+        with explained(), connected(url, token, token_file) as registry:
             command(Asked(registry, url, as_json), **rest)
 
     return asking
@@ -94,16 +111,29 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def connected(
-    url: str, token: str | None, timeout: float = 5.0
+    url: str,
+    token: str | None = None,
+    token_file: str | None = None,
+    timeout: float = 5.0,
 ) -> "Iterator[Registry]":
-    """Give the client of a registry; a bad URL is the caller's mistake (code 2)."""
+    """Give the client of a registry.
+
+    A bad URL is the caller's mistake (code 2), and so is what can't be a token.
+    """
     # Imported late: --help needs no HTTP client.
     from modularity_client import Registry
+    from modularity_client.endpoints import parse_urls
 
     try:
-        registry = Registry(url, token or "", timeout=timeout)
+        urls = parse_urls(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
+    try:
+        registry = Registry(
+            urls, token, token_file=token_file, timeout=timeout, tls=context()
+        )
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--token") from None
     with registry:
         yield registry
 
@@ -139,7 +169,11 @@ def complaint(error: "RegistryError") -> str:
         case client.BadReply():
             return f"{said}; see --url, or have {PROGRAM} doctor look for the cause"
         case client.Unauthorized() | client.Forbidden():
-            return f"{said}; give another token with --token or REGISTRY_TOKEN"
+            return f"{said}; {TOKEN_HINT}"
+        case client.OwnedByAnother():
+            return f"{said}; give a key with --owner-key or REGISTRY_OWNER_KEY"
+        case client.TokenNotFound():
+            return said
         case client.ServiceNotFound():
             return f"{said}; {PROGRAM} ls shows those that are"
         case client.CapabilityNotFound():

@@ -22,6 +22,12 @@ REQUIRED: Final = ("id", "capabilities", "location")
 HEALTH: Final = ("path", "interval", "timeout")
 
 _service_id = click.argument("service_id", metavar="ID", shell_complete=completing.ids)
+_owner_key = click.option(
+    "--owner-key",
+    metavar="KEY",
+    envvar="REGISTRY_OWNER_KEY",
+    help="Whoever has this key owns the service. [REGISTRY_OWNER_KEY]",
+)
 
 
 @click.command()
@@ -57,6 +63,7 @@ _service_id = click.argument("service_id", metavar="ID", shell_complete=completi
 @click.option("--health-interval", type=float, help="Seconds between two checks.")
 @click.option("--health-timeout", type=float, help="Seconds that a check may take.")
 @click.option("--only-new", is_flag=True, help="Refuse to replace one with this id.")
+@_owner_key
 @asks
 def register(asked: Asked, source: Any, only_new: bool, **given: Any) -> None:
     """Register a service, or replace the one with its id.
@@ -126,16 +133,19 @@ def _merged(read: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     required=True,
     shell_complete=completing.ids,
 )
+@_owner_key
 @asks
-def unregister(asked: Asked, service_ids: tuple[str, ...]) -> None:
+def unregister(
+    asked: Asked, service_ids: tuple[str, ...], owner_key: str | None
+) -> None:
     """Forget services. With --json: one reply a line."""
-    from modularity_client import ServiceNotFound, calls
+    from modularity_client import Forbidden, OwnedByAnother, ServiceNotFound, calls
 
     failed = False
     for service_id in service_ids:
         try:
-            done, reply = asked.reply(calls.unregister, service_id)
-        except ServiceNotFound as error:
+            done, reply = asked.reply(calls.unregister, service_id, owner_key=owner_key)
+        except (ServiceNotFound, OwnedByAnother, Forbidden) as error:
             # The others are unregistered all the same.
             click.echo(f"{PROGRAM}: {complaint(error)}", err=True)
             failed = True
@@ -161,12 +171,13 @@ def _confirmation(done: Any) -> dict[str, Any]:
 @click.command()
 @_service_id
 @click.option("--reason", default="", help="Why; whoever asks why is told.")
+@_owner_key
 @asks
-def drain(asked: Asked, service_id: str, reason: str) -> None:
+def drain(asked: Asked, service_id: str, reason: str, owner_key: str | None) -> None:
     """Take a service out of discovery without forgetting it."""
     from modularity_client import calls
 
-    _, reply = asked.reply(calls.drain, service_id, reason=reason)
+    _, reply = asked.reply(calls.drain, service_id, reason=reason, owner_key=owner_key)
     if asked.json:
         show_json(reply)
     else:
@@ -175,12 +186,13 @@ def drain(asked: Asked, service_id: str, reason: str) -> None:
 
 @click.command()
 @_service_id
+@_owner_key
 @asks
-def undrain(asked: Asked, service_id: str) -> None:
+def undrain(asked: Asked, service_id: str, owner_key: str | None) -> None:
     """Put a drained service back into discovery."""
     from modularity_client import calls
 
-    done, reply = asked.reply(calls.undrain, service_id)
+    done, reply = asked.reply(calls.undrain, service_id, owner_key=owner_key)
     if asked.json:
         show_json(reply)
     else:

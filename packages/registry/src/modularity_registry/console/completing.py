@@ -60,9 +60,9 @@ def _services(params: dict[str, Any]) -> Iterator["Service"]:
     from modularity_client import Registry
 
     url = params.get("url") or os.environ.get("REGISTRY_URL") or DEFAULT_URL
-    token = params.get("token") or os.environ.get("REGISTRY_TOKEN") or ""
+    token, token_file = params.get("token"), params.get("token_file")
     until = time.monotonic() + PATIENCE
-    with Registry(url, token, timeout=PATIENCE) as registry:
+    with Registry(url, token, token_file=token_file, timeout=PATIENCE) as registry:
         for service in registry.iter_services(limit=PAGE):
             if time.monotonic() > until:
                 return

@@ -41,6 +41,7 @@ STYLES: Final = {"ok": "green", "note": "yellow", "problem": "bold red"}
 def doctor(
     url: str,
     token: str | None,
+    token_file: str | None,
     as_json: bool,
     store: str | None,
     location: str | None,
@@ -53,7 +54,7 @@ def doctor(
     if mode is not None and location is None:
         raise click.UsageError("--mode goes with --location.")
     take_any_text()
-    found = list(_examine(url, token, store, location, mode))
+    found = list(_examine(url, (token, token_file), store, location, mode))
     problems = sum(each.level == "problem" for each in found)
     if as_json:
         shown = [dataclasses.asdict(each) for each in found]
@@ -73,7 +74,7 @@ def _row(finding: Finding) -> tuple[Cell, ...]:
 
 def _examine(
     url: str,
-    token: str | None,
+    source: tuple[str | None, str | None],
     store: str | None,
     location: str | None,
     mode: str | None,
@@ -81,7 +82,7 @@ def _examine(
     """Yield all findings, from the ground up."""
     # Imported late: --help needs neither the client nor a policy.
     from modularity_client.endpoints import parse_urls
-    from modularity_registry.console import examining, findings
+    from modularity_registry.console import admission, examining, findings
 
     try:
         urls = parse_urls(url)
@@ -92,12 +93,18 @@ def _examine(
         yield examining.store(store)
     if location is not None:
         yield examining.location(location, mode, os.environ)
+    token, found = admission.shown(*source)
+    yield from found
+    yield from admission.lines(urls, token)
     answers = {}
     for each in urls:
         found, health = examining.registry(each, token)
         yield from found
         if health is not None:
             answers[each] = health
+            yield from admission.admission(
+                each, token, "warnings" in health, examining.PATIENCE
+            )
     if answers:
         yield from findings.of_strangers(answers)
         yield from examining.services(next(iter(answers)), token)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from modularity_registry import __version__, config
 from modularity_registry.address import AddressPolicy, parse_location
 from modularity_registry.console import findings
-from modularity_registry.console.asking import connected
+from modularity_registry.console.asking import TOKEN_HINT, connected
 from modularity_registry.console.findings import Finding
 from modularity_registry.console.terminal import count, plain
 from modularity_registry.errors import AddressRefused, BadSetting, StoreError
@@ -86,16 +86,17 @@ def _start(host: str, port: int) -> str:
     )
 
 
-def registry(
-    url: str, token: str | None
-) -> tuple[list[Finding], dict[str, Any] | None]:
-    """Return what is found at one URL, and its health if a registry answers."""
+def registry(url: str, token: str) -> tuple[list[Finding], dict[str, Any] | None]:
+    """Return what is found at one URL, and its health if a registry answers.
+
+    ``token`` is empty for none, here and below.
+    """
     broken = line(url)
     if broken is not None:
         return [broken], None
     from modularity_client import RegistryError
 
-    with connected(url, token, PATIENCE) as asked:
+    with connected(url, token, timeout=PATIENCE) as asked:
         try:
             health, skew = _health(asked)
         except RegistryError as error:
@@ -142,11 +143,14 @@ def _stranger(url: str, error: "RegistryError") -> Finding:
     said = plain(error.detail)
     match error:
         case client.Unauthorized() | client.Forbidden() if error.code:
-            advice = "give another token with --token or REGISTRY_TOKEN"
-            return Finding("problem", url, said, advice)
+            return Finding("problem", url, said, TOKEN_HINT)
         case client.RegistryUnreachable():
             said = "; ".join(plain(message) for _, message in error.attempts) or said
             advice = "does it speak HTTP at all, and is it http:// or https://?"
+            if "CERTIFICATE_VERIFY_FAILED" in said:
+                advice = "give the CA that has signed its certificate with --ca-file"
+            elif "CERTIFICATE_REQUIRED" in said:
+                advice = "it wants to see a certificate: --client-cert, --client-key"
             return Finding("problem", url, f"no reply: {said}", advice)
     return _other(url, f"HTTP {error.status}" if error.status >= 400 else said)
 
@@ -163,11 +167,17 @@ def _other(url: str, said: str) -> Finding:
     return Finding("problem", url, message, advice)
 
 
-def services(url: str, token: str | None) -> Iterator[Finding]:
+def services(url: str, token: str) -> Iterator[Finding]:
     """Yield what is wrong with services, and what nobody provides."""
-    from modularity_client import RegistryError, ServiceNotFound, calls
+    from modularity_client import (
+        Forbidden,
+        RegistryError,
+        ServiceNotFound,
+        Unauthorized,
+        calls,
+    )
 
-    with connected(url, token, PATIENCE) as asked:
+    with connected(url, token, timeout=PATIENCE) as asked:
         try:
             reply = asked.ask(calls.services()).reply
             listed = [] if reply is None else reply.json()["services"]
@@ -182,6 +192,9 @@ def services(url: str, token: str | None) -> Iterator[Finding]:
                 if one is not None:
                     yield from _service(one.json())
             yield from findings.of_rest(len(suspects[findings.MOST :]))
+        except (Unauthorized, Forbidden):
+            # Why, and what to do, was said of the token.
+            yield Finding("note", "services", "not seen, for want of the right to read")
         except RegistryError as error:
             yield Finding("problem", "services", plain(error.detail), "try again")
 

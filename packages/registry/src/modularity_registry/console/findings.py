@@ -77,6 +77,9 @@ def of_health(
             "it goes on with what it knows; see its store and its network, and its log"
             " (doctor --store URL tries a store from here)",
         )
+    for warning in health.get("warnings", ()):
+        said, _, advice = plain(warning).partition("; ")
+        yield Finding("problem", url, said, advice)
     if "stale_seconds" in health:
         yield Finding(
             "problem",

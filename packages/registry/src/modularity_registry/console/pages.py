@@ -52,10 +52,20 @@ def _said(service: Any) -> Facts:
         ("weight", plain(service["weight"])),
         ("lease", _seconds(service["ttl"]) or "none: stays until unregistered"),
         ("check", _check(service["health"])),
+        ("owner", _owner(service.get("owner"))),
         ("revision", plain(service["revision"])),
         ("registered", moment(service["registered_at"])),
         ("last seen", moment(service["last_seen"])),
     ]
+
+
+def _owner(owner: Any) -> str:
+    match owner:
+        case None:
+            return "nobody"
+        case "owner_key":
+            return "whoever has its owner_key"
+    return f"the token {plain(owner)}"
 
 
 def _seconds(value: float | None) -> str:

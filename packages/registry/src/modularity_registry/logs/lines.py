@@ -62,6 +62,8 @@ def _described(logger: Any, method: str, event: Event) -> Event:
         if found.trace_id is not None:
             line["trace_id"] = found.trace_id
         line["peer"] = found.peer
+        if found.caller is not None:
+            line["caller"] = found.caller
     if isinstance(own, Mapping):
         line.update(own)
     line.update(event)
@@ -113,7 +115,16 @@ def _without_secrets(logger: Any, method: str, event: Event) -> Event:
 
 # Made here, or checked before: nobody's secret can be in them.
 _SAFE = frozenset(
-    {"timestamp", "level", "logger", "replica", "request_id", "trace_id", "peer"}
+    {
+        "timestamp",
+        "level",
+        "logger",
+        "replica",
+        "request_id",
+        "trace_id",
+        "peer",
+        "caller",
+    }
     | {"service_id", "revision", "method", "status", "mode", "version"}
 )
 

@@ -11,11 +11,17 @@ bound: dict[str, Any] = {}
 
 
 class Origin(NamedTuple):
-    """The request that something is done for, and who sent it."""
+    """The request that something is done for, and who sent it.
+
+    ``caller`` is the name of the token that came with it. ``proxy`` is the address of
+    the trusted proxy that it came through; ``peer`` is who that says it is from.
+    """
 
     request_id: str
     peer: str
     trace_id: str | None = None
+    caller: str | None = None
+    proxy: str | None = None
 
 
 origin: ContextVar[Origin | None] = ContextVar("origin", default=None)

@@ -42,6 +42,15 @@ SELECT_LOG: Final = _SELECT + "key >= x'' ORDER BY key"
 SIGN: Final = "UPDATE record SET value = ?, crc = ? WHERE key = ''"
 TRIM: Final = "DELETE FROM record WHERE key >= x'' AND key <= ?"
 
+# The rest of these depends on a number of rows: question marks are all that is added.
+_INSERT: Final = "INSERT INTO record (key, revision, value, crc) VALUES "
+_DELETE: Final = "DELETE FROM record WHERE key IN (?"
+_SELECTED: Final = (
+    "INSERT INTO record (key, revision, value, crc) SELECT * FROM (VALUES "
+)
+_UNLESS_OTHERS_WROTE: Final = (
+    ") WHERE EXISTS (SELECT 1 FROM record WHERE key = '' AND revision = ? AND crc = ?)"
+)
 _UPDATE: Final = (
     " ON CONFLICT (key) DO UPDATE SET revision = excluded.revision,"
     " value = excluded.value, crc = excluded.crc"
@@ -75,7 +84,7 @@ class Ledger:
 
 def insert(rows: int) -> str:
     """Return the statement that makes a new file's first rows."""
-    return "INSERT INTO record (key, revision, value, crc) VALUES " + _marks(rows)
+    return _INSERT + _marks(rows)
 
 
 def upsert(rows: int) -> str:
@@ -84,15 +93,11 @@ def upsert(rows: int) -> str:
     After theirs it takes two parameters, revision and checksum of the ledger that the
     rows build on. If the file has another one, no row is written.
     """
-    return (
-        f"INSERT INTO record (key, revision, value, crc) SELECT * FROM (VALUES"
-        f" {_marks(rows)}) WHERE EXISTS (SELECT 1 FROM record"
-        " WHERE key = '' AND revision = ? AND crc = ?)" + _UPDATE
-    )
+    return _SELECTED + _marks(rows) + _UNLESS_OTHERS_WROTE + _UPDATE
 
 
 def delete(keys: int) -> str:
-    return f"DELETE FROM record WHERE key IN (?{', ?' * (keys - 1)})"
+    return _DELETE + ", ?" * (keys - 1) + ")"
 
 
 def sealed(key: str | bytes, revision: int, value: bytes) -> Row:

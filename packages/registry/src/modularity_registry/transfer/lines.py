@@ -6,11 +6,12 @@ survives exactly.
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from modularity_registry import records, wire
+from modularity_registry.access import OWNER_PATTERN
 from modularity_registry.clock import rfc3339
 from modularity_registry.errors import InvalidRequest, RegistryError, StoreCorrupt
 from modularity_registry.model import Drain, Fault, Service
@@ -62,6 +63,7 @@ class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     since: datetime
     faults: tuple[_Fault, ...] = ()
     drain: _Drain | None = None
+    owner: Annotated[str, msgspec.Meta(pattern=OWNER_PATTERN)] = ""
 
 
 _decode_header = msgspec.json.Decoder(_AnyHeader).decode
@@ -162,7 +164,10 @@ def _read_service(number: int, line: bytes) -> tuple[str, bytes]:
 
 def _service(line: bytes) -> tuple[str, bytes]:
     outline = _decode_outline(line)
-    registration = wire.parse_registration(bytes(outline.registration))
+    registration, owner_key = wire.parse_owned(bytes(outline.registration))
+    if owner_key is not None:
+        # It is a secret, of which a hash is kept as the owner.
+        raise _NotAService("it holds an owner_key, and an export never does")
     key = records.key_of(registration.id)
     document = _compact(line)
     service = records.decode(key, document)

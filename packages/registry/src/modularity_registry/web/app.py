@@ -4,58 +4,61 @@ import gc
 import logging
 
 from flask import Flask, Response
-from flask_cors import CORS
 
-from modularity_registry import __version__, dns, logs, runtime
+from modularity_registry import __version__, audit, dns, logs, runtime
 from modularity_registry.config import OFF, Settings
+from modularity_registry.rates import warn_of_workers
 from modularity_registry.runtime import Registry
+from modularity_registry.tokens import first as first_token
 from modularity_registry.web import (
+    access,
+    binding,
+    browsers,
     calls,
     capabilities,
     counting,
+    headers,
+    limits,
     operations,
     problems,
     prometheus,
     replies,
     services,
+    tls,
+    tokens,
     watching,
 )
 from modularity_registry.web.bridge import WsgiApp
 from modularity_registry.web.dashboard import dashboard
 from modularity_registry.web.hot import HotPath
 from modularity_registry.web.openapi import page as openapi
-from modularity_registry.web.origin import REQUEST_ID, Scope
+from modularity_registry.web.origin import Scope
+from modularity_registry.web.proxies import Proxies
+from modularity_registry.web.renewal import Certificates
 from modularity_registry.web.requestlog import RequestLog
 from modularity_registry.web.server import Factory, Served, ServerOptions
 from modularity_registry.web.tracing import Tracing, require
 
 log = logging.getLogger(__name__)
 
-EXPOSED = [
-    "ETag",
-    "X-Registry-Revision",
-    "X-Registry-Stale",
-    "Retry-After",
-    REQUEST_ID,
-]
 
-
-def create_app(registry: Registry, keep_alive: float = watching.KEEP_ALIVE) -> Flask:
+def create_app(
+    registry: Registry,
+    keep_alive: float = watching.KEEP_ALIVE,
+    certificates: Certificates | None = None,
+) -> Flask:
     """Return the Flask application over a registry; it starts and stops nothing."""
     app = Flask("modularity_registry", static_folder=None)
     # A capability may hold slashes: they belong to its name, however many.
     app.url_map.merge_slashes = False
-    CORS(
-        app,
-        origins=list(registry.settings.allowed_origins),
-        expose_headers=EXPOSED,
-        always_send=False,  # nothing to say to who isn't a browser
-    )
-    problems.install(app, registry.settings.debug)
-    for module in (services, capabilities, operations, calls, prometheus):
+    headers.install(app, registry.settings)
+    browsers.install(app, registry.settings.allowed_origins)
+    problems.install(app, registry.settings.debug, registry.audit)
+    app.register_blueprint(operations.routes(registry, certificates))
+    for module in (services, capabilities, calls, prometheus, tokens):
         app.register_blueprint(module.routes(registry))
     app.register_blueprint(watching.routes(registry, keep_alive))
-    app.register_blueprint(dashboard.routes())
+    app.register_blueprint(dashboard.routes(registry.settings.auth))
     app.register_blueprint(openapi.routes())
 
     counting.install(app, registry.metrics)
@@ -66,13 +69,17 @@ def create_app(registry: Registry, keep_alive: float = watching.KEEP_ALIVE) -> F
             response.headers.extend(replies.stale(registry.freshness))
         return response
 
-    app.wsgi_app = Scope(app.wsgi_app)  # type: ignore[method-assign]
+    guard = access.Guard(registry)
+    access.install(app, guard)
+    limits.install(app, registry.rates)
+    if registry.tokens is not None:
+        registry.tokens.listen(lambda: watching.dismiss(registry))
+    app.wsgi_app = Scope(app.wsgi_app, guard)  # type: ignore[method-assign]
     return app
 
 
-# Beside all watchers there is room for so many calls and other connections.
+# Beside all watchers there is room for so many calls.
 CALLS = 512
-CONNECTIONS = 4096
 
 
 def server_options(settings: Settings) -> ServerOptions:
@@ -80,7 +87,8 @@ def server_options(settings: Settings) -> ServerOptions:
     return ServerOptions(
         workers=settings.workers,
         threads=settings.max_watchers + CALLS,
-        connections=settings.max_watchers + CONNECTIONS,
+        connections=settings.max_watchers + settings.max_connections,
+        https=settings.tls_cert != OFF,
     )
 
 
@@ -90,14 +98,19 @@ def factory(settings: Settings, keep_alive: float = watching.KEEP_ALIVE) -> Fact
     ``keep_alive`` (seconds) is for its streams. The sockets for DNS are opened here, so
     that a port in use is found out before anything starts and all processes share one.
 
-    Raises `BadSetting` when that port can't be had, or the library that the settings
-    ask for.
+    Raises `BadSetting` when that port can't be had, the library that the settings ask
+    for, or certificate and key are not what they should be.
     """
     if settings.otel_endpoint != OFF:
         require()
+    if settings.audit_file != OFF:
+        audit.check(settings.audit_file)
+    warn_of_workers(settings)
     sockets = (
         dns.listen(settings.host, settings.dns_port) if settings.dns_port else None
     )
+    files = tls.Files.of(settings)
+    certificates = None if files is None else Certificates(files)
 
     def build() -> Served:
         # What is loaded will stay, so there is no garbage to look for meanwhile.
@@ -108,9 +121,10 @@ def factory(settings: Settings, keep_alive: float = watching.KEEP_ALIVE) -> Fact
             logs.gather()
             names = _names(registry, sockets)
             registry.start()
+            _say_first_token(registry)
         finally:
             gc.enable()
-        flask = create_app(registry, keep_alive)
+        flask = create_app(registry, keep_alive, certificates)
         tracing = None
         if settings.otel_endpoint != OFF:
             tracing = Tracing(settings.otel_endpoint, registry.replica)
@@ -118,7 +132,9 @@ def factory(settings: Settings, keep_alive: float = watching.KEEP_ALIVE) -> Fact
         app: WsgiApp = HotPath(registry, flask, traced=tracing is not None)
         if settings.level == "debug":
             app = RequestLog(app)
-        reaper = watching.Reaper(registry.hub, settings.port, keep_alive)
+        if settings.trusted_proxies != OFF:
+            app = Proxies(app, settings.trusted_proxies, settings.forwarded_header)
+        reaper = watching.Reaper(registry, keep_alive)
         reaper.start()
         if names is not None:
             names.start()
@@ -137,9 +153,24 @@ def factory(settings: Settings, keep_alive: float = watching.KEEP_ALIVE) -> Fact
                 tracing.stop()
 
         _say_started(registry)
-        return Served(app, stop=stop, close=close)
+        return Served(app, stop=stop, close=close, certificates=certificates)
 
     return build
+
+
+def _say_first_token(registry: Registry) -> None:
+    """Make a token for an admin where there is none, and show it: this once."""
+    if registry.token_shelf is None:
+        return
+    issued = first_token(registry.token_shelf, registry.clock.now())
+    if issued is not None:
+        registry.audit.token("token.created", issued.token)
+        # Not to the log: that is kept, and read by many.
+        print(
+            f"The token of the first admin, shown this once:\n\n    {issued.text}\n\n"
+            "Others are made with it: modularity-registry token create --help",
+            flush=True,
+        )
 
 
 def _say_started(registry: Registry) -> None:
@@ -154,6 +185,8 @@ def _say_started(registry: Registry) -> None:
             services=len(registry.catalog),
         ),
     )
+    for warning in binding.warnings(settings):
+        log.warning(warning)
 
 
 def _names(registry: Registry, sockets: dns.Sockets | None) -> dns.DnsServer | None:

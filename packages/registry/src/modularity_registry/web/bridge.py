@@ -3,10 +3,11 @@
 import json
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from modularity_registry.web import origin
+from modularity_registry.web import headers, origin
 from modularity_registry.web.body import PEER, WATCH, discard_body
 from modularity_registry.web.uploads import UploadWatch
 
@@ -29,7 +30,11 @@ _FAILURE = json.dumps(
 _FAILURE_HEADERS = [
     ("Content-Type", "application/problem+json"),
     ("Content-Length", str(len(_FAILURE))),
+    headers.NOSNIFF,
 ]
+
+
+_CLOSE = ("Connection", "close")
 
 
 class Reply(Protocol):
@@ -78,13 +83,14 @@ class _Stream:
 
 
 def bridge(
-    app: WsgiApp, uploads: UploadWatch
+    app: WsgiApp, uploads: UploadWatch, closing: threading.Event | None = None
 ) -> Callable[[Reply, dict[str, Any]], None]:
     """Return what Granian calls for every request: ``app`` with its environment.
 
     A reply of known length is handed over whole, which frees the thread however slowly
     the caller reads; only a stream of unknown length keeps its thread. An app that
-    raises is answered with 500 and logged.
+    raises is answered with 500 and logged. Once ``closing`` is set, every reply says
+    that it is the last one on its connection.
     """
     base: dict[str, Any] = {
         "SCRIPT_NAME": "",
@@ -108,6 +114,8 @@ def bridge(
             chunks = app(environ, head)
             if sends_body:
                 discard_body(environ)
+            if closing is not None and closing.is_set():
+                head.headers = [*head.headers, _CLOSE]
             if type(chunks) is list:
                 body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             elif _length_known(head.headers):

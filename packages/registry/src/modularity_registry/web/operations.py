@@ -2,23 +2,27 @@
 
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from modularity_registry import __version__, wire
+from modularity_registry.access import Right
 from modularity_registry.clock import rfc3339
 from modularity_registry.collector import CONTENT_TYPE, exposition, text
 from modularity_registry.errors import NotReady
 from modularity_registry.model import STATUSES
 from modularity_registry.roster import Seen
 from modularity_registry.runtime import Registry
-from modularity_registry.web import replies
+from modularity_registry.web import access, binding, replies
+from modularity_registry.web.renewal import Certificates, Expiries
 
 
-def routes(registry: Registry) -> Blueprint:
+def routes(registry: Registry, certificates: Certificates | None = None) -> Blueprint:
     """Return ``/health``, ``/ready``, ``/api/stats`` and ``/metrics``."""
     blueprint = Blueprint("operations", __name__)
     catalog = registry.catalog
     exposed = exposition(registry)
+    exposed.register(Expiries(certificates))
+    warnings = binding.warnings(registry.settings)
 
     def replicas() -> list[Seen]:
         return registry.roster.seen()
@@ -33,21 +37,32 @@ def routes(registry: Registry) -> Blueprint:
             "version": __version__,
             "store": registry.settings.store_kind,
             "revision": catalog.revision,
+        }
+        if access.caller_of(request).may(Right.READ):
+            answer |= details(reasons)
+        return replies.reply(answer)
+
+    def details(reasons: list[str]) -> dict[str, Any]:
+        """What is for those who may read: it names machines."""
+        shown: dict[str, Any] = {
             "replica": registry.replica,
             "replicas": replicas(),
         }
         stale = registry.freshness.stale_seconds
         if stale is not None:
-            answer["stale_seconds"] = stale
+            shown["stale_seconds"] = stale
         if reasons:
-            answer["reasons"] = reasons
-        return replies.reply(answer)
+            shown["reasons"] = reasons
+        if warnings:
+            shown["warnings"] = warnings
+        return shown
 
     @blueprint.get("/ready")
     def ready() -> Response:
         reason = registry.unready()
         if reason is not None:
-            raise NotReady(reason)
+            reader = access.caller_of(request).may(Right.READ)
+            raise NotReady(reason if reader else "not ready; the log says why")
         return replies.reply({"status": "ready", "revision": catalog.revision})
 
     @blueprint.get("/api/stats")

@@ -12,7 +12,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from modularity_registry import logs
+from modularity_registry.access import Caller
 from modularity_registry.logs import Origin
+from modularity_registry.web.access import CALLER, Guard
+from modularity_registry.web.proxies import CONNECTED
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -74,21 +77,30 @@ def trace(environ: Mapping[str, Any]) -> tuple[str | None, bool]:
 
 
 def of(environ: "WSGIEnvironment") -> Origin:
-    """Return whose request this is."""
+    """Return whose request this is; with the token's name if a guard has seen it."""
+    caller: Caller | None = environ.get(CALLER)
+    address = environ.get("REMOTE_ADDR", "")
+    sender = environ.get(CONNECTED, address)
     return Origin(
-        request_id(environ), environ.get("REMOTE_ADDR", ""), trace(environ)[0]
+        request_id(environ),
+        address,
+        trace(environ)[0],
+        None if caller is None else caller.name,
+        None if sender == address else sender,
     )
 
 
 class Scope:
     """WSGI around WSGI: a request's lines say which it is, and so does its reply."""
 
-    def __init__(self, application: "WSGIApplication") -> None:
+    def __init__(self, application: "WSGIApplication", guard: Guard) -> None:
         self._application = application
+        self._guard = guard
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
+        self._guard.caller(environ)
         found = of(environ)
 
         def start(

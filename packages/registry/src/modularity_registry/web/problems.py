@@ -2,25 +2,37 @@
 
 import logging
 import traceback
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from modularity_registry import errors, wire
+from modularity_registry.audit import OFF, Audit
 from modularity_registry.web.uploads import TooManyUploads
 
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+REALM = "modularity-registry"
 RETRY_AFTER = 1
 """Seconds after which a 503 may have passed; a check or a failover takes about that."""
+
+RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""What may pass by itself: with ``Retry-After``."""
 
 STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.AddressRefused: HTTPStatus.BAD_REQUEST,
     errors.BodyIncomplete: HTTPStatus.BAD_REQUEST,
+    errors.OriginRefused: HTTPStatus.FORBIDDEN,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.OwnedByAnother: HTTPStatus.CONFLICT,
+    errors.TokenNotFound: HTTPStatus.NOT_FOUND,
+    errors.TokenConflict: HTTPStatus.CONFLICT,
     errors.ServiceNotFound: HTTPStatus.NOT_FOUND,
     errors.NotRegistered: HTTPStatus.NOT_FOUND,
     errors.CapabilityNotFound: HTTPStatus.NOT_FOUND,
@@ -30,9 +42,17 @@ STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.NoHealthyProvider: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TooManyWatchers: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TooManyWatchersOfClient: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
     TooManyUploads: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+
+
+class Problem(Response):
+    """An error reply; ``error`` is what was raised, if that was on purpose."""
+
+    error: errors.RegistryError | None = None
 
 
 def problem(
@@ -41,7 +61,7 @@ def problem(
     detail: str,
     fields: tuple[errors.FieldError, ...] = (),
     extra: dict[str, Any] | None = None,
-) -> Response:
+) -> Problem:
     """Return an error reply; ``error`` repeats ``detail`` for older clients."""
     body: dict[str, Any] = {
         "type": f"urn:modularity-registry:{code}",
@@ -54,8 +74,8 @@ def problem(
     if status == HTTPStatus.BAD_REQUEST:
         body["errors"] = [each._asdict() for each in fields]
     body.update(extra or {})
-    response = Response(wire.encode(body), status, content_type=CONTENT_TYPE)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    response = Problem(wire.encode(body), status, content_type=CONTENT_TYPE)
+    if status in RETRIED:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
@@ -73,11 +93,53 @@ def of(error: errors.RegistryError) -> Response:
     fields = error.errors if isinstance(error, errors.InvalidRequest) else ()
     if isinstance(error, errors.AddressRefused):
         fields = (errors.FieldError("location", error.detail),)
-    return problem(status_of(error), error.code, error.detail, fields)
+    reply = problem(status_of(error), error.code, error.detail, fields)
+    reply.error = error
+    if isinstance(error, errors.TooManyRequests):
+        reply.headers["Retry-After"] = str(error.retry_after)
+    challenge = _challenge(error)
+    if challenge is not None:
+        reply.headers["WWW-Authenticate"] = f'Bearer realm="{REALM}"{challenge}'
+    return reply
 
 
-def install(app: Flask, debug: bool) -> None:
-    """Make every error of ``app`` a problem; ``debug`` adds tracebacks to a 500."""
+def _challenge(error: errors.RegistryError) -> str | None:
+    """Return what RFC 6750, section 3, has a refused caller told."""
+    if isinstance(error, errors.Unauthorized):
+        return ', error="invalid_token"' if error.shown else ""
+    if isinstance(error, errors.Forbidden):
+        return ', error="insufficient_scope"'
+    return None
+
+
+REFUSALS = (
+    errors.Unauthorized,
+    errors.Forbidden,
+    errors.OriginRefused,
+    errors.OwnedByAnother,
+)
+"""Who gets one of these asked for what is not theirs."""
+
+
+def note(audit: Audit, error: errors.RegistryError, environ: Mapping[str, Any]) -> None:
+    """Write it to the audit if ``error`` refuses somebody what they asked for."""
+    if isinstance(error, REFUSALS):
+        call = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        audit.refused(status_of(error).value, error.code, call, error.detail)
+
+
+def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
+    """Make every error of ``app`` a problem; ``debug`` adds tracebacks to a 500.
+
+    Refusals go to the ``audit``.
+    """
+
+    @app.after_request
+    def note_refusal(response: Response) -> Response:
+        # Here, since a part may have a handler of its own for one of them.
+        if isinstance(response, Problem) and response.error is not None:
+            note(audit, response.error, request.environ)
+        return response
 
     def http(error: HTTPException) -> Response:
         status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR

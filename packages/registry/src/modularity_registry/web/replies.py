@@ -1,6 +1,5 @@
 """What the routes have in common: requests are read and replies are made here."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -17,6 +16,7 @@ from modularity_registry.freshness import Freshness
 from modularity_registry.query import Page, Query, cursor_after
 from modularity_registry.selection import Filter
 from modularity_registry.web.body import read_body
+from modularity_registry.web.proxies import LOCAL, is_loopback
 
 JSON = "application/json"
 # What a proxy adds; as WSGI spells it.
@@ -59,21 +59,14 @@ def caller_is_local(environ: Mapping[str, Any]) -> bool:
     """Say whether the caller is on this machine.
 
     Whoever comes through a proxy isn't, as far as can be known: the address is the
-    proxy's own.
+    proxy's own. Only one that is trusted may say otherwise (`Proxies`).
     """
+    said: bool | None = environ.get(LOCAL)
+    if said is not None:
+        return said
     if any(name in environ for name in FORWARDED):
         return False
-    return _is_loopback(environ.get("REMOTE_ADDR", ""))
-
-
-@lru_cache(maxsize=1024)
-def _is_loopback(text: str) -> bool:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+    return is_loopback(environ.get("REMOTE_ADDR", ""))
 
 
 def precondition() -> Precondition:

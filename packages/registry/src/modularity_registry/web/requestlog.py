@@ -43,13 +43,14 @@ class RequestLog:
 def _log(
     environ: "WSGIEnvironment", status: str, size: int | None, milliseconds: float
 ) -> None:
-    request_id, peer, trace_id = origin.of(environ)
+    asked = origin.of(environ)
     log.debug(
         "request",
         extra=logs.fields(
-            request_id=request_id,
-            trace_id=trace_id,
-            peer=peer,
+            request_id=asked.request_id,
+            trace_id=asked.trace_id,
+            peer=asked.peer,
+            caller=asked.caller,
             method=environ["REQUEST_METHOD"],
             path=environ["PATH_INFO"],
             status=int(status[:3]),

@@ -95,8 +95,10 @@ class _Supervisor:
             (signal.SIGCHLD, lambda *_: None),  # only to be woken by it
         ):
             signal.signal(number, handler)
-        # Nothing is reloaded here, and a closed terminal is no reason to stop.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # A closed terminal is no reason to stop; where there are certificates, the
+        # children look whether they were renewed.
+        look = self._on_look if self._options.https else signal.SIG_IGN
+        signal.signal(signal.SIGHUP, look)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         # The first alone, until it serves: what it has to set up in a store, or what
         # keeps it from starting, is not for several to find at once.
@@ -168,7 +170,8 @@ class _Supervisor:
             self._ever_ready = True
             for other in self._children[1:]:
                 other.due = time.monotonic()
-            _log.info("listening at http://%s", self._address)
+            scheme = "https" if self._options.https else "http"
+            _log.info("listening at %s://%s", scheme, self._address)
 
     def _start(self, child: _Child) -> None:
         child.ready, ready_writer = os.pipe()
@@ -225,6 +228,10 @@ class _Supervisor:
         )
         for child in self._children:
             _signal(child, signal.SIGTERM)
+
+    def _on_look(self, number: int, frame: FrameType | None) -> None:
+        for child in self._children:
+            _signal(child, signal.SIGHUP)
 
     def _on_late(self, number: int, frame: FrameType | None) -> None:
         for child in self._children:

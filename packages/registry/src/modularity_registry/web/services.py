@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, request
 
 from modularity_registry import wire
+from modularity_registry.access import Claim
 from modularity_registry.clock import rfc3339
 from modularity_registry.commands import Written
 from modularity_registry.errors import ServiceNotFound
@@ -11,7 +12,7 @@ from modularity_registry.history import Verdict
 from modularity_registry.model import Registration
 from modularity_registry.query import FILTERS, PAGES, WAIT
 from modularity_registry.runtime import Registry
-from modularity_registry.web import replies
+from modularity_registry.web import access, limits, replies
 from modularity_registry.web.watching import wait_for_change
 
 LISTS = (*FILTERS, "metadata", *PAGES, *WAIT)
@@ -22,19 +23,30 @@ def routes(registry: Registry) -> Blueprint:
     blueprint = Blueprint("services", __name__, url_prefix="/api")
     catalog, commands = registry.catalog, registry.commands
 
-    def register(registration: Registration) -> Response:
-        is_local = replies.caller_is_local(request.environ)
-        written = commands.register(registration, is_local, replies.precondition())
+    def register(registration: Registration, key: str | None) -> Response:
+        caller = access.caller_of(request)
+        caller.require_service(registration.id, registration.capabilities)
+        written = commands.register(
+            registration,
+            replies.caller_is_local(request.environ),
+            replies.precondition(),
+            access.claim(request.environ, caller, key),
+        )
         body, status = replies.registered(written, registration.name)
         return Response(body, status, content_type=replies.JSON)
 
+    def claim(service_id: str) -> Claim:
+        caller = access.caller_of(request)
+        caller.require_service(service_id)
+        return access.claim(request.environ, caller)
+
     @blueprint.post("/register")
     def register_anywhere() -> Response:
-        return register(wire.parse_registration(replies.body()))
+        return register(*wire.parse_owned(replies.body()))
 
     @blueprint.put("/services/<service_id>")
     def register_here(service_id: str) -> Response:
-        return register(wire.parse_registration(replies.body(), service_id))
+        return register(*wire.parse_owned(replies.body(), service_id))
 
     @blueprint.get("/services")
     def list_services() -> Response:
@@ -82,17 +94,20 @@ def routes(registry: Registry) -> Blueprint:
     @blueprint.delete("/services/<service_id>")
     @blueprint.delete("/unregister/<service_id>")
     def unregister(service_id: str) -> Response:
-        written = commands.unregister(service_id, replies.precondition())
+        written = commands.unregister(
+            service_id, replies.precondition(), claim(service_id)
+        )
         return changed(written, "unregistered", f"Service {service_id!r} unregistered")
 
     @blueprint.put("/services/<service_id>/drain")
     def drain(service_id: str) -> Response:
-        written = commands.drain(service_id, wire.parse_drain(replies.body()))
+        reason = wire.parse_drain(replies.body())
+        written = commands.drain(service_id, reason, claim(service_id))
         return changed(written, "draining", f"Service {service_id!r} gets no new calls")
 
     @blueprint.delete("/services/<service_id>/drain")
     def undrain(service_id: str) -> Response:
-        written = commands.undrain(service_id)
+        written = commands.undrain(service_id, claim(service_id))
         entry = catalog.service(service_id)
         status = entry.status if entry else "unregistered"
         return changed(written, status, f"Service {service_id!r} is back in discovery")
@@ -101,7 +116,9 @@ def routes(registry: Registry) -> Blueprint:
     @blueprint.post("/services/<service_id>/heartbeat")
     def heartbeat(service_id: str) -> Response:
         said = wire.parse_heartbeat(replies.body())
-        entry = commands.heartbeat(service_id, said)
+        if not said.healthy:
+            limits.take(registry.rates.writes)
+        entry = commands.heartbeat(service_id, said, claim(service_id))
         body = replies.acknowledgement(entry.ttl)
         return Response(body, content_type=replies.JSON)
 

@@ -37,7 +37,7 @@ class Upload:
     started: float
     interim_reply: bool
     cut: bool = False
-    # Bytes received by each unanswered connection of this peer at the first look.
+    # Bytes received by each connection of this peer at the first look.
     first_look: dict[int, int] | None = None
 
 
@@ -45,13 +45,15 @@ class UploadWatch:
     """Bounds how long a body may take and how many are read at once.
 
     ``port`` is the server's own, ``seconds`` the time that a whole body may take,
-    ``most`` how many may be under way. Nothing runs before `start`.
+    ``most`` how many may be under way; three quarters of them for any one address.
+    Nothing runs before `start`.
     """
 
     def __init__(self, port: int, seconds: float, most: int) -> None:
         self._port = port
         self._seconds = seconds
         self._most = most
+        self._share = most - most // 4
         self._uploads: dict[int, Upload] = {}
         self._cut: set[tuple[str, int]] = set()
 
@@ -71,11 +73,19 @@ class UploadWatch:
         is up, ``cut`` is true and the reads end early.
         """
         # A dict's own operations are atomic: no lock on the way of every body.
-        if len(self._uploads) >= self._most:
+        if len(self._uploads) >= self._most or self._has_its_share(peer):
             raise TooManyUploads("too many bodies are being received; try again")
         upload = Upload(peer, time.monotonic(), interim_reply)
         self._uploads[id(upload)] = upload
         return upload
+
+    def _has_its_share(self, peer: str) -> bool:
+        # Without it, one caller with slow bodies would keep out everybody else's.
+        if len(self._uploads) < self._share:
+            return False
+        # list() of a dict's values holds the interpreter lock all the way through.
+        peers = [each.peer for each in list(self._uploads.values())]
+        return peers.count(peer) >= self._share
 
     def end(self, upload: Upload) -> None:
         """Stop watching ``upload``."""
@@ -121,11 +131,16 @@ class UploadWatch:
             return
         present = sockets.connections(self._port)
         self._cut &= {connection.address for connection in present}
+        # One look for all of a peer's bodies: hundreds may be slow among thousands of
+        # connections, and a look for each would hold up every call.
+        looks: dict[str, dict[int, int]] = {}
         for upload in slow:
-            unanswered = [each for each in present if _unanswered(each, upload)]
             if upload.first_look is None:
-                upload.first_look = {c.peer_port: c.received for c in unanswered}
+                if upload.peer not in looks:
+                    looks[upload.peer] = _received(present, upload.peer)
+                upload.first_look = looks[upload.peer]
             if now - upload.started >= self._seconds:
+                unanswered = [each for each in present if _unanswered(each, upload)]
                 self._end(upload, unanswered)
 
     def _due(self, upload: Upload, now: float) -> bool:
@@ -142,6 +157,10 @@ class UploadWatch:
         guilty = min(open_ones, key=lambda each: _likeness(each, upload))
         self._cut.add(guilty.address)
         sockets.stop_reading(guilty)
+
+
+def _received(present: list[Connection], peer: str) -> dict[int, int]:
+    return {each.peer_port: each.received for each in present if each.peer == peer}
 
 
 def _unanswered(connection: Connection, upload: Upload) -> bool:

@@ -12,7 +12,8 @@ from modularity_registry.metrics import Metrics
 from modularity_registry.query import Wait
 from modularity_registry.runtime import Registry
 from modularity_registry.selection import Filter
-from modularity_registry.web import replies, sockets
+from modularity_registry.web import access, limits, replies, sockets
+from modularity_registry.web.proxies import CONNECTED
 
 KEEP_ALIVE = 15.0
 """Seconds within which a silent stream says that it is still there."""
@@ -36,8 +37,7 @@ def routes(registry: Registry, keep_alive: float = KEEP_ALIVE) -> Blueprint:
         query.finish()
         seen = request.headers.get("Last-Event-ID")
         after = _position(seen, hub.epoch) if seen else None
-        peer = request.remote_addr or ""
-        watcher, missed = hub.watch(interest, after, peer)
+        watcher, missed = _watch(registry, interest, after)
         stream = Stream(registry, watcher, keep_alive)
         if seen is None:
             first = stream.connected(watcher.revision, [])
@@ -113,7 +113,7 @@ def wait_for_change(
     """Return when something that passes the filter has changed, or the wait is over.
 
     At once when ``wait`` is None, or when it can't be known what has changed since.
-    Raises `TooManyWatchers`.
+    Raises `TooManyWatchers`, `TooManyWatchersOfClient`.
     """
     if wait is None or wait.seconds == 0:
         return
@@ -124,8 +124,7 @@ def wait_for_change(
         return any(wanted.matches(entry) for entry in shown)
 
     deadline = clock.monotonic() + wait.seconds
-    peer = request.remote_addr or ""
-    watcher, missed = hub.watch(interest, wait.revision, peer)
+    watcher, missed = _watch(registry, interest, wait.revision)
     watcher.waits = True
     try:
         if missed is None or relevant(missed):
@@ -138,6 +137,27 @@ def wait_for_change(
         hub.leave(watcher)
 
 
+def _watch(
+    registry: Registry, interest: Interest, after: int | None
+) -> tuple[Watcher, list[Event] | None]:
+    """As `Hub.watch`, for whoever makes the request."""
+    caller = access.caller_of(request)
+    # That of the connection, which the reaper looks for.
+    peer = request.environ.get(CONNECTED) or request.remote_addr or ""
+    client = limits.client_of(request.environ, caller)
+    watcher, missed = registry.hub.watch(interest, after, peer, caller, client)
+    if not registry.still_good(caller):
+        watcher.stop()  # revoked in the moment between
+    return watcher, missed
+
+
+def dismiss(registry: Registry) -> None:
+    """End the streams and waits of those whose token is no good any more."""
+    for watcher in registry.hub.watching():
+        if not registry.still_good(watcher.caller):
+            watcher.stop()
+
+
 class Reaper:
     """Takes back the places of waiting readers who have gone without a word.
 
@@ -146,9 +166,10 @@ class Reaper:
     numbers: an address can't have more readers waiting than calls unanswered.
     """
 
-    def __init__(self, hub: Hub, port: int, period: float = KEEP_ALIVE) -> None:
-        self._hub = hub
-        self._port = port
+    def __init__(self, registry: Registry, period: float = KEEP_ALIVE) -> None:
+        self._registry = registry
+        self._hub = registry.hub
+        self._port = registry.settings.port
         self._period = period
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
@@ -163,6 +184,7 @@ class Reaper:
 
     def _run(self) -> None:
         while not self._stop.wait(self._period):
+            dismiss(self._registry)  # a token may have expired
             self.look()
 
     def look(self) -> None:

@@ -1,6 +1,5 @@
 """The process that serves: Granian around the app, from its start to its end."""
 
-import asyncio
 import contextlib
 import ctypes
 import gc
@@ -10,17 +9,16 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
-
-from granian._futures import _new_cbscheduler
-from granian._granian import SocketHolder, WorkerSignal, WSGIWorker
-from granian.http import HTTP1Settings
+from types import FrameType
+from typing import NoReturn
 
 from modularity_registry.errors import RegistryError
-from modularity_registry.web import sockets
 from modularity_registry.web.bridge import WsgiApp, bridge
+from modularity_registry.web.generation import Generation
+from modularity_registry.web.renewal import Certificates
 from modularity_registry.web.uploads import UploadWatch
 
 _log = logging.getLogger(__name__)
@@ -30,11 +28,6 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 """Signals that tell a process to end; blocked when `run` is entered."""
 
 _PR_SET_PDEATHSIG = 1
-# Descriptors that are no connections: stores, probes, logs.
-_OTHER_FILES = 1024
-# What a connection may buffer, and with that the longest head of a request. Granian's
-# own 408 KiB would let 8,192 connections take 3 GiB.
-_BUFFER = 65_536
 
 
 def _nothing() -> None: ...
@@ -47,11 +40,13 @@ class Served:
     ``stop`` is called when the process is told to end and must return at once: long
     streams and waits end then. ``close`` is called once nothing is being answered any
     more, or the time for that is over: what the app stands on is closed there.
+    ``certificates`` are what TLS is spoken with, None for plain HTTP.
     """
 
     wsgi: WsgiApp
     stop: Callable[[], None] = _nothing
     close: Callable[[], None] = _nothing
+    certificates: Certificates | None = None
 
 
 Factory = Callable[[], Served]
@@ -69,7 +64,8 @@ class ServerOptions:
     requests: not 10, so that a caller on a beat of 10 s does not always meet its end.
     ``body_seconds`` is for a whole body. ``unread_seconds`` is how long a caller may
     take nothing of what is sent to it. ``stop_seconds`` is for what is being answered
-    when the server is told to stop.
+    when the server is told to stop. ``https`` says that TLS is spoken: SIGHUP then
+    means to look for a renewed certificate.
     """
 
     workers: int = 1
@@ -81,6 +77,7 @@ class ServerOptions:
     body_seconds: float = 10.0
     unread_seconds: float = 30.0
     stop_seconds: float = 3.5
+    https: bool = False
 
 
 def run(
@@ -164,13 +161,18 @@ class _Worker:
         self._listener = listener
         self._options = options
         self._told = threading.Event()
-        self._idle = threading.Event()
+        self._asked = False
+        self._generations: list[Generation] = []
         port = listener.getsockname()[1]
         self._uploads = UploadWatch(port, options.body_seconds, options.uploads)
 
     def serve(self, ready: Callable[[], None]) -> NoReturn:
         for number in STOPPING:
             signal.signal(number, lambda *_: self._told.set())
+        if self._served.certificates is not None:
+            signal.signal(signal.SIGHUP, self._on_look)
+            # They may have been renewed since the parent read them.
+            self._served.certificates.look(at_once=True)
         self._uploads.start()
         # What lives as long as the process need not be looked through for garbage.
         gc.collect()
@@ -178,61 +180,63 @@ class _Worker:
         gc.callbacks.append(_keep_survivors)
         # Before the first answer: whoever got one may take it that this child counts.
         ready()
-        end = self._start_granian()
+        self._begin()
         # With a timeout, since a signal taken by another thread does not end a wait.
         while not self._told.wait(1.0):
-            pass
-        self._stop(end)
+            _attempt(self._renew, "looking for a renewed certificate failed")
+        self._stop()
 
-    def _start_granian(self) -> Callable[[], None]:
-        """Start to answer; return what ends it, in order, without waiting for it."""
-        logging.getLogger("_granian").setLevel(logging.WARNING)
-        end = WorkerSignal()
-        end.add_cb(self._idle.set)
-        options = self._options
-        descriptors = sockets.raise_descriptor_limit(options.connections + _OTHER_FILES)
-        # Granian's stubs lack arguments or types of all three.
-        holder: Any = SocketHolder
-        worker: Any = WSGIWorker
-        scheduler: Any = _new_cbscheduler
-        loop = asyncio.new_event_loop()
-        # From here on Granian owns the listener; it closes it when told to stop.
-        sock = holder(self._listener.detach(), False, options.backlog)
-        worker(
-            worker_id=1,
-            sock=(None, sock),
-            ipc=None,
-            threads=1,
-            py_threads=options.threads,
-            # Out of descriptors, Granian's accept loop would spin.
-            backpressure=max(1, min(options.connections, descriptors - _OTHER_FILES)),
-            http_mode="1",
-            http1_opts=HTTP1Settings(
-                header_read_timeout=int(options.header_seconds * 1000),
-                max_buffer_size=_BUFFER,
-            ),
-        ).serve_mtr(
-            scheduler(
-                loop, bridge(self._served.wsgi, self._uploads), impl_asyncio=True
-            ),
-            loop,
-            end,
+    def _on_look(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+
+    def _begin(self) -> None:
+        """Start to answer, in the place of whoever did so before."""
+        options, certificates = self._options, self._served.certificates
+        closing = threading.Event()
+        generation = Generation(
+            self._listener,
+            bridge(self._served.wsgi, self._uploads, closing),
+            closing,
+            options.backlog,
+            options.threads,
+            options.connections,
+            options.header_seconds,
+            None if certificates is None else certificates.current,
         )
-        return end.set
+        for former in self._generations:
+            former.retire()
+        self._generations.append(generation)
 
-    def _stop(self, end: Callable[[], None]) -> NoReturn:
-        end()
-        _attempt(self._served.stop)
+    def _renew(self) -> None:
+        certificates = self._served.certificates
+        if certificates is None:
+            return
+        asked, self._asked = self._asked, False
+        if certificates.look(at_once=asked) is not None:
+            self._begin()
+        now = time.monotonic()
+        for each in self._generations:
+            if each.due(now):
+                each.end()
+        self._generations = [each for each in self._generations if not each.over]
+
+    def _stop(self) -> NoReturn:
+        # Whoever is still in its queue shall find out.
+        self._listener.close()
+        for each in self._generations:
+            each.end()
+        _attempt(self._served.stop, "the app failed while it was stopped")
         seconds = self._options.stop_seconds
-        if not self._idle.wait(seconds):
+        deadline = time.monotonic() + seconds
+        if not all(each.wait(deadline) for each in self._generations):
             _log.warning("calls under way were not over after %g s: cut", seconds)
-        _attempt(self._served.close)
+        _attempt(self._served.close, "the app failed while it was stopped")
         leave(0)
 
 
-def _attempt(step: Callable[[], None]) -> None:
-    # The way out goes on, whatever an app does on it.
+def _attempt(step: Callable[[], None], failure: str) -> None:
+    # The way on, and the way out, goes on whatever a step does.
     try:
         step()
     except Exception:
-        _log.exception("the app failed while it was stopped")
+        _log.exception(failure)

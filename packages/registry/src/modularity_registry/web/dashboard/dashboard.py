@@ -6,6 +6,8 @@ from importlib.resources import files
 
 from flask import Blueprint, Response, abort, request
 
+from modularity_registry.web import headers
+
 PAGE = "index.html"
 KINDS = {
     ".css": "text/css; charset=utf-8",
@@ -13,25 +15,12 @@ KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-HEADERS = {
-    # Nothing but what comes from here; no script and no style within the page.
-    "Content-Security-Policy": "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "connect-src 'self'",
-            "img-src 'self' data:",
-            "frame-ancestors 'none'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    # Kept, but asked for again each time: a new version must not meet an old half.
-    "Cache-Control": "no-cache",
-}
+# Nor does any script here make a script or HTML out of text: the browser sees to it.
+HEADERS = headers.page(require_trusted_types_for="'script'", trusted_types="'none'")
+
+
+# Else it would have to ask, and the browser would log that there is no such call.
+_OPEN, _WITH_TOKENS = b'data-access="open"', b'data-access="tokens"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +32,10 @@ class Asset:
     tag: str
 
 
-def routes() -> Blueprint:
-    """Return ``/`` and ``/assets/<name>``."""
+def routes(has_tokens: bool) -> Blueprint:
+    """Return ``/`` and ``/assets/<name>``; the page knows whether there are tokens."""
     blueprint = Blueprint("dashboard", __name__)
-    assets = load()
+    assets = load(has_tokens)
 
     @blueprint.get("/")
     def page() -> Response:
@@ -61,13 +50,15 @@ def routes() -> Blueprint:
     return blueprint
 
 
-def load() -> dict[str, Asset]:
+def load(has_tokens: bool = False) -> dict[str, Asset]:
     """Return all files of the dashboard by name."""
     found = {}
     for file in files(__package__).joinpath("static").iterdir():
         kind = KINDS.get(f".{file.name.rpartition('.')[2]}")
         if kind is not None:
             data = file.read_bytes()
+            if has_tokens and file.name == PAGE:
+                data = data.replace(_OPEN, _WITH_TOKENS)
             found[file.name] = Asset(data, kind, hashlib.sha256(data).hexdigest()[:20])
     return found
 

@@ -2,11 +2,11 @@
 
 from modularity_registry.web.openapi import shown, taken
 from modularity_registry.web.openapi.notation import Json, example_of
-from modularity_registry.web.openapi.operations import Taken, call, read
+from modularity_registry.web.openapi.operations import WATCHING, Taken, call, read
 from modularity_registry.web.openapi.parameters import FILTERS, LISTS
 
 _TAG = "Capabilities"
-_LIST_ERRORS = ("invalid_request", "too_many_watchers")
+_LIST_ERRORS = ("invalid_request", *WATCHING)
 _MATCHES = read(
     "Those that fit, best score first, then by id.",
     "Matches",

@@ -3,12 +3,14 @@
 from modularity_registry import __version__
 from modularity_registry.web.openapi import (
     capability_paths,
+    guarding,
     other_paths,
     refusals,
     service_paths,
     shown,
     summed,
     taken,
+    token_paths,
 )
 from modularity_registry.web.openapi.notation import Json
 from modularity_registry.web.openapi.operations import HEADERS
@@ -28,6 +30,7 @@ _TAGS = {
     "Capabilities": "Who provides what, and who should be called now.",
     "Events": "What changes, as it happens.",
     "Calls between services": "Who calls whom: reported by services, summed up here.",
+    "Tokens": "Who may do what, where the registry asks for tokens.",
     "The registry": "Whether it lives, whether it is ready, what it holds.",
     "Pages": "For people, in a browser.",
 }
@@ -50,12 +53,21 @@ def document() -> Json:
             {"name": name, "description": description}
             for name, description in _TAGS.items()
         ],
-        "paths": {**service_paths.PATHS, **capability_paths.PATHS, **other_paths.PATHS},
+        "paths": guarding.guarded(
+            {
+                **service_paths.PATHS,
+                **capability_paths.PATHS,
+                **other_paths.PATHS,
+                **token_paths.PATHS,
+            }
+        ),
         "components": {
+            "securitySchemes": guarding.SECURITY_SCHEMES,
             "schemas": {
                 **taken.SCHEMAS,
                 **shown.SCHEMAS,
                 **summed.SCHEMAS,
+                **token_paths.SCHEMAS,
                 **refusals.SCHEMAS,
             },
             "parameters": PARAMETERS,

@@ -2,20 +2,26 @@
 
 from typing import Any, NamedTuple
 
-from modularity_registry.web.openapi import refusals
 from modularity_registry.web.openapi.notation import JSON, Json, content, header, ref
 from modularity_registry.web.openapi.parameters import parameters
 
-WRITING = ("store_unavailable", "store_corrupt")
-"""What a call that writes may answer with when the store is in trouble."""
+ORIGIN_REFUSED = "origin_refused"
+"""What every call but `GET` may answer with to a web page of elsewhere."""
+
+WRITING = (ORIGIN_REFUSED, "store_unavailable", "store_corrupt")
+"""What a call that writes may answer with, whatever it writes."""
 
 BODY = (
+    ORIGIN_REFUSED,
     "body_incomplete",
     "body_too_large",
     "unsupported_media_type",
     "too_many_uploads",
 )
 """What a call with a body may answer with because of that."""
+
+WATCHING = ("too_many_watchers", "too_many_watchers_of_client")
+"""What a call that may wait may answer with because of that."""
 
 REGISTERING = ("invalid_request", "address_refused", "name_not_resolved")
 
@@ -38,6 +44,10 @@ HEADERS = {name.replace("-", ""): each for name, each in _HEADERS.items()}
 """The headers of reads, by their names as components."""
 
 _ON_READS = {name: ref(name.replace("-", ""), "headers") for name in _HEADERS}
+
+
+CODES = "codes"
+"""Where a call's errors stand until `guarding` has added those of access."""
 
 
 class Taken(NamedTuple):
@@ -74,7 +84,7 @@ def call(
     body: Taken | None = None,
     description: str = "",
 ) -> Json:
-    """Return the description of a call.
+    """Return the description of a call, which `guarding` completes.
 
     ``replies`` are those of success by status, ``codes`` those of all errors,
     ``takes`` the names of parameters.
@@ -89,6 +99,8 @@ def call(
             "required": body.required,
             "content": content(ref(body.schema), body.example, JSON),
         }
-    codes = (*codes, *(BODY if body else ()), "internal_error")
-    operation["responses"] = {**replies, **refusals.replies(codes)}
+    # Some are in two of these.
+    said = dict.fromkeys((*codes, *(BODY if body else ()), "internal_error"))
+    operation["responses"] = replies
+    operation[CODES] = tuple(said)
     return operation

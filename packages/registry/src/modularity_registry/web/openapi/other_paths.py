@@ -11,7 +11,7 @@ from modularity_registry.web.openapi.notation import (
     header,
     ref,
 )
-from modularity_registry.web.openapi.operations import Taken, call, read
+from modularity_registry.web.openapi.operations import WATCHING, Taken, call, read
 from modularity_registry.web.openapi.operations import shown as said
 from modularity_registry.web.openapi.parameters import FILTERS
 
@@ -78,7 +78,7 @@ PATHS: dict[str, Json] = {
             "Events",
             "Streams changes as they happen",
             _EVENTS,
-            ("invalid_request", "too_many_watchers"),
+            ("invalid_request", *WATCHING),
             ("WatchedCapability", "WatchedService", "LastEventId"),
             description="Server-Sent Events. A browser's `EventSource` resumes by"
             " itself, with nothing lost and nothing twice.",

@@ -8,6 +8,7 @@ from importlib.resources import files
 from flask import Blueprint, Response, abort, request
 
 from modularity_registry import wire
+from modularity_registry.web import headers
 from modularity_registry.web.openapi.document import document
 from modularity_registry.web.openapi.notation import JSON
 
@@ -24,24 +25,8 @@ _FILES: dict[str, tuple[tuple[str, str], str]] = {
     "swagger-ui.css": (_SWAGGER_UI, _STYLE),
     "favicon-32x32.png": (_SWAGGER_UI, "image/png"),
 }
-HEADERS = {
-    "Content-Security-Policy": "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "connect-src 'self'",
-            "img-src 'self' data:",
-            "frame-ancestors 'none'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    # Kept, but asked for again each time: a new version must not meet an old half.
-    "Cache-Control": "no-cache",
-}
+# Swagger's own styles have their pictures in them.
+HEADERS = headers.page(img_src="'self' data:")
 
 
 @dataclass(frozen=True, slots=True)

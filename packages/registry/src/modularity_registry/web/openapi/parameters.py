@@ -1,7 +1,8 @@
 """The parameters of calls: filters, pages, waits, conditions."""
 
+from modularity_registry.access import NAME_PATTERN
 from modularity_registry.model import MODES, STATUSES
-from modularity_registry.query import MAX_KEY, MAX_LIMIT, MAX_WAIT
+from modularity_registry.query import MAX_KEY, MAX_LIMIT, MAX_RANGE, MAX_WAIT
 from modularity_registry.selection import STRATEGIES
 from modularity_registry.web.openapi.notation import Json, ref
 from modularity_registry.web.openapi.taken import ID_RULES
@@ -80,6 +81,17 @@ PARAMETERS: dict[str, Json] = {
         {"type": "string", "pattern": "^[^/]"},
         "greet",
     ),
+    "TokenName": _path(
+        "name",
+        "The token's name.",
+        {"type": "string", "pattern": NAME_PATTERN},
+        "weather-team",
+    ),
+    "OwnerKey": _header(
+        "X-Owner-Key",
+        "The `owner_key` that the service was registered with, if it was with one.",
+        "a-long-and-secret-text",
+    ),
     "AssetName": _path("name", "The file's name.", _TEXT, "main.js"),
     "Status": _query(
         "status",
@@ -104,7 +116,7 @@ PARAMETERS: dict[str, Json] = {
     "Version": _query(
         "version",
         "Keeps services of exactly this version, or in a range.",
-        {"type": "string", "pattern": _VERSION},
+        {"type": "string", "pattern": _VERSION, "maxLength": MAX_RANGE},
         ">=1.2,<2",
     ),
     "Metadata": _METADATA,

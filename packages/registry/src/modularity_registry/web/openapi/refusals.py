@@ -44,6 +44,34 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "the body ended early, or did not come in time",
         "the connection ended after 100 of 250 bytes of the body",
     ),
+    errors.OriginRefused: (
+        "a web page of another site tried to change something",
+        "web pages of the origin 'http://127.0.0.1:8000' may not change anything here;"
+        " allow theirs with REGISTRY_ALLOWED_ORIGINS",
+    ),
+    errors.Unauthorized: (
+        "this takes a token, and there is none, or one that is no good",
+        "this needs a token with the right 'read'; send it as Authorization: Bearer"
+        " <token>",
+    ),
+    errors.Forbidden: (
+        "the token has not the right to this",
+        "the token 'weather-team' has not the right 'admin'; an admin can make one"
+        " that has",
+    ),
+    errors.OwnedByAnother: (
+        "the service belongs to another token or `owner_key`",
+        "the id 'hello-service' belongs to another; changing it takes the token that"
+        " it was registered with, or an admin's token",
+    ),
+    errors.TokenNotFound: (
+        "no token has this name, or there are no tokens here",
+        "there is no token 'weather-team'",
+    ),
+    errors.TokenConflict: (
+        "the token's name is taken, or it is the last of an admin",
+        "there is a token 'weather-team' already; rotate or revoke it",
+    ),
     errors.ServiceNotFound: (
         "no service has this id",
         "no service 'hello-service' is registered",
@@ -81,6 +109,17 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
     errors.TooManyWatchers: (
         "all places for streams and waits are taken",
         "all 2000 places for watchers are taken; try again later",
+    ),
+    errors.TooManyRequests: (
+        "the client makes more calls than its rate allows, or shows bad tokens again"
+        " and again",
+        "the token builds makes more writes than the 600/minute that are allowed here;"
+        " ask again in 12 s",
+    ),
+    errors.TooManyWatchersOfClient: (
+        "the client has all the streams and waits that one client may have",
+        "the address 10.0.0.7 has taken all 20 places for watchers that one client may"
+        " have; end one of them, or try again later",
     ),
     errors.StoreUnavailable: (
         "the store can't take the write now, or is away",
@@ -192,7 +231,12 @@ def _reply(status: HTTPStatus, codes: list[str]) -> Json:
         "description": f"{status.phrase}. {said}.",
         "content": {problems.CONTENT_TYPE: {"schema": schema, "examples": examples}},
     }
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status == HTTPStatus.UNAUTHORIZED:
+        challenge = {"type": "string", "examples": ['Bearer realm="..."']}
+        reply["headers"] = {
+            "WWW-Authenticate": header("What is asked for (RFC 6750).", challenge)
+        }
+    if status in problems.RETRIED:
         seconds = {"type": "integer", "minimum": 0, "examples": [1]}
         reply["headers"] = {
             "Retry-After": header("Seconds after which to ask again.", seconds)

@@ -4,6 +4,7 @@ from modularity_registry.web.openapi import shown, taken
 from modularity_registry.web.openapi.notation import Json, example_of
 from modularity_registry.web.openapi.operations import (
     REGISTERING,
+    WATCHING,
     WRITING,
     Taken,
     call,
@@ -98,7 +99,7 @@ PATHS: dict[str, Json] = {
                 "Services",
                 example_of(shown.SCHEMAS["Services"], "next"),
             ),
-            ("invalid_request", "too_many_watchers"),
+            ("invalid_request", *WATCHING),
             (*LISTS, "IfNoneMatch"),
         )
     },

@@ -52,6 +52,11 @@ _FIELDS: dict[str, Json] = {
     ),
     "failed_checks": whole("How many checks in a row have failed.", 0),
     "health": a("CheckPlan", "How it is checked.", example_of(CHECK_PLAN)),
+    "owner": text(
+        "Who alone may change it: a token's name, or `owner_key` for who has that."
+        " Missing where everybody may.",
+        "weather-team",
+    ),
     "revision": whole("The revision of its last write.", 7),
 }
 
@@ -103,13 +108,14 @@ EVIDENCE = record(
     },
 )
 
-SERVICE = record("A service, as every reply shows it.", _FIELDS)
+SERVICE = record("A service, as every reply shows it.", _FIELDS, ("owner",))
 SERVICE_WITH_EVIDENCE = record(
     "A service and what its status rests on.",
     {
         **_FIELDS,
         "evidence": a("Evidence", "What the status rests on.", example_of(EVIDENCE)),
     },
+    ("owner",),
 )
 CAPABILITY_SUMMARY = record(
     "A capability and who provides it now.",

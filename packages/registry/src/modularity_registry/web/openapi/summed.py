@@ -26,6 +26,10 @@ _LATENCY = field(
 )
 _SUCCESS_RATE = field("number", "The share of calls that went well.", 0.98, **_RATE)
 _CAPABILITY = text("What was called for.", "greet")
+_WARNING = (
+    "anyone who can reach 0.0.0.0:5000 may register, change and remove everything; add"
+    " --auth, or listen on 127.0.0.1 alone"
+)
 _REPLICA = text("The replica that answered.", "host-b52c59")
 
 
@@ -259,8 +263,13 @@ SCHEMAS: dict[str, Json] = {
                 "Why it is degraded.",
                 ["the store does not answer"],
             ),
+            "warnings": listed(
+                text("One warning.", _WARNING),
+                "What is dangerous about the address that it listens on.",
+                [_WARNING],
+            ),
         },
-        ("stale_seconds", "reasons"),
+        ("replica", "replicas", "stale_seconds", "reasons", "warnings"),
     ),
     "Change": CHANGE,
     "StreamedEvent": STREAMED_EVENT,

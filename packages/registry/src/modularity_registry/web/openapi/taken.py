@@ -97,6 +97,17 @@ REGISTRATION: dict[str, Json] = {
     ),
 }
 
+OWNER_KEY = field(
+    ("string", "null"),
+    "A secret that makes the id its holder's: who shows it may change the service, and"
+    " nobody else but an admin. It is kept as a hash and never shown.",
+    "a-long-and-secret-text",
+    pattern=wire.KEY_PATTERN,
+    minLength=16,
+    maxLength=256,
+    default=None,
+)
+
 HEALTH: Json = {
     **record(
         "How the service wants to be checked; what is left out or null is as the"
@@ -158,8 +169,10 @@ _BY_MODE = [
 
 def _registration(description: str, *optional: str) -> Json:
     health = a("HealthCheck", "How it wants to be checked.", {"interval": 10})
-    fields = {**REGISTRATION, "health": health}
-    optional = (*optional, "version", "metadata", "weight", "ttl", "health")
+    fields = {**REGISTRATION, "health": health, "owner_key": OWNER_KEY}
+    optional = (
+        *optional, "version", "metadata", "weight", "ttl", "health", "owner_key"
+    )  # fmt: skip
     return record(
         description, fields, optional, additionalProperties=False, allOf=_BY_MODE
     )

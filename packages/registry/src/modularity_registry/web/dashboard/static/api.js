@@ -5,6 +5,7 @@ const BASE = new URL("..", import.meta.url);
 // In memory only: it is gone with the page.
 let token = "";
 let onToken = () => {};
+let onRefused = () => {};
 
 export function setToken(given) {
   token = given.trim();
@@ -16,6 +17,11 @@ export const hasToken = () => token !== "";
 /** Have `listener` called whenever another token is to be used. */
 export function whenTokenChanges(listener) {
   onToken = listener;
+}
+
+/** Have `listener(words, shown)` called whenever the token shown, or that there is none, is refused. */
+export function whenRefused(listener) {
+  onRefused = listener;
 }
 
 /** A call that failed; its message is for people. `status` is 0 without an answer. */
@@ -30,16 +36,15 @@ export class Problem extends Error {
 /** An address below the page's own, wherever a proxy may have put it. */
 export const address = (path) => new URL(path, BASE);
 
-export function headers(more = {}) {
-  return token ? { ...more, Authorization: `Bearer ${token}` } : more;
-}
+const headers = (more, shown) => (shown ? { ...more, Authorization: `Bearer ${shown}` } : { ...more });
 
 const IN_DOUBT =
   "The registry did not answer, so it is not known whether this was done. Look at the service before you try again.";
 
-/** Send a request; return the response, or throw a `Problem`. */
-export async function send(method, path, { body, signal, more } = {}) {
-  const options = { method, signal, cache: "no-store", headers: headers(more) };
+/** Send a request; return the response, or throw a `Problem`. `tried` is a token not in use yet. */
+export async function send(method, path, { body, signal, more, tried } = {}) {
+  const shown = tried ?? token;
+  const options = { method, signal, cache: "no-store", headers: headers(more, shown) };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
@@ -51,13 +56,16 @@ export async function send(method, path, { body, signal, more } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Problem(method === "GET" ? "The registry does not answer." : IN_DOUBT);
   }
-  if (!response.ok && response.status !== 304) throw await problem(response);
-  return response;
+  if (response.ok || response.status === 304) return response;
+  const found = await problem(response, shown);
+  // An answer to what was shown before says nothing of what is shown now.
+  if (found.status === 401 && shown === token) onRefused(found.message, shown !== "");
+  throw found;
 }
 
 /** The JSON that a GET is answered with. */
-export async function read(path, signal) {
-  return (await send("GET", path, { signal })).json();
+export async function read(path, signal, tried) {
+  return (await send("GET", path, { signal, tried })).json();
 }
 
 /** Reads one address again and again; `null` when nothing is new. */
@@ -79,24 +87,25 @@ export class Reader {
   }
 }
 
-async function problem(response) {
+async function problem(response, shown) {
   let told = {};
   try {
     told = await response.json();
   } catch {
     // A proxy in between may answer in its own way.
   }
-  return new Problem(words(response.status, told), response.status, told.code ?? "");
+  return new Problem(words(response.status, told, shown), response.status, told.code ?? "");
 }
 
-function words(status, told) {
+function words(status, told, shown) {
   const detail = sentence(told.detail ?? told.error ?? "");
   if (status === 401) {
-    return token
-      ? `The registry does not know this access token. ${detail}`
-      : `The registry asks for an access token: enter it with the key button at the top. ${detail}`;
+    if (shown) return `The registry does not take this access token. ${detail}`;
+    return "The registry asks for an access token: enter it with the key button at the top.";
   }
+  if (status === 403 && told.code === "origin_refused") return `The registry takes no changes from this page. ${detail}`;
   if (status === 403) return `The access token does not allow this. ${detail}`;
+  if (told.code === "owned_by_another") return `The service belongs to somebody else. ${detail}`;
   if (detail) return detail;
   if (status === 502 || status === 504) return "The proxy in between can't reach the registry.";
   return `The registry answered with HTTP ${status} and did not say why.`;

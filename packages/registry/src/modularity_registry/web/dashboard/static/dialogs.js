@@ -1,7 +1,7 @@
 // Questions before anything is changed, the access token, and short notes of results.
 
-import { hasToken, send, servicePath, setToken } from "./api.js";
-import { h, icon } from "./dom.js";
+import { hasToken, send, servicePath } from "./api.js";
+import { apart, facts, h, icon } from "./dom.js";
 
 const NOTE = 6_000;
 
@@ -22,7 +22,7 @@ function field(label, input, hint) {
  * Ask in a dialog of its own; `act(value)` does it and returns what to tell. An error
  * is shown in the dialog, which stays open.
  */
-function ask({ title, text, input, label, hint, verb, danger, act }) {
+function ask({ title, text, input, label, hint, verb, danger, act, other = null }) {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const cancel = h("button", { class: "button", type: "button" }, "Cancel");
   const go = h("button", { class: `button ${danger ? "danger" : "primary"}`, type: "button" }, verb);
@@ -30,10 +30,10 @@ function ask({ title, text, input, label, hint, verb, danger, act }) {
     "dialog",
     { "aria-labelledby": "dialog-title" },
     h("h2", { id: "dialog-title" }, title),
-    text.map((each) => h("p", null, each)),
+    text.map((each) => (each instanceof Element ? each : h("p", null, each))),
     input ? field(label, input, hint) : null,
     problem,
-    h("div", { class: "choices" }, cancel, go),
+    h("div", { class: "choices" }, other, cancel, go),
   );
   const perform = async () => {
     go.disabled = true;
@@ -60,27 +60,36 @@ function ask({ title, text, input, label, hint, verb, danger, act }) {
   document.body.append(dialog);
   dialog.showModal();
   (input ?? cancel).focus();
+  return dialog;
 }
 
-export function askToken() {
-  const input = h("input", { type: "password", autocomplete: "off", spellcheck: "false" });
-  ask({
-    title: "Access token",
-    text: ["If this registry asks for a token, enter yours. It is sent with every call and kept until this page is closed or loaded anew."],
+/** Say who one is and ask for a token; `unasked` if it is the page that wants one. */
+export function askToken(me, unasked = false) {
+  const input = h("input", { type: "password", autocomplete: "off", spellcheck: "false", maxlength: 512 });
+  // With the page goes all that was read with the token.
+  const forget = h("button", { class: "button apart", type: "button", onclick: () => location.reload() }, "Forget");
+  const who = h("div", { class: "whoami" });
+  const show = () => who.replaceChildren(me.lost ? h("p", null, me.lost) : facts(me.facts()));
+  const unlisten = me.listen(show);
+  show();
+  const dialog = ask({
+    title: unasked ? "The registry asks who you are" : "Access token",
+    text: [who, "Enter a token to use it from now on. It is sent with every call, and is gone when this page is closed or loaded anew."],
     input,
     label: "Token",
-    hint: hasToken() ? "One is in use. Leave this empty to send none any more." : null,
     verb: "Use it",
-    act: (value) => {
-      setToken(value);
-      return value.trim() ? "The token is sent from now on." : "No token is sent any more.";
+    other: hasToken() ? forget : null,
+    act: async (value) => {
+      await me.use(value);
+      return me.name ? `You are ${me.name}.` : "The token is sent from now on.";
     },
   });
+  dialog.addEventListener("close", unlisten);
 }
 
 export function askDrain(service, done) {
   ask({
-    title: `Drain ${service.name}?`,
+    title: ["Drain ", apart(service.name), "?"],
     text: [`Nobody gets ${service.id} as a provider any more until it is put back. It stays registered and is checked as before.`],
     input: h("input", { type: "text", maxlength: 200, autocomplete: "off", placeholder: "Upgrade to 2.1" }),
     label: "Reason",
@@ -90,27 +99,27 @@ export function askDrain(service, done) {
       const body = reason.trim() ? { reason: reason.trim() } : undefined;
       await send("PUT", `${servicePath(service.id)}/drain`, { body });
       done();
-      return `${service.name} is draining.`;
+      return [apart(service.name), " is draining."];
     },
   });
 }
 
 export function askUndrain(service, done) {
   ask({
-    title: `Put ${service.name} back?`,
+    title: ["Put ", apart(service.name), " back?"],
     text: [`Callers may get ${service.id} again, as soon as it is healthy.`],
     verb: "Put back",
     act: async () => {
       await send("DELETE", `${servicePath(service.id)}/drain`);
       done();
-      return `${service.name} is back in discovery.`;
+      return [apart(service.name), " is back in discovery."];
     },
   });
 }
 
 export function askUnregister(service, done) {
   ask({
-    title: `Unregister ${service.name}?`,
+    title: ["Unregister ", apart(service.name), "?"],
     text: [
       `The registry forgets ${service.id} with all that it provides. This can't be undone here: only the service itself can register again.`,
     ],
@@ -119,7 +128,7 @@ export function askUnregister(service, done) {
     act: async () => {
       await send("DELETE", servicePath(service.id));
       done();
-      return `${service.name} is unregistered.`;
+      return [apart(service.name), " is unregistered."];
     },
   });
 }

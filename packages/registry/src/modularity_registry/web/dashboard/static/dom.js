@@ -64,6 +64,13 @@ export function badge(status, word = status) {
   return h("span", { class: "status", "data-status": status }, mark(status), word);
 }
 
+/** Stored text within a sentence: its direction of writing ends where it ends. */
+export const apart = (text) => h("bdi", null, text);
+
+/** Names and values, one under the other. */
+export const facts = (pairs) =>
+  h("dl", { class: "facts" }, pairs.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+
 /** Show `text`, touching nothing when it is there already. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -1,11 +1,12 @@
 // Starts the dashboard: which view is shown, the line to the registry, keys and theme.
 
-import { address, read, whenTokenChanges } from "./api.js";
+import { address, read, whenRefused, whenTokenChanges } from "./api.js";
 import { CapabilitiesView, CapabilityView } from "./capabilities.js";
 import { askToken } from "./dialogs.js";
 import { h, icon, say } from "./dom.js";
 import { span } from "./format.js";
 import { GraphView } from "./graph.js";
+import { Me } from "./me.js";
 import { Model } from "./model.js";
 import { RegistryView } from "./registry.js";
 import { ServiceView } from "./service.js";
@@ -17,6 +18,7 @@ const STATES = { live: "Live", lost: "Not live", connecting: "Connecting" };
 
 const main = document.getElementById("main");
 const model = new Model();
+const me = new Me();
 const services = new ServicesView(model);
 const capabilities = new CapabilitiesView(model);
 let view = null;
@@ -25,7 +27,7 @@ let lineProblem = "";
 function made(path) {
   const [name, ...rest] = path.split("/").filter(Boolean);
   const what = rest.map(decoded).join("/");
-  if (name === "services" && what) return new ServiceView(model, what, services.href);
+  if (name === "services" && what) return new ServiceView(model, me, what, services.href);
   if (name === "capabilities" && what) return new CapabilityView(model, what);
   if (name === "capabilities") return capabilities;
   if (name === "graph") return new GraphView(model);
@@ -97,6 +99,8 @@ function line(state, words) {
   say(live.lastChild, STATES[state]);
   live.title = words;
   lineProblem = words;
+  // What one may do can be another thing by now.
+  if (state === "live") me.look();
   // Without a stream the list can still be read, if only once.
   if (state === "lost" && !model.loaded) model.read();
   banner();
@@ -125,6 +129,21 @@ async function look() {
   banner();
 }
 
+let asked = false; // for a token, since the last one was given
+
+function access() {
+  const button = document.getElementById("token");
+  const name = h("span");
+  button.append(icon("key"), name);
+  button.addEventListener("click", () => askToken(me));
+  me.listen(() => {
+    const label = me.name ? `Access token: ${me.name}` : "Access token";
+    button.setAttribute("aria-label", label);
+    button.title = label;
+    say(name, me.name);
+  });
+}
+
 function theme() {
   const button = document.getElementById("theme");
   const root = document.documentElement;
@@ -150,12 +169,20 @@ function theme() {
 }
 
 const stream = new Stream((event) => model.take(event), line);
-whenTokenChanges(() => stream.restart());
+whenTokenChanges(() => {
+  asked = false;
+  stream.restart();
+});
+whenRefused((words, shown) => {
+  me.lose(words, shown);
+  // Once: who has no token may still look at what is here, or use the key button.
+  if (asked || document.querySelector("dialog[open]")) return;
+  asked = true;
+  askToken(me, true);
+});
 
 theme();
-const token = document.getElementById("token");
-token.append(icon("key"));
-token.addEventListener("click", askToken);
+access();
 document.getElementById("skip").addEventListener("click", (event) => {
   // The address has the view in it, so it can't also name a place.
   event.preventDefault();

@@ -1,7 +1,7 @@
 // The registry itself: is it well, where does it keep things, who else serves them.
 
 import { read } from "./api.js";
-import { badge, h, say, table } from "./dom.js";
+import { badge, facts, h, say, table } from "./dom.js";
 import { ago, count, plural, span } from "./format.js";
 
 const PERIOD = 2_000;
@@ -63,8 +63,6 @@ export class RegistryView {
     );
   }
 }
-
-const facts = (pairs) => h("dl", { class: "facts" }, pairs.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
 
 function state(health) {
   const word = health.status === "healthy" ? "healthy" : "degraded";

@@ -12,22 +12,26 @@ const CONNECTIONS = 5_000;
 export class ServiceView {
   #id;
   #model;
+  #me;
   #service = null;
   #absent = false;
   #history = [];
   #timers = [];
   #unlisten;
+  #unlistenMe;
   #gone = new AbortController();
   #shown = {}; // what each part was drawn from
 
   /** `back` is the address of the list that one came from. */
-  constructor(model, id, back) {
+  constructor(model, me, id, back) {
     this.#model = model;
+    this.#me = me;
     this.#id = id;
     this.title = id;
     this.back = back;
     this.#build();
     this.#unlisten = model.listen((event) => event?.data?.id === id && this.#told(event));
+    this.#unlistenMe = me.listen(() => this.#service && !this.#absent && this.#offer(this.#service));
     this.#every(EVIDENCE, () => this.#look());
     this.#every(CONNECTIONS, this.#connections(new Reader(`api/connections/${encodeURIComponent(id)}`)));
     this.#timers.push(setInterval(() => this.#tick(), 1_000));
@@ -38,6 +42,7 @@ export class ServiceView {
   close() {
     this.#gone.abort();
     this.#unlisten();
+    this.#unlistenMe();
     this.#timers.forEach(clearInterval);
   }
 
@@ -132,8 +137,8 @@ export class ServiceView {
     say(this.subtitle, `${service.id} · version ${service.version}`);
     this.#part("status", service.status, () => {
       this.badge.replaceChildren(badge(service.status));
-      this.actions.replaceChildren(...this.#choices(service));
     });
+    this.#offer(service);
     const { faults, drain } = service.evidence ?? { faults: [], drain: null };
     this.#part("why", [faults, drain], () => this.why.replaceChildren(...reasons(faults, drain)));
     this.#part("said", [service.capabilities, service.metadata], () => this._said.replaceChildren(...said(service)));
@@ -152,16 +157,24 @@ export class ServiceView {
     });
   }
 
-  #choices(service) {
+  /** Offer what may be done; what may not is there, but can't be pressed. */
+  #offer(service) {
+    const hindrance = this.#me.hindrance(service);
+    this.#part("actions", [service.status, hindrance], () => this.actions.replaceChildren(...this.#choices(service, hindrance)));
+  }
+
+  #choices(service, hindrance) {
     const again = () => this.#look();
     const leave = () => {
       location.hash = this.back;
     };
     const button = (text, kind, ask, done = again) =>
-      h("button", { class: `button ${kind}`, type: "button", onclick: () => ask(this.#service, done) }, text);
+      h("button", { ...why, class: `button ${kind}`, type: "button", onclick: () => ask(this.#service, done) }, text);
+    const why = hindrance ? { disabled: true, "aria-describedby": "hindrance" } : {};
     return [
       service.status === "draining" ? button("Put back", "primary", askUndrain) : button("Drain", "", askDrain),
       button("Unregister", "danger", askUnregister, leave),
+      hindrance ? h("p", { class: "hindrance", id: "hindrance" }, hindrance) : "",
     ];
   }
 
@@ -232,10 +245,16 @@ function registration(service) {
     ["Mode", service.mode],
     ["Version", service.version],
     ["Weight", String(service.weight)],
+    ["Owner", owner(service.owner)],
     ["Lease", service.ttl === null ? "None: it stays until it is unregistered" : `A heartbeat within every ${service.ttl} s`],
     ["Registered", format.moment(service.registered_at)],
     ["Revision", String(service.revision)],
   ];
+}
+
+function owner(name) {
+  if (!name) return "Nobody: whoever may register may change it";
+  return name === "owner_key" ? "Whoever has the key that it was registered with" : name;
 }
 
 function said({ capabilities, metadata }) {

@@ -39,7 +39,7 @@ export class ServicesView {
     for (const name of Object.keys(this.#wanted)) {
       this.#wanted[name] = query.get(name) ?? (name === "sort" ? "name" : "");
     }
-    if (!(this.#wanted.sort in COLUMNS)) this.#wanted.sort = "name";
+    if (!Object.hasOwn(COLUMNS, this.#wanted.sort)) this.#wanted.sort = "name";
     const { search, mode, capability, sort } = this.#parts;
     search.value = this.#wanted.q;
     mode.value = this.#wanted.mode;

@@ -4,6 +4,7 @@ import { Problem, send } from "./api.js";
 
 const SILENCE = 40_000; // the registry says something every 15 s
 const LONGEST_PAUSE = 10_000;
+const REFUSED_PAUSE = 60_000; // only another token helps, and that begins anew at once
 
 /** Calls `onEvent(event)` for each event and `onState(state, words)` as things go. */
 export class Stream {
@@ -33,10 +34,12 @@ export class Stream {
     for (;;) {
       const begun = performance.now();
       let words = "The connection to the registry was lost; trying again.";
+      let refused = false;
       try {
         await this.#follow();
       } catch (error) {
         if (error instanceof Problem) words = error.message;
+        refused = error.status === 401 || error.status === 403;
       }
       if (this.#asked) {
         this.#asked = false;
@@ -44,6 +47,10 @@ export class Stream {
         continue;
       }
       this.#onState("lost", words);
+      if (refused) {
+        await this.#pause(REFUSED_PAUSE);
+        continue;
+      }
       pause = performance.now() - begun > 5_000 ? 500 : Math.min(pause * 2, LONGEST_PAUSE);
       await this.#pause(pause * (0.7 + 0.3 * Math.random()));
     }

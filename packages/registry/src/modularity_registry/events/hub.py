@@ -1,31 +1,21 @@
-"""What has changed, as events: a bounded history, and whoever waits for the next one.
-
-A change is published in the writer's thread, which only notes it. Watchers whom it
-concerns are woken by a thread of its own, each event rendered once for all of them.
-"""
+"""The bounded history of events, and everyone who waits for the next one."""
 
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import Any, Literal
+from queue import SimpleQueue
+from typing import Any
 
 from modularity_registry import rules, wire
+from modularity_registry.access import OPEN, Caller
 from modularity_registry.catalog import Transition
 from modularity_registry.clock import Clock, rfc3339
 from modularity_registry.entry import Entry
-from modularity_registry.errors import TooManyWatchers
+from modularity_registry.errors import TooManyWatchers, TooManyWatchersOfClient
+from modularity_registry.events.event import Event, Interest, Kind, frame
+from modularity_registry.events.watcher import Watcher
 from modularity_registry.wire import Invocation
-
-Kind = Literal[
-    "service.registered",
-    "service.updated",
-    "service.unregistered",
-    "service.status_changed",
-    "capability.invoked",
-]
 
 HISTORY = 10_000
 """So many events can be resumed from; about 2 KB each while they are kept."""
@@ -38,159 +28,23 @@ interpreter lock is woken every 5 ms to ask for it. With 2,000 watchers it took 
 until the last but 1% had a change, in eights 75 ms.
 """
 
-QUEUE = 1_000
-"""A watcher that is this many events behind is dropped: it must read anew."""
-
-
-class Event:
-    """One change. ``number`` orders all events of this process.
-
-    ``at`` (seconds, monotonic) is when it was accepted. Events of ``revision`` None
-    are told to who is there and not kept.
-    """
-
-    __slots__ = (
-        "_frame",
-        "_render",
-        "at",
-        "capabilities",
-        "entries",
-        "kind",
-        "number",
-        "revision",
-        "services",
-    )
-
-    def __init__(
-        self,
-        kind: Kind,
-        revision: int | None,
-        services: frozenset[str],
-        capabilities: frozenset[str],
-        entries: tuple[Entry, ...],
-        render: Callable[[], bytes],
-        at: float,
-    ) -> None:
-        self.number = 0
-        self.kind = kind
-        self.revision = revision
-        self.services = services
-        self.capabilities = capabilities
-        self.entries = entries
-        self.at = at
-        self._render = render
-        self._frame: bytes | None = None
-
-    @property
-    def frame(self) -> bytes:
-        """The event as it goes over the line, rendered once for all watchers."""
-        if self._frame is None:
-            self._frame = self._render()
-        return self._frame
-
-
-def frame(kind: str, position: str | None, data: bytes) -> bytes:
-    """Return a Server-Sent Event; ``data`` is one line of JSON."""
-    head = b"id: %b\n" % position.encode() if position else b""
-    return b"%bevent: %b\ndata: %b\n\n" % (head, kind.encode(), data)
-
-
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """Whom a watcher wants to hear of: any of these; everybody where both are empty."""
-
-    capabilities: frozenset[str] = frozenset()
-    services: frozenset[str] = frozenset()
-
-    @property
-    def everything(self) -> bool:
-        """Whether nothing is left out."""
-        return not self.capabilities and not self.services
-
-    def concerns(self, event: Event) -> bool:
-        """Say whether the event is of interest."""
-        return (
-            self.everything
-            or not self.capabilities.isdisjoint(event.capabilities)
-            or not self.services.isdisjoint(event.services)
-        )
-
-
-class Watcher:
-    """One who waits. ``take`` is for its own thread, the rest for the hub's.
-
-    It hears of everything after ``revision``. ``peer`` is its address, ``started``
-    (seconds, monotonic) when it came; ``waits`` tells one who waits for a single
-    answer from one who reads a stream.
-    """
-
-    __slots__ = (
-        "_after",
-        "_queue",
-        "interest",
-        "lost",
-        "peer",
-        "revision",
-        "started",
-        "stopped",
-        "waits",
-    )
-
-    def __init__(
-        self, interest: Interest, after: int, revision: int, peer: str, now: float
-    ) -> None:
-        self.interest = interest
-        self.revision = revision
-        self.peer = peer
-        self.started = now
-        self.waits = False
-        self.lost = False
-        self.stopped = False
-        self._after = after
-        self._queue: SimpleQueue[Event | None] = SimpleQueue()
-
-    def take(self, timeout: float) -> list[Event]:
-        """Return the events that have come, at least one unless the time was up.
-
-        Look at ``lost`` (it was too slow, events are missing from here on) and
-        ``stopped`` (nothing will come any more) after an answer.
-        """
-        queue = self._queue
-        try:
-            found = [queue.get(timeout=max(0.0, timeout))]
-        except Empty:
-            return []
-        found += [queue.get() for _ in range(queue.qsize())]
-        return [event for event in found if event is not None]
-
-    def offer(self, event: Event) -> None:
-        """Queue an event that concerns this watcher, unless it has it already."""
-        if event.number <= self._after or self.lost:
-            return
-        self._after = event.number
-        if self._queue.qsize() >= QUEUE:
-            self.lose()
-        else:
-            self._queue.put(event)
-
-    def lose(self) -> None:
-        """Have the watcher told that events are missing."""
-        self.lost = True
-        self._queue.put(None)
-
-    def stop(self) -> None:
-        """Wake the watcher for the last time."""
-        self.stopped = True
-        self._queue.put(None)
-
 
 class Hub:
     """All watchers of this process, and the events they may have missed."""
 
-    def __init__(self, clock: Clock, epoch: Callable[[], str], places: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        epoch: Callable[[], str],
+        places: int,
+        places_each: int = 0,
+    ) -> None:
+        """Return it with so many ``places``; ``places_each`` is 0 for no such bound."""
         self.epoch = epoch()
         self._read_epoch = epoch
         self.places = places
+        self._places_each = places_each
+        self._taken: Counter[str] = Counter()
         self._revision = 0
         self._clock = clock
         self._lock = threading.Lock()
@@ -258,22 +112,35 @@ class Hub:
         self._publish(Event(kind, None, services, capabilities, (), render, now))
 
     def watch(
-        self, interest: Interest, after: int | None = None, peer: str = ""
+        self,
+        interest: Interest,
+        after: int | None = None,
+        peer: str = "",
+        caller: Caller = OPEN,
+        client: str = "",
     ) -> tuple[Watcher, list[Event] | None]:
         """Return a watcher, and the events of interest that came after a revision.
 
         None in place of these when they are not known: some are forgotten, or the
-        revision is one that has not been reached. Raises `TooManyWatchers`. To be
-        given back with `leave`.
+        revision is one that has not been reached. Raises `TooManyWatchers` or
+        `TooManyWatchersOfClient`. To be given back with `leave`.
         """
         with self._lock:
+            if 0 < self._places_each <= self._taken[client]:
+                raise TooManyWatchersOfClient(
+                    f"{client} has taken all {self._places_each} places for watchers"
+                    " that one client may have; end one of them, or try again later"
+                )
             if len(self._watchers) >= self.places:
                 raise TooManyWatchers(
                     f"all {self.places} places for watchers are taken; try again later"
                 )
             now = self._clock.monotonic()
-            watcher = Watcher(interest, self._number, self._revision, peer, now)
+            watcher = Watcher(
+                interest, self._number, self._revision, peer, caller, client, now
+            )
             self._watchers.add(watcher)
+            self._taken[client] += 1
             for key in _keys(interest):
                 self._index.setdefault(key, set()).add(watcher)
             if self._stopped:
@@ -286,7 +153,12 @@ class Hub:
     def leave(self, watcher: Watcher) -> None:
         """Give up a watcher's place. Idempotent."""
         with self._lock:
-            self._watchers.discard(watcher)
+            if watcher not in self._watchers:
+                return
+            self._watchers.remove(watcher)
+            self._taken[watcher.client] -= 1
+            if not self._taken[watcher.client]:
+                del self._taken[watcher.client]
             for key in _keys(watcher.interest):
                 watchers = self._index.get(key)
                 if watchers is not None:

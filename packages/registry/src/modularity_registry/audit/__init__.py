@@ -1,0 +1,10 @@
+"""The audit: a file with a line of JSON for every change and every refusal.
+
+It is for people who ask, later, who did that. The log is for whoever runs the registry
+now: it may be left out, bounded by its level, and lost with the process.
+"""
+
+from modularity_registry.audit.file import AuditFile, check
+from modularity_registry.audit.journal import OFF, Audit
+
+__all__ = ["OFF", "Audit", "AuditFile", "check"]

@@ -1,0 +1,71 @@
+"""Everything that can be set, with its default."""
+
+from dataclasses import dataclass
+
+from modularity_registry.access import Right
+from modularity_registry.model import CheckPlan
+
+OFF = "off"
+"""What is written in place of an address or a file where there is none."""
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Times are seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    debug: bool = False
+    health_check_interval: float = 30.0
+    health_check_timeout: float = 5.0
+    health_check_fall: int = 3
+    health_check_rise: int = 1
+    store: str = "memory://"
+    allowed_origins: tuple[str, ...] = (
+        "http://localhost:3000",
+        "http://localhost:8080",
+        "http://127.0.0.1:3000",
+    )
+    allowed_networks: str = "loopback,private"
+    max_watchers: int = 6000
+    workers: int = 1
+    dns_port: int = 0
+    dns_domain: str = "modularity"
+    dns_ttl: int = 5
+    log_format: str = "human"
+    log_level: str = "info"
+    otel_endpoint: str = OFF
+    auth: bool = False
+    tokens_file: str = OFF
+    anonymous: frozenset[Right] = frozenset()
+    tls_cert: str = OFF
+    tls_key: str = OFF
+    tls_client_ca: str = OFF
+    tls_min_version: str = "1.2"
+    trusted_proxies: str = OFF
+    forwarded_header: str = "forwarded"
+    write_rate: str = OFF
+    read_rate: str = OFF
+    rate_store: str = "memory://"
+    max_connections: int = 4096
+    max_watchers_per_client: int = 0
+    audit_file: str = OFF
+    audit_megabytes: int = 100
+    audit_files: int = 10
+
+    @property
+    def check_defaults(self) -> CheckPlan:
+        """The check of a service that asks for nothing of its own."""
+        return CheckPlan(self.health_check_interval, self.health_check_timeout)
+
+    @property
+    def level(self) -> str:
+        """The least level that is logged, with `debug` in mind."""
+        return "debug" if self.debug else self.log_level
+
+    @property
+    def store_kind(self) -> str:
+        """The store's kind alone: its URL may hold a password."""
+        return self.store.partition(":")[0]

@@ -1,0 +1,97 @@
+"""Counters in this process, of two windows: the one that runs, and the one before.
+
+The library's own storage in memory sweeps its keys in a thread that stumbles over
+those of other threads, and keeps as many clients as there are. This one forgets all
+of a window at once, holds a bounded number of clients, and needs no thread.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+from limits.storage import MemoryStorage
+
+MOST_CLIENTS = 100_000
+"""So many are counted in one window; then the first of them begins anew."""
+
+
+class _Window:
+    """Two counts for each client; ``ends`` (seconds) is when the present one does."""
+
+    __slots__ = ("before", "counts", "ends", "length")
+
+    def __init__(self, length: int, now: float) -> None:
+        self.length = length
+        self.ends = now + length
+        self.before: OrderedDict[str, int] = OrderedDict()
+        self.counts: OrderedDict[str, int] = OrderedDict()
+
+    def move(self, now: float) -> None:
+        """Go on to the window of ``now``."""
+        if now < self.ends:
+            return
+        passed = int((now - self.ends) // self.length) + 1
+        self.before = self.counts if passed == 1 else OrderedDict()
+        self.counts = OrderedDict()
+        self.ends += passed * self.length
+
+    def add(self, key: str, count: int) -> None:
+        if key not in self.counts and len(self.counts) >= MOST_CLIENTS:
+            self.counts.popitem(last=False)
+        self.counts[key] = count
+
+
+class WindowStorage(MemoryStorage):
+    """The library's storage with counters of its own, for its sliding windows alone.
+
+    ``clock`` returns seconds that only grow.
+    """
+
+    # Not the base class's, whose name would mean this one then.
+    STORAGE_SCHEME = []  # noqa: RUF012  # as the base class has it
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._windows: dict[int, _Window] = {}
+
+    @property
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
+        return ()
+
+    def __len__(self) -> int:
+        return sum(
+            len(each.before) + len(each.counts) for each in self._windows.values()
+        )
+
+    def acquire_sliding_window_entry(
+        self, key: str, limit: int, expiry: int, amount: int = 1
+    ) -> bool:
+        """Count ``amount`` if that is within the limit; else count nothing."""
+        with self._lock:
+            window, left = self._window(expiry)
+            count = window.counts.get(key, 0)
+            weighted = window.before.get(key, 0) * left / expiry + count
+            if int(weighted) + amount > limit:
+                return False
+            window.add(key, count + amount)
+            return True
+
+    def get_sliding_window(
+        self, key: str, expiry: int
+    ) -> tuple[int, float, int, float]:
+        """Return the count before and for how long it counts; the present one's."""
+        with self._lock:
+            window, left = self._window(expiry)
+            before, count = window.before.get(key, 0), window.counts.get(key, 0)
+            return before, left if before else 0.0, count, left + expiry
+
+    def _window(self, length: int) -> tuple[_Window, float]:
+        """The window of this length that runs now, and for how long it still does."""
+        now = self._clock()
+        window = self._windows.get(length)
+        if window is None:
+            window = self._windows[length] = _Window(length, now)
+        window.move(now)
+        return window, window.ends - now

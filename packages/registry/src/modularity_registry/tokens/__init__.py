@@ -1,0 +1,26 @@
+"""Tokens: who has which, how they are made, where they are kept."""
+
+from modularity_registry.tokens.file import FileShelf, Follower
+from modularity_registry.tokens.issuing import (
+    Issued,
+    create,
+    first,
+    revoke,
+    rotate,
+)
+from modularity_registry.tokens.shelves import RunningShelf, Shelf, StoreShelf
+from modularity_registry.tokens.view import Tokens
+
+__all__ = [
+    "FileShelf",
+    "Follower",
+    "Issued",
+    "RunningShelf",
+    "Shelf",
+    "StoreShelf",
+    "Tokens",
+    "create",
+    "first",
+    "revoke",
+    "rotate",
+]

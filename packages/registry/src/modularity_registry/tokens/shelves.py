@@ -1,0 +1,101 @@
+"""Where tokens are kept: in the store of a running registry, or in one at rest."""
+
+from typing import Protocol
+
+from modularity_registry import records
+from modularity_registry.access import Token
+from modularity_registry.errors import StoreConflict, TokenConflict
+from modularity_registry.feed import Feed
+from modularity_registry.stores.base import Event, Snapshot, Store
+from modularity_registry.tokens.view import Tokens
+
+VISIBLE_WITHIN = 5.0
+"""Seconds that a change may take from the store to this process's view."""
+
+
+class Shelf(Protocol):
+    """Holds tokens by name, each with the revision at which it was written."""
+
+    def all(self) -> dict[str, tuple[Token, int]]:
+        """Return every token with its revision, by name."""
+
+    def put(self, token: Token, expected: int) -> None:
+        """Write a token over the one of revision ``expected``, 0 for none.
+
+        Raises `TokenConflict` when another is there.
+        """
+
+    def delete(self, name: str, expected: int) -> None:
+        """Remove the token of revision ``expected``; raises as `put`."""
+
+
+class StoreShelf:
+    """The tokens in a store, for who opens it to write them and leaves again."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> dict[str, tuple[Token, int]]:
+        view: list[Snapshot] = []
+
+        def receive(event: Event) -> None:
+            if isinstance(event, Snapshot):
+                view.append(event)
+
+        # A watch opens with a snapshot before it returns.
+        self._store.watch(receive).close()
+        found = [each for each in view[-1].records if records.is_token(each.key)]
+        read = [(records.decode_token(each.key, each.value), each) for each in found]
+        return {token.name: (token, each.revision) for token, each in read}
+
+    def put(self, token: Token, expected: int) -> None:
+        self.write(token, expected)
+
+    def delete(self, name: str, expected: int) -> None:
+        self.remove(name, expected)
+
+    def write(self, token: Token, expected: int) -> int:
+        """As `put`; return the revision."""
+        key = records.key_of_token(token.name)
+        try:
+            return self._store.put(key, records.encode_token(token), expected)
+        except StoreConflict:
+            raise _overtaken(token.name, expected) from None
+
+    def remove(self, name: str, expected: int) -> int | None:
+        """As `delete`; return the revision, None if there was nothing to remove."""
+        try:
+            return self._store.delete(records.key_of_token(name), expected=expected)
+        except StoreConflict:
+            raise _overtaken(name, expected) from None
+
+
+class RunningShelf:
+    """The tokens in the store that a registry follows.
+
+    What is written is in force in this process when the call returns.
+    """
+
+    def __init__(self, store: Store, feed: Feed, tokens: Tokens) -> None:
+        self._shelf = StoreShelf(store)
+        self._feed = feed
+        self._tokens = tokens
+
+    def all(self) -> dict[str, tuple[Token, int]]:
+        return self._tokens.all()
+
+    def put(self, token: Token, expected: int) -> None:
+        self._feed.require()
+        self._feed.wait(self._shelf.write(token, expected), VISIBLE_WITHIN)
+
+    def delete(self, name: str, expected: int) -> None:
+        self._feed.require()
+        revision = self._shelf.remove(name, expected)
+        if revision is not None:
+            self._feed.wait(revision, VISIBLE_WITHIN)
+
+
+def _overtaken(name: str, expected: int) -> TokenConflict:
+    if expected == 0:
+        return TokenConflict(f"there is a token {name!r} already; rotate or revoke it")
+    return TokenConflict(f"the token {name!r} was changed meanwhile; look at it again")

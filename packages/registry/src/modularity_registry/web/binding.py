@@ -1,0 +1,39 @@
+"""What an operator has to hear about where the registry listens."""
+
+import ipaddress
+
+from modularity_registry.config import OFF, Settings
+
+
+def warnings(settings: Settings) -> list[str]:
+    """Return what is dangerous about the address, in sentences; empty on loopback.
+
+    One for a registry that is open to all who reach it, one for tokens that whoever
+    listens on the way can read.
+    """
+    if on_loopback(settings.host):
+        return []
+    place = f"{settings.host}:{settings.port}"
+    if ":" in settings.host:
+        place = f"[{settings.host}]:{settings.port}"
+    found = []
+    if not settings.auth and settings.tls_client_ca == OFF:
+        found.append(
+            f"anyone who can reach {place} may register, change and remove everything;"
+            " add --auth, or listen on 127.0.0.1 alone"
+        )
+    if settings.auth and settings.tls_cert == OFF and settings.trusted_proxies == OFF:
+        found.append(
+            f"tokens come to {place} in clear, for all on the way to read; add"
+            " --tls-cert and --tls-key, or a proxy that speaks TLS and"
+            " --trusted-proxies with its address"
+        )
+    return found
+
+
+def on_loopback(host: str) -> bool:
+    """Say whether only this machine reaches ``host``; a name may mean any."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,0 +1,103 @@
+"""Routes of tokens: list, make, rotate, revoke; and what one's own is good for."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from modularity_registry import tokens, wire
+from modularity_registry.access import Token
+from modularity_registry.clock import rfc3339
+from modularity_registry.errors import TokenNotFound, Unauthorized
+from modularity_registry.runtime import Registry
+from modularity_registry.tokens import Issued, Shelf
+from modularity_registry.web import access, replies
+
+NO_TOKENS = (
+    "there are no tokens here, and everybody may do everything; start the registry"
+    " with --auth to have them"
+)
+
+
+def routes(registry: Registry) -> Blueprint:
+    """Return the routes under ``/api/tokens``, and ``/api/whoami``."""
+    blueprint = Blueprint("tokens", __name__, url_prefix="/api")
+    clock = registry.clock
+
+    def shelf() -> Shelf:
+        if registry.token_shelf is None:
+            raise TokenNotFound(NO_TOKENS)
+        return registry.token_shelf
+
+    @blueprint.get("/tokens")
+    def list_tokens() -> Response:
+        replies.query().finish()
+        found = [_shown(token) for token, _ in shelf().all().values()]
+        return _secret({"tokens": found, "count": len(found)})
+
+    @blueprint.post("/tokens")
+    def create() -> Response:
+        wish = wire.parse_token(replies.body())
+        issued = tokens.create(shelf(), wish, clock.now())
+        registry.audit.token("token.created", issued.token)
+        return _issued(issued, 201)
+
+    @blueprint.post("/tokens/<name>/rotate")
+    def rotate(name: str) -> Response:
+        grace = timedelta(seconds=wire.parse_rotation(replies.body()))
+        issued = tokens.rotate(shelf(), name, grace, clock.now())
+        registry.audit.token("token.rotated", issued.token)
+        return _issued(issued, 200)
+
+    @blueprint.delete("/tokens/<name>")
+    def revoke(name: str) -> Response:
+        replies.query().finish()
+        registry.audit.token("token.revoked", tokens.revoke(shelf(), name))
+        return _secret({"status": "revoked", "name": name})
+
+    @blueprint.get("/whoami")
+    def own() -> Response:
+        replies.query().finish()
+        caller = access.caller_of(request)
+        if caller.refused is not None:
+            raise Unauthorized(caller.refused, shown=True)
+        if caller.open:
+            raise TokenNotFound(NO_TOKENS)
+        return _secret(
+            {
+                "name": caller.name,
+                "rights": sorted(caller.rights),
+                "ids": caller.ids.texts,
+                "capabilities": caller.capabilities.texts,
+                "expires_at": _moment(caller.expires_at),
+            }
+        )
+
+    return blueprint
+
+
+def _shown(token: Token) -> dict[str, Any]:
+    return {
+        "name": token.name,
+        "rights": token.rights,
+        "ids": token.ids,
+        "capabilities": token.capabilities,
+        "created_at": rfc3339(token.created_at),
+        "expires_at": _moment(token.expires_at),
+        "former_until": _moment(token.former_until),
+    }
+
+
+def _issued(issued: Issued, status: int) -> Response:
+    answer = {"token": issued.text, **_shown(issued.token)}
+    return _secret(answer, status)
+
+
+def _secret(answer: dict[str, Any], status: int = 200) -> Response:
+    response = replies.reply(answer, status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)
