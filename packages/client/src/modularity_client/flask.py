@@ -18,7 +18,7 @@ from modularity_client.registry import Registry
 __all__ = ["InvocationError", "Module"]
 
 # Looked for, never listened on by itself.
-ANYWHERE = frozenset({"", "0.0.0.0", "::"})
+ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # nosec B104
 
 
 class Module(ModuleBase):
