@@ -21,6 +21,10 @@ _TICK = 0.25
 # How far the kernel's clock for a connection (4 ms steps) may be off from ours.
 _SLACK = 0.05
 _PATIENCE = 0.25
+# Bodies that are ended together, and the time until the next: the threads of hundreds
+# would all wake up at once, and calls would have to queue among them.
+_AT_ONCE = 8
+_BREATH = 0.03
 
 
 class TooManyUploads(RegistryError):
@@ -118,17 +122,21 @@ class UploadWatch:
 
     def _run(self) -> None:
         pause = threading.Event()
-        while not pause.wait(_TICK):
+        delay = _TICK
+        while not pause.wait(delay):
+            delay = _TICK
             try:
-                self._look(time.monotonic())
+                if self._look(time.monotonic()):
+                    delay = _BREATH
             except Exception:
                 _log.exception("looking after slow uploads failed; trying again")
 
-    def _look(self, now: float) -> None:
+    def _look(self, now: float) -> bool:
+        """End bodies whose time is up; say whether there may be more of them."""
         # list() of a dict's values holds the interpreter lock all the way through.
         slow = [each for each in list(self._uploads.values()) if self._due(each, now)]
         if not slow:
-            return
+            return False
         present = sockets.connections(self._port)
         self._cut &= {connection.address for connection in present}
         # One look for all of a peer's bodies: hundreds may be slow among thousands of
@@ -139,24 +147,28 @@ class UploadWatch:
                 if upload.peer not in looks:
                     looks[upload.peer] = _received(present, upload.peer)
                 upload.first_look = looks[upload.peer]
-            if now - upload.started >= self._seconds:
+        ended = 0
+        for upload in slow:
+            if now - upload.started >= self._seconds and ended < _AT_ONCE:
                 unanswered = [each for each in present if _unanswered(each, upload)]
-                self._end(upload, unanswered)
+                ended += self._end(upload, unanswered)
+        return ended == _AT_ONCE
 
     def _due(self, upload: Upload, now: float) -> bool:
         age = now - upload.started
         return age >= self._seconds or (age >= _TICK and upload.first_look is None)
 
-    def _end(self, upload: Upload, unanswered: list[Connection]) -> None:
+    def _end(self, upload: Upload, unanswered: list[Connection]) -> bool:
         # One a tick: should it be another request of the same caller that began at the
         # same moment, the next tick takes the next one, until this upload is over.
         open_ones = [each for each in unanswered if each.address not in self._cut]
         if not open_ones or id(upload) not in self._uploads:
-            return
+            return False
         upload.cut = True
         guilty = min(open_ones, key=lambda each: _likeness(each, upload))
         self._cut.add(guilty.address)
         sockets.stop_reading(guilty)
+        return True
 
 
 def _received(present: list[Connection], peer: str) -> dict[int, int]:
