@@ -180,3 +180,8 @@ def looking(
 
 def texts(page: Page, selector: str) -> list[str]:
     return page.locator(selector).all_inner_texts()
+
+
+def comes_true(page: Page, condition: str, argument: Any = None) -> None:
+    """Wait until JavaScript says so; Playwright's own wait needs ``unsafe-eval``."""
+    eventually(lambda: bool(page.evaluate(condition, argument)))

@@ -10,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from dashboard_support import Served, browser, served
+from dashboard_support import Served, browser, comes_true, served
 from serving_harness import free_port
 
 # Sends as any page may without asking; the reply is not for it to see.
@@ -183,5 +183,5 @@ def test_no_page_frames_ours_or_holds_its_window(
         with page.expect_popup() as opened:
             page.evaluate("url => { window.theirs = open(url) }", registry.url + path)
         opened.value.locator("#main, #ui").wait_for()
-        page.wait_for_function("window.theirs.closed")
+        comes_true(page, "window.theirs.closed")
         assert opened.value.evaluate("window.opener") is None

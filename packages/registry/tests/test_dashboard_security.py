@@ -10,7 +10,14 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Dialog, Page, expect
 
-from dashboard_support import NO_ANSWER, Served, browser, looking, served
+from dashboard_support import (
+    NO_ANSWER,
+    Served,
+    browser,
+    comes_true,
+    looking,
+    served,
+)
 from hostile_texts import FAR, TEXTS
 
 # Before any script of the page: who is hurt says so, and so does the policy.
@@ -168,11 +175,11 @@ def test_a_services_page_shows_all_that_was_said_of_it(
         show(page, hostile, "/services")
         for number, (service_id, text) in enumerate(HOSTILE.items()):
             open_view(page, f"#/services/{quote(service_id)}")
-            page.wait_for_function(
-                "name => document.querySelector('h1').textContent === name", arg=text
+            comes_true(
+                page, "name => document.querySelector('h1').textContent === name", text
             )
             expect(page.locator(".hour .changes li").first).to_be_attached()
-            page.wait_for_function("document.querySelector('.plain td a') !== null")
+            comes_true(page, "document.querySelector('.plain td a') !== null")
             facts = dict(
                 zip(exact(page, ".facts dt"), exact(page, ".facts dd"), strict=True)
             )
@@ -197,8 +204,8 @@ def test_questions_name_whom_they_are_about(chromium: Browser, hostile: Served) 
         show(page, hostile, "/services")
         for number, (service_id, text) in enumerate(HOSTILE.items()):
             open_view(page, f"#/services/{quote(service_id)}")
-            page.wait_for_function(
-                "name => document.querySelector('h1').textContent === name", arg=text
+            comes_true(
+                page, "name => document.querySelector('h1').textContent === name", text
             )
             verbs = ["Put back" if number % 3 == 0 else "Drain", "Unregister"]
             for verb in verbs:
@@ -308,7 +315,7 @@ def test_whatever_ran_would_be_noticed(chromium: Browser, hostile: Served) -> No
             "document.createElement('img'), {src: text}))",
             f"{FAR}/x",
         )
-        page.wait_for_function("window.wounds.length > 0")
+        comes_true(page, "window.wounds.length > 0")
         page.evaluate("hurt(1)")
         assert page.evaluate("window.wounds.at(-1)") == ["ran", 1]
         with pytest.raises(AssertionError):
