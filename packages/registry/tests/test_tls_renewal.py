@@ -4,6 +4,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import pytest
 import requests
 
 from modularity_registry.errors import BadSetting
+from modularity_registry.web import generation
+from modularity_registry.web.generation import Generation
 from modularity_registry.web.renewal import Certificates, Expiries
 from modularity_registry.web.tls import Files
 from serving_harness import HOST, alive
@@ -238,6 +241,27 @@ def test_a_broken_renewal_changes_nothing_but_the_log(
     assert registry.subject() == "first"
     renew(authority, "third")
     eventually(lambda: registry.subject() == "third")
+
+
+def test_the_listener_that_others_share_does_not_block_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The generation before would wait in its `accept` for ever, handshakes and all.
+    blocking: list[bool] = []
+
+    class Worker:
+        def __init__(self, **given: Any) -> None:
+            blocking.append(os.get_blocking(listener.fileno()))
+
+        def serve_mtr(self, *given: Any) -> None:
+            pass
+
+    monkeypatch.setattr(generation, "WSGIWorker", Worker)
+    monkeypatch.setattr(generation, "SocketHolder", lambda fd, *given: os.close(fd))
+    with socket.create_server((HOST, 0)) as listener:
+        os.set_blocking(listener.fileno(), False)  # as Granian does
+        Generation(listener, print, threading.Event(), 1, 1, 1, 1.0, None)
+    assert blocking == [False]
 
 
 def test_hup_without_tls_is_nothing_to_worry_about(tmp_path: Path) -> None:

@@ -68,8 +68,10 @@ class Generation:
         worker: Any = WSGIWorker
         scheduler: Any = _new_cbscheduler
         loop = asyncio.new_event_loop()
-        # Granian owns this one, and closes it when told to end.
-        self._fd = listener.dup().detach()
+        # Granian owns this one, and closes it when told to end. Not `socket.dup`: that
+        # would have the listener block for a moment, and the generation before, which
+        # shares it, with it: for good.
+        self._fd = os.dup(listener.fileno())
         worker(
             worker_id=1,
             sock=(None, holder(self._fd, False, backlog)),
