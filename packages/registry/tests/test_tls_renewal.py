@@ -253,8 +253,8 @@ def test_the_listener_that_others_share_does_not_block_for_a_moment(
         def __init__(self, **given: Any) -> None:
             blocking.append(os.get_blocking(listener.fileno()))
 
-        def serve_mtr(self, *given: Any) -> None:
-            pass
+        def serve_mtr(self, scheduler: Any, loop: Any, end: Any) -> None:
+            loop.close()
 
     monkeypatch.setattr(generation, "WSGIWorker", Worker)
     monkeypatch.setattr(generation, "SocketHolder", lambda fd, *given: os.close(fd))
