@@ -146,6 +146,8 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()
     monkeypatch.setattr("sys.stderr", text)
+    # Who ran a command in this process may have left it believing that it captures.
+    logging.captureWarnings(False)
     logs.configure("json", "info")
     try:
         yield text
