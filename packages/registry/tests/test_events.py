@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from modularity_registry import config, events, runtime, wire
 from modularity_registry.errors import TooManyWatchers
-from modularity_registry.events import Event, Hub, Interest, Watcher
+from modularity_registry.events import Event, Hub, Interest, Watcher, hub
 from modularity_registry.model import Fault
 from modularity_registry.runtime import Registry
 from support import ManualClock, eventually, registration
@@ -160,6 +160,22 @@ def test_forgotten_history_is_not_known(registry: Registry) -> None:
     _, missed = registry.hub.watch(Interest(), after=3)
     assert missed is not None
     assert len(missed) == events.HISTORY
+
+
+def test_a_history_of_large_services_is_shorter(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "HISTORY_BYTES", 200_000)
+    for number in range(30):
+        register(registry, "a", metadata={"text": "x" * 10_000, "number": number})
+    # Each event has the service before and after the change.
+    assert registry.hub.watch(Interest(), after=26)[1] is None
+    _, missed = registry.hub.watch(Interest(), after=27)
+    assert missed is not None
+    assert [event.revision for event in missed] == [28, 29, 30]
+    for number in range(30):
+        register(registry, "b", metadata={"number": number})
+    assert registry.hub.watch(Interest(), after=29)[1] is not None
 
 
 def test_after_a_gap_everyone_is_told_to_read_anew(registry: Registry) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from docs_blocks import table
 from modularity_registry import catalog, events, query, traffic, wire
 from modularity_registry.config import OFF, OPTIONS, Settings
+from modularity_registry.events import hub
 from modularity_registry.rates import FAILURES, windows
 from modularity_registry.web import app, body, generation, problems
 from modularity_registry.web.server import ServerOptions
@@ -36,6 +37,7 @@ FIGURES: dict[str, object] = {
     "capabilities of a service": wire.MAX_CAPABILITIES,
     "`metadata`": wire.MAX_METADATA_BYTES,
     "changes that a stream": events.HISTORY,
+    "memory that these": hub.HISTORY_BYTES // 1024**2,
     "events that a stream": events.QUEUE,
     "pairs of services": traffic.MAX_PAIRS,
     "capabilities remembered": catalog.MAX_DEPARTED,

@@ -18,7 +18,8 @@ Kind = Literal[
 class Event:
     """One change. ``number`` orders all events of this process.
 
-    ``at`` (seconds, monotonic) is when it was accepted. Events of ``revision`` None
+    ``at`` (seconds, monotonic) is when it was accepted, ``size`` about how many bytes
+    it keeps. Events of ``revision`` None
     are told to who is there and not kept.
     """
 
@@ -32,6 +33,7 @@ class Event:
         "number",
         "revision",
         "services",
+        "size",
     )
 
     def __init__(
@@ -51,6 +53,8 @@ class Event:
         self.capabilities = capabilities
         self.entries = entries
         self.at = at
+        # As stored, as shown, and as sent.
+        self.size = sum(3 * len(each.json) for each in entries)
         self._render = render
         self._frame: bytes | None = None
 

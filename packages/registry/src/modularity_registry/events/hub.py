@@ -20,6 +20,9 @@ from modularity_registry.wire import Invocation
 HISTORY = 10_000
 """So many events can be resumed from; about 2 KB each while they are kept."""
 
+HISTORY_BYTES = 128 * 1024 * 1024
+"""And of so many bytes, for services whose metadata is as large as it may be."""
+
 ABREAST = 8
 """So many watchers are woken before they get their turn.
 
@@ -48,7 +51,8 @@ class Hub:
         self._revision = 0
         self._clock = clock
         self._lock = threading.Lock()
-        self._history: deque[Event] = deque(maxlen=HISTORY)
+        self._history: deque[Event] = deque()
+        self._kept = 0
         self._forgotten: int | None = None
         self._number = 0
         self._watchers: set[Watcher] = set()
@@ -89,6 +93,7 @@ class Hub:
         with self._lock:
             self.epoch = self._read_epoch()
             self._history.clear()
+            self._kept = 0
             self._forgotten = self._revision = revision
             watchers = list(self._watchers)
         for watcher in watchers:
@@ -196,13 +201,19 @@ class Hub:
             self._number += 1
             event.number = self._number
             if event.revision is not None:
-                if len(self._history) == HISTORY:
-                    self._forgotten = self._history[0].revision
-                self._history.append(event)
+                self._keep(event)
                 self._revision = event.revision
             if any(key in self._index for key in _addressees(event)):
                 # In here, so that events leave in the order of their numbers.
                 self._outbox.put(event)
+
+    def _keep(self, event: Event) -> None:
+        self._history.append(event)
+        self._kept += event.size
+        while len(self._history) > HISTORY or self._kept > HISTORY_BYTES:
+            gone = self._history.popleft()
+            self._kept -= gone.size
+            self._forgotten = gone.revision
 
     def _run(self) -> None:
         while (event := self._outbox.get()) is not None:
