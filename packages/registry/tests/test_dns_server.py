@@ -265,11 +265,16 @@ def test_who_drips_is_cut(impatient: Site) -> None:
 
 
 def test_who_does_not_read_is_cut(impatient: Site) -> None:
+    # The kernel takes megabytes of replies before anybody has to wait: have large ones.
+    for number in range(100):
+        location = f"http://127.0.0.1:{9100 + number}"
+        impatient.register(f"crowd-{number}", location, capabilities=["crowd"])
     with connect(impatient) as tcp:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        # The kernel takes megabytes of replies before anybody has to wait.
+        # A caller that had to wait goes on only when a third of its own queue is free.
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         tcp.settimeout(6 * SECONDS)
-        packets = framed(query()) * 1000
+        packets = framed(query("crowd.capability.modularity")) * 100
 
         def is_cut() -> bool:
             try:

@@ -87,7 +87,8 @@ class AuditFile:
         with self._lock:
             try:
                 fd, size = self._hold(patience)
-                if size and size + len(lines) > self._most and self._put_aside():
+                # Others may have filled the next one before this has it.
+                while size and size + len(lines) > self._most and self._put_aside():
                     self._close()
                     fd, size = self._hold(patience)
                 self._write(fd, size, lines)
