@@ -9,6 +9,7 @@ from flask import Flask, Request, request
 
 from modularity_registry.access import OPEN, Caller, Claim, Right
 from modularity_registry.runtime import Registry
+from modularity_registry.web.table import Route, Table
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -19,7 +20,7 @@ OWNER_KEY = "HTTP_X_OWNER_KEY"
 PUBLIC = None
 """For everybody: what says nothing of what is registered."""
 
-RIGHTS: Final[dict[tuple[str, str], Right | None]] = {
+RIGHTS: Final[dict[Route, Right | None]] = {
     ("POST", "/api/register"): Right.REGISTER,
     ("GET", "/api/services"): Right.READ,
     ("GET", "/api/services/<service_id>"): Right.READ,
@@ -111,17 +112,11 @@ def install(app: Flask, guard: Guard) -> None:
 
     After all routes are there. Raises `LookupError` for one that has no row.
     """
-    for rule in app.url_map.iter_rules():
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            if (method, rule.rule) not in RIGHTS:
-                raise LookupError(f"{method} {rule.rule} has no row in web.access")
+    rights = Table(app, RIGHTS, "web.access")
 
     @app.before_request
     def allow() -> None:
         caller = guard.caller(request.environ)
-        if request.url_rule is None or request.method == "OPTIONS":
-            return
-        method = "GET" if request.method == "HEAD" else request.method
-        right = RIGHTS[method, request.url_rule.rule]
+        right = rights.row(PUBLIC)
         if right is not PUBLIC:
             caller.require(right)

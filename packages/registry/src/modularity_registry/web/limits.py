@@ -14,6 +14,7 @@ from modularity_registry.access import Caller
 from modularity_registry.errors import TooManyRequests, Unauthorized
 from modularity_registry.rates import Rate, Rates
 from modularity_registry.web import access, problems
+from modularity_registry.web.table import Route, Table
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -33,7 +34,7 @@ class Cost(Enum):
     WRITE = "write"
 
 
-COSTS: Final[dict[tuple[str, str], Cost]] = {
+COSTS: Final[dict[Route, Cost]] = {
     ("POST", "/api/register"): Cost.WRITE,
     ("GET", "/api/services"): Cost.READ,
     ("GET", "/api/services/<service_id>"): Cost.LOOKUP,
@@ -108,17 +109,11 @@ def install(app: Flask, rates: Rates) -> None:
 
     After all routes are there. Raises `LookupError` for one that has no row.
     """
-    for rule in app.url_map.iter_rules():
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            if (method, rule.rule) not in COSTS:
-                raise LookupError(f"{method} {rule.rule} has no row in web.limits")
+    costs = Table(app, COSTS, "web.limits")
 
     @app.before_request
     def count() -> None:
-        if request.url_rule is None or request.method == "OPTIONS":
-            return
-        method = "GET" if request.method == "HEAD" else request.method
-        cost = COSTS[method, request.url_rule.rule]
+        cost = costs.row(Cost.FREE)
         if cost is Cost.LOOKUP and "wait" in request.args:
             cost = Cost.READ
         if cost is Cost.WRITE:

@@ -96,14 +96,19 @@ def read(data: bytes | Callable[[], bytes], tag: int | str, revision: int) -> Re
     ``tag`` is the revision of what is shown, ``revision`` that of the whole view. The
     tag is weak: signs of life come and go within one revision.
     """
-    if request.if_none_match.contains_weak(str(tag)):
-        response = Response(status=304)
-        del response.headers["Content-Type"]
-    else:
-        data = data if isinstance(data, bytes) else data()
-        response = Response(data, content_type=JSON)
+    render = data if callable(data) else lambda: data
+    response = unless_known(str(tag), render, JSON)
     response.headers["ETag"] = f'W/"{tag}"'
     response.headers["X-Registry-Revision"] = str(revision)
+    return response
+
+
+def unless_known(tag: str, render: Callable[[], bytes], kind: str) -> Response:
+    """Return what ``render`` makes, or 304 when the caller has what has this tag."""
+    if not request.if_none_match.contains_weak(tag):
+        return Response(render(), content_type=kind)
+    response = Response(status=304)
+    del response.headers["Content-Type"]
     return response
 
 

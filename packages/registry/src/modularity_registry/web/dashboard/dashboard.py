@@ -1,12 +1,11 @@
 """Routes of the dashboard: one page and what it loads, all from this package."""
 
-import hashlib
-from dataclasses import dataclass
 from importlib.resources import files
 
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint, Response, abort
 
 from modularity_registry.web import headers
+from modularity_registry.web.files import File
 
 PAGE = "index.html"
 KINDS = {
@@ -23,15 +22,6 @@ HEADERS = headers.page(require_trusted_types_for="'script'", trusted_types="'non
 _OPEN, _WITH_TOKENS = b'data-access="open"', b'data-access="tokens"'
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A file as it is sent."""
-
-    data: bytes
-    kind: str
-    tag: str
-
-
 def routes(has_tokens: bool) -> Blueprint:
     """Return ``/`` and ``/assets/<name>``; the page knows whether there are tokens."""
     blueprint = Blueprint("dashboard", __name__)
@@ -39,18 +29,18 @@ def routes(has_tokens: bool) -> Blueprint:
 
     @blueprint.get("/")
     def page() -> Response:
-        return _send(assets[PAGE])
+        return assets[PAGE].reply(HEADERS)
 
     @blueprint.get("/assets/<name>")
     def asset(name: str) -> Response:
         if name not in assets:
             abort(404)
-        return _send(assets[name])
+        return assets[name].reply(HEADERS)
 
     return blueprint
 
 
-def load(has_tokens: bool = False) -> dict[str, Asset]:
+def load(has_tokens: bool = False) -> dict[str, File]:
     """Return all files of the dashboard by name."""
     found = {}
     for file in files(__package__).joinpath("static").iterdir():
@@ -59,16 +49,5 @@ def load(has_tokens: bool = False) -> dict[str, Asset]:
             data = file.read_bytes()
             if has_tokens and file.name == PAGE:
                 data = data.replace(_OPEN, _WITH_TOKENS)
-            found[file.name] = Asset(data, kind, hashlib.sha256(data).hexdigest()[:20])
+            found[file.name] = File.of(data, kind)
     return found
-
-
-def _send(asset: Asset) -> Response:
-    if request.if_none_match.contains_weak(asset.tag):
-        response = Response(status=304)
-        del response.headers["Content-Type"]
-    else:
-        response = Response(asset.data, content_type=asset.kind)
-    response.headers["ETag"] = f'"{asset.tag}"'
-    response.headers.update(HEADERS)
-    return response

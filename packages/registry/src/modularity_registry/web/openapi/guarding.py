@@ -1,6 +1,5 @@
 """Adds to every call who may make it, from the table by which that is decided."""
 
-import re
 from collections.abc import Mapping
 
 from modularity_registry.access import Right
@@ -9,6 +8,7 @@ from modularity_registry.web.openapi import refusals
 from modularity_registry.web.openapi.notation import Json
 from modularity_registry.web.openapi.operations import CODES
 from modularity_registry.web.openapi.parameters import parameters
+from modularity_registry.web.table import template
 
 SCHEME = "token"
 SECURITY_SCHEMES: dict[str, Json] = {
@@ -19,10 +19,8 @@ SECURITY_SCHEMES: dict[str, Json] = {
     }
 }
 
-_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _RIGHTS = {
-    (method.lower(), _PARAMETER.sub(r"{\1}", rule)): right
-    for (method, rule), right in RIGHTS.items()
+    (method.lower(), template(rule)): right for (method, rule), right in RIGHTS.items()
 }
 
 

@@ -1,14 +1,13 @@
 """Routes of the document and of the page that shows it, all from this machine."""
 
-import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint, Response, abort
 
 from modularity_registry import wire
 from modularity_registry.web import headers
+from modularity_registry.web.files import File
 from modularity_registry.web.openapi.document import document
 from modularity_registry.web.openapi.notation import JSON
 
@@ -29,32 +28,23 @@ _FILES: dict[str, tuple[tuple[str, str], str]] = {
 HEADERS = headers.page(img_src="'self' data:")
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file as it is sent."""
-
-    data: bytes
-    kind: str
-    tag: str
-
-
 def routes() -> Blueprint:
     """Return ``/openapi.json``, ``/docs`` and what the page is made of."""
     blueprint = Blueprint("openapi", __name__)
 
     @blueprint.get("/openapi.json")
     def read() -> Response:
-        return _send(_described())
+        return _described().reply(HEADERS)
 
     @blueprint.get("/docs")
     def page() -> Response:
-        return _send(_file("index.html"))
+        return _file("index.html").reply(HEADERS)
 
     @blueprint.get("/docs/<name>")
     def asset(name: str) -> Response:
         if name not in _FILES:
             abort(404)
-        return _send(_file(name))
+        return _file(name).reply(HEADERS)
 
     return blueprint
 
@@ -63,24 +53,9 @@ def routes() -> Blueprint:
 @lru_cache
 def _file(name: str) -> File:
     (package, folder), kind = _FILES[name]
-    return _as_sent(files(package).joinpath(folder, name).read_bytes(), kind)
+    return File.of(files(package).joinpath(folder, name).read_bytes(), kind)
 
 
 @lru_cache
 def _described() -> File:
-    return _as_sent(wire.encode(document()), JSON)
-
-
-def _as_sent(data: bytes, kind: str) -> File:
-    return File(data, kind, hashlib.sha256(data).hexdigest()[:20])
-
-
-def _send(file: File) -> Response:
-    if request.if_none_match.contains_weak(file.tag):
-        response = Response(status=304)
-        del response.headers["Content-Type"]
-    else:
-        response = Response(file.data, content_type=file.kind)
-    response.headers["ETag"] = f'"{file.tag}"'
-    response.headers.update(HEADERS)
-    return response
+    return File.of(wire.encode(document()), JSON)
