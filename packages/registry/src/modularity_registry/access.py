@@ -184,6 +184,11 @@ OWNER_KEY = "owner_key"
 """What is shown as such an owner; no token can have this name."""
 
 
+def shown_owner(owner: str) -> str | None:
+    """Return an owner as everybody may see it: of a key not even the hash."""
+    return OWNER_KEY if owner.startswith(KEY_OWNER) else owner or None
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """On whose behalf a service is written: a caller, and the key that they showed."""

@@ -40,3 +40,8 @@ def rfc3339_json(moment: datetime) -> bytes:
 def rfc3339(moment: datetime) -> str:
     """Return a UTC time as `2025-10-17T02:59:31.123456Z`, always with microseconds."""
     return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def maybe_rfc3339(moment: datetime | None) -> str | None:
+    """Return the same; None for none."""
+    return None if moment is None else rfc3339(moment)

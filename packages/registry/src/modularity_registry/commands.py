@@ -32,9 +32,6 @@ from modularity_registry.model import (
 from modularity_registry.stores.base import Store
 from modularity_registry.wire import Heartbeat
 
-VISIBLE_WITHIN = 5.0
-"""Seconds that a write may take from the store to this process's view."""
-
 DELETION_WITHIN = 0.1
 """Seconds to wait for the news of a deletion that was in the way, each time."""
 
@@ -183,7 +180,7 @@ class Commands:
                 raise _not_found(service_id)
             changes.removed(entry, revision, expired=claim is None)
             self._audit.removed(entry, revision, claim)
-            self._feed.wait(revision, VISIBLE_WITHIN)
+            self._feed.wait(revision)
             self._metrics.unregistered += 1
             return Written(service_id, revision)
         raise _contended(service_id)
@@ -328,7 +325,7 @@ class Commands:
                 continue
             changes.written(entry, service, revision)
             self._audit.written(entry, service, revision, claim)
-            self._feed.wait(revision, VISIBLE_WITHIN)
+            self._feed.wait(revision)
             return Written(service_id, revision, created=entry is None)
         raise _contended(service_id)
 
@@ -338,7 +335,7 @@ class Commands:
         A deletion's own revision is not known here: any news may be it.
         """
         if conflict.actual:
-            self._feed.wait(conflict.actual, VISIBLE_WITHIN)
+            self._feed.wait(conflict.actual)
         else:
             self._feed.wait_for_news(seen, DELETION_WITHIN)
 

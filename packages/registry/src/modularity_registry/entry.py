@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from modularity_registry import records, rules
-from modularity_registry.access import KEY_OWNER, OWNER_KEY
+from modularity_registry.access import shown_owner
 from modularity_registry.clock import rfc3339, rfc3339_json
 from modularity_registry.model import (
     CHECKED_MODES,
@@ -182,7 +182,7 @@ class Renderer:
             ttl=said.ttl,
             health=rules.check_plan(said, self._defaults),
             revision=revision,
-            owner=_owner(service.owner),
+            owner=shown_owner(service.owner) or msgspec.UNSET,
         )
         return encode(shown)[:-1] + b',"last_seen":'
 
@@ -191,11 +191,6 @@ def metadata(service: Service) -> dict[str, Any]:
     """Return the service's metadata as Python values."""
     decoded: dict[str, Any] = msgspec.json.decode(service.registration.metadata)
     return decoded
-
-
-def _owner(owner: str) -> str | msgspec.UnsetType:
-    """Return the owner as everybody may see it: of a key, not even the hash."""
-    return OWNER_KEY if owner.startswith(KEY_OWNER) else owner or msgspec.UNSET
 
 
 def _checker(mode: Mode, check: CheckEvidence | None, checker: str) -> str | None:

@@ -23,6 +23,9 @@ from modularity_registry.stores.base import (
 
 log = logging.getLogger(__name__)
 
+VISIBLE_WITHIN = 5.0
+"""Seconds that a write may take from the store to this process's view."""
+
 UNREAD = "the store has not been read yet"
 
 
@@ -116,7 +119,7 @@ class Feed:
             self._watch = None
         self._lost = "the registry is stopping"
 
-    def wait(self, revision: int, timeout: float) -> None:
+    def wait(self, revision: int, timeout: float = VISIBLE_WITHIN) -> None:
         """Return when the catalog holds ``revision``.
 
         Raises `StoreUnavailable` when that takes longer than ``timeout`` seconds; the

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from modularity_registry import rules
-from modularity_registry.access import KEY_OWNER, OWNER_KEY, Claim, Token
-from modularity_registry.clock import rfc3339
+from modularity_registry import rules, tokens
+from modularity_registry.access import OWNER_KEY, Claim, Token, shown_owner
 from modularity_registry.logs import Origin
 from modularity_registry.model import Registration, Service
 
@@ -69,14 +68,10 @@ def of_removal(old: Service, expired: bool) -> Act:
 
 def of_token(token: Token) -> dict[str, Any]:
     """Return what may be known of a token: not its hash, let alone its text."""
-    return {
-        "token": token.name,
-        "rights": token.rights,
-        "ids": token.ids,
-        "capabilities": token.capabilities,
-        "expires_at": token.expires_at and rfc3339(token.expires_at),
-        "former_until": token.former_until and rfc3339(token.former_until),
-    }
+    told = tokens.shown(token)
+    # A line has its own time.
+    del told["created_at"]
+    return {"token": told.pop("name"), **told}
 
 
 def _of_verdict(old: Service, new: Service) -> Act | None:
@@ -102,7 +97,7 @@ def _told(service: Service) -> dict[str, Any]:
         "mode": said.mode,
         "version": said.version,
         "capabilities": said.capabilities,
-        "owner": _owner(service.owner),
+        "owner": shown_owner(service.owner),
     }
 
 
@@ -118,11 +113,7 @@ def _decided(service: Service) -> dict[str, Any]:
 def _shown(told: dict[str, Any], names: list[str]) -> dict[str, Any]:
     found = {name: told[name] for name in names if name not in _NOT_SHOWN}
     if "owner" in found:
-        found["owner"] = _owner(found["owner"])
+        found["owner"] = shown_owner(found["owner"])
     if found.get("drain") is not None:
         found["drain"] = found["drain"].reason
     return found
-
-
-def _owner(owner: str) -> str | None:
-    return OWNER_KEY if owner.startswith(KEY_OWNER) else owner or None

@@ -5,10 +5,10 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from modularity_registry import __version__, config
 from modularity_registry.address import AddressPolicy, parse_location
@@ -245,8 +245,8 @@ def location(place: str, mode: str | None, environ: Mapping[str, str]) -> Findin
 
 def store(url: str) -> Finding:
     """Return whether a store answers; opens it as a registry would."""
-    from modularity_registry.stores import check_store_url, open_store
-    from modularity_registry.transfer import snapshot_of
+    from modularity_registry.stores import check_store_url, file_of, open_store
+    from modularity_registry.stores.base import snapshot_of
 
     kind = plain(url.partition(":")[0])  # no more of it: it may hold a password
     about = f"store {kind}"
@@ -255,17 +255,14 @@ def store(url: str) -> Finding:
         if kind == "memory":
             said = "memory:// lives within the registry's process: nothing to try"
             return Finding("note", about, said)
-        file = Path(unquote(urlsplit(url).path.removeprefix("/")))
-        if kind == "sqlite" and not file.exists():
+        file = file_of(url)
+        if file is not None and not file.exists():
             said = f"there is no file {plain(file.absolute())}"
             advice = "correct the path (four slashes: from the root); serve creates it"
             return Finding("problem", about, said, advice)
-        opened = open_store(url)
-        try:
+        with closing(open_store(url)) as opened:
             opened.ping()
             held = len(snapshot_of(opened).records)
-        finally:
-            opened.close()
     except BadSetting as error:
         return Finding("problem", about, plain(error.detail), "correct --store")
     except StoreError as error:

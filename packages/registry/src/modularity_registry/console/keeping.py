@@ -1,18 +1,16 @@
 """Where a command finds tokens: at a running registry, in its store, in a file."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
 
 import click
 
 from modularity_registry import tokens, wire
-from modularity_registry.access import Token
-from modularity_registry.clock import SystemClock, rfc3339
+from modularity_registry.clock import SystemClock
 from modularity_registry.console.asking import (
     PROGRAM,
     Asked,
@@ -22,7 +20,7 @@ from modularity_registry.console.asking import (
 )
 from modularity_registry.console.terminal import plain
 from modularity_registry.errors import BadSetting, RegistryError
-from modularity_registry.tokens import FileShelf, Issued, Shelf, StoreShelf
+from modularity_registry.tokens import FileShelf, Shelf, StoreShelf
 
 Json = dict[str, Any]
 
@@ -112,22 +110,19 @@ def _require_file(file: Path, new: bool) -> None:
 @contextmanager
 def _opened(url: str) -> Iterator[Shelf]:
     # Imported late: --help needs none of it.
-    from modularity_registry.stores import open_store
+    from modularity_registry.stores import file_of, open_store
     from modularity_registry.transfer import store_url
 
     store_url(url, {})  # refuses what is none, and one that no other process reaches
-    file = Path(unquote(urlsplit(url).path.removeprefix("/")))
-    if urlsplit(url).scheme == "sqlite" and not file.exists():
+    file = file_of(url)
+    if file is not None and not file.exists():
         raise BadSetting(
             f"--store: there is no file {file.absolute()}; correct the path (four"
             f" slashes: from the root), or start the registry first: {PROGRAM} serve"
             " --auth makes it, and the first token"
         )
-    store = open_store(url)
-    try:
+    with closing(open_store(url)) as store:
         yield StoreShelf(store)
-    finally:
-        store.close()
 
 
 class _Online:
@@ -161,37 +156,19 @@ class _Offline:
 
     def create(self, wish: Json) -> Json:
         parsed = wire.parse_token(wire.encode(wish))
-        return _issued(tokens.create(self._shelf, parsed, self._clock.now()))
+        now = self._clock.now()
+        return tokens.shown_once(tokens.create(self._shelf, parsed, now))
 
     def all(self) -> list[Json]:
-        return [_shown(token) for _, (token, _) in sorted(self._shelf.all().items())]
+        return [
+            tokens.shown(token) for _, (token, _) in sorted(self._shelf.all().items())
+        ]
 
     def rotate(self, name: str, grace: float) -> Json:
         seconds = wire.parse_rotation(wire.encode({"grace": grace}))
         now = self._clock.now()
-        return _issued(
-            tokens.rotate(self._shelf, name, timedelta(seconds=seconds), now)
-        )
+        span = timedelta(seconds=seconds)
+        return tokens.shown_once(tokens.rotate(self._shelf, name, span, now))
 
     def revoke(self, name: str) -> None:
         tokens.revoke(self._shelf, name, self._last_admin)
-
-
-def _issued(issued: Issued) -> Json:
-    return {"token": issued.text, **_shown(issued.token)}
-
-
-def _shown(token: Token) -> Json:
-    return {
-        "name": token.name,
-        "rights": list(token.rights),
-        "ids": list(token.ids),
-        "capabilities": list(token.capabilities),
-        "created_at": rfc3339(token.created_at),
-        "expires_at": _moment(token.expires_at),
-        "former_until": _moment(token.former_until),
-    }
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else rfc3339(at)

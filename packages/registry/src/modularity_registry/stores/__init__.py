@@ -6,6 +6,7 @@ asks for it.
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Final, NamedTuple, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -13,7 +14,7 @@ from modularity_registry.errors import BadSetting
 from modularity_registry.stores.base import Store
 from modularity_registry.stores.server import Form, read_server
 
-__all__ = ["check_store_url", "open_store"]
+__all__ = ["check_store_url", "file_of", "open_store"]
 
 
 class _Kind(NamedTuple):
@@ -51,6 +52,15 @@ def open_store(url: str) -> Store:
 def check_store_url(url: str) -> None:
     """Raise `BadSetting` when `open_store` would; opens and imports nothing."""
     _parse(url)
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file that a store lives in; None for one that lives elsewhere.
+
+    ``url`` is one that `check_store_url` takes.
+    """
+    kind, arguments = _parse(url)
+    return Path(str(*arguments)) if kind is _KINDS["sqlite"] else None
 
 
 def _parse(url: str) -> tuple[_Kind, tuple[object, ...]]:

@@ -103,3 +103,12 @@ class Store(Protocol):
 
     def close(self) -> None:
         """End all watches and release what is held. Idempotent."""
+
+
+def snapshot_of(store: Store) -> Snapshot:
+    """Return what the store holds at this moment; raises what the store raises."""
+    events: list[Event] = []
+    store.watch(events.append).close()
+    first = events[0]
+    assert isinstance(first, Snapshot)  # the contract of `watch`
+    return first

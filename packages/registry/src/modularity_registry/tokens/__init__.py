@@ -9,6 +9,7 @@ from modularity_registry.tokens.issuing import (
     rotate,
 )
 from modularity_registry.tokens.shelves import RunningShelf, Shelf, StoreShelf
+from modularity_registry.tokens.shown import shown, shown_once
 from modularity_registry.tokens.view import Tokens
 
 __all__ = [
@@ -23,4 +24,6 @@ __all__ = [
     "first",
     "revoke",
     "rotate",
+    "shown",
+    "shown_once",
 ]

@@ -6,11 +6,8 @@ from modularity_registry import records
 from modularity_registry.access import Token
 from modularity_registry.errors import StoreConflict, TokenConflict
 from modularity_registry.feed import Feed
-from modularity_registry.stores.base import Event, Snapshot, Store
+from modularity_registry.stores.base import Store, snapshot_of
 from modularity_registry.tokens.view import Tokens
-
-VISIBLE_WITHIN = 5.0
-"""Seconds that a change may take from the store to this process's view."""
 
 
 class Shelf(Protocol):
@@ -36,38 +33,18 @@ class StoreShelf:
         self._store = store
 
     def all(self) -> dict[str, tuple[Token, int]]:
-        view: list[Snapshot] = []
-
-        def receive(event: Event) -> None:
-            if isinstance(event, Snapshot):
-                view.append(event)
-
-        # A watch opens with a snapshot before it returns.
-        self._store.watch(receive).close()
-        found = [each for each in view[-1].records if records.is_token(each.key)]
-        read = [(records.decode_token(each.key, each.value), each) for each in found]
-        return {token.name: (token, each.revision) for token, each in read}
+        found = (
+            (records.decode_token(each.key, each.value), each.revision)
+            for each in snapshot_of(self._store).records
+            if records.is_token(each.key)
+        )
+        return {token.name: (token, revision) for token, revision in found}
 
     def put(self, token: Token, expected: int) -> None:
-        self.write(token, expected)
+        _put(self._store, token, expected)
 
     def delete(self, name: str, expected: int) -> None:
-        self.remove(name, expected)
-
-    def write(self, token: Token, expected: int) -> int:
-        """As `put`; return the revision."""
-        key = records.key_of_token(token.name)
-        try:
-            return self._store.put(key, records.encode_token(token), expected)
-        except StoreConflict:
-            raise _overtaken(token.name, expected) from None
-
-    def remove(self, name: str, expected: int) -> int | None:
-        """As `delete`; return the revision, None if there was nothing to remove."""
-        try:
-            return self._store.delete(records.key_of_token(name), expected=expected)
-        except StoreConflict:
-            raise _overtaken(name, expected) from None
+        _delete(self._store, name, expected)
 
 
 class RunningShelf:
@@ -77,7 +54,7 @@ class RunningShelf:
     """
 
     def __init__(self, store: Store, feed: Feed, tokens: Tokens) -> None:
-        self._shelf = StoreShelf(store)
+        self._store = store
         self._feed = feed
         self._tokens = tokens
 
@@ -86,13 +63,28 @@ class RunningShelf:
 
     def put(self, token: Token, expected: int) -> None:
         self._feed.require()
-        self._feed.wait(self._shelf.write(token, expected), VISIBLE_WITHIN)
+        self._feed.wait(_put(self._store, token, expected))
 
     def delete(self, name: str, expected: int) -> None:
         self._feed.require()
-        revision = self._shelf.remove(name, expected)
+        revision = _delete(self._store, name, expected)
         if revision is not None:
-            self._feed.wait(revision, VISIBLE_WITHIN)
+            self._feed.wait(revision)
+
+
+def _put(store: Store, token: Token, expected: int) -> int:
+    key = records.key_of_token(token.name)
+    try:
+        return store.put(key, records.encode_token(token), expected)
+    except StoreConflict:
+        raise _overtaken(token.name, expected) from None
+
+
+def _delete(store: Store, name: str, expected: int) -> int | None:
+    try:
+        return store.delete(records.key_of_token(name), expected=expected)
+    except StoreConflict:
+        raise _overtaken(name, expected) from None
 
 
 def _overtaken(name: str, expected: int) -> TokenConflict:

@@ -3,16 +3,16 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.errors import BadSetting
-from modularity_registry.stores import check_store_url, open_store
-from modularity_registry.stores.base import Event, Snapshot, Store
+from modularity_registry.stores import check_store_url, file_of, open_store
+from modularity_registry.stores.base import Snapshot, snapshot_of
 from modularity_registry.transfer.files import STREAM, reading, writing
 from modularity_registry.transfer.lines import (
     BadFile,
@@ -56,10 +56,10 @@ def export_services(url: str, output: str, clock: Clock | None = None) -> str:
     A file is written whole or not at all. Raises `BadSetting` where there is no such
     store, `StoreError` where it fails and `BadFile` where the file can't be written.
     """
-    file = _sqlite_file(url)
+    file = file_of(url)
     if file is not None:
         _require_source(file, output)
-    with _opened(url) as store:
+    with closing(open_store(url)) as store:
         snapshot = snapshot_of(store)
     lines = export_lines(snapshot, (clock or SystemClock()).now())
     count = len(lines) - 1
@@ -80,11 +80,11 @@ def import_services(
     """
     with reading(source) as stream:
         documents = read_documents(stream)
-    file = _sqlite_file(url)
+    file = file_of(url)
     if dry_run and file is not None and not file.exists():
         # Opening it would create it, which is a write as well.
         return Outcome(_summary("would import", plan_of(_NOTHING, documents, prune)))
-    with _opened(url) as store:
+    with closing(open_store(url)) as store:
         plan = plan_of(snapshot_of(store), documents, prune)
         if dry_run:
             return Outcome(_summary("would import", plan))
@@ -117,15 +117,6 @@ def store_url(given: str | None, environ: Mapping[str, str]) -> str:
     return url
 
 
-def snapshot_of(store: Store) -> Snapshot:
-    """Return what the store holds at this moment; raises what the store raises."""
-    events: list[Event] = []
-    store.watch(events.append).close()
-    first = events[0]
-    assert isinstance(first, Snapshot)  # the contract of `watch`
-    return first
-
-
 def _summary(verb: str, plan: Plan, overtaken: tuple[Step, ...] = ()) -> str:
     kinds = [step.kind for step in plan.steps]
     lost = [step.kind for step in overtaken]
@@ -147,15 +138,6 @@ def _summary(verb: str, plan: Plan, overtaken: tuple[Step, ...] = ()) -> str:
     return summary
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[Store]:
-    store = open_store(url)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def _require_readable(name: str, url: str) -> None:
     try:
         urlsplit(url)
@@ -168,13 +150,6 @@ def _require_readable(name: str, url: str) -> None:
         check_store_url(url)
     except BadSetting as error:
         raise BadSetting(f"{name}: {error.detail}") from None
-
-
-def _sqlite_file(url: str) -> Path | None:
-    parts = urlsplit(url)
-    if parts.scheme != "sqlite":
-        return None
-    return Path(unquote(parts.path.removeprefix("/")))
 
 
 def _require_source(file: Path, output: str) -> None:

@@ -1,16 +1,15 @@
 """Routes of tokens: list, make, rotate, revoke; and what one's own is good for."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from modularity_registry import tokens, wire
-from modularity_registry.access import Token
-from modularity_registry.clock import rfc3339
+from modularity_registry.clock import maybe_rfc3339
 from modularity_registry.errors import TokenNotFound, Unauthorized
 from modularity_registry.runtime import Registry
-from modularity_registry.tokens import Issued, Shelf
+from modularity_registry.tokens import Shelf
 from modularity_registry.web import access, replies
 
 NO_TOKENS = (
@@ -32,7 +31,7 @@ def routes(registry: Registry) -> Blueprint:
     @blueprint.get("/tokens")
     def list_tokens() -> Response:
         replies.query().finish()
-        found = [_shown(token) for token, _ in shelf().all().values()]
+        found = [tokens.shown(token) for token, _ in shelf().all().values()]
         return _secret({"tokens": found, "count": len(found)})
 
     @blueprint.post("/tokens")
@@ -40,14 +39,14 @@ def routes(registry: Registry) -> Blueprint:
         wish = wire.parse_token(replies.body())
         issued = tokens.create(shelf(), wish, clock.now())
         registry.audit.token("token.created", issued.token)
-        return _issued(issued, 201)
+        return _secret(tokens.shown_once(issued), 201)
 
     @blueprint.post("/tokens/<name>/rotate")
     def rotate(name: str) -> Response:
         grace = timedelta(seconds=wire.parse_rotation(replies.body()))
         issued = tokens.rotate(shelf(), name, grace, clock.now())
         registry.audit.token("token.rotated", issued.token)
-        return _issued(issued, 200)
+        return _secret(tokens.shown_once(issued))
 
     @blueprint.delete("/tokens/<name>")
     def revoke(name: str) -> Response:
@@ -69,35 +68,14 @@ def routes(registry: Registry) -> Blueprint:
                 "rights": sorted(caller.rights),
                 "ids": caller.ids.texts,
                 "capabilities": caller.capabilities.texts,
-                "expires_at": _moment(caller.expires_at),
+                "expires_at": maybe_rfc3339(caller.expires_at),
             }
         )
 
     return blueprint
 
 
-def _shown(token: Token) -> dict[str, Any]:
-    return {
-        "name": token.name,
-        "rights": token.rights,
-        "ids": token.ids,
-        "capabilities": token.capabilities,
-        "created_at": rfc3339(token.created_at),
-        "expires_at": _moment(token.expires_at),
-        "former_until": _moment(token.former_until),
-    }
-
-
-def _issued(issued: Issued, status: int) -> Response:
-    answer = {"token": issued.text, **_shown(issued.token)}
-    return _secret(answer, status)
-
-
 def _secret(answer: dict[str, Any], status: int = 200) -> Response:
     response = replies.reply(answer, status)
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else rfc3339(at)
