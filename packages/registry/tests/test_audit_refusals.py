@@ -1,12 +1,12 @@
 """Whoever is refused again and again can't fill the audit, nor hide others in it."""
 
+from modularity_registry.access import network_of
 from modularity_registry.audit.refusals import (
     CLIENTS_NAMED,
     OF_ONE_CLIENT,
     STRANGERS,
     WINDOW,
     Refusals,
-    client,
 )
 from support import ManualClock
 
@@ -51,8 +51,10 @@ def test_strangers_without_number_take_no_memory_without_end() -> None:
 
 
 def test_of_ipv6_a_client_is_a_whole_network() -> None:
-    assert client("2001:db8::1") == client("2001:db8::ffff:2") == "2001:db8::/64"
-    assert client("2001:db8:0:1::1") != client("2001:db8::1")
-    assert client("10.0.0.7") == "10.0.0.7"
-    assert client("no:address") == "no:address"
-    assert client("unknown") == "unknown"
+    assert (
+        network_of("2001:db8::1") == network_of("2001:db8::ffff:2") == "2001:db8::/64"
+    )
+    assert network_of("2001:db8:0:1::1") != network_of("2001:db8::1")
+    assert network_of("10.0.0.7") == "10.0.0.7"
+    assert network_of("no:address") == "no:address"
+    assert network_of("unknown") == "unknown"

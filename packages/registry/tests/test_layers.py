@@ -9,12 +9,12 @@ ROOT = Path(modularity_registry.__file__).parent
 
 # From the ground up. A package counts as one.
 LAYERS = (
-    "errors", "clock", "logs", "model", "access", "rules", "location", "address",
-    "resolve", "wire", "stores", "config", "rates", "records", "entry", "catalog",
-    "events", "history", "selection", "query", "feed", "tokens", "dns", "pulse",
-    "freshness", "roster", "beacon", "metrics", "measured", "traffic", "audit",
-    "changes", "commands", "probe", "schedule", "monitor", "runtime", "collector",
-    "transfer", "web", "console", "cli",
+    "errors", "clock", "listening", "logs", "model", "access", "rules", "location",
+    "address", "resolve", "wire", "stores", "config", "rates", "records", "entry",
+    "catalog", "events", "history", "selection", "query", "feed", "tokens", "dns",
+    "pulse", "freshness", "roster", "beacon", "metrics", "measured", "traffic",
+    "audit", "changes", "commands", "probe", "schedule", "monitor", "runtime",
+    "collector", "transfer", "web", "console", "cli",
 )  # fmt: skip
 APART = ("testing",)
 

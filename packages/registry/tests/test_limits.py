@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
 from access_support import bearer, closed_registry, token
-from modularity_registry.access import Caller
+from modularity_registry.access import Caller, network_of
 from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting
 from modularity_registry.events import Interest
@@ -22,7 +22,7 @@ from modularity_registry.runtime import Registry
 from modularity_registry.web import limits
 from modularity_registry.web.app import create_app, server_options
 from modularity_registry.web.hot import HotPath
-from modularity_registry.web.limits import COSTS, Cost, client_of, network_of
+from modularity_registry.web.limits import COSTS, Cost, client_of
 from modularity_registry.web.openapi.document import document
 from support import ManualClock, loaded_registry, registration
 from test_hot_path import CALLS

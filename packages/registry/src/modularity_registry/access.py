@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import msgspec
 
@@ -227,3 +228,20 @@ def _key_digest(key: str, service_id: str) -> str:
     return hmac.new(
         key.encode("utf-8", "surrogateescape"), service_id.encode(), hashlib.sha256
     ).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """Return what counts as one caller's of the addresses; the text if it is none.
+
+    Of IPv6 that is a /64, which is what one host gets to choose from.
+    """
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ip_network((found, 64), strict=False))

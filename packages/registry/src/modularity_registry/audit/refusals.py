@@ -1,10 +1,10 @@
 """How many refusals may be lines of their own: whoever is refused chooses how often."""
 
-import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
+from modularity_registry.access import network_of
 from modularity_registry.clock import Clock
 
 WINDOW = 60.0
@@ -42,7 +42,7 @@ class Refusals:
         It counts for the caller's ``token``, without one for their address: nobody
         can use up what another token has.
         """
-        who = token or client(address)
+        who = token or network_of(address)
         if token is None and who not in self._seen:
             # Addresses are without number, so not all of them are remembered.
             if self._strangers == STRANGERS:
@@ -79,13 +79,3 @@ class Refusals:
         self._seen: Counter[str] = Counter()
         self._strangers = 0
         self._left_out = 0
-
-
-def client(address: str) -> str:
-    """Return who an address counts as: of IPv6, one has a whole /64 to choose from."""
-    if ":" not in address:
-        return address
-    try:
-        return str(ipaddress.ip_network(f"{address}/64", strict=False))
-    except ValueError:
-        return address

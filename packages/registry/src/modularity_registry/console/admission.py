@@ -1,16 +1,15 @@
 """What a doctor finds about tokens: what they are good for, and where they go."""
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from modularity_registry import config
 from modularity_registry.clock import rfc3339
 from modularity_registry.console.asking import PROGRAM, TOKEN_HINT, connected
 from modularity_registry.console.findings import Finding
 from modularity_registry.console.terminal import count, moment, names, plain
+from modularity_registry.listening import on_loopback
 
 if TYPE_CHECKING:
     from modularity_client import Token
@@ -47,11 +46,7 @@ def lines(urls: Iterable[str], token: str) -> Iterator[Finding]:
 
 def is_loopback(url: str) -> bool:
     """Say whether what goes to the URL stays within this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in config.LOOPBACK_HOSTS
+    return on_loopback(urlsplit(url).hostname or "")
 
 
 def admission(url: str, token: str, warned: bool, patience: float) -> Iterator[Finding]:

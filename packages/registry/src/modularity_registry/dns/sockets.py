@@ -1,13 +1,12 @@
 """The zone's sockets: UDP and TCP on the same port, nobody else's."""
 
-import errno
-import os
 import socket
 import struct
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
+from modularity_registry import listening
 from modularity_registry.errors import BadSetting
 from modularity_registry.location import Address
 
@@ -58,21 +57,15 @@ def listen(host: str, port: int) -> Sockets:
     A port that anyone else has is refused. Raises `BadSetting` with what to do when it
     can't be had.
     """
+    # The same choice as for HTTP.
+    family, address = listening.address_of(host, port, socket.SOCK_DGRAM)
     try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
-        )
-    except (OSError, UnicodeError, OverflowError) as error:
-        raise BadSetting(
-            f"the host {host!r} can't be resolved ({error}); "
-            "give --host an address of this machine, such as 127.0.0.1"
-        ) from error
-    # The same choice as for HTTP: "localhost" is 127.0.0.1.
-    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-    try:
-        return _bind(socket.AddressFamily(family), address)
+        return _bind(family, address)
     except OSError as error:
-        raise BadSetting(_why_not(host, port, error)) from error
+        raise BadSetting(
+            f"can't answer DNS on {host} port {port}:"
+            f" {listening.why_not(error, '--dns-port')}"
+        ) from error
 
 
 def _bind(family: socket.AddressFamily, address: tuple[Any, ...]) -> Sockets:
@@ -122,16 +115,3 @@ def _answering(level: int, kind: int, data: bytes) -> tuple[int, int, bytes]:
         _, own, _ = _IPV4_INFO.unpack_from(data)
         data = _IPV4_INFO.pack(0, own, bytes(4))
     return level, kind, data
-
-
-def _why_not(host: str, port: int, error: OSError) -> str:
-    code = error.errno
-    reason = os.strerror(code).lower() if code else str(error)
-    if isinstance(error, PermissionError):
-        todo = "choose a port above 1023 with --dns-port"
-    elif code == errno.EADDRINUSE:
-        reason = "something else listens there"
-        todo = "stop it, or choose another port with --dns-port"
-    else:
-        todo = "give --host an address of this machine, such as 127.0.0.1"
-    return f"can't answer DNS on {host} port {port}: {reason}; {todo}"

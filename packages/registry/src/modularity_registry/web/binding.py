@@ -1,8 +1,7 @@
 """What an operator has to hear about where the registry listens."""
 
-import ipaddress
-
 from modularity_registry.config import OFF, Settings
+from modularity_registry.listening import on_loopback
 
 
 def warnings(settings: Settings) -> list[str]:
@@ -29,11 +28,3 @@ def warnings(settings: Settings) -> list[str]:
             " --trusted-proxies with its address"
         )
     return found
-
-
-def on_loopback(host: str) -> bool:
-    """Say whether only this machine reaches ``host``; a name may mean any."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

@@ -4,13 +4,11 @@ Every route has a row here, or the application does not start.
 """
 
 from enum import Enum
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, request
 
-from modularity_registry.access import Caller
+from modularity_registry.access import Caller, network_of
 from modularity_registry.errors import TooManyRequests, Unauthorized
 from modularity_registry.rates import Rate, Rates
 from modularity_registry.web import access, problems
@@ -82,20 +80,6 @@ def client_of(environ: "WSGIEnvironment", caller: Caller) -> str:
     if caller.name is not None:
         return f"the token {caller.name}"
     return "the address " + network_of(environ.get("REMOTE_ADDR", ""))
-
-
-@lru_cache(maxsize=4096)
-def network_of(address: str) -> str:
-    """Return what counts as one client's of the addresses; the text if it is none."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found, 64), strict=False))
 
 
 def take(rate: Rate | None) -> None:

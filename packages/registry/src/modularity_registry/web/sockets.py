@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from modularity_registry import listening
 from modularity_registry.errors import BadSetting
 
 _FDS = "/proc/self/fd"
@@ -54,17 +55,7 @@ def listen(
     when it can't be had. The kernel divides callers among the sockets; it closes a
     connection whose peer takes nothing off the line for ``unread_seconds``.
     """
-    try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except (OSError, UnicodeError, OverflowError) as error:
-        raise BadSetting(
-            f"the host {host!r} can't be resolved ({error}); "
-            "give --host an address of this machine, such as 127.0.0.1"
-        ) from error
-    # "localhost" is both ::1 and 127.0.0.1, and most callers write the latter.
-    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    family, address = listening.address_of(host, port, socket.SOCK_STREAM)
     dualstack = host == "::" and socket.has_dualstack_ipv6()
 
     def create(address: tuple[Any, ...], shared: bool) -> socket.socket:
@@ -77,7 +68,10 @@ def listen(
                 dualstack_ipv6=dualstack,
             )
         except (OSError, OverflowError, ValueError) as error:
-            raise BadSetting(_why_not(host, port, error)) from error
+            raise BadSetting(
+                f"can't listen on {host} port {port}:"
+                f" {listening.why_not(error, '--port')}"
+            ) from error
         _watch_peers(listener, unread_seconds)
         return listener
 
@@ -88,19 +82,6 @@ def listen(
     found_address = alone.getsockname()
     alone.close()
     return [create(found_address, shared=True) for _ in range(count)]
-
-
-def _why_not(host: str, port: int, error: Exception) -> str:
-    code = getattr(error, "errno", None)
-    reason = os.strerror(code).lower() if code else str(error)
-    if isinstance(error, PermissionError):
-        todo = "choose a port above 1023 with --port"
-    elif code == 98 or "in use" in reason:
-        reason = "something else listens there"
-        todo = "stop it, or choose another port with --port"
-    else:
-        todo = "give --host an address of this machine, such as 127.0.0.1"
-    return f"can't listen on {host} port {port}: {reason}; {todo}"
 
 
 def _watch_peers(listener: socket.socket, unread_seconds: float) -> None:
