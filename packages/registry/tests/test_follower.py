@@ -8,8 +8,8 @@ import pytest
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.base import Change, Event, Lost, Snapshot
-from modularity_registry.stores.follower import Followers, Gap
-from modularity_registry.testing.recorder import Recorder
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.reconnecting_watch import Followers, Gap
 
 ONE, TWO, THREE = (Change("services/a", b"%d" % n, n) for n in (1, 2, 3))
 EMPTY = Snapshot((), 0)

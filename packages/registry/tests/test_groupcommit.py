@@ -3,11 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from modularity_registry.stores.groupcommit import (
-    LARGEST_BATCH,
-    GroupCommit,
-    Pending,
-)
+from modularity_registry.stores.group_commit import LARGEST_BATCH, GroupCommit, Pending
 
 SECONDS = 20.0
 

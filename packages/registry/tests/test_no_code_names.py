@@ -8,17 +8,18 @@ import pytest
 from flask.testing import FlaskClient
 
 from modularity_registry.runtime import Registry
-from modularity_registry.stores import memory, sqlite
+from modularity_registry.stores import memory
 from modularity_registry.stores.base import Store
-from modularity_registry.stores.consul_layout import Names
-from modularity_registry.stores.etcd_keys import Keys as EtcdKeys
-from modularity_registry.stores.postgres_schema import Schema
-from modularity_registry.stores.redis_keys import Keys as RedisKeys
-from modularity_registry.stores.redis_keys import Known
-from modularity_registry.stores.server import Form, read_server
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.consul.layout import Names
+from modularity_registry.stores.etcd.layout import Keys as EtcdKeys
+from modularity_registry.stores.postgresql.layout import Schema
+from modularity_registry.stores.redis.layout import Keys as RedisKeys
+from modularity_registry.stores.redis.layout import Known
+from modularity_registry.stores.server_url import Form, read_server
+from modularity_registry.stores.sqlite import store as sqlite
 from modularity_registry.stores.write import Write
-from modularity_registry.stores.zookeeper_layout import Layout, Place, key_of
-from modularity_registry.testing.recorder import Recorder
+from modularity_registry.stores.zookeeper.layout import Layout, Place, key_of
 from support import registration
 
 NAMES = (

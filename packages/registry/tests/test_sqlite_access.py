@@ -10,8 +10,8 @@ import pytest
 from filelock import FileLock
 
 from modularity_registry.errors import BadSetting, StoreCorrupt, StoreUnavailable
-from modularity_registry.stores import sqlite_open
-from modularity_registry.stores.sqlite import SqliteStore
+from modularity_registry.stores.sqlite import opening
+from modularity_registry.stores.sqlite.store import SqliteStore
 from sqlite_support import run
 
 
@@ -29,7 +29,7 @@ def store(path: Path) -> Iterator[SqliteStore]:
 def test_an_earlier_version_that_does_not_share_keeps_the_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_open, "CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr(opening, "CLAIM_SECONDS", 0.1)
     SqliteStore(path).close()
     with FileLock(f"{path}.lock"), pytest.raises(StoreUnavailable) as caught:
         SqliteStore(path)
@@ -86,7 +86,7 @@ READ_ONLY_PROGRAM = """
 import os, sys
 import filelock
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.sqlite import SqliteStore
+from modularity_registry.stores.sqlite.store import SqliteStore
 if os.getuid() == 0:
     os.setuid(65534)
 try:

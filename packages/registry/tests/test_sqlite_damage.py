@@ -11,8 +11,8 @@ import pytest
 
 from modularity_registry.errors import StoreCorrupt
 from modularity_registry.stores.base import Snapshot
-from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.sqlite.store import SqliteStore
 
 PAGE = 4_096
 
@@ -195,7 +195,7 @@ def test_an_opening_that_was_cut_short_is_begun_again(path: Path) -> None:
 
 WRITING_PROGRAM = """
 import os, sys, threading
-from modularity_registry.stores.sqlite import SqliteStore
+from modularity_registry.stores.sqlite.store import SqliteStore
 store = SqliteStore(sys.argv[1])
 def load(writer):
     number = 0

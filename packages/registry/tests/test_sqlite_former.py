@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from modularity_registry.stores.base import Change
-from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.sqlite.store import SqliteStore
 from sqlite_support import SECONDS
 
 
@@ -63,7 +63,7 @@ def test_several_bring_up_one_file_at_once(path: Path) -> None:
     as_format_1(path, {"services/a": b"a"})
     program = (
         "import sys\n"
-        "from modularity_registry.stores.sqlite import SqliteStore\n"
+        "from modularity_registry.stores.sqlite.store import SqliteStore\n"
         "store = SqliteStore(sys.argv[1])\n"
         "print(store.epoch, store.put('services/' + sys.argv[2], b''))\n"
         "store.close()\n"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from modularity_registry.stores.base import Change, Record
-from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.sqlite.store import SqliteStore
 from sqlite_support import child
 
 
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 WRITING_PROGRAM = """
 import os, sys, threading
-from modularity_registry.stores.sqlite import SqliteStore
+from modularity_registry.stores.sqlite.store import SqliteStore
 store = SqliteStore(sys.argv[1])
 store.watch(lambda event: None)
 def load(writer):
@@ -79,8 +79,8 @@ def killed_in_mid_write(path: Path) -> dict[str, int]:
 COUNTING_PROGRAM = """
 import sys
 from modularity_registry.errors import StoreConflict
-from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.sqlite.store import SqliteStore
+from modularity_registry.stores.conformance.contract import snapshot_of
 store = SqliteStore(sys.argv[1])
 print(store.epoch, flush=True)
 sys.stdin.readline()

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
-from modularity_registry.stores import sqlite_log, sqlite_rows
 from modularity_registry.stores.base import Change, Lost, Record, Snapshot
-from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.sqlite import change_log, layout
+from modularity_registry.stores.sqlite.store import SqliteStore
 from sqlite_support import SECONDS
 
 
@@ -38,8 +38,8 @@ def logged(path: Path) -> list[Change]:
     """Return what the log of the file holds."""
     with closing(sqlite3.connect(path)) as file:
         file.text_factory = bytes
-        rows = file.execute(sqlite_rows.SELECT_LOG).fetchall()
-    return [change for row in rows for change in sqlite_log.read(row, path)]
+        rows = file.execute(layout.SELECT_LOG).fetchall()
+    return [change for row in rows for change in change_log.read(row, path)]
 
 
 def test_a_change_of_another_is_heard_soon(pair: Pair) -> None:
@@ -99,7 +99,7 @@ def test_a_conflict_is_one_with_what_is_there_now(pair: Pair) -> None:
 def test_who_is_behind_the_log_hears_a_snapshot(
     pair: Pair, path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
-    monkeypatch.setattr(sqlite_log, "MOST_CHANGES" if not large else "MOST_BYTES", 100)
+    monkeypatch.setattr(change_log, "MOST_CHANGES" if not large else "MOST_BYTES", 100)
     one, other = pair
     recorder = Recorder()
     one.watch(recorder)
@@ -137,7 +137,7 @@ def test_a_log_is_kept_from_the_moment_that_there_are_two(path: Path) -> None:
 def test_all_that_several_do_at_random_is_told_to_all(
     path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(sqlite_log, "MOST_CHANGES", 20)
+    monkeypatch.setattr(change_log, "MOST_CHANGES", 20)
     chance = random.Random(seed)
     true: dict[str, Record] = {}
     with ExitStack() as stack:

@@ -12,10 +12,10 @@ import pytest
 from modularity_registry.errors import (
     StoreConflict,
 )
-from modularity_registry.stores import sqlite
-from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.sqlite import store as sqlite
+from modularity_registry.stores.sqlite.store import SqliteStore
 from sqlite_support import SECONDS, locked, wait_until
 
 

@@ -15,12 +15,13 @@ from modularity_registry.errors import (
     StoreError,
     StoreUnavailable,
 )
-from modularity_registry.stores import sqlite, sqlite_lookout, sqlite_open
 from modularity_registry.stores.base import Change, Event, Lost, Record, Snapshot
-from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.stores.sqlite_connection import Connection
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.sqlite import feed, opening
+from modularity_registry.stores.sqlite import store as sqlite
+from modularity_registry.stores.sqlite.connection import Connection
+from modularity_registry.stores.sqlite.store import SqliteStore
 from sqlite_support import SECONDS, locked, run, wait_until
 
 
@@ -86,8 +87,8 @@ def test_a_full_disk_changes_nothing_and_passes(
 FILE_SIZE_PROGRAM = """
 import resource, sys
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.sqlite.store import SqliteStore
+from modularity_registry.stores.conformance.contract import snapshot_of
 store = SqliteStore(sys.argv[1])
 first = store.put("services/a", b"1")
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -197,7 +198,7 @@ def test_a_file_that_is_away_for_long_is_told_and_its_return_too(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "LOOK_SECONDS", -1.0)
-    monkeypatch.setattr(sqlite_lookout, "LOST_SECONDS", 0.05)
+    monkeypatch.setattr(feed, "LOST_SECONDS", 0.05)
     with closing(SqliteStore(path)) as store:
         revision = store.put("services/a", b"1")
         recorder = Recorder()
@@ -254,7 +255,7 @@ def test_a_file_taken_away_is_noticed(
     store.put("services/a", b"1")
     path.rename(path.with_name("elsewhere.db"))
     if replaced:
-        sqlite_open.create(path.with_name("other.db"))
+        opening.create(path.with_name("other.db"))
         path.with_name("other.db").rename(path)
     for call in (lambda: store.put("services/b", b""), store.ping):
         with pytest.raises(StoreUnavailable, match="was removed or replaced"):

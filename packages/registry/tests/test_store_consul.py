@@ -8,21 +8,21 @@ from dataclasses import replace
 import pytest
 
 from modularity_registry.errors import StoreConflict, StoreCorrupt, StoreUnavailable
-from modularity_registry.stores.consul import ConsulStore
-from modularity_registry.stores.consul_api import ConsulApi
-from modularity_registry.stores.consul_feed import ConsulSession
-from modularity_registry.stores.consul_layout import LOG_KEPT, Names
-from modularity_registry.stores.consul_tip import Tips
-from modularity_registry.stores.follower import Gap
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.testing.contract_base import assert_agrees, assert_growing
-from modularity_registry.testing.line import Line
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import (
+from modularity_registry.stores.conformance.base import assert_agrees, assert_growing
+from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.contract import (
     OpenStore,
     RemoteStoreContract,
     snapshot_of,
 )
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.consul.api import ConsulApi
+from modularity_registry.stores.consul.epoch import Tips
+from modularity_registry.stores.consul.feed import ConsulSession
+from modularity_registry.stores.consul.layout import LOG_KEPT, Names
+from modularity_registry.stores.consul.store import ConsulStore
+from modularity_registry.stores.reconnecting_watch import Gap
+from modularity_registry.stores.server_url import Host, Server
 from servers.consul import HOST, Agent, running
 from support import eventually
 

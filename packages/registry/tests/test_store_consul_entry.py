@@ -16,12 +16,12 @@ import urllib3
 
 from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
 from modularity_registry.stores import open_store
-from modularity_registry.stores.consul import ConsulStore
-from modularity_registry.stores.consul_lines import LineAdapter
-from modularity_registry.stores.server import Host, Server, Tls
-from modularity_registry.testing.contract_base import assert_prompt
-from modularity_registry.testing.line import Line
-from modularity_registry.testing.recorder import Recorder
+from modularity_registry.stores.conformance.base import assert_prompt
+from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.consul.connection import LineAdapter
+from modularity_registry.stores.consul.store import ConsulStore
+from modularity_registry.stores.server_url import Host, Server, Tls
 from servers.certificates import Authority
 from servers.consul import HOST, MASTER, Agent, running
 from serving_harness import free_port

@@ -8,10 +8,10 @@ import pytest
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
 from modularity_registry.stores.base import Lost, Snapshot
-from modularity_registry.stores.consul import ConsulStore
-from modularity_registry.stores.server import Server
-from modularity_registry.testing.contract_base import assert_agrees
-from modularity_registry.testing.recorder import Recorder
+from modularity_registry.stores.conformance.base import assert_agrees
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.consul.store import ConsulStore
+from modularity_registry.stores.server_url import Server
 from servers.consul import Agent, running
 
 # What a test waits for a server that says nothing.

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from modularity_registry.errors import StoreCorrupt, StoreUnavailable
-from modularity_registry.stores import etcd_keys
 from modularity_registry.stores.base import Change, Event, Snapshot
-from modularity_registry.stores.etcd import EtcdStore
-from modularity_registry.stores.etcd_cluster import Lines
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.testing.contract_base import assert_agrees
-from modularity_registry.testing.line import Line
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import (
+from modularity_registry.stores.conformance.base import assert_agrees
+from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.contract import (
     OpenStore,
     RemoteStoreContract,
     snapshot_of,
 )
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.etcd import layout
+from modularity_registry.stores.etcd.cluster import Lines
+from modularity_registry.stores.etcd.store import EtcdStore
+from modularity_registry.stores.server_url import Host, Server
 from servers.etcd import HOST, Cluster, Operator, running
 from serving_harness import free_port
 
@@ -154,7 +154,7 @@ def test_a_prefix_of_another_program_is_not_opened(
 def test_a_snapshot_has_many_pages(
     store: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(etcd_keys, "PAGE", 10)
+    monkeypatch.setattr(layout, "PAGE", 10)
     for count in (9, 10, 11, 29):  # with the epoch, up to and over the edge
         for number in range(count):
             store.put(f"services/{number}", b"%d" % count)
@@ -167,7 +167,7 @@ def test_a_snapshot_has_many_pages(
 def test_a_snapshot_is_begun_again_when_history_goes_between_two_pages(
     store: EtcdStore, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(etcd_keys, "PAGE", 10)
+    monkeypatch.setattr(layout, "PAGE", 10)
     for number in range(30):
         store.put(f"services/{number}", b"")
     read, pages = Lines.read, itertools.count(1)

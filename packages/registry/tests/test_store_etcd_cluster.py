@@ -12,12 +12,12 @@ import pytest
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.base import Change, Lost, Snapshot, Store
-from modularity_registry.stores.etcd import EtcdStore
-from modularity_registry.stores.server import Server
-from modularity_registry.testing.contract_base import assert_agrees, assert_prompt
-from modularity_registry.testing.contract_remote import PATIENCE
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.base import assert_agrees, assert_prompt
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.outages import PATIENCE
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.etcd.store import EtcdStore
+from modularity_registry.stores.server_url import Server
 from servers.etcd import Cluster, Member, running
 from support import eventually
 

@@ -10,10 +10,10 @@ import pytest
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores import open_store
-from modularity_registry.stores.etcd import EtcdStore
-from modularity_registry.stores.server import Server, Tls
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.etcd.store import EtcdStore
+from modularity_registry.stores.server_url import Server, Tls
 from servers.certificates import Authority
 from servers.etcd import Cluster, Operator, running
 

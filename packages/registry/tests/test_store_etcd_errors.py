@@ -11,9 +11,9 @@ from pyetcd import etcdrpc as rpc  # type: ignore[import-untyped]  # has no stub
 
 from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
 from modularity_registry.stores.base import Lost
-from modularity_registry.stores.etcd import EtcdStore
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.testing.recorder import Recorder
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.etcd.store import EtcdStore
+from modularity_registry.stores.server_url import Host, Server
 from servers.etcd import HOST
 
 Code = grpc.StatusCode

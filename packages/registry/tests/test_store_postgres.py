@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from modularity_registry.stores.postgres import PostgresStore
-from modularity_registry.testing.line import Line
-from modularity_registry.testing.store_contract import OpenStore, RemoteStoreContract
+from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.contract import (
+    OpenStore,
+    RemoteStoreContract,
+)
+from modularity_registry.stores.postgresql.store import PostgresStore
 from servers.postgres import Postgres, running
 
 TIMEOUT = 1.5  # seconds; everything happens on this machine

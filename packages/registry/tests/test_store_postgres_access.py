@@ -12,12 +12,12 @@ import pytest
 from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Lost, Record, Store
-from modularity_registry.stores.postgres import PostgresStore
-from modularity_registry.stores.postgres_schema import Schema
-from modularity_registry.stores.server import Host, Tls
-from modularity_registry.testing.contract_base import assert_prompt
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.base import assert_prompt
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.postgresql.layout import Schema
+from modularity_registry.stores.postgresql.store import PostgresStore
+from modularity_registry.stores.server_url import Host, Tls
 from servers.certificates import Authority
 from servers.postgres import DATABASE, PASSWORD, Postgres, running
 from servers.postgres_tls import tls_front

@@ -12,11 +12,11 @@ import pytest
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.base import Lost, Store
-from modularity_registry.stores.postgres import PostgresStore
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.testing.contract_base import assert_agrees, assert_growing
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.base import assert_agrees, assert_growing
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.postgresql.store import PostgresStore
+from modularity_registry.stores.server_url import Host, Server
 from servers.postgres import Postgres, running
 from serving_harness import HOST
 from support import eventually

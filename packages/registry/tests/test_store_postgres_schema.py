@@ -12,11 +12,11 @@ import pytest
 from modularity_registry import records
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.model import Drain, Fault, Registration, Service
-from modularity_registry.stores import postgres_schema
 from modularity_registry.stores.base import Change, Record, Snapshot, Store
-from modularity_registry.stores.postgres import PostgresStore
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.postgresql import layout
+from modularity_registry.stores.postgresql.store import PostgresStore
 from servers.postgres import Postgres, running
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -79,8 +79,8 @@ def test_a_new_version_migrates_once_and_keeps_the_records(
     revision = store.put("services/a", b"1")
     # Done twice it would fail: the column would be there already.
     added = "ALTER TABLE {schema}.record ADD COLUMN note text DEFAULT 'new'"
-    known = (*postgres_schema.MIGRATIONS, added)
-    monkeypatch.setattr(postgres_schema, "MIGRATIONS", known)
+    known = (*layout.MIGRATIONS, added)
+    monkeypatch.setattr(layout, "MIGRATIONS", known)
     assert set(open_at_once(postgres, prefix, 4)) == {store.epoch}
     assert postgres.sql(f'SELECT key, note FROM "{prefix}".record') == [
         ("services/a", "new")
@@ -92,12 +92,12 @@ def test_a_new_version_migrates_once_and_keeps_the_records(
 def test_a_migration_that_fails_leaves_nothing_behind(
     postgres: Postgres, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = postgres_schema.MIGRATIONS
+    known = layout.MIGRATIONS
     failing = (*known, "SELECT * FROM {schema}.nowhere")
-    monkeypatch.setattr(postgres_schema, "MIGRATIONS", failing)
+    monkeypatch.setattr(layout, "MIGRATIONS", failing)
     with pytest.raises(StoreUnavailable, match="nowhere"):
         PostgresStore(postgres.server(prefix))
-    monkeypatch.setattr(postgres_schema, "MIGRATIONS", known)
+    monkeypatch.setattr(layout, "MIGRATIONS", known)
     store = PostgresStore(postgres.server(prefix))
     assert snapshot_of(store) == Snapshot((), 0)
     store.close()

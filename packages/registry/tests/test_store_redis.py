@@ -9,19 +9,20 @@ from dataclasses import replace
 import pytest
 
 from modularity_registry.errors import StoreCorrupt, StoreUnavailable
-from modularity_registry.stores import open_store, redis_feed
+from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Change, Lost, Record, Snapshot, Store
-from modularity_registry.stores.redis import RedisStore
-from modularity_registry.stores.redis_keys import KEPT
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.testing.contract_base import assert_agrees, assert_prompt
-from modularity_registry.testing.line import HOST, Line
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import (
+from modularity_registry.stores.conformance.base import assert_agrees, assert_prompt
+from modularity_registry.stores.conformance.breakable_proxy import HOST, Line
+from modularity_registry.stores.conformance.contract import (
     OpenStore,
     RemoteStoreContract,
     snapshot_of,
 )
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.redis import feed as redis_feed
+from modularity_registry.stores.redis.layout import KEPT
+from modularity_registry.stores.redis.store import RedisStore
+from modularity_registry.stores.server_url import Host, Server
 from servers.redis import RedisServer, line_to, running
 from support import eventually
 
@@ -320,7 +321,7 @@ def test_a_close_ends_a_write_that_waits_for_a_silent_server(
 def test_a_value_that_is_too_large_fails_alone(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modularity_registry.stores.redis.LARGEST_VALUE", 10)
+    monkeypatch.setattr("modularity_registry.stores.redis.store.LARGEST_VALUE", 10)
     with pytest.raises(ValueError, match="at most 10 bytes"):
         store.put("services/a", b"x" * 11)
     assert store.put("services/a", b"x" * 10)

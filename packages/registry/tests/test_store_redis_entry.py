@@ -12,12 +12,12 @@ import pytest
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores import open_store
-from modularity_registry.stores.redis import RedisStore
-from modularity_registry.stores.server import Host, Server, Tls
-from modularity_registry.testing.contract_base import assert_prompt
-from modularity_registry.testing.line import HOST
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.base import assert_prompt
+from modularity_registry.stores.conformance.breakable_proxy import HOST
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.redis.store import RedisStore
+from modularity_registry.stores.server_url import Host, Server, Tls
 from servers.certificates import Authority
 from servers.redis import RedisServer, SecuredLine, running
 from serving_harness import free_port

@@ -10,10 +10,10 @@ import redis
 from redis import exceptions
 
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.redis import RedisStore
-from modularity_registry.stores.redis_errors import refused_as_replica, unavailable
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.testing.recorder import Recorder
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.redis.errors import refused_as_replica, unavailable
+from modularity_registry.stores.redis.store import RedisStore
+from modularity_registry.stores.server_url import Host, Server
 from servers.redis import RedisServer, running
 
 PLACE = Server((Host("::1", 6379),), user="registry", password="hunter2")

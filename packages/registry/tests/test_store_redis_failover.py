@@ -10,12 +10,12 @@ import pytest
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
 from modularity_registry.stores.base import Lost, Snapshot, Store
-from modularity_registry.stores.redis import RedisStore
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.testing.contract_base import assert_growing
-from modularity_registry.testing.line import HOST, Line
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.base import assert_growing
+from modularity_registry.stores.conformance.breakable_proxy import HOST, Line
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.redis.store import RedisStore
+from modularity_registry.stores.server_url import Host, Server
 from servers.redis import RedisServer, line_to, running
 from support import eventually
 

@@ -8,7 +8,7 @@ import pytest
 
 from modularity_registry.errors import BadSetting
 from modularity_registry.stores import check_store_url, open_store
-from modularity_registry.stores.server import Form, Host, Server, Tls, read_server
+from modularity_registry.stores.server_url import Form, Host, Server, Tls, read_server
 
 ONE = Form(5432, database=r"[^/]{1,63}")
 SEVERAL = Form(2379, several=True)

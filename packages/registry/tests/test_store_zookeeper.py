@@ -9,16 +9,16 @@ import pytest
 
 from modularity_registry.errors import StoreConflict, StoreCorrupt, StoreUnavailable
 from modularity_registry.stores.base import Lost, Record
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.stores.zookeeper import ZookeeperStore
-from modularity_registry.stores.zookeeper_layout import LARGEST_VALUE
-from modularity_registry.testing.line import Line
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import (
+from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.contract import (
     OpenStore,
     RemoteStoreContract,
     snapshot_of,
 )
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.server_url import Host, Server
+from modularity_registry.stores.zookeeper.layout import LARGEST_VALUE
+from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from servers.zookeeper import HOST, Zookeeper, running
 
 # What a test waits for a server that says nothing.

@@ -10,10 +10,10 @@ from kazoo.security import make_digest_acl  # type: ignore[import-untyped]  # no
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores import open_store
-from modularity_registry.stores.server import Host, Server, Tls
-from modularity_registry.stores.zookeeper import ZookeeperStore
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.server_url import Host, Server, Tls
+from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from servers.certificates import Authority
 from servers.zookeeper import HOST, Zookeeper, running
 

@@ -16,14 +16,14 @@ from kazoo.handlers.threading import (  # type: ignore[import-untyped]  # has no
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.base import Snapshot
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.stores.zookeeper import ZookeeperStore
-from modularity_registry.stores.zookeeper_errors import UNKNOWN
-from modularity_registry.stores.zookeeper_handler import BufferedSocket, Handler
-from modularity_registry.stores.zookeeper_line import Connection
-from modularity_registry.testing.contract_base import assert_prompt
-from modularity_registry.testing.line import HOST, Line
-from modularity_registry.testing.recorder import Recorder
+from modularity_registry.stores.conformance.base import assert_prompt
+from modularity_registry.stores.conformance.breakable_proxy import HOST, Line
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.server_url import Host, Server
+from modularity_registry.stores.zookeeper.connection import Connection
+from modularity_registry.stores.zookeeper.errors import UNKNOWN
+from modularity_registry.stores.zookeeper.sockets import BufferedSocket, Handler
+from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from servers.zookeeper import Zookeeper, running
 from support import eventually
 

@@ -10,11 +10,11 @@ import pytest
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
 from modularity_registry.stores.base import Snapshot
-from modularity_registry.stores.server import Server
-from modularity_registry.stores.zookeeper import ZookeeperStore
-from modularity_registry.testing.contract_base import assert_agrees, assert_growing
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.base import assert_agrees, assert_growing
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.server_url import Server
+from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from servers.zookeeper import Ensemble, Zookeeper, running
 from support import eventually
 

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modularity_registry.stores import zookeeper_trimmer, zookeeper_writer
 from modularity_registry.stores.base import Change, Event, Lost, Record, Snapshot
-from modularity_registry.stores.server import Server
-from modularity_registry.stores.zookeeper import ZookeeperStore
-from modularity_registry.testing.contract_base import assert_agrees
-from modularity_registry.testing.recorder import Recorder
-from modularity_registry.testing.store_contract import snapshot_of
+from modularity_registry.stores.conformance.base import assert_agrees
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.server_url import Server
+from modularity_registry.stores.zookeeper import trimmer
+from modularity_registry.stores.zookeeper import writer as zookeeper_writer
+from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from servers.zookeeper import Zookeeper, running
 from support import eventually
 
@@ -90,13 +91,13 @@ def test_an_old_log_is_removed(
     store: ZookeeperStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(zookeeper_trimmer, "KEPT", 20)
+    monkeypatch.setattr(trimmer, "KEPT", 20)
     recorder = Recorder()
     store.watch(recorder)
     revisions = [store.put("services/a", b"%d" % number) for number in range(300)]
     recorder.wait_for_revision(revisions[-1])
     assert_agrees(recorder, store)
-    most = 20 + zookeeper_trimmer.AT_ONCE
+    most = 20 + trimmer.AT_ONCE
     eventually(lambda: len(log_of(zookeeper, store, server.prefix)) <= most)
     # Whoever comes next removes what was left behind.
     ZookeeperStore(server).close()
@@ -113,7 +114,7 @@ def test_large_values_shorten_the_log(
     store: ZookeeperStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(zookeeper_trimmer, "KEPT_BYTES", 100_000)
+    monkeypatch.setattr(trimmer, "KEPT_BYTES", 100_000)
     for _ in range(20):
         store.put("services/a", bytes(20_000))
     eventually(lambda: len(log_of(zookeeper, store, server.prefix)) <= 5)
@@ -140,7 +141,7 @@ def test_eras_long_over_are_removed_whole(
 def test_a_watcher_that_is_too_far_behind_reads_all_anew(
     store: ZookeeperStore, other: ZookeeperStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zookeeper_trimmer, "KEPT", 10)
+    monkeypatch.setattr(trimmer, "KEPT", 10)
     recorder, behind, go_on = Recorder(), threading.Event(), threading.Event()
 
     def slow(event: Event) -> None:

@@ -11,13 +11,13 @@ import pytest
 from modularity_registry.errors import BadSetting
 from modularity_registry.stores import check_store_url, open_store
 from modularity_registry.stores.base import Store
-from modularity_registry.stores.memory import MemoryStore
-from modularity_registry.stores.sqlite import SqliteStore
-from modularity_registry.testing.store_contract import (
+from modularity_registry.stores.conformance.contract import (
     OpenStore,
     SharedStoreContract,
     StoreContract,
 )
+from modularity_registry.stores.memory import MemoryStore
+from modularity_registry.stores.sqlite.store import SqliteStore
 from shared_memory import Handle
 
 
@@ -149,6 +149,6 @@ def test_checking_a_url_imports_no_driver() -> None:
 
 
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "modularity_registry.stores.sqlite", None)
+    monkeypatch.setitem(sys.modules, "modularity_registry.stores.sqlite.store", None)
     with pytest.raises(BadSetting, match="needs the package modularity_registry"):
         open_store("sqlite:///registry.db")

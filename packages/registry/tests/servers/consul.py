@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from modularity_registry.stores.server import Host
+from modularity_registry.stores.server_url import Host
 from servers.program import Program, find
 from serving_harness import free_port
 

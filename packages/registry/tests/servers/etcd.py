@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from pyetcd import etcdrpc as rpc  # type: ignore[import-untyped]  # has no stubs
 
-from modularity_registry.stores.server import Host
+from modularity_registry.stores.server_url import Host
 from servers.program import Program, find
 from serving_harness import free_port
 from support import eventually

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from modularity_registry.stores.server import Host, Server, Tls
+from modularity_registry.stores.server_url import Host, Server, Tls
 from servers.program import Program, missing
 from serving_harness import HOST, free_port
 

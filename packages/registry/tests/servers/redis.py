@@ -12,8 +12,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from modularity_registry.stores.server import Host, Server
-from modularity_registry.testing.line import HOST, Line
+from modularity_registry.stores.conformance.breakable_proxy import HOST, Line
+from modularity_registry.stores.server_url import Host, Server
 from servers.program import Program, find
 from serving_harness import free_port
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kazoo.client import KazooClient  # type: ignore[import-untyped]  # has no types
 from kazoo.exceptions import NoNodeError  # type: ignore[import-untyped]  # no types
 
-from modularity_registry.stores.server import Host
+from modularity_registry.stores.server_url import Host
 from servers.program import Program, find, missing
 from serving_harness import free_port
 from support import eventually

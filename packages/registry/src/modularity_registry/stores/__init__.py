@@ -1,6 +1,6 @@
 """Where records are kept. `open_store` picks the store by its URL.
 
-A further store is a module and a row in ``_KINDS``; its driver is imported when a URL
+A further store is a package and a row in ``_KINDS``; its driver is imported when a URL
 asks for it.
 """
 
@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from modularity_registry.errors import BadSetting
 from modularity_registry.stores.base import Store
-from modularity_registry.stores.server import Form, read_server
+from modularity_registry.stores.server_url import Form, read_server
 
 __all__ = ["check_store_url", "file_of", "open_store"]
 
@@ -125,11 +125,12 @@ def _decoded(path: str) -> str:
     return decoded
 
 
-def _server(target: str, extra: str, example: str, form: Form) -> _Kind:
+def _server(engine: str, store: str, example: str, form: Form) -> _Kind:
     def read(parts: SplitResult) -> tuple[object, ...]:
         return (read_server(parts, form),)
 
-    return _Kind(f"modularity_registry.stores.{target}", read, (example,), extra)
+    target = f"modularity_registry.stores.{engine}.store:{store}"
+    return _Kind(target, read, (example,), extra=engine)
 
 
 _REDIS: Final = Form(6379, database=r"\d{0,4}")
@@ -139,38 +140,34 @@ _KINDS: Final = {
         "modularity_registry.stores.memory:MemoryStore", _read_memory, ("memory://",)
     ),
     "sqlite": _Kind(
-        "modularity_registry.stores.sqlite:SqliteStore",
+        "modularity_registry.stores.sqlite.store:SqliteStore",
         _read_sqlite,
         ("sqlite:///relative/path", "sqlite:////absolute/path"),
     ),
     "postgresql": _server(
-        "postgres:PostgresStore",
         "postgresql",
+        "PostgresStore",
         "postgresql://user:password@host:5432,host:5432/database",
         Form(5432, database=r"[^/]{1,63}", several=True),
     ),
-    "redis": _server(
-        "redis:RedisStore", "redis", "redis://:password@host:6379/0", _REDIS
-    ),
+    "redis": _server("redis", "RedisStore", "redis://:password@host:6379/0", _REDIS),
     "rediss": _server(
-        "redis:RedisStore",
         "redis",
+        "RedisStore",
         "rediss://:password@host:6379/0",
         _REDIS._replace(tls=True),
     ),
     "etcd": _server(
-        "etcd:EtcdStore",
         "etcd",
+        "EtcdStore",
         "etcd://user:password@host:2379,host:2379",
         Form(2379, several=True),
     ),
     "zookeeper": _server(
-        "zookeeper:ZookeeperStore",
         "zookeeper",
+        "ZookeeperStore",
         "zookeeper://user:password@host:2181,host:2181",
         Form(2181, several=True),
     ),
-    "consul": _server(
-        "consul:ConsulStore", "consul", "consul://:token@host:8500", Form(8500)
-    ),
+    "consul": _server("consul", "ConsulStore", "consul://:token@host:8500", Form(8500)),
 }

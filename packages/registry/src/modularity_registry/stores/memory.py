@@ -6,7 +6,7 @@ from typing import Final
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
 from modularity_registry.stores.base import Change, Record, Send, Snapshot
-from modularity_registry.stores.fanout import Fanout, LocalWatch
+from modularity_registry.stores.local_watch import Fanout, LocalWatch
 
 
 class MemoryStore:

@@ -1,7 +1,7 @@
 """One write among those that share a commit or a round trip."""
 
 from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
-from modularity_registry.stores.groupcommit import Pending
+from modularity_registry.stores.group_commit import Pending
 
 
 class Write(Pending):

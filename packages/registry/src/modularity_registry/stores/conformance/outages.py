@@ -1,0 +1,230 @@
+"""The store contract: a server that goes away, forgets, or starts anew."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.base import Change, Lost, Snapshot, Store
+from modularity_registry.stores.conformance.base import (
+    Opened,
+    OpenStore,
+    assert_agrees,
+    assert_growing,
+    assert_prompt,
+)
+from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.recorder import Recorder
+
+# The longest that a call may take to find out that nobody answers.
+PATIENCE = 15.0
+
+
+class RemoteContract(Opened):
+    """For stores that reach a server over a network. ``store`` has a line of its own.
+
+    ``open_same`` opens the same records directly.
+    """
+
+    @pytest.fixture
+    def line(self) -> Iterator[Line]:
+        """Return a line to the server, whole."""
+        raise NotImplementedError("the store's tests have to say where its server is")
+
+    @pytest.fixture
+    def open_by_line(self, line: Line) -> OpenStore:
+        """Return a function that opens what ``open_same`` opens, through ``line``."""
+        raise NotImplementedError("the store's tests have to say how it is opened")
+
+    @pytest.fixture
+    def forget(self) -> Callable[[], None]:
+        """Return a function after which the server knows no change before now."""
+        raise NotImplementedError("the store's tests have to say how history is lost")
+
+    @pytest.fixture
+    def start_anew(self) -> Callable[[], None]:
+        """Return a function that wipes all that the store keeps at the server."""
+        raise NotImplementedError("the store's tests have to say how it is wiped")
+
+    @pytest.fixture
+    def far(self, open_by_line: OpenStore) -> Iterator[Store]:
+        store = open_by_line()
+        yield store
+        store.close()
+
+    @pytest.fixture
+    def near(self, open_same: OpenStore) -> Iterator[Store]:
+        store = open_same()
+        yield store
+        store.close()
+
+    def test_a_lost_line_yields_a_fresh_snapshot(
+        self, far: Store, near: Store, line: Line
+    ) -> None:
+        first = near.put("services/a", b"1")
+        near.put("services/gone", b"")
+        recorder = Recorder()
+        far.watch(recorder)
+        line.cut()
+        recorder.wait(lambda: _lost(recorder) == 1, "the news of the lost line")
+        near.delete("services/gone")
+        missed = near.put("services/b", b"2")
+        line.mend()
+        recorder.wait(lambda: _snapshots(recorder) == 2, "a fresh snapshot")
+        last = near.put("services/c", b"3")
+        recorder.wait_for_revision(last)
+        assert _lost(recorder) == 1
+        assert {key: r.revision for key, r in recorder.held().items()} == {
+            "services/a": first,
+            "services/b": missed,
+            "services/c": last,
+        }
+        assert recorder.changes == [Change("services/c", b"3", last)]
+        assert_agrees(recorder, near)
+
+    def test_a_lost_line_with_forgotten_history_yields_a_fresh_snapshot(
+        self, far: Store, near: Store, line: Line, forget: Callable[[], None]
+    ) -> None:
+        near.put("services/a", b"1")
+        recorder = Recorder()
+        far.watch(recorder)
+        line.cut()
+        recorder.wait(lambda: _lost(recorder) > 0, "the news of the lost line")
+        for number in range(20):
+            near.put(f"services/{number % 3}", b"%d" % number)
+        forget()
+        near.delete("services/a")
+        line.mend()
+        recorder.wait(lambda: _snapshots(recorder) > 1, "a fresh snapshot")
+        recorder.wait_for_revision(near.put("services/last", b""))
+        assert_agrees(recorder, near)
+
+    def test_forgotten_history_under_a_watch_loses_nothing(
+        self, near: Store, forget: Callable[[], None]
+    ) -> None:
+        recorder = Recorder()
+        near.watch(recorder)
+        for number in range(30):
+            near.put(f"services/{number % 7}", b"%d" % number)
+            if number % 10 == 5:
+                forget()
+        recorder.wait_for_revision(near.put("services/last", b""))
+        assert_agrees(recorder, near)
+
+    @pytest.mark.parametrize("how", ["cut", "hold"])
+    def test_without_a_server_every_call_says_so(
+        self, far: Store, near: Store, line: Line, how: str
+    ) -> None:
+        revision = near.put("services/a", b"1")
+        getattr(line, how)()
+        calls: list[Callable[[], object]] = [
+            lambda: far.put("services/a", b"2"),
+            lambda: far.put("services/a", b"2", expected=revision),
+            lambda: far.put("services/b", b"2", expected=0),
+            lambda: far.delete("services/a"),
+            lambda: far.delete("services/a", expected=revision),
+            lambda: far.watch(Recorder()),
+            far.ping,
+        ]
+        for call in calls:
+            with pytest.raises(StoreUnavailable) as caught:
+                assert_prompt(call, PATIENCE)
+            assert caught.value.detail
+
+    def test_a_line_that_comes_back_is_used_again(
+        self, far: Store, near: Store, line: Line
+    ) -> None:
+        far.put("services/a", b"1")
+        line.cut()
+        with pytest.raises(StoreUnavailable):
+            far.put("services/a", b"2")
+        line.mend()
+        recorder = Recorder()
+        near.watch(recorder)
+        recorder.wait(lambda: _answers(far), "an answer to a ping")
+        recorder.wait_for_revision(far.put("services/a", b"3"))
+        far.ping()
+
+    def test_a_silent_server_is_noticed_and_survived(
+        self, far: Store, near: Store, line: Line
+    ) -> None:
+        recorder = Recorder(60.0)
+        far.watch(recorder)
+        line.hold()
+        near.put("services/a", b"1")
+        line.mend()
+        last = near.put("services/b", b"2")
+        recorder.wait_for_revision(last)
+        assert_agrees(recorder, near)
+
+    @pytest.mark.parametrize("how", ["cut", "hold"])
+    def test_without_a_server_it_ends_promptly(
+        self, open_by_line: OpenStore, line: Line, how: str
+    ) -> None:
+        store = open_by_line()
+        recorder = Recorder()
+        watch = store.watch(recorder)
+        getattr(line, how)()
+        assert_prompt(watch.close)
+        before = recorder.events
+        assert_prompt(store.close)
+        assert recorder.events == before
+
+    def test_without_a_server_it_does_not_open(
+        self, open_by_line: OpenStore, line: Line
+    ) -> None:
+        line.cut()
+        with pytest.raises(StoreUnavailable):
+            assert_prompt(open_by_line, PATIENCE)
+
+    def test_a_store_that_starts_anew_has_another_epoch(
+        self, near: Store, open_same: OpenStore, start_anew: Callable[[], None]
+    ) -> None:
+        near.put("services/a", b"1")
+        recorder = Recorder(60.0)
+        near.watch(recorder)
+        before = near.epoch
+        start_anew()
+        recorder.wait(lambda: _snapshots(recorder) > 1, "a fresh snapshot")
+        assert recorder.held() == {}
+        assert near.epoch != before
+        recorder.wait(lambda: _answers(near), "an answer to a ping")
+        near.put("services/b", b"2", expected=0)
+        recorder.wait(lambda: "services/b" in recorder.held(), "a change of the new")
+        assert_agrees(recorder, near)
+        other = open_same()
+        assert other.epoch == near.epoch
+        other.close()
+
+    def test_revisions_stay_in_order_over_a_lost_line(
+        self, far: Store, near: Store, line: Line
+    ) -> None:
+        recorder = Recorder()
+        far.watch(recorder)
+        revisions: list[int | None] = []
+        for number in range(40):
+            revisions.append(near.put(f"services/{number % 5}", b"%d" % number))
+            if number in (10, 25):
+                line.cut()
+            if number in (15, 30):
+                line.mend()
+        recorder.wait_for_revision(revisions[-1] or 0)
+        assert_growing(revisions)
+        assert_growing([change.revision for change in recorder.changes])
+        assert_agrees(recorder, near)
+
+
+def _snapshots(recorder: Recorder) -> int:
+    return sum(isinstance(event, Snapshot) for event in recorder.events)
+
+
+def _lost(recorder: Recorder) -> int:
+    return sum(isinstance(event, Lost) for event in recorder.events)
+
+
+def _answers(store: Store) -> bool:
+    try:
+        store.ping()
+    except StoreUnavailable:
+        return False
+    return True

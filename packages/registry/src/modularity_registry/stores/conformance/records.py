@@ -1,0 +1,200 @@
+"""The store contract: what is read is what was written, on the terms of the writer."""
+
+import string
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from modularity_registry.errors import StoreConflict
+from modularity_registry.stores.base import Change, Record, Store
+from modularity_registry.stores.conformance.base import (
+    Opened,
+    assert_growing,
+    snapshot_of,
+    write,
+)
+from modularity_registry.stores.conformance.recorder import Recorder
+
+
+class ReadingContract(Opened):
+    """Snapshots, values and keys."""
+
+    def test_a_watch_begins_with_a_snapshot(self, store: Store) -> None:
+        first = store.put("services/a", b"1")
+        second = store.put("services/b", b"2")
+        snapshot = snapshot_of(store)
+        assert snapshot.records == (
+            Record("services/a", b"1", first),
+            Record("services/b", b"2", second),
+        )
+        assert snapshot.revision >= second
+
+    def test_an_empty_store_has_an_empty_snapshot(self, store: Store) -> None:
+        assert snapshot_of(store).records == ()
+
+    def test_a_snapshot_is_ordered_by_revision(self, store: Store) -> None:
+        for key in ("services/c", "services/a", "services/b", "services/c"):
+            store.put(key, b"")
+        keys = [record.key for record in snapshot_of(store).records]
+        assert keys == ["services/a", "services/b", "services/c"]
+
+    def test_a_snapshot_holds_a_thousand_records(self, store: Store) -> None:
+        keys = [f"services/{number}" for number in range(1_000)]
+        with ThreadPoolExecutor(16) as pool:
+            revisions = list(pool.map(lambda key: store.put(key, key.encode()), keys))
+        records = snapshot_of(store).records
+        assert {record.key: record.revision for record in records} == dict(
+            zip(keys, revisions, strict=True)
+        )
+        assert all(record.value == record.key.encode() for record in records)
+        assert_growing([record.revision for record in records])
+
+    @pytest.mark.parametrize(
+        "value",
+        [b"", b"\0", bytes(range(256)), b"\xff\xfe", "ü☃".encode(), b"x" * 65_536],
+        ids=["empty", "nul", "every byte", "not text", "utf-8", "64 KiB"],
+    )
+    def test_values_come_back_as_they_went_in(self, store: Store, value: bytes) -> None:
+        recorder = Recorder()
+        store.watch(recorder)
+        revision = store.put("services/a", value)
+        recorder.wait_for_revision(revision)
+        assert recorder.changes == [Change("services/a", value, revision)]
+        assert snapshot_of(store).records == (Record("services/a", value, revision),)
+
+    def test_keys_have_every_allowed_character(self, store: Store) -> None:
+        allowed = string.ascii_letters + string.digits + "._:-"
+        keys = [f"services/{allowed}", *(f"services/{c}" for c in "._:-"), "replicas/x"]
+        for key in keys:
+            store.put(key, key.encode())
+        records = snapshot_of(store).records
+        assert [(record.key, record.value) for record in records] == [
+            (key, key.encode()) for key in keys
+        ]
+
+    def test_keys_that_differ_only_by_case_are_two(self, store: Store) -> None:
+        lower = store.put("services/name", b"lower")
+        upper = store.put("services/Name", b"upper", expected=0)
+        assert snapshot_of(store).records == (
+            Record("services/name", b"lower", lower),
+            Record("services/Name", b"upper", upper),
+        )
+        store.delete("services/NAME")
+        assert len(snapshot_of(store).records) == 2
+
+    def test_a_key_that_begins_another_is_its_own(self, store: Store) -> None:
+        store.put("services/a", b"")
+        store.put("services/a.b", b"")
+        store.delete("services/a")
+        assert [r.key for r in snapshot_of(store).records] == ["services/a.b"]
+
+
+class WritingContract(Opened):
+    """Revisions and compare-and-set."""
+
+    def test_revisions_only_grow(self, store: Store) -> None:
+        revisions = [
+            store.put("services/a", b"1"),
+            store.put("services/a", b"1"),
+            store.put("services/b", b"2"),
+            store.delete("services/a"),
+            store.put("services/a", b"3"),
+            store.delete("services/a"),
+            store.delete("services/b"),
+            store.put("services/b", b"4"),
+        ]
+        assert_growing(revisions)
+        assert snapshot_of(store).revision >= (revisions[-1] or 0)
+
+    def test_deleting_what_is_not_there_changes_nothing(self, store: Store) -> None:
+        kept = store.put("services/kept", b"")
+        recorder = Recorder()
+        store.watch(recorder)
+        assert store.delete("services/none") is None
+        assert store.delete("services/none", expected=0) is None
+        last = store.put("services/kept", b"", expected=kept)
+        recorder.wait_for_revision(last)
+        assert recorder.changes == [Change("services/kept", b"", last)]
+
+    def test_a_deleted_record_is_gone(self, store: Store) -> None:
+        store.put("services/a", b"")
+        assert store.delete("services/a") is not None
+        assert store.delete("services/a") is None
+        assert snapshot_of(store).records == ()
+
+    @pytest.mark.parametrize("verb", ["put", "delete"])
+    @pytest.mark.parametrize("expected", ["none", "current"])
+    def test_a_met_expectation_writes(
+        self, store: Store, verb: str, expected: str
+    ) -> None:
+        store.put("services/a", b"1")
+        current = store.put("services/a", b"2")
+        revision = write(store, verb, current if expected == "current" else None)
+        assert revision is not None
+        assert revision > current
+        held = [
+            (record.value, record.revision) for record in snapshot_of(store).records
+        ]
+        assert held == ([(b"new", revision)] if verb == "put" else [])
+
+    @pytest.mark.parametrize("verb", ["put", "delete"])
+    @pytest.mark.parametrize("expected", ["zero", "stale", "later"])
+    def test_an_expectation_not_met_is_a_conflict(
+        self, store: Store, verb: str, expected: str
+    ) -> None:
+        stale = store.put("services/a", b"1")
+        current = store.put("services/a", b"2")
+        wanted = {"zero": 0, "stale": stale, "later": current + 1_000}[expected]
+        with pytest.raises(StoreConflict) as caught:
+            write(store, verb, wanted)
+        assert (caught.value.key, caught.value.actual) == ("services/a", current)
+        assert snapshot_of(store).records == (Record("services/a", b"2", current),)
+
+    @pytest.mark.parametrize("verb", ["put", "delete"])
+    @pytest.mark.parametrize("before", ["never there", "deleted"])
+    def test_a_missing_key_meets_no_expectation_but_zero(
+        self, store: Store, verb: str, before: str
+    ) -> None:
+        wanted = 7
+        if before == "deleted":
+            wanted = store.put("services/a", b"1")
+            store.delete("services/a")
+        with pytest.raises(StoreConflict) as caught:
+            write(store, verb, wanted)
+        assert (caught.value.key, caught.value.actual) == ("services/a", 0)
+        assert snapshot_of(store).records == ()
+
+    def test_zero_expects_that_a_key_is_missing(self, store: Store) -> None:
+        first = store.put("services/a", b"1", expected=0)
+        store.delete("services/a", expected=first)
+        second = store.put("services/a", b"2", expected=0)
+        assert snapshot_of(store).records == (Record("services/a", b"2", second),)
+
+    def test_a_conflict_is_not_told_to_watchers(self, store: Store) -> None:
+        recorder = Recorder()
+        store.watch(recorder)
+        first = store.put("services/a", b"1")
+        with pytest.raises(StoreConflict):
+            store.put("services/a", b"refused", expected=0)
+        last = store.put("services/b", b"2")
+        recorder.wait_for_revision(last)
+        assert [change.revision for change in recorder.changes] == [first, last]
+
+    def test_compare_and_set_loses_no_update(self, store: Store) -> None:
+        store.put("services/count", b"0")
+        recorder = Recorder()
+        store.watch(recorder)
+
+        def increment(_: int) -> None:
+            while True:
+                record = snapshot_of(store).records[0]
+                count = b"%d" % (int(record.value) + 1)
+                try:
+                    store.put(record.key, count, expected=record.revision)
+                    return
+                except StoreConflict:
+                    continue
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(increment, range(40)))
+        assert snapshot_of(store).records[0].value == b"40"

@@ -1,0 +1,166 @@
+"""The store contract: watchers hear all of it, in order, until they or it end."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.base import Change, Event, Store
+from modularity_registry.stores.conformance.base import (
+    Opened,
+    OpenStore,
+    assert_agrees,
+    assert_growing,
+    assert_prompt,
+)
+from modularity_registry.stores.conformance.recorder import Recorder
+
+
+class WatchingContract(Opened):
+    """The order of changes, and that none is missed or told twice."""
+
+    def test_changes_follow_the_snapshot(self, store: Store) -> None:
+        recorder = Recorder()
+        store.watch(recorder)
+        first = store.put("services/a", b"1")
+        second = store.put("services/a", b"2")
+        third = store.delete("services/a")
+        assert third is not None
+        recorder.wait_for_revision(third)
+        assert recorder.events[1:] == [
+            Change("services/a", b"1", first),
+            Change("services/a", b"2", second),
+            Change("services/a", None, third),
+        ]
+
+    def test_a_closed_watch_hears_nothing_more(self, store: Store) -> None:
+        closed, open_ = Recorder(), Recorder()
+        watch = store.watch(closed)
+        store.watch(open_)
+        open_.wait_for_revision(store.put("services/a", b""))
+        assert_prompt(watch.close)
+        before = closed.events
+        open_.wait_for_revision(store.put("services/b", b""))
+        watch.close()
+        assert closed.events == before
+
+    def test_watchers_agree_on_the_order_of_two_writers(self, store: Store) -> None:
+        recorders = Recorder(), Recorder()
+        for recorder in recorders:
+            store.watch(recorder)
+
+        def load(writer: int) -> int:
+            for number in range(50):
+                store.put(f"services/{number % 5}", b"%d" % writer)
+                store.put(f"services/{writer}-{number}", b"")
+            return store.put(f"services/last-{writer}", b"")
+
+        with ThreadPoolExecutor(2) as pool:
+            last = max(pool.map(load, range(2)))
+        for recorder in recorders:
+            recorder.wait_for_revision(last)
+        one, other = (recorder.changes for recorder in recorders)
+        assert one == other
+        assert len(one) == 2 * 101
+        assert_growing([change.revision for change in one])
+        assert_agrees(recorders[0], store)
+
+    def test_a_watch_in_the_midst_of_writes_sees_each_once(self, store: Store) -> None:
+        written: dict[str, int] = {}
+        halfway = threading.Event()
+
+        def load() -> None:
+            for number in range(400):
+                key = f"services/{number}"
+                written[key] = store.put(key, b"")
+                if number == 100:
+                    halfway.set()
+
+        recorder = Recorder()
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(load)
+            assert halfway.wait(20)
+            store.watch(recorder)
+            loading.result()
+        recorder.wait_for_revision(max(written.values()))
+        snapshot = recorder.first_snapshot()
+        seen = [record.revision for record in snapshot.records]
+        assert max(seen) <= snapshot.revision
+        assert all(c.revision > snapshot.revision for c in recorder.changes)
+        seen += [change.revision for change in recorder.changes]
+        assert seen == sorted(written.values())
+
+    def test_a_watcher_that_fails_hurts_nobody_else(self, store: Store) -> None:
+        failed: list[Event] = []
+
+        def fail(event: Event) -> None:
+            if isinstance(event, Change):
+                failed.append(event)
+                raise RuntimeError("a watcher's own mistake")
+
+        before, after = Recorder(), Recorder()
+        store.watch(before)
+        failing = store.watch(fail)
+        store.watch(after)
+        for value in (b"1", b"2"):
+            last = store.put("services/a", value)
+        for recorder in (before, after):
+            recorder.wait_for_revision(last)
+            assert [change.value for change in recorder.changes] == [b"1", b"2"]
+        after.wait(lambda: bool(failed), "the change that fails")
+        assert_prompt(failing.close)
+        assert len(failed) == 1, "a watch that failed has to stop"
+
+
+class EndingContract(Opened):
+    """Epochs, pings, and the end of a store."""
+
+    def test_an_open_store_answers_a_ping(self, store: Store) -> None:
+        store.ping()
+
+    def test_another_store_has_another_epoch(self, open_new: OpenStore) -> None:
+        stores = [open_new() for _ in range(3)]
+        for store in stores:
+            store.close()
+        assert len({store.epoch for store in stores}) == 3
+
+    def test_a_closed_store_refuses_everything(self, open_new: OpenStore) -> None:
+        store = open_new()
+        watch = store.watch(Recorder())
+        revision = store.put("services/a", b"")
+        assert_prompt(store.close)
+        calls: list[Callable[[], object]] = [
+            lambda: store.put("services/a", b""),
+            lambda: store.put("services/a", b"", expected=revision),
+            lambda: store.delete("services/a"),
+            lambda: store.delete("services/a", expected=revision),
+            lambda: store.watch(Recorder()),
+            store.ping,
+        ]
+        for call in calls:
+            with pytest.raises(StoreUnavailable):
+                call()
+        store.close()
+        watch.close()
+
+    def test_a_close_among_writers_lets_each_know(self, open_new: OpenStore) -> None:
+        store = open_new()
+        recorder = Recorder()
+        store.watch(recorder)
+
+        def load(writer: int) -> list[int]:
+            revisions: list[int] = []
+            try:
+                while True:
+                    revisions.append(store.put(f"services/{writer}", b""))
+            except StoreUnavailable:
+                return revisions
+
+        with ThreadPoolExecutor(4) as pool:
+            loads = [pool.submit(load, writer) for writer in range(4)]
+            recorder.wait(lambda: len(recorder.changes) > 40, "the 40th change")
+            store.close()
+            told = sorted(r for load_ in loads for r in load_.result(20))
+        assert_growing(told)

@@ -1,0 +1,1 @@
+"""Records in Consul's key/value store."""

@@ -1,0 +1,240 @@
+"""What the store keeps in PostgreSQL: one schema, made and migrated by whoever comes.
+
+``record`` holds the documents and ``change`` the newest writes in order, ``ledger``
+the revision that was given out last. The view ``services`` is for people: it shows the
+registry's documents as columns. The store itself knows nothing of what it holds.
+"""
+
+from typing import Final, LiteralString
+
+from psycopg import sql
+
+from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.postgresql.connection import Line
+from modularity_registry.stores.postgresql.errors import GONE, Refused
+
+KEPT: Final = 10_000
+"""How many changes the log keeps; a watcher that is further behind starts anew."""
+
+TRIMMED_EVERY: Final = 1_000
+
+# PostgreSQL keeps these names for itself. No prefix begins with an underscore, so
+# what begins with one is free.
+_RESERVED: Final = ("pg_", "information_schema")
+
+_VERSION_1: Final = """
+CREATE TABLE {schema}.ledger (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    epoch text NOT NULL,
+    revision bigint NOT NULL,
+    floor bigint NOT NULL
+) WITH (fillfactor = 10);
+COMMENT ON COLUMN {schema}.ledger.floor IS
+    'The newest revision that is no longer in change.';
+
+INSERT INTO {schema}.ledger (epoch, revision, floor)
+VALUES (left(replace(gen_random_uuid()::text, '-', ''), 12), 0, 0);
+
+CREATE TABLE {schema}.change (
+    revision bigint PRIMARY KEY,
+    key text COLLATE "C" NOT NULL,
+    value bytea
+);
+
+-- A store keeps any bytes, and jsonb takes neither all of JSON (no \\u0000, no number
+-- beyond numeric) nor anything else: what it can't take has no document.
+CREATE FUNCTION {schema}.as_document(value bytea) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT AS $body$
+DECLARE
+    document jsonb;
+BEGIN
+    document := convert_from(value, 'UTF8')::jsonb;
+    RETURN CASE WHEN jsonb_typeof(document) = 'object' THEN document END;
+EXCEPTION WHEN others THEN
+    RETURN NULL;
+END
+$body$;
+
+CREATE TABLE {schema}.record (
+    key text COLLATE "C" PRIMARY KEY,
+    revision bigint NOT NULL,
+    value bytea NOT NULL,
+    document jsonb GENERATED ALWAYS AS ({schema}.as_document(value)) STORED
+);
+
+CREATE INDEX record_capabilities ON {schema}.record
+USING gin ((document -> 'registration' -> 'capabilities'))
+-- Without a list of what is yet to be done, which some writer would find too long.
+WITH (fastupdate = off);
+
+CREATE VIEW {schema}.services AS
+SELECT
+    substr(key, 10) AS id,
+    document -> 'registration' ->> 'name' AS name,
+    coalesce(document -> 'registration' ->> 'version', '1.0.0') AS version,
+    document -> 'registration' -> 'capabilities' AS capabilities,
+    document -> 'registration' ->> 'location' AS location,
+    document -> 'registration' ->> 'mode' AS mode,
+    CASE
+        WHEN document ->> 'drain' IS NOT NULL THEN 'draining'
+        WHEN document -> 'faults' -> 0 IS NOT NULL THEN 'unhealthy'
+        ELSE 'healthy'
+    END AS status,
+    coalesce(document -> 'faults', '[]') AS faults,
+    document -> 'drain' AS drain,
+    coalesce(document -> 'registration' -> 'metadata', '{{}}') AS metadata,
+    (document ->> 'registered_at')::timestamptz AS registered_at,
+    (document ->> 'since')::timestamptz AS since,
+    revision
+FROM {schema}.record
+WHERE key LIKE 'services/%' AND document IS NOT NULL;
+
+-- Writes a batch: outcome n is the revision of write n, NULL when there was nothing
+-- to delete, and when its expectation was not met the key's revision times -1.
+CREATE FUNCTION {schema}.write(keys text[], bodies bytea[], expectations bigint[])
+RETURNS bigint[] LANGUAGE plpgsql AS $body$
+DECLARE
+    wish record;
+    actual bigint;
+    before bigint;
+    newest bigint;
+    outcome bigint[] := ARRAY[]::bigint[];
+BEGIN
+    -- A sequence would commit out of order. This row's lock is held until the commit,
+    -- so whoever sees a revision has seen all those before it.
+    SELECT l.revision INTO STRICT before FROM {schema}.ledger l FOR UPDATE;
+    newest := before;
+    FOR wish IN
+        SELECT * FROM unnest(keys, bodies, expectations) AS w(key, body, expected)
+    LOOP
+        SELECT r.revision INTO actual FROM {schema}.record r WHERE r.key = wish.key;
+        actual := coalesce(actual, 0);
+        IF wish.expected <> actual THEN
+            outcome := outcome || -actual;
+        ELSIF wish.body IS NULL AND actual = 0 THEN
+            outcome := outcome || NULL::bigint;
+        ELSE
+            newest := newest + 1;
+            outcome := outcome || newest;
+            IF wish.body IS NULL THEN
+                DELETE FROM {schema}.record r WHERE r.key = wish.key;
+            ELSIF actual = 0 THEN
+                INSERT INTO {schema}.record (key, revision, value)
+                VALUES (wish.key, newest, wish.body);
+            ELSE
+                UPDATE {schema}.record r SET revision = newest, value = wish.body
+                WHERE r.key = wish.key;
+            END IF;
+            INSERT INTO {schema}.change (revision, key, value)
+            VALUES (newest, wish.key, wish.body);
+        END IF;
+    END LOOP;
+    IF newest > before THEN
+        UPDATE {schema}.ledger SET revision = newest;
+        PERFORM pg_notify({channel}, newest::text);
+        IF newest / {every} > before / {every} AND newest > {kept} THEN
+            DELETE FROM {schema}.change c WHERE c.revision <= newest - {kept};
+            UPDATE {schema}.ledger l SET floor = greatest(l.floor, newest - {kept});
+        END IF;
+    END IF;
+    RETURN outcome;
+END
+$body$;
+"""
+
+MIGRATIONS: Final[tuple[LiteralString, ...]] = (_VERSION_1,)
+"""Number n makes a schema of version n into one of version n + 1; 0 is an empty one."""
+
+
+class Schema:
+    """The names of one prefix's schema, and how it comes to be."""
+
+    def __init__(self, prefix: str) -> None:
+        reserved = prefix.startswith(_RESERVED)
+        self.name = f"_{prefix}" if reserved else prefix
+        self.channel = f"{self.name}.change"
+
+    def filled(self, text: LiteralString) -> bytes:
+        """Return ``text`` with the names in their places, quoted."""
+        return (
+            sql.SQL(text)
+            .format(
+                schema=sql.Identifier(self.name),
+                channel=sql.Literal(self.channel),
+                listening=sql.Identifier(self.channel),
+                kept=sql.Literal(KEPT),
+                every=sql.Literal(TRIMMED_EVERY),
+            )
+            .as_bytes(None)
+        )
+
+    def prepare(self, line: Line) -> str:
+        """Return the epoch; makes what is not there yet, or is of an older version.
+
+        Raises `StoreUnavailable`, also when a newer registry has been here.
+        """
+        try:
+            version, epoch = self._look(line)
+        except Refused as error:
+            if error.sqlstate not in GONE:
+                raise
+            version = 0
+        if version < len(MIGRATIONS):
+            self._migrate(line)
+            version, epoch = self._look(line)
+        self._require_known(version)
+        return epoch
+
+    def _look(self, line: Line) -> tuple[int, str]:
+        rows = line.execute(
+            self.filled(
+                "SELECT v.number, l.epoch FROM {schema}.schema_version v,"
+                " {schema}.ledger l"
+            )
+        )
+        if len(rows) != 1:
+            raise StoreUnavailable(
+                f"the schema {self.name} is incomplete: it was changed by other hands;"
+                " restore it, or drop it to start with nothing"
+            )
+        version, epoch = rows[0]
+        return version, epoch
+
+    def _migrate(self, line: Line) -> None:
+        line.execute(b"BEGIN")
+        # Whoever else opens the store at this moment waits here, then finds it done.
+        line.execute(
+            b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (self.channel,)
+        )
+        # Looked up first: CREATE SCHEMA needs its privilege even where nothing is made.
+        if not line.execute(
+            b"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (self.name,)
+        ):
+            line.execute(self.filled("CREATE SCHEMA {schema}"))
+        line.execute(
+            self.filled(
+                "CREATE TABLE IF NOT EXISTS {schema}.schema_version ("
+                " single boolean PRIMARY KEY DEFAULT true CHECK (single),"
+                " number integer NOT NULL)"
+            )
+        )
+        rows = line.execute(self.filled("SELECT number FROM {schema}.schema_version"))
+        version: int = rows[0][0] if rows else 0
+        self._require_known(version)
+        for migration in MIGRATIONS[version:]:
+            line.execute(self.filled(migration))
+        line.execute(
+            self.filled(
+                "INSERT INTO {schema}.schema_version (number) VALUES (%s)"
+                " ON CONFLICT (single) DO UPDATE SET number = excluded.number"
+            ),
+            (len(MIGRATIONS),),
+        )
+        line.execute(b"COMMIT")
+
+    def _require_known(self, version: int) -> None:
+        if version > len(MIGRATIONS):
+            raise StoreUnavailable(
+                f"the schema {self.name} is of version {version}, and this registry"
+                f" knows versions up to {len(MIGRATIONS)}: run the newer registry"
+            )
