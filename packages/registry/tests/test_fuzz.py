@@ -1,4 +1,4 @@
-"""Some thousand spoiled requests to a real registry; benchmarks/fuzz.py sends many.
+"""Some thousand spoiled requests to a real registry; the benchmark `fuzz` sends many.
 
 `FUZZ_SEED` sends the same again, `FUZZ_CALLS` sends more.
 """

@@ -25,7 +25,7 @@ _LISTENERS: Final = ("http", "server", "serf_lan")
 
 
 def program() -> Path:
-    """Return Consul as benchmarks/get-consul fetches it, or the one on the path."""
+    """Return Consul as the benchmarks' get-consul fetches it, or from the path."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     cached = shutil.which("consul", path=str(Path(caches) / _CACHED))
     return Path(cached) if cached else find(["consul"], None, "consul")

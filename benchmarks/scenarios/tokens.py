@@ -4,14 +4,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import workload as w
-from contest import compete, contender, one_provider
-from filling import fill_registry
+from benchmarks.harness import workload as w
+from benchmarks.harness.comparison import compete, contender, one_provider
+from benchmarks.harness.fill import fill_registry
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.results import Row, at_least
+from benchmarks.harness.systems import launch_registry
 from modularity_registry import tokens
 from modularity_registry.access import Right, Wish
-from peers import launch_registry
-from plan import Plan
-from rows import Row, at_least
 
 
 def shown(token: str) -> Callable[[str], bytes]:

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import workload as w
-from calls import Reply, call, get, request
-from contest import RATE, compete, contender
-from filling import filled_registry, sqlite_url, total
-from load import CONNECTIONS, Busy, count_script, measure, wrk
-from peers import consul, etcd, launch_registry
-from plan import Plan
-from rows import BenchmarkError, Row, Sample, Series, at_least
-from servers import Fleet, Server
+from benchmarks.harness import workload as w
+from benchmarks.harness.comparison import RATE, compete, contender
+from benchmarks.harness.fill import filled_registry, sqlite_url, total
+from benchmarks.harness.http import Reply, call, get, request
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Fleet, Server
+from benchmarks.harness.results import BenchmarkError, Row, Sample, Series, at_least
+from benchmarks.harness.systems import consul, etcd, launch_registry
+from benchmarks.harness.wrk import CONNECTIONS, Busy, count_script, measure, wrk
 
 
 def writes(

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-import workload as w
-from backends import backend
-from calls import Connection, get, pour
-from peers import launch_registry
-from plan import Plan
-from rows import BenchmarkError, Check, Row, Sample, Series
-from servers import Server, wait_until
+from benchmarks.harness import workload as w
+from benchmarks.harness.backends import backend
+from benchmarks.harness.http import Connection, get, pour
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Server, wait_until
+from benchmarks.harness.results import BenchmarkError, Check, Row, Sample, Series
+from benchmarks.harness.systems import launch_registry
 
 MEMBERS = 3
 WRITERS = 4

@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
-import workload as w
-from calls import get, pour
-from filling import fill_registry, filled_registry, sqlite_url, total
-from load import foreign_seconds
-from peers import launch_registry, nginx
-from plan import Plan
-from rows import BenchmarkError, Check, Row, Sample, Series
-from servers import Server, wait_until
+from benchmarks.harness import workload as w
+from benchmarks.harness.fill import fill_registry, filled_registry, sqlite_url, total
+from benchmarks.harness.http import get, pour
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Server, wait_until
+from benchmarks.harness.results import BenchmarkError, Check, Row, Sample, Series
+from benchmarks.harness.systems import launch_registry, nginx
+from benchmarks.harness.wrk import foreign_seconds
 
 # One check of each service a second is far more than one core does: the monitor is
 # never without work, and what is counted is its own speed.

@@ -14,7 +14,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from rows import BenchmarkError
+from benchmarks.harness.results import BenchmarkError
 
 TIMEOUT = 30.0
 LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)

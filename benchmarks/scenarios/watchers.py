@@ -8,18 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import workload as w
-from calls import get, request
-from contest import compete, contender, one_provider
-from filling import filled_registry
-from load import Busy, foreign_seconds
-from orders import Program
-from peers import consul, launch_registry
-from plan import Plan
-from rows import BenchmarkError, Check, Row, Sample, Series, percentile, ratios
-from servers import Server
+from benchmarks.harness import workload as w
+from benchmarks.harness.comparison import compete, contender, one_provider
+from benchmarks.harness.fill import filled_registry
+from benchmarks.harness.http import get, request
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Server
+from benchmarks.harness.programs import Program
+from benchmarks.harness.results import (
+    BenchmarkError,
+    Check,
+    Row,
+    Sample,
+    Series,
+    percentile,
+    ratios,
+)
+from benchmarks.harness.systems import consul, launch_registry
+from benchmarks.harness.wrk import Busy, foreign_seconds
 
-PROGRAM = Path(__file__).resolve().parent / "streams.py"
+PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "watchers.py"
 # What a server has open beside its watchers.
 OTHER_FILES = 1_024
 # Long enough for everyone to be waiting again, of varied length so that changes do

@@ -5,9 +5,9 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from calls import request
-from rows import BenchmarkError
-from servers import wait_until
+from benchmarks.harness.http import request
+from benchmarks.harness.processes import wait_until
+from benchmarks.harness.results import BenchmarkError
 
 OPEN_LIMIT = 30.0
 # Past the pause after which a silent stream is sent a sign of life.

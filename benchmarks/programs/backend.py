@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 TESTS = HERE.parent / "packages" / "registry" / "tests"
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rows import BenchmarkError
-from servers import cpu_seconds, family
+from benchmarks.harness.processes import cpu_seconds, family
+from benchmarks.harness.results import BenchmarkError
 
 
 class Program:

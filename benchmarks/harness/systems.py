@@ -7,11 +7,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from calls import call, request
-from rows import BenchmarkError
-from servers import START_LIMIT, Fleet, Server, free_port, wait_until
+from benchmarks.harness.http import call, request
+from benchmarks.harness.processes import (
+    START_LIMIT,
+    Fleet,
+    Server,
+    free_port,
+    wait_until,
+)
+from benchmarks.harness.results import BenchmarkError
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 REGISTRY = HERE.parent / "packages" / "registry" / "registry_service.py"
 
 NGINX = """
@@ -125,7 +131,7 @@ def nginx(
 
 def consul_binary() -> str:
     """Return the path of Consul, fetched by get-consul the first time."""
-    command = [str(HERE / "get-consul")]
+    command = [str(HERE / "programs" / "get-consul")]
     run = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=300
     )

@@ -6,19 +6,32 @@ from contextlib import ExitStack
 from dataclasses import replace
 from statistics import median
 
-import workload as w
-from backends import Backend, first_of
-from calls import Connection, call, get, pour, request
-from contest import RATE, Contender, compete, contender, one_provider
-from filling import sqlite_url, total
-from listening import Listener
-from load import CONNECTIONS
-from peers import launch_registry
-from plan import Plan
-from rows import BenchmarkError, Check, Row, Sample, Series, ratios
-from servers import Fleet, Server, cpu_seconds, wait_until
-from stores import Found, over_each
-from watchers import registry_watch, tell, watched
+from benchmarks.harness import workload as w
+from benchmarks.harness.backends import Backend, first_of
+from benchmarks.harness.comparison import (
+    RATE,
+    Contender,
+    compete,
+    contender,
+    one_provider,
+)
+from benchmarks.harness.event_listener import Listener
+from benchmarks.harness.fill import sqlite_url, total
+from benchmarks.harness.http import Connection, call, get, pour, request
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Fleet, Server, cpu_seconds, wait_until
+from benchmarks.harness.results import (
+    BenchmarkError,
+    Check,
+    Row,
+    Sample,
+    Series,
+    ratios,
+)
+from benchmarks.harness.systems import launch_registry
+from benchmarks.harness.wrk import CONNECTIONS
+from benchmarks.scenarios.stores import Found, over_each
+from benchmarks.scenarios.watchers import registry_watch, tell, watched
 
 REPLICAS = 3
 # The registry's own kinds of store that a registration must cross within `SOON` ms.

@@ -6,20 +6,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import workload as w
-from backends import KINDS, Backend, Missing, backend
-from contest import RATE, compete, contender, one_provider
-from filling import filled_registry, total
-from load import CONNECTIONS, foreign_seconds
-from orders import Program
-from peers import launch_registry
-from plan import Plan
-from rows import BenchmarkError, Check, Row, Sample, Series, ratios
-from servers import Fleet, Server
-from writes import writes
+from benchmarks.harness import workload as w
+from benchmarks.harness.backends import KINDS, Backend, Missing, backend
+from benchmarks.harness.comparison import RATE, compete, contender, one_provider
+from benchmarks.harness.fill import filled_registry, total
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Fleet, Server
+from benchmarks.harness.programs import Program
+from benchmarks.harness.results import (
+    BenchmarkError,
+    Check,
+    Row,
+    Sample,
+    Series,
+    ratios,
+)
+from benchmarks.harness.systems import launch_registry
+from benchmarks.harness.wrk import CONNECTIONS, foreign_seconds
+from benchmarks.scenarios.writes import writes
 
-HERE = Path(__file__).resolve().parent
-DRIVERS, VIEWER = HERE / "drivers.py", HERE / "viewer.py"
+HERE = Path(__file__).resolve().parents[1]
+DRIVERS, VIEWER = HERE / "programs/plain_drivers.py", HERE / "programs/first_view.py"
 # What the registry's own record of such a service takes, to a few bytes.
 SIZE = 450
 # Makes a record of the first view 600 bytes long.

@@ -1,7 +1,7 @@
 """Compares the registry with Consul, etcd and nginx on this machine, in one run.
 
-uv run --group bench python benchmarks/run.py
-uv run --group bench python benchmarks/run.py --quick --only lookup,checks
+uv run --group bench python -m benchmarks
+uv run --group bench python -m benchmarks --quick --only lookup,checks
 """
 
 import argparse
@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from machine import facts, filesystem
-from peers import REGISTRY
-from plan import Plan, quick
-from report import row_text, summary_text, write_json, write_plot
-from rows import Row, rows_measured, rows_passed
-from scenarios import SCENARIOS, run
+from benchmarks.harness.machine import facts, filesystem
+from benchmarks.harness.plan import Plan, quick
+from benchmarks.harness.report import row_text, summary_text, write_json, write_plot
+from benchmarks.harness.results import Row, rows_measured, rows_passed
+from benchmarks.harness.systems import REGISTRY
+from benchmarks.scenarios import SCENARIOS, run
 
 OUT = Path(__file__).resolve().parent / "results"
 TOOLS = {"wrk": "wrk", "taskset": "util-linux", "setpriv": "util-linux"}
@@ -29,7 +29,7 @@ TOOLS = {"wrk": "wrk", "taskset": "util-linux", "setpriv": "util-linux"}
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(
-        prog="benchmarks/run.py",
+        prog="python -m benchmarks",
         description="Compare the registry with Consul, etcd and nginx on this machine.",
     )
     names = ",".join(SCENARIOS)

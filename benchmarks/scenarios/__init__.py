@@ -3,20 +3,20 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from adoption import adoption
-from capacity import checks, memory, start
-from clients import resolve, subscribed, takeover
-from elections import leader
-from fuzz import fuzz
-from guarded import guarded
-from lookups import lookup, scale
-from plan import Plan
-from replicas import beats, propagation, workers
-from rows import BenchmarkError, Row
-from slow import slow
-from stores import firstview, storelookup, stores
-from watchers import bystanders, open_, watch
-from writes import durable, heartbeat, register
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.results import BenchmarkError, Row
+from benchmarks.scenarios.adoption import adoption
+from benchmarks.scenarios.capacity import checks, memory, start
+from benchmarks.scenarios.client import resolve, subscribed, takeover
+from benchmarks.scenarios.fuzz import fuzz
+from benchmarks.scenarios.leader_loss import leader
+from benchmarks.scenarios.lookups import lookup, scale
+from benchmarks.scenarios.replicas import beats, propagation, workers
+from benchmarks.scenarios.slow_callers import slow
+from benchmarks.scenarios.stores import firstview, storelookup, stores
+from benchmarks.scenarios.tokens import guarded
+from benchmarks.scenarios.watchers import bystanders, open_, watch
+from benchmarks.scenarios.writes import durable, heartbeat, register
 
 Scenario = Callable[[Plan], Row]
 

@@ -8,15 +8,22 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import workload as w
-from calls import Connection
-from filling import filled_registry
-from orders import Program
-from plan import Plan
-from rows import BenchmarkError, Check, Row, Sample, Series, percentile
-from servers import Server
+from benchmarks.harness import workload as w
+from benchmarks.harness.fill import filled_registry
+from benchmarks.harness.http import Connection
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Server
+from benchmarks.harness.programs import Program
+from benchmarks.harness.results import (
+    BenchmarkError,
+    Check,
+    Row,
+    Sample,
+    Series,
+    percentile,
+)
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 PROGRAM = HERE.parent / "packages/registry/tests/fuzzing/crowds.py"
 # Milliseconds.
 LIMIT = 100.0

@@ -2,9 +2,8 @@
 
 from functools import partial
 
-import workload as w
-from calls import Reply, call
-from contest import (
+from benchmarks.harness import workload as w
+from benchmarks.harness.comparison import (
     Contender,
     Verify,
     all_providers,
@@ -14,12 +13,13 @@ from contest import (
     etcd_providers,
     one_provider,
 )
-from filling import filled_consul, filled_etcd, filled_registry
-from load import CONNECTIONS
-from peers import nginx
-from plan import Plan
-from rows import BenchmarkError, Check, Row, at_least
-from servers import Fleet, Server
+from benchmarks.harness.fill import filled_consul, filled_etcd, filled_registry
+from benchmarks.harness.http import Reply, call
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Fleet, Server
+from benchmarks.harness.results import BenchmarkError, Check, Row, at_least
+from benchmarks.harness.systems import nginx
+from benchmarks.harness.wrk import CONNECTIONS
 
 # Services that have a capability to themselves, beside those that share one.
 LONE = 500

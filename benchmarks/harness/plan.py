@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from peers import REGISTRY
-from servers import Fleet
+from benchmarks.harness.processes import Fleet
+from benchmarks.harness.systems import REGISTRY
 
 
 @dataclass(frozen=True, slots=True)

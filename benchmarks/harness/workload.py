@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from calls import request
+from benchmarks.harness.http import request
 
 PER_CAPABILITY = 10
 # Enough that no two neighbours ask alike, and as many at every size of the registry,

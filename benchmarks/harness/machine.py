@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-import peers
-from plan import Plan
+from benchmarks.harness import systems
+from benchmarks.harness.plan import Plan
 
 PACKAGES = ("granian", "flask", "aiohttp", "msgspec", "pydantic")
 DRIVERS = ("psycopg", "redis", "etcd-sdk-python", "kazoo", "py-consul")
@@ -35,7 +35,7 @@ def facts(plan: Plan, mode: str) -> dict[str, object]:
         "load_before": os.getloadavg()[0],
         "commit": _git("rev-parse", "--short", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--", "packages")),
-        "versions": {**peers.versions(), **_packages()},
+        "versions": {**systems.versions(), **_packages()},
     }
 
 

@@ -7,12 +7,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from calls import Connection, Reply
-from load import CONNECTIONS, Busy, cycle_script, measure, wrk
-from plan import Plan
-from rows import BenchmarkError, Sample, Series
-from servers import Fleet, Server
-from workload import PER_CAPABILITY
+from benchmarks.harness.http import Connection, Reply
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Fleet, Server
+from benchmarks.harness.results import BenchmarkError, Sample, Series
+from benchmarks.harness.workload import PER_CAPABILITY
+from benchmarks.harness.wrk import CONNECTIONS, Busy, cycle_script, measure, wrk
 
 PROBES = 50
 RATE = "calls/s"

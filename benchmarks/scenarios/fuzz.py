@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from peers import launch_registry
-from plan import Plan
-from rows import Check, Row, Sample, Series
-from servers import Server, wait_until
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Server, wait_until
+from benchmarks.harness.results import Check, Row, Sample, Series
+from benchmarks.harness.systems import launch_registry
 
-TESTS = Path(__file__).resolve().parent.parent / "packages" / "registry" / "tests"
+TESTS = Path(__file__).resolve().parents[2] / "packages" / "registry" / "tests"
 sys.path.append(str(TESTS))
 
 # Only now are they found.

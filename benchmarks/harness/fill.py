@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
-import workload as w
-from calls import get, pour
-from peers import consul, etcd, launch_registry
-from plan import Plan
-from rows import BenchmarkError
-from servers import Fleet, Server, wait_until
+from benchmarks.harness import workload as w
+from benchmarks.harness.http import get, pour
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Fleet, Server, wait_until
+from benchmarks.harness.results import BenchmarkError
+from benchmarks.harness.systems import consul, etcd, launch_registry
 
 
 def total(server: Server) -> int:

@@ -6,13 +6,13 @@ from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 
-from filling import sqlite_url
-from orders import Program
-from plan import Plan
-from rows import BenchmarkError
-from servers import Fleet
+from benchmarks.harness.fill import sqlite_url
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Fleet
+from benchmarks.harness.programs import Program
+from benchmarks.harness.results import BenchmarkError
 
-PROGRAM = Path(__file__).resolve().parent / "fixtures.py"
+PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "backend.py"
 KINDS = ("sqlite", "postgresql", "redis", "etcd", "zookeeper", "consul")
 
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import workload as w
-from backends import first_of
-from calls import get, pour, replies, request
-from listening import Listener
-from peers import nginx
-from plan import Plan
-from replicas import REPLICAS, living, replicas
-from rows import BenchmarkError, Check, Row, Sample, Series
-from servers import Server, wait_until
+from benchmarks.harness import workload as w
+from benchmarks.harness.backends import first_of
+from benchmarks.harness.event_listener import Listener
+from benchmarks.harness.http import get, pour, replies, request
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Server, wait_until
+from benchmarks.harness.results import BenchmarkError, Check, Row, Sample, Series
+from benchmarks.harness.systems import nginx
+from benchmarks.scenarios.replicas import REPLICAS, living, replicas
 
 ADDRESSES = 32
 # Nobody can know of a death so soon, but a check under way may end after it.

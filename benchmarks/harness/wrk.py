@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rows import BenchmarkError, Sample
-from workload import BLANK, PER_CAPABILITY
+from benchmarks.harness.results import BenchmarkError, Sample
+from benchmarks.harness.workload import BLANK, PER_CAPABILITY
 
 CONNECTIONS = 32
 MARK = "figures: "

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rows import TRIFLE, Check, Row, Series
+from benchmarks.harness.results import TRIFLE, Check, Row, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

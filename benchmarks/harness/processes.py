@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rows import BenchmarkError
+from benchmarks.harness.results import BenchmarkError
 
 START_LIMIT = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")

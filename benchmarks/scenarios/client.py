@@ -10,19 +10,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import workload as w
-from calls import Connection, call
-from filling import fill_registry, filled_registry
-from load import foreign_seconds
-from orders import Program
-from peers import launch_registry
-from plan import Plan
-from rows import BenchmarkError, Check, Row, Sample, Series, percentile
-from servers import Fleet, Server, free_port, wait_until
+from benchmarks.harness import workload as w
+from benchmarks.harness.fill import fill_registry, filled_registry
+from benchmarks.harness.http import Connection, call
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Fleet, Server, free_port, wait_until
+from benchmarks.harness.programs import Program
+from benchmarks.harness.results import (
+    BenchmarkError,
+    Check,
+    Row,
+    Sample,
+    Series,
+    percentile,
+)
+from benchmarks.harness.systems import launch_registry
+from benchmarks.harness.wrk import foreign_seconds
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 CLIENT = HERE.parent / "packages" / "client" / "src"
-CONSUMER, PROVIDER = HERE / "consumer.py", HERE / "provider.py"
+CONSUMER, PROVIDER = HERE / "programs/consumer.py", HERE / "programs/provider.py"
 LOOPS = 100_000
 GAP = 0.025
 RATE = 200

@@ -1,0 +1,1 @@
+"""Measures the registry beside Consul, etcd and nginx."""
