@@ -34,7 +34,7 @@ Start = Callable[[Path, int], AbstractContextManager[Running]]
 @contextmanager
 def postgresql(folder: Path, _size: int) -> Iterator[Running]:
     """Give a server that syncs to the disk, as one does by default."""
-    tests = import_module("servers.postgres")
+    tests = import_module("support.servers.postgres")
     # It makes a folder of its own, for another user than this one.
     tempfile.tempdir = str(folder)
     fixture = tests.Postgres(
@@ -53,7 +53,7 @@ def postgresql(folder: Path, _size: int) -> Iterator[Running]:
 @contextmanager
 def redis(folder: Path, _size: int) -> Iterator[Running]:
     """Give a server with an append-only file, synced every second by default."""
-    with import_module("servers.redis").running(folder) as fixture:
+    with import_module("support.servers.redis").running(folder) as fixture:
         yield Running(f"redis://127.0.0.1:{fixture.port}/0", fixture)
 
 
@@ -61,21 +61,23 @@ def redis(folder: Path, _size: int) -> Iterator[Running]:
 def etcd(folder: Path, size: int) -> Iterator[Running]:
     """Give a cluster of that size, which syncs to the disk as it always does."""
     options = ("--quota-backend-bytes", str(4 << 30))
-    with import_module("servers.etcd").running(folder, size, options) as fixture:
+    with import_module("support.servers.etcd").running(
+        folder, size, options
+    ) as fixture:
         yield Running(f"etcd://{','.join(map(str, fixture.hosts))}", fixture)
 
 
 @contextmanager
 def zookeeper(folder: Path, _size: int) -> Iterator[Running]:
     """Give a server that syncs to the disk as it always does."""
-    with import_module("servers.zookeeper").running(folder) as fixture:
+    with import_module("support.servers.zookeeper").running(folder) as fixture:
         yield Running(f"zookeeper://127.0.0.1:{fixture.port}", fixture)
 
 
 @contextmanager
 def consul(folder: Path, _size: int) -> Iterator[Running]:
     """Give a server of one node that keeps its data on the disk."""
-    tests = import_module("servers.consul")
+    tests = import_module("support.servers.consul")
     with tests.running(tests.Agent(folder)) as fixture:
         yield Running(f"consul://127.0.0.1:{fixture.port}", fixture)
 

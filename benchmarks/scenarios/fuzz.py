@@ -1,6 +1,6 @@
 """Spoiled requests by the hundred thousand, and whether the registry minds.
 
-The requests are made by the registry's own tests, in their package ``fuzzing``.
+The requests are made by the registry's own tests, in their package ``e2e.fuzz``.
 """
 
 import random
@@ -18,9 +18,15 @@ TESTS = Path(__file__).resolve().parents[2] / "packages" / "registry" / "tests"
 sys.path.append(str(TESTS))
 
 # Only now are they found.
-from fuzzing.caller import Caller, Exchange, Findings, exchanges, seeds_of  # noqa: E402
-from fuzzing.cases import made_from_document  # noqa: E402
-from fuzzing.serving import clear, open_files, still_right  # noqa: E402
+from e2e.fuzz.caller import (  # noqa: E402
+    Caller,
+    Exchange,
+    Findings,
+    exchanges,
+    seeds_of,
+)
+from e2e.fuzz.cases import made_from_document  # noqa: E402
+from e2e.fuzz.serving import clear, open_files, still_right  # noqa: E402
 
 EXAMPLES = 40
 # What fills up to a bound of its own does so in the first part, but for the changes

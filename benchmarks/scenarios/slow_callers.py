@@ -24,7 +24,7 @@ from benchmarks.harness.results import (
 )
 
 HERE = Path(__file__).resolve().parents[1]
-PROGRAM = HERE.parent / "packages/registry/tests/fuzzing/crowds.py"
+PROGRAM = HERE.parent / "packages/registry/tests/e2e/fuzz/crowds.py"
 # Milliseconds.
 LIMIT = 100.0
 PACE = 0.005

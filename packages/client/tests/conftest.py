@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from client_harness import Answer, Asker, RegistryProcess, ScriptedServer
-from client_tokens import Closed
+from client_support.harness import Answer, Asker, RegistryProcess, ScriptedServer
+from client_support.tokens import Closed
 from modularity_client import Registry, Resolver
 
 

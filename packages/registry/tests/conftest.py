@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from modularity_registry.runtime import Registry
 from modularity_registry.web.app import create_app
-from support import ManualClock, loaded_registry
+from support.registry import ManualClock, loaded_registry
 
 
 @pytest.fixture

@@ -1,0 +1,175 @@
+"""A view loses nothing, whatever the order of lists and events."""
+
+from typing import Any
+
+from client_support.services import service
+from modularity_client import ServiceList
+from modularity_client.bench import Bench
+from modularity_client.board import Board
+from modularity_client.session import Event
+from modularity_client.view import View
+
+
+def event(kind: str, service_id: str, revision: int, **changes: Any) -> Event:
+    about = service(service_id, revision=revision, **changes)
+    return Event(f"e-{revision}", f"service.{kind}", None, revision, about)
+
+
+def listed(view: View, revision: int, *ids: str) -> None:
+    services = [service(each, revision=revision) for each in ids]
+    assert view.install(services, revision, view.generation)
+
+
+def ids(view: View) -> list[str]:
+    return [each.id for each in view.healthy]
+
+
+def test_an_event_after_the_list_is_applied() -> None:
+    view = View("greet")
+    listed(view, 5, "a")
+    assert view.take(event("registered", "b", 6))
+    assert ids(view) == ["a", "b"]
+
+
+def test_an_event_that_the_list_has_seen_already_is_not() -> None:
+    view = View("greet")
+    listed(view, 5)
+    assert not view.take(event("registered", "gone", 5))
+    assert ids(view) == []
+
+
+def test_events_that_overtake_the_list_are_applied_after_it() -> None:
+    view = View("greet")
+    view.take(event("registered", "b", 6))
+    view.take(event("unregistered", "a", 7))
+    listed(view, 5, "a")
+    assert ids(view) == ["b"]
+
+
+def test_a_list_newer_than_it_says_is_not_taken_back() -> None:
+    view = View("greet")
+    view.install([service("a", revision=8, weight=8)], 5, view.generation)
+    view.take(event("updated", "a", 7, weight=7))
+    view.take(event("unregistered", "a", 6))
+    assert [each.weight for each in view.healthy] == [8]
+
+
+def test_only_the_healthy_are_shown_and_only_their_changes_count() -> None:
+    view = View("greet")
+    listed(view, 1, "a")
+    assert view.take(event("status_changed", "a", 2, status="unhealthy"))
+    assert ids(view) == []
+    assert not view.take(event("status_changed", "a", 3, status="draining"))
+    assert view.take(event("status_changed", "a", 4, status="healthy"))
+
+
+def test_a_provider_that_gives_the_capability_up_is_shown_no_more() -> None:
+    view = View("greet")
+    listed(view, 1, "a")
+    view.take(event("updated", "a", 2, capabilities=("other",)))
+    assert ids(view) == []
+
+
+def test_in_doubt_the_old_view_is_shown_until_there_is_a_new_list() -> None:
+    view = View("greet")
+    listed(view, 500, "a")
+    view.doubt()
+    # A registry that was started anew counts from 1 again.
+    view.take(event("registered", "b", 3))
+    assert ids(view) == ["a"]
+    listed(view, 2)
+    assert ids(view) == ["b"]
+
+
+def test_a_list_requested_before_the_doubt_does_not_count() -> None:
+    view = View("greet")
+    before = view.generation
+    view.doubt()
+    assert not view.install([service("a")], 5, before)
+    assert not view.known
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def board(clock: Clock, *names: str) -> Board:
+    made = Board("round_robin", 10.0, clock)
+    made.watch(["greet"])
+    services = tuple(service(each) for each in names)
+    made.install("greet", ServiceList(services, 1), made.generation("greet"))
+    made.connected()
+    return made
+
+
+def picks(made: Board) -> set[str]:
+    return {made.ready["greet"]().id for _ in range(10)}
+
+
+def test_the_age_counts_from_when_the_registry_was_last_heard_of() -> None:
+    clock = Clock()
+    made = board(clock, "a")
+    assert made.age == 0
+    made.disconnected(heard=990.0)
+    made.disconnected(heard=995.0)  # the next try fails as well
+    clock.now = 1_005.0
+    assert made.age == 15
+    made.connected()
+    assert made.age == 0
+
+
+def test_in_doubt_it_is_as_old_as_the_doubt() -> None:
+    clock = Clock()
+    made = board(clock, "a")
+    made.doubt()
+    clock.now += 3
+    assert (made.live, made.age) == (False, 3)
+
+
+def test_a_board_without_any_list_is_infinitely_old() -> None:
+    assert Board("random", 10.0, Clock()).age == float("inf")
+
+
+def test_a_provider_that_failed_is_skipped_until_its_time_is_over() -> None:
+    clock = Clock()
+    made = board(clock, "a", "b")
+    assert made.skip("a") == 10
+    assert picks(made) == {"b"}
+    clock.now += 10
+    made.unskip("a")
+    assert picks(made) == {"a", "b"}
+
+
+def test_when_all_are_skipped_all_are_used() -> None:
+    made = board(Clock(), "a", "b")
+    made.skip("a")
+    made.skip("b")
+    assert picks(made) == {"a", "b"}
+
+
+def test_a_word_from_the_registry_ends_a_skip() -> None:
+    made = board(Clock(), "a", "b")
+    made.skip("a")
+    assert made.take(event("updated", "a", 5)) == ["greet"]
+    assert picks(made) == {"a", "b"}
+
+
+def test_who_fails_again_soon_sits_out_twice_as_long() -> None:
+    bench = Bench(10)
+    assert bench.failed("a", 100) == 10
+    assert bench.failed("a", 105) is None
+    assert bench.failed("a", 112) == 20
+    assert bench.out(131) == {"a"}
+    assert bench.out(132) == set()
+    assert bench.failed("a", 200) == 10
+
+
+def test_nobody_sits_out_for_longer_than_two_minutes() -> None:
+    bench, now = Bench(100), 0.0
+    for expected in (100, 120, 120):
+        assert bench.failed("a", now) == expected
+        now += expected

@@ -1,0 +1,264 @@
+"""The dashboard in a real browser: it shows what happens, and does what it is told."""
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from e2e.dashboard.browser import (
+    NO_ANSWER,
+    Served,
+    browser,
+    healthy_service,
+    looking,
+    served,
+    texts,
+)
+from support.registry import eventually
+
+NASTY = '"><img src=x onerror="window.hurt=1"><script>window.hurt=2</script>'
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def registry() -> Iterator[Served]:
+    quick = {"health_check_interval": 1.0, "health_check_fall": 1}
+    with served(**quick) as started:
+        yield started
+
+
+def show(page: Page, registry: Served, view: str = "/services") -> None:
+    page.goto(f"{registry.url}/#{view}")
+    expect(page.locator("#live")).to_have_text("Live")
+
+
+def row(page: Page, service_id: str) -> str:
+    return f'.sizer .row[data-key="{service_id}"]'
+
+
+def test_a_registration_appears_within_a_second(
+    chromium: Browser, registry: Served
+) -> None:
+    with looking(chromium, registry) as page:
+        show(page, registry)
+        expect(page.get_by_text("No service is registered yet")).to_be_visible()
+        registry.register("newcomer", name="Newcomer")
+        begun = time.monotonic()
+        page.locator(row(page, "newcomer")).wait_for()
+        assert time.monotonic() - begun < 1
+        assert texts(page, ".tile b") == ["1", "1", "0", "0"]
+        assert texts(page, ".found") == ["1 of 1"]
+        registry.register("newcomer", name="Renamed")
+        expect(page.get_by_role("link", name="Renamed")).to_be_visible()
+        registry.delete("/api/services/newcomer")
+        expect(page.locator(row(page, "newcomer"))).to_have_count(0)
+
+
+def test_a_service_that_dies_turns_red_and_its_page_says_why(
+    chromium: Browser, registry: Served
+) -> None:
+    with looking(chromium, registry) as page, healthy_service() as service:
+        location = f"http://127.0.0.1:{service.server_address[1]}"
+        registry.register("mortal", mode="http", location=location)
+        show(page, registry)
+        status = page.locator(f"{row(page, 'mortal')} .status")
+        expect(status).to_have_text("healthy")
+        service.shutdown()
+        service.server_close()
+        expect(status).to_have_text("unhealthy", timeout=15_000)
+        expect(status).to_have_css("color", "rgb(194, 37, 37)")
+        page.locator(row(page, "mortal")).click()
+        box = page.locator(".reason-box")
+        expect(box).to_contain_text("The registry's checks fail")
+        expect(box).to_contain_text("1 checks failed in a row: connection refused")
+        expect(page.locator(".facts").first).to_contain_text("Nothing listens there")
+        expect(page.locator(".changes .status")).to_have_text(["unhealthy", "healthy"])
+        strip = page.locator(".hour > svg")
+        expect(strip).to_have_attribute("aria-label", re.compile("unhealthy for"))
+        # The evidence moves while the page is open.
+        failures = page.locator(".facts > div", has_text="Failures in a row")
+        before = failures.inner_text()
+        eventually(lambda: failures.inner_text() != before)
+
+
+def test_drain_put_back_and_unregister_ask_first(
+    chromium: Browser, registry: Served
+) -> None:
+    registry.register("worker", name="Worker")
+    with looking(chromium, registry) as page:
+        show(page, registry, "/services/worker")
+        page.get_by_role("button", name="Drain").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(dialog).to_have_count(0)
+        found = registry.service("worker")
+        assert found is not None and found["status"] == "healthy"
+        page.get_by_role("button", name="Drain").click()
+        dialog.get_by_label("Reason").fill("new disks")
+        dialog.get_by_role("button", name="Drain").click()
+        expect(page.locator(".named .status")).to_have_text("draining")
+        expect(page.locator(".reason-box")).to_contain_text("new disks")
+        page.get_by_role("button", name="Put back").click()
+        dialog.get_by_role("button", name="Put back").click()
+        expect(page.locator(".named .status")).to_have_text("healthy")
+        page.get_by_role("button", name="Unregister").click()
+        dialog.get_by_role("button", name="Unregister").click()
+        expect(page.locator(".toast").last).to_contain_text("Worker is unregistered")
+        expect(page).to_have_url(f"{registry.url}/#/services")
+        expect(page.locator(row(page, "worker"))).to_have_count(0)
+        assert registry.service("worker") is None
+
+
+def test_a_refusal_is_told_in_plain_words(chromium: Browser, registry: Served) -> None:
+    registry.register("guarded")
+
+    def refuse(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer let-me-in":
+            route.continue_()
+        else:
+            route.fulfill(status=401, body='{"detail": "no token was sent"}')
+
+    with looking(chromium, registry, expected=(NO_ANSWER,)) as page:
+        page.route("**/drain", refuse)
+        show(page, registry, "/services/guarded")
+        page.get_by_role("button", name="Drain").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Drain").click()
+        said = "asks for an access token: enter it with the key button"
+        expect(dialog.get_by_role("alert")).to_contain_text(said)
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Access token").click()
+        dialog.get_by_label("Token").fill("let-me-in")
+        with page.expect_request("**/api/events") as stream:
+            page.keyboard.press("Enter")
+        assert stream.value.headers["authorization"] == "Bearer let-me-in"
+        page.get_by_role("button", name="Drain").click()
+        dialog.get_by_role("button", name="Drain").click()
+        expect(page.locator(".named .status")).to_have_text("draining")
+        assert (
+            page.evaluate("Object.values({...localStorage, ...sessionStorage})") == []
+        )
+
+
+def test_without_a_registry_an_action_leaves_its_dialog_open(
+    chromium: Browser, registry: Served
+) -> None:
+    registry.register("lonely")
+    with looking(chromium, registry, expected=(NO_ANSWER,)) as page:
+        show(page, registry, "/services/lonely")
+        page.route("**/drain", lambda route: route.abort())
+        page.get_by_role("button", name="Drain").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Drain").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("it is not known whether")
+
+
+def test_stored_text_is_only_ever_text(chromium: Browser, registry: Served) -> None:
+    registry.register(
+        "nasty",
+        name=NASTY,
+        location=NASTY,
+        version="<b>1</b>",
+        metadata={NASTY: NASTY, "runtime": NASTY, "deep": {"of": [NASTY]}},
+    )
+    registry.put("/api/services/nasty/drain", {"reason": NASTY})
+    registry.invoked("somebody", "nasty")
+    with looking(chromium, registry) as page:
+        lists = ("/services", "/capabilities", "/graph", "/registry")
+        for view in (*lists, "/services/nasty", "/capabilities/greet"):
+            show(page, registry, view)
+            place = page.locator("#main").get_by_text("onerror", exact=False).first
+            place.wait_for(state="attached")
+            assert page.locator("#main :is(img, script)").count() == 0
+        assert page.evaluate("window.hurt") is None
+
+
+def test_the_list_is_right_again_after_the_registry_came_back(
+    chromium: Browser, registry: Served
+) -> None:
+    registry.register("before")
+    with looking(chromium, registry, expected=(NO_ANSWER,)) as page:
+        show(page, registry)
+        page.locator(row(page, "before")).wait_for()
+        registry.stop()
+        expect(page.locator("#live")).to_have_text("Not live")
+        expect(page.locator("#banner")).to_contain_text("What is shown may be old")
+        expect(page.locator(row(page, "before"))).to_be_visible()
+        # In memory: it starts anew, with a history of its own.
+        registry.__init__(port=registry.port)  # type: ignore[misc]
+        registry.register("after")
+        expect(page.locator("#live")).to_have_text("Live")
+        page.locator(row(page, "after")).wait_for()
+        expect(page.locator(row(page, "before"))).to_have_count(0)
+        expect(page.locator("#banner")).to_be_hidden()
+        registry.register("later")
+        page.locator(row(page, "later")).wait_for()
+
+
+def test_a_capability_says_who_is_given_to_callers(
+    chromium: Browser, registry: Served
+) -> None:
+    registry.register("one", name="One", capabilities=["math/add", "greet"])
+    registry.register("two", name="Two", capabilities=["math/add"])
+    with looking(chromium, registry) as page:
+        show(page, registry, "/capabilities")
+        page.locator(row(page, "math/add")).click()
+        expect(page.get_by_text("Callers get 2 of 2 providers")).to_be_visible()
+        registry.put("/api/services/two/drain", {"reason": "repair"})
+        expect(page.get_by_text("Callers get 1 of 2 providers")).to_be_visible()
+        first = page.locator(".providers li").first
+        expect(first).to_contain_text("Not given to callers: it is draining: repair.")
+        first.get_by_role("link").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Two")
+
+
+def test_the_graph_draws_calls_as_they_are_reported(
+    chromium: Browser, registry: Served
+) -> None:
+    for name in ("front", "middle", "back"):
+        registry.register(name, name=name.capitalize())
+    with looking(chromium, registry) as page:
+        show(page, registry, "/graph")
+        expect(page.get_by_text("No calls were reported yet")).to_be_visible()
+        registry.invoked("front", "middle", latency_ms=12)
+        registry.invoked("middle", "back", success=False)
+        registry.invoked("back", "front")  # a circle
+        expect(page.locator(".node")).to_have_count(3, timeout=10_000)
+        expect(page.locator('.line[data-rate="poor"]')).to_have_count(1)
+        words = page.locator('.line[data-from="front"] title')
+        expect(words).to_have_text(re.compile("greet: 1 call, 100% succeed, 12 ms"))
+        boxes = [each.bounding_box() for each in page.locator(".node").all()]
+        corners = {(box["x"], box["y"]) for box in boxes if box}
+        assert len(corners) == 3
+        page.locator('.node[data-id="middle"]').click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Middle")
+        expect(page.get_by_role("table", name="It calls", exact=True)).to_contain_text(
+            "Back"
+        )
+
+
+def test_trouble_of_the_registry_is_told_on_every_view(
+    chromium: Browser, registry: Served
+) -> None:
+    told = """{"status": "degraded", "service": "modularity-registry", "store": "redis",
+        "version": "1", "revision": 7, "replica": "a", "stale_seconds": 90,
+        "reasons": ["the store does not answer"],
+        "replicas": [{"id": "a", "state": "alive", "seen": 0.4, "host": "h1",
+            "version": "1", "started_at": "2026-11-24T03:53:54.854479Z", "self": true},
+            {"id": "b", "state": "lost", "seen": 61.0, "host": "h2", "version": "1",
+            "started_at": "2026-11-24T03:53:54.854479Z", "self": false}]}"""
+    with looking(chromium, registry) as page:
+        page.route("**/health", lambda route: route.fulfill(body=told))
+        show(page, registry, "/registry")
+        banner = page.locator("#banner")
+        expect(banner).to_contain_text("has not been current for 1 min")
+        expect(banner).to_contain_text("degraded: the store does not answer")
+        expect(page.locator(".plain tbody tr")).to_have_count(2)
+        expect(page.locator(".plain tbody")).to_contain_text("lost")

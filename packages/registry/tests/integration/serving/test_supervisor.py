@@ -1,0 +1,176 @@
+"""The server's life: how it starts, what ends it, and how."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from support.registry import eventually
+from support.serving import HOST, Server, alive, free_port, read_all, read_some, running
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+# Whatever is going on, a stop is over by then.
+STOP_SECONDS = 5.0
+
+
+def stop(server: Server, number: signal.Signals, group: bool = False) -> float:
+    """Send the signal, check a clean exit, return the seconds that it took."""
+    started = time.monotonic()
+    server.signal(number, group)
+    assert server.exit_code() == 0
+    return time.monotonic() - started
+
+
+def refused_line(server: Server) -> str:
+    """Return the one line that a server says which can't start."""
+    assert server.exit_code() == 1
+    lines = server.errors().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_app_is_built_in_the_main_thread_of_a_child_and_closed_in_order(
+    tmp_path: Path,
+) -> None:
+    notes = tmp_path / "notes"
+    with running(notes=str(notes)) as server:
+        assert server.worker() != server.process.pid
+        assert stop(server, signal.SIGTERM) < STOP_SECONDS
+    assert notes.read_text().splitlines() == ["factory True", "stop", "close"]
+
+
+@pytest.mark.parametrize("reuse_port", [False, True])
+def test_port_in_use_is_one_line_that_says_what_to_do(reuse_port: bool) -> None:
+    with socket.socket() as taken:
+        if reuse_port:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = refused_line(Server(port=port))
+    assert str(port) in line
+    assert "--port" in line
+
+
+def test_second_server_on_a_port_is_refused_and_the_first_goes_on() -> None:
+    with running() as server:
+        assert "--port" in refused_line(Server(port=server.port))
+        assert server.get("/")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1", "a..b", "::g"])
+def test_host_that_is_not_here_is_one_line_that_says_what_to_do(host: str) -> None:
+    line = refused_line(Server(host=host))
+    assert host in line
+    assert "--host" in line
+
+
+def test_localhost_listens_where_most_callers_knock() -> None:
+    with running(host="localhost") as server:
+        assert server.get("/")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [("setting", "no such store"), ("store", "redis does not answer"), ("bug", "'x'")],
+)
+def test_app_that_can_not_be_built_is_one_line(failure: str, said: str) -> None:
+    assert said in refused_line(Server(failure=failure))
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_call_under_way_is_answered_in_full_before_the_end(group: bool) -> None:
+    # A terminal's Ctrl-C goes to every process of the group; `kill` to one.
+    number = signal.SIGINT if group else signal.SIGTERM
+    with (
+        running() as server,
+        ThreadPoolExecutor(1) as pool,
+        server.connect(GET) as idle,
+    ):
+        read_some(idle, b"}")
+        call = pool.submit(server.get, "/wait?1.5")
+        threading.Event().wait(0.3)
+        assert stop(server, number, group) < STOP_SECONDS
+        assert call.result() == (200, {"waited": "1.5"})
+        assert read_all(idle) == b""
+
+
+def test_endless_stream_ends_as_a_whole_one_when_the_server_stops() -> None:
+    request = b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
+    with running() as server, server.connect(request) as stream:
+        assert b"beat" in read_some(stream, b"beat")
+        assert stop(server, signal.SIGTERM) < 3.0
+        assert read_all(stream).endswith(b"0\r\n\r\n")
+
+
+def test_hung_call_does_not_keep_the_server_from_stopping(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    request = b"GET /wait?3600 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with running(notes=str(notes)) as server, server.connect(request):
+        threading.Event().wait(0.3)
+        assert stop(server, signal.SIGTERM) < STOP_SECONDS
+    assert notes.read_text().splitlines()[-1] == "close"
+
+
+def test_app_that_hangs_while_closing_does_not_either() -> None:
+    with running(failure="close") as server:
+        assert stop(server, signal.SIGINT) < STOP_SECONDS
+
+
+def test_killed_parent_leaves_no_orphan_and_frees_the_port() -> None:
+    with running() as server:
+        worker = server.worker()
+        server.process.kill()
+        eventually(lambda: not alive(worker), 2.0)
+        with running(port=server.port) as again:
+            assert again.worker() != worker
+
+
+def kill(worker: int) -> None:
+    """Return when it is gone, and its sockets with it."""
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: not alive(worker))
+
+
+def test_crashed_worker_comes_back_however_often() -> None:
+    with running() as server:
+        worker = server.worker()
+        for _ in range(3):
+            kill(worker)
+            server.wait_until_up()
+            previous, worker = worker, server.worker()
+            assert worker != previous
+
+
+def test_call_that_comes_while_a_worker_is_replaced_waits_for_the_new_one() -> None:
+    with running() as server:
+        kill(server.worker())
+        eventually(lambda: server.worker() > 0, 5.0)
+        kill(server.worker())
+        # The parent pauses now before it starts the third; its socket takes the call.
+        assert server.get("/", timeout=5.0)[0] == 200
+
+
+def test_hangup_changes_nothing() -> None:
+    with running() as server:
+        worker = server.worker()
+        server.signal(signal.SIGHUP, group=True)
+        threading.Event().wait(0.5)
+        assert {server.worker() for _ in range(8)} == {worker}
+        children = Path(
+            f"/proc/{server.process.pid}/task/{server.process.pid}/children"
+        )
+        assert children.read_text().split() == [str(worker)]
+
+
+def test_stop_while_the_app_is_being_built_ends_at_once() -> None:
+    server = Server(port=free_port(), failure="slow")
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    eventually(lambda: children.read_text() != "")
+    assert stop(server, signal.SIGTERM) < 2.0
+    assert server.errors() == ""

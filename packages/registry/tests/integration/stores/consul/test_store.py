@@ -1,0 +1,266 @@
+"""The store contract on a real Consul, and what is special about Consul."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from modularity_registry.errors import StoreConflict, StoreCorrupt, StoreUnavailable
+from modularity_registry.stores.conformance.base import assert_agrees, assert_growing
+from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.contract import (
+    OpenStore,
+    RemoteStoreContract,
+    snapshot_of,
+)
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.consul.api import ConsulApi
+from modularity_registry.stores.consul.epoch import Tips
+from modularity_registry.stores.consul.feed import ConsulSession
+from modularity_registry.stores.consul.layout import LOG_KEPT, Names
+from modularity_registry.stores.consul.store import ConsulStore
+from modularity_registry.stores.reconnecting_watch import Gap
+from modularity_registry.stores.server_url import Host, Server
+from support.registry import eventually
+from support.servers.consul import HOST, Agent, running
+
+# What a test waits for a server that says nothing.
+TIMEOUT = 2.0
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    with running(Agent(tmp_path_factory.mktemp("consul"))) as agent:
+        yield agent
+
+
+@pytest.fixture
+def server(agent: Agent) -> Server:
+    return Server((agent.host,), prefix=f"test-{next(_numbers)}")
+
+
+class TestConsulStore(RemoteStoreContract):
+    @pytest.fixture
+    def open_new(self, agent: Agent) -> OpenStore:
+        def open_() -> ConsulStore:
+            return ConsulStore(Server((agent.host,), prefix=f"new-{next(_numbers)}"))
+
+        return open_
+
+    @pytest.fixture
+    def open_same(self, server: Server) -> OpenStore:
+        return lambda: ConsulStore(server)
+
+    @pytest.fixture
+    def line(self, agent: Agent) -> Iterator[Line]:
+        line = Line(agent.port)
+        yield line
+        line.close()
+
+    @pytest.fixture
+    def open_by_line(self, server: Server, line: Line) -> OpenStore:
+        far = replace(server, hosts=(Host(HOST, line.port),))
+        return lambda: ConsulStore(far, TIMEOUT)
+
+    @pytest.fixture
+    def forget(self, agent: Agent, server: Server) -> Callable[[], None]:
+        return lambda: agent.forget(server.prefix)
+
+    @pytest.fixture
+    def start_anew(self, agent: Agent, server: Server) -> Callable[[], None]:
+        return lambda: agent.wipe(server.prefix)
+
+
+@pytest.fixture
+def store(server: Server) -> Iterator[ConsulStore]:
+    store = ConsulStore(server)
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("other", ["test", "test-a.b", "test-a-b", "test-A"])
+def test_stores_with_other_prefixes_see_nothing_of_each_other(
+    agent: Agent, other: str
+) -> None:
+    one = ConsulStore(Server((agent.host,), prefix="test-a"))
+    two = ConsulStore(Server((agent.host,), prefix=other))
+    recorder = Recorder()
+    one.watch(recorder)
+    before = recorder.held()
+    two.put("services/a", b"2")
+    two.put("../../test-a/state/records/services/b", b"2")
+    last = one.put("services/mine", b"1")
+    recorder.wait_for_revision(last)
+    assert [change.key for change in recorder.changes] == ["services/mine"]
+    agent.wipe(other)
+    assert recorder.held().keys() == before.keys() | {"services/mine"}
+    assert one.epoch != two.epoch
+    assert_agrees(recorder, one)
+    one.close()
+    two.close()
+
+
+def test_more_than_fits_into_a_transaction_is_written_in_several(
+    store: ConsulStore,
+) -> None:
+    recorder = Recorder()
+    store.watch(recorder)
+    sizes = {f"services/{n}": 65_536 if n % 3 else 10 for n in range(90)}
+    with ThreadPoolExecutor(90) as pool:
+        revisions = list(
+            pool.map(lambda key: store.put(key, b"\xff" * sizes[key]), sizes)
+        )
+    recorder.wait_for_revision(max(revisions))
+    assert {k: len(r.value) for k, r in recorder.held().items()} == sizes
+    assert_growing([change.revision for change in recorder.changes])
+    assert_agrees(recorder, store)
+
+
+def test_a_record_that_is_too_large_changes_nothing(store: ConsulStore) -> None:
+    revision = store.put("services/a", b"x" * 180_000)
+    with pytest.raises(StoreUnavailable, match="too large"):
+        store.put("services/a", b"x" * 200_000)
+    assert [r.revision for r in snapshot_of(store).records] == [revision]
+
+
+def test_writers_in_several_stores_lose_no_update(server: Server) -> None:
+    stores = [ConsulStore(server) for _ in range(3)]
+    stores[0].put("services/count", b"0")
+
+    def increment(number: int) -> int:
+        store = stores[number % 3]
+        while True:
+            record = snapshot_of(store).records[0]
+            count = b"%d" % (int(record.value) + 1)
+            try:
+                return store.put(record.key, count, expected=record.revision)
+            except StoreConflict:
+                continue
+
+    with ThreadPoolExecutor(6) as pool:
+        revisions = list(pool.map(increment, range(60)))
+    assert snapshot_of(stores[0]).records[0].value == b"60"
+    assert len(set(revisions)) == 60
+    for store in stores:
+        store.close()
+
+
+def test_a_refusal_is_about_the_newest_state(server: Server) -> None:
+    one, two = ConsulStore(server), ConsulStore(server)
+    first = one.put("services/a", b"1")
+    assert two.delete("services/b") is None
+    second = two.put("services/a", b"2")
+    # What ``one`` remembers refuses this one, what is in Consul doesn't.
+    third = one.put("services/a", b"3", expected=second)
+    assert two.delete("services/a", expected=third) == third + 1
+    assert one.delete("services/a") is None
+    assert two.put("services/b", b"", expected=0) == third + 2
+    assert one.delete("services/b") == third + 3
+    assert first < second
+    one.close()
+    two.close()
+
+
+def test_the_log_is_trimmed_and_a_watch_far_behind_hears_of_it(
+    agent: Agent, server: Server, store: ConsulStore
+) -> None:
+    names = Names(server.prefix)
+    slow = ConsulSession(ConsulApi(server, TIMEOUT), names, Tips(names))
+    assert slow.snapshot().records == ()
+    for number in range(LOG_KEPT + 1):
+        last = store.put("services/a", b"%d" % number)
+    assert len(agent.names(names.logs)) == LOG_KEPT
+    with pytest.raises(Gap):
+        next(slow.changes())
+    assert slow.snapshot().revision == last
+    slow.close()
+
+
+def test_a_log_of_another_history_is_not_replayed(
+    agent: Agent, server: Server, store: ConsulStore
+) -> None:
+    names = Names(server.prefix)
+    session = ConsulSession(ConsulApi(server, TIMEOUT), names, Tips(names))
+    session.snapshot()
+    store.put("services/a", b"1")
+    path = f"/v1/kv/{names.log(store.epoch, 1)}"
+    same = agent.call("GET", f"{path}?raw")
+    agent.call("PUT", f"{path}?flags=1", same)
+    with pytest.raises(Gap):
+        next(session.changes())
+    session.close()
+
+
+def test_a_write_that_got_no_answer_is_of_unknown_outcome(
+    server: Server, store: ConsulStore, agent: Agent
+) -> None:
+    line = Line(agent.port)
+    far = ConsulStore(replace(server, hosts=(Host(HOST, line.port),)), TIMEOUT)
+    first = far.put("services/a", b"1")
+    line.hold()
+    with pytest.raises(StoreUnavailable, match="is unknown"):
+        far.put("services/a", b"2")
+    # What was held goes out at last, unlike a call that nobody has taken.
+    line.mend()
+    eventually(lambda: snapshot_of(store).records[0].value == b"2")
+    assert far.put("services/a", b"3", expected=first + 1) == first + 2
+    line.cut()
+    with pytest.raises(StoreUnavailable, match="nothing has changed"):
+        far.put("services/a", b"4")
+    assert snapshot_of(store).records[0].value == b"3"
+    far.close()
+    line.close()
+
+
+def test_a_write_under_way_ends_with_the_store(server: Server, agent: Agent) -> None:
+    line = Line(agent.port)
+    store = ConsulStore(replace(server, hosts=(Host(HOST, line.port),)), 60.0)
+    line.hold()
+    with ThreadPoolExecutor(2) as pool:
+        writes = [pool.submit(store.put, key, b"") for key in ("a", "b")]
+        eventually(lambda: store._commits._led)
+        store.close()
+        for write in writes:
+            with pytest.raises(StoreUnavailable):
+                write.result(5)
+    line.close()
+
+
+def test_a_lost_tip_takes_no_revision_twice(
+    agent: Agent, server: Server, store: ConsulStore
+) -> None:
+    first = store.put("services/a", b"1")
+    epoch = store.epoch
+    agent.call("DELETE", f"/v1/kv/{Names(server.prefix).tip}")
+    assert store.put("services/b", b"2") > first
+    assert store.epoch != epoch
+    assert len(snapshot_of(store).records) == 2
+
+
+def test_a_store_whose_log_is_gone_is_written_on(
+    agent: Agent, server: Server, store: ConsulStore
+) -> None:
+    recorder = Recorder()
+    store.watch(recorder)
+    first = store.put("services/a", b"1")
+    recorder.wait_for_revision(first)
+    agent.call("DELETE", f"/v1/kv/{Names(server.prefix).logs}?recurse")
+    epoch = store.epoch
+    second = store.put("services/a", b"2", expected=first)
+    assert second > first
+    assert store.epoch != epoch
+    recorder.wait_for_revision(second)
+    assert_agrees(recorder, store)
+
+
+@pytest.mark.parametrize("name", ["state/tip", "state/records/services/a", "state/x"])
+def test_what_others_put_there_is_called_out(
+    agent: Agent, server: Server, store: ConsulStore, name: str
+) -> None:
+    agent.call("PUT", f"/v1/kv/{server.prefix}/{name}", b"{}")
+    with pytest.raises(StoreCorrupt, match=name):
+        store.watch(Recorder())

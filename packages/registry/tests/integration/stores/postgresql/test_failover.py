@@ -1,0 +1,198 @@
+"""A PostgreSQL server that restarts, crashes, or hands over to its standby."""
+
+import itertools
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.base import Lost, Store
+from modularity_registry.stores.conformance.base import assert_agrees, assert_growing
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.postgresql.store import PostgresStore
+from modularity_registry.stores.server_url import Host, Server
+from support.registry import eventually
+from support.servers.postgres import Postgres, running
+from support.serving import HOST
+
+WRITERS = 4
+
+_prefixes = (f"failover-{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def server(postgres: Postgres) -> Server:
+    return postgres.server(next(_prefixes))
+
+
+@pytest.fixture
+def store(server: Server) -> Iterator[Store]:
+    store = PostgresStore(server, timeout=2.0)
+    yield store
+    store.close()
+
+
+class Load:
+    """Writers who go on whatever happens, each with keys of its own."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._end = threading.Event()
+        self.acknowledged: list[dict[str, int]] = [{} for _ in range(WRITERS)]
+
+    def write(self, writer: int) -> None:
+        for number in itertools.count():
+            if self._end.wait(0.002):
+                return
+            key = f"services/{writer}-{number}"
+            try:
+                self.acknowledged[writer][key] = self._store.put(key, b"", expected=0)
+            except StoreUnavailable:
+                continue
+
+    def wait_for_more(self) -> None:
+        """Return when every writer has got through 20 times more."""
+        before = [len(each) for each in self.acknowledged]
+        eventually(
+            lambda: all(
+                len(each) >= count + 20
+                for each, count in zip(self.acknowledged, before, strict=True)
+            )
+        )
+
+    def end(self, writing: list[Future[None]]) -> dict[str, int]:
+        """Stop all writers; return what was acknowledged, with its revision."""
+        self._end.set()
+        for each in writing:
+            each.result(30)
+        return {key: n for each in self.acknowledged for key, n in each.items()}
+
+
+@contextmanager
+def no_acknowledged_write_lost(store: Store, recorder: Recorder) -> Iterator[Load]:
+    """Write during the block; then see that everything is there, and was told."""
+    load = Load(store)
+    store.watch(recorder)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        writing = [pool.submit(load.write, writer) for writer in range(WRITERS)]
+        try:
+            load.wait_for_more()
+            yield load
+            load.wait_for_more()
+        finally:
+            acknowledged = load.end(writing)
+    held = {r.key: r.revision for r in snapshot_of(store).records}
+    assert acknowledged.items() <= held.items()
+    recorder.wait_for_revision(max(held.values()))
+    assert_agrees(recorder, store)
+    assert_growing([change.revision for change in recorder.changes])
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stop", "crash"])
+def test_a_restart_under_load_loses_no_acknowledged_write(
+    postgres: Postgres, store: Store, how: signal.Signals
+) -> None:
+    epoch = store.epoch
+    recorder = Recorder(30.0)
+    with no_acknowledged_write_lost(store, recorder):
+        postgres.stop(how)
+        recorder.wait(
+            lambda: any(isinstance(event, Lost) for event in recorder.events),
+            "the news that the server is gone",
+        )
+        postgres.start()
+    assert store.epoch == epoch
+
+
+def test_a_restart_between_two_writes_fails_neither(
+    postgres: Postgres, store: Store
+) -> None:
+    first = store.put("services/a", b"1")
+    postgres.stop()
+    postgres.start()
+    assert store.put("services/a", b"2", expected=first) > first
+    ours = "FROM pg_stat_activity WHERE application_name = 'modularity-registry'"
+    postgres.sql(f"SELECT pg_terminate_backend(pid) {ours}")
+    eventually(lambda: postgres.sql(f"SELECT count(*) {ours}") == [(0,)])
+    store.ping()
+
+
+def test_a_cut_off_write_has_an_unknown_outcome(
+    postgres: Postgres, server: Server, store: Store
+) -> None:
+    # The server ends the connection in the midst of the statement.
+    postgres.sql(
+        f'CREATE FUNCTION "{server.prefix}".cut() RETURNS trigger LANGUAGE plpgsql AS'
+        " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN new; END $$;"
+        f' CREATE TRIGGER cut BEFORE INSERT ON "{server.prefix}".change'
+        f' FOR EACH ROW EXECUTE FUNCTION "{server.prefix}".cut()'
+    )
+    with pytest.raises(StoreUnavailable, match="whether it was written is unknown"):
+        store.put("services/a", b"1")
+    postgres.sql(f'DROP TRIGGER cut ON "{server.prefix}".change')
+    store.put("services/a", b"1", expected=0)
+
+
+def test_many_writers_through_one_store_share_commits(
+    postgres: Postgres, server: Server, store: Store
+) -> None:
+    def write(writer: int) -> list[int]:
+        return [store.put(f"services/{writer}-{n}", b"") for n in range(50)]
+
+    def revisions() -> list[int]:
+        with ThreadPoolExecutor(16) as pool:
+            return sorted(n for each in pool.map(write, range(16)) for n in each)
+
+    assert revisions() == list(range(1, 801))
+    transactions = postgres.sql(
+        f'SELECT count(DISTINCT xmin::text) FROM "{server.prefix}".change'
+    )
+    assert isinstance(transactions[0][0], int)
+    assert transactions[0][0] < 400
+
+
+@pytest.fixture
+def standby(postgres: Postgres) -> Iterator[Postgres]:
+    standby = Postgres(postgres)
+    try:
+        standby.start()
+        eventually(lambda: followed_by_one(postgres))
+        yield standby
+    finally:
+        standby.close()
+
+
+def followed_by_one(primary: Postgres) -> bool:
+    query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+    return primary.sql(query) == [(1,)]
+
+
+def test_a_standby_takes_over_without_losing_a_write(
+    postgres: Postgres, standby: Postgres, server: Server
+) -> None:
+    # Only then has a write reached both when it is acknowledged.
+    postgres.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    postgres.sql("SELECT pg_reload_conf()")
+    hosts = Host(HOST, standby.port), Host(HOST, postgres.port)
+    store = PostgresStore(replace(server, hosts=hosts), timeout=2.0)
+    epoch = store.epoch
+    try:
+        with no_acknowledged_write_lost(store, Recorder(30.0)):
+            postgres.stop(signal.SIGQUIT)
+            standby.sql("SELECT pg_promote()")
+        assert store.epoch == epoch
+    finally:
+        store.close()
+        postgres.start()

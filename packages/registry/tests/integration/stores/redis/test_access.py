@@ -1,0 +1,264 @@
+"""Who gets into Redis, by password or certificate, and what is said at opening."""
+
+import logging
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores import open_store
+from modularity_registry.stores.conformance.base import assert_prompt
+from modularity_registry.stores.conformance.breakable_proxy import HOST
+from modularity_registry.stores.conformance.contract import snapshot_of
+from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.redis.store import RedisStore
+from modularity_registry.stores.server_url import Host, Server, Tls
+from support.servers.certificates import Authority
+from support.servers.redis import RedisServer, SecuredLine, running
+from support.serving import free_port
+
+PASSWORD = "of-the-default-user"
+
+# What the documentation tells operators to permit.
+PERMITTED = (
+    "+eval +evalsha +multi +exec +ping +select +hmget +hget +hgetall +hvals +hexists"
+    " +hset +hsetnx +hdel +xadd +xread +xrevrange +del +client|setinfo"
+)
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server with a password, and a user who may do what the store needs."""
+    folder = tmp_path_factory.mktemp("guarded")
+    users = folder / "users.acl"
+    users.write_text(
+        f"user default on >{PASSWORD} ~* +@all\n"
+        f"user registry on >hunter2 ~{{mine}}:* {PERMITTED}\n"
+        "user reader on >hunter2 ~{mine}:* +hmget +eval\n"
+        "user disabled off >hunter2 ~* +@all\n"
+    )
+    with running(folder, "--aclfile", str(users)) as server:
+        yield server
+
+
+@pytest.fixture
+def place(guarded: RedisServer) -> Server:
+    return guarded.place()
+
+
+def test_the_right_password_gets_in(place: Server) -> None:
+    with closing(RedisStore(replace(place, password=PASSWORD))) as store:
+        store.put("services/a", b"")
+
+
+def test_a_user_needs_no_more_than_is_documented(place: Server) -> None:
+    mine = replace(place, user="registry", password="hunter2", prefix="mine")
+    with closing(RedisStore(mine)) as store:
+        recorder = Recorder()
+        store.watch(recorder)
+        first = store.put("services/a", b"1")
+        last = store.delete("services/a", expected=first)
+        assert last is not None
+        recorder.wait_for_revision(last)
+        store.ping()
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [
+        ("", "wrong"),
+        ("", ""),
+        ("registry", "wrong"),
+        ("registry", ""),
+        ("nobody", "hunter2"),
+        ("disabled", "hunter2"),
+    ],
+)
+def test_whoever_is_not_let_in_is_told_so(
+    place: Server, user: str, password: str
+) -> None:
+    stranger = replace(place, user=user, password=password)
+    with pytest.raises(StoreUnavailable, match="refuses the user or the pass") as told:
+        assert_prompt(lambda: RedisStore(stranger))
+    assert "wrong" not in told.value.detail
+    assert "hunter2" not in told.value.detail
+
+
+@pytest.mark.parametrize(
+    ("user", "prefix"), [("registry", "not-mine"), ("reader", "mine")]
+)
+def test_a_user_who_may_not_do_it_is_told_so(
+    place: Server, user: str, prefix: str
+) -> None:
+    limited = replace(place, user=user, password="hunter2", prefix=prefix)
+    with pytest.raises(StoreUnavailable, match="does not permit"):
+        RedisStore(limited)
+
+
+def test_a_password_where_none_is_set_is_refused(redis_server: RedisServer) -> None:
+    with pytest.raises(StoreUnavailable, match="refuses the user or the password"):
+        RedisStore(replace(redis_server.place(), password="hunter2"))
+
+
+def test_nobody_at_the_port_is_told_promptly() -> None:
+    nowhere = Server((Host(HOST, free_port()),))
+    with pytest.raises(StoreUnavailable, match="can't be reached"):
+        assert_prompt(lambda: RedisStore(nowhere))
+
+
+def test_a_name_that_is_none_is_told_promptly() -> None:
+    nowhere = Server((Host("registry.invalid", 6379),))
+    with pytest.raises(StoreUnavailable, match=r"registry\.invalid:6379"):
+        assert_prompt(lambda: RedisStore(nowhere), 10.0)
+
+
+# TLS
+
+
+class Secured:
+    """TLS in front of a server, with and without a certificate of the client's."""
+
+    def __init__(self, folder: Path, server: RedisServer) -> None:
+        self.server = server
+        self.authority = Authority(folder)
+        self.own = self.authority.sign("server")
+        self.client = self.authority.sign("client")
+
+    def line(self, mutual: bool = False) -> SecuredLine:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.own.cert, self.own.key)
+        if mutual:
+            context.load_verify_locations(self.authority.ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return SecuredLine(self.server.port, context)
+
+
+@pytest.fixture(scope="module")
+def secured(
+    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer
+) -> Secured:
+    return Secured(tmp_path_factory.mktemp("certificates"), redis_server)
+
+
+def test_tls_with_the_servers_authority(secured: Secured) -> None:
+    with closing(secured.line()) as line:
+        url = f"rediss://{HOST}:{line.port}/1?ca={secured.authority.ca}"
+        with closing(open_store(url)) as store:
+            recorder = Recorder()
+            watch = store.watch(recorder)
+            recorder.wait_for_revision(store.put("services/a", b"x" * 100_000))
+            assert len(snapshot_of(store).records) == 1
+            assert_prompt(watch.close)
+
+
+def test_tls_that_goes_away_comes_back(secured: Secured) -> None:
+    with closing(secured.line()) as line:
+        place = replace(
+            secured.server.place(line.port), tls=Tls(str(secured.authority.ca))
+        )
+        with closing(RedisStore(place, timeout=1.0)) as store:
+            recorder = Recorder()
+            store.watch(recorder)
+            for number, end in enumerate((line.cut, line.hold)):
+                end()
+                _wait_for(recorder, 2 * number + 2)
+                line.mend()
+                _wait_for(recorder, 2 * number + 3)
+            line.hold()
+            assert_prompt(store.close)
+
+
+def test_an_unknown_authority_is_named(secured: Secured) -> None:
+    with closing(secured.line()) as line:
+        place = replace(secured.server.place(line.port), tls=Tls())
+        with pytest.raises(StoreUnavailable, match="certificate that is not trusted"):
+            RedisStore(place)
+
+
+def test_a_certificate_for_another_name_is_refused(secured: Secured) -> None:
+    with closing(secured.line()) as line:
+        # The same address, but not as the certificate writes it.
+        elsewhere = (Host("127.1", line.port),)
+        place = replace(
+            secured.server.place(),
+            hosts=elsewhere,
+            tls=Tls(str(secured.authority.ca)),
+        )
+        with pytest.raises(StoreUnavailable, match="not trusted: Hostname mismatch"):
+            RedisStore(place)
+
+
+def test_a_client_shows_its_certificate(secured: Secured) -> None:
+    client = Tls(
+        str(secured.authority.ca), str(secured.client.cert), str(secured.client.key)
+    )
+    with closing(secured.line(mutual=True)) as line:
+        place = secured.server.place(line.port)
+        with closing(RedisStore(replace(place, tls=client))) as store:
+            store.put("services/a", b"")
+        with pytest.raises(StoreUnavailable):
+            RedisStore(replace(place, tls=Tls(str(secured.authority.ca))))
+
+
+def test_tls_to_a_server_without_it_is_told(redis_server: RedisServer) -> None:
+    place = replace(redis_server.place(), tls=Tls())
+    with pytest.raises(StoreUnavailable, match=re.escape(str(place))):
+        assert_prompt(lambda: RedisStore(place, timeout=1.0))
+
+
+def test_no_tls_to_a_server_with_it_is_told(secured: Secured) -> None:
+    with closing(secured.line()) as line:
+        place = secured.server.place(line.port)
+        with pytest.raises(StoreUnavailable, match=re.escape(str(place))):
+            assert_prompt(lambda: RedisStore(place, timeout=1.0))
+
+
+# What is said at opening
+
+
+@pytest.mark.parametrize(
+    ("appendonly", "policy", "says"),
+    [
+        ("no", "noeviction", ["saves nothing"]),
+        ("yes", "allkeys-lru", ["drops records"]),
+        ("yes", "noeviction", []),
+    ],
+)
+def test_a_server_that_may_lose_records_is_named(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    appendonly: str,
+    policy: str,
+    says: list[str],
+) -> None:
+    options = ["--maxmemory-policy", policy]
+    with running(tmp_path, *options, appendonly=appendonly) as server:
+        caplog.set_level(logging.WARNING)
+        RedisStore(server.place()).close()
+    assert len(caplog.messages) == len(says)
+    for message, part in zip(caplog.messages, says, strict=True):
+        assert part in message
+
+
+def test_where_nobody_may_ask_nothing_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = ["--rename-command", "CONFIG", ""]
+    with running(tmp_path, *options, appendonly="no") as server:
+        RedisStore(server.place()).close()
+    assert caplog.messages == []
+
+
+def _wait_for(recorder: Recorder, events: int) -> None:
+    recorder.wait(lambda: len(recorder.events) >= events, f"event {events}")

@@ -1,0 +1,54 @@
+"""The log of a registry, from its start to its end."""
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from support.registry import eventually, registration
+from support.serving import HOST, free_port
+
+CHANGES = logging.getLogger("modularity_registry.changes")
+
+
+def test_a_registry_logs_in_one_form_from_its_start_to_its_end(
+    tmp_path: Path,
+) -> None:
+    port, told = free_port(), tmp_path / "log"
+    command = [sys.executable, "-c", "from modularity_registry.cli import main; main()"]
+    command += ["serve", f"--port={port}", "--log-format=json", "--log-level=debug"]
+    with told.open("w") as output:
+        process = subprocess.Popen(command, stderr=output)
+    try:
+
+        def log() -> list[dict[str, Any]]:
+            return [json.loads(line) for line in told.read_text().splitlines()]
+
+        eventually(lambda: "listening at" in told.read_text())
+        url = f"http://{HOST}:{port}"
+        body = registration(mode="standalone")
+        requests.post(f"{url}/api/register", json=body, timeout=10)
+        requests.get(f"{url}/api/nothing", headers={"X-Request-ID": "n"}, timeout=10)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+    (started,) = (each for each in log() if each["event"] == "registry started")
+    assert started["address"] == f"{HOST}:{port}"
+    assert (started["store"], started["workers"]) == ("memory", 1)
+    assert started["version"]
+    (change,) = (each for each in log() if each["logger"] == CHANGES.name)
+    assert (change["event"], change["peer"]) == ("service registered", HOST)
+    assert change["replica"] == started["replica"]
+    first, second = (each for each in log() if each["event"] == "request")
+    assert first["request_id"] == change["request_id"]
+    assert (first["method"], first["path"]) == ("POST", "/api/register")
+    assert (second["status"], second["request_id"]) == (404, "n")
+    assert second["duration_ms"] > 0
+    assert second["bytes"] > 100

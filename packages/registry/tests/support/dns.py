@@ -1,0 +1,99 @@
+"""A registry that answers DNS in this process, and questions to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rrset
+from flask.testing import FlaskClient
+
+from modularity_registry import config, records, runtime
+from modularity_registry.dns import DnsServer, listen
+from modularity_registry.dns.streams import Limits
+from modularity_registry.model import Registration, Service
+from modularity_registry.runtime import Registry
+from modularity_registry.web.app import create_app
+from support.registry import ManualClock, registration
+
+HOST = "127.0.0.1"
+SECONDS = 10.0
+
+
+class Site:
+    """A registry with its name server on a free port."""
+
+    def __init__(self, registry: Registry, server: DnsServer, port: int) -> None:
+        self.registry = registry
+        self.server = server
+        self.port = port
+        self.client: FlaskClient = create_app(registry).test_client()
+
+    def register(self, service_id: str, location: str, **changes: Any) -> None:
+        body = registration(service_id, location=location, **changes)
+        reply = self.client.post("/api/register", json=body)
+        assert reply.status_code in (200, 201), reply.json
+
+    def store(self, service_id: str, location: str) -> None:
+        """Put a service into the store past all checks: no host is looked up."""
+        at = self.registry.clock.now()
+        said = Registration(service_id, service_id, ("greet",), location, "http")
+        document = records.encode(Service(said, at, at))
+        self.registry.store.put(records.key_of(service_id), document)
+
+    def unregister(self, service_id: str) -> None:
+        assert self.client.delete(f"/api/services/{service_id}").status_code == 200
+
+    def drain(self, service_id: str) -> None:
+        reply = self.client.put(f"/api/services/{service_id}/drain")
+        assert reply.status_code == 200
+
+    def fail(self, service_id: str) -> None:
+        report = {"status": "unhealthy"}
+        reply = self.client.post(f"/api/heartbeat/{service_id}", json=report)
+        assert reply.status_code == 200
+
+    def ask(
+        self, name: str, kind: str = "SRV", host: str = HOST, **options: Any
+    ) -> dns.message.Message:
+        """Return the reply by UDP, also one that is cut short."""
+        query = dns.message.make_query(name, kind, **options)
+        return dns.query.udp(query, host, SECONDS, self.port)
+
+    def ask_by_tcp(self, name: str, kind: str = "SRV") -> dns.message.Message:
+        query = dns.message.make_query(name, kind)
+        return dns.query.tcp(query, HOST, SECONDS, self.port)
+
+    def find(self, name: str, kind: str = "SRV") -> list[str]:
+        """Return the answers as text, in order."""
+        return sorted(texts(self.ask(name, kind).answer))
+
+
+def texts(section: list[dns.rrset.RRset]) -> list[str]:
+    return [data.to_text() for rrset in section for data in rrset]
+
+
+def rcode(reply: dns.message.Message) -> str:
+    return dns.rcode.to_text(reply.rcode())
+
+
+@contextmanager
+def site(
+    host: str = HOST,
+    domain: str = "modularity",
+    ttl: int = 5,
+    limits: Limits | None = None,
+) -> Iterator[Site]:
+    registry = runtime.build(config.Settings(), ManualClock(), replica="replica-1")
+    sockets = listen(host, 0)
+    server = DnsServer(registry.catalog, registry.feed, sockets, domain, ttl, limits)
+    registry.feed.start()
+    server.start()
+    try:
+        yield Site(registry, server, sockets.port)
+    finally:
+        server.close()
+        registry.feed.stop()
+        registry.store.close()

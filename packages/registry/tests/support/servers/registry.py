@@ -1,0 +1,58 @@
+"""A real registry to run other programs against."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import requests
+
+from support import PROGRAMS
+from support.registry import eventually, registration
+from support.serving import HOST, free_port
+
+APP = PROGRAMS / "registry.py"
+
+
+class Registered:
+    """A registry in a process of its own, with ``settings``."""
+
+    def __init__(self, **settings: Any) -> None:
+        port = free_port()
+        self.url = f"http://{HOST}:{port}"
+        given = json.dumps({"port": port, **settings})
+        command = [sys.executable, str(APP), given]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        eventually(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None
+        try:
+            return requests.get(f"{self.url}/ready", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def register(self, service_id: str, place: str, **changes: Any) -> None:
+        """Register a service of mode http at ``place``, its host and port."""
+        body = registration(service_id, location=f"http://{place}", **changes)
+        reply = requests.post(f"{self.url}/api/register", json=body, timeout=5)
+        assert reply.status_code in (200, 201), reply.text
+
+    def metrics(self) -> str:
+        """Return what it shows to Prometheus."""
+        return requests.get(f"{self.url}/metrics", timeout=5).text
+
+    def unregister(self, service_id: str) -> None:
+        """Take a service out."""
+        url = f"{self.url}/api/services/{service_id}"
+        assert requests.delete(url, timeout=5).status_code == 200
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self.process.kill()
+        self.process.wait(20)
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it did. Idempotent."""
+        self.process.terminate()
+        self.process.wait(20)

@@ -1,0 +1,137 @@
+"""Starts programs/serving.py as a real server and speaks raw HTTP/1.1 to it."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from support import PROGRAMS
+from support.registry import eventually
+
+APP = PROGRAMS / "serving.py"
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+class Server:
+    """A server under test; ``stop`` and `running` end all that belongs to it."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.port: int = settings.setdefault("port", free_port())
+        self.process = subprocess.Popen(
+            [sys.executable, str(APP), json.dumps(settings)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A process group of its own, so that Ctrl-C can be sent to it alone.
+            start_new_session=True,
+        )
+
+    def wait_until_up(self) -> None:
+        eventually(lambda: self.process.poll() is not None or self._answers())
+        assert self.process.poll() is None, self.errors()
+
+    def _answers(self) -> bool:
+        try:
+            return self.get("/")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path: str, timeout: float = 10.0) -> tuple[int, Any]:
+        return self.call("GET", path, timeout=timeout)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = 10.0,
+    ) -> tuple[int, Any]:
+        """Return status and JSON of one call on a connection of its own."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def worker(self) -> int:
+        pid: int = self.get("/")[1]["pid"]
+        return pid
+
+    def connect(self, sent: bytes = b"", timeout: float = 10.0) -> socket.socket:
+        connection = socket.create_connection((HOST, self.port), timeout)
+        connection.sendall(sent)
+        return connection
+
+    def exchange(self, sent: bytes, half_close: bool = False) -> bytes:
+        """Send bytes; return all that comes back until the server closes."""
+        with self.connect(sent) as connection:
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
+            return read_all(connection)
+
+    def signal(self, number: signal.Signals, group: bool = False) -> None:
+        if group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+
+    def exit_code(self, seconds: float = 10.0) -> int:
+        return self.process.wait(seconds)
+
+    def errors(self) -> str:
+        return self.process.communicate(timeout=10)[1]
+
+
+def read_all(connection: socket.socket) -> bytes:
+    parts = []
+    while part := connection.recv(65_536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def read_some(connection: socket.socket, until: bytes) -> bytes:
+    """Return what comes up to and with ``until``, or up to the end."""
+    got = b""
+    while until not in got:
+        part = connection.recv(65_536)
+        if not part:
+            break
+        got += part
+    return got
+
+
+@contextmanager
+def running(**settings: Any) -> Iterator[Server]:
+    server = Server(**settings)
+    try:
+        server.wait_until_up()
+        yield server
+    finally:
+        # The group outlives its first process, should that one leave an orphan.
+        with suppress(ProcessLookupError):
+            os.killpg(server.process.pid, signal.SIGKILL)
+        server.process.communicate()

@@ -1,0 +1,83 @@
+"""The table of all limits says what the code does."""
+
+from e2e.docs.blocks import table
+from modularity_registry import catalog, events, query, traffic, wire
+from modularity_registry.config import OFF, OPTIONS, Settings
+from modularity_registry.events import hub
+from modularity_registry.rates import FAILURES, windows
+from modularity_registry.web import app, body, generation, problems
+from modularity_registry.web.server import ServerOptions
+from support import REPOSITORY
+
+LIMITS = REPOSITORY / "docs" / "limits.md"
+ROWS = table(LIMITS.read_text(), "limit")
+SETTINGS, SERVER = Settings(), ServerOptions()
+
+# Rows by their first words, with the figure that holds.
+FIGURES: dict[str, object] = {
+    "writes of one client": SETTINGS.write_rate,
+    "reads of one client": SETTINGS.read_rate,
+    "calls with bad tokens": FAILURES,
+    "clients whose calls": windows.MOST_CLIENTS,
+    "streams and waits of one": SETTINGS.max_watchers_per_client,
+    "streams and waits": SETTINGS.max_watchers,
+    "connections, beside": SETTINGS.max_connections,
+    "connections that wait": SERVER.backlog,
+    "calls answered at once": app.CALLS,
+    "bodies being received": SERVER.uploads,
+    "head of a request": generation._BUFFER,
+    "time for a head": SERVER.header_seconds,
+    "body": body.MAX_BODY,
+    "time for a body": SERVER.body_seconds,
+    "time in which nothing": SERVER.unread_seconds,
+    "time for what is under way": SERVER.stop_seconds,
+    "`wait`": query.MAX_WAIT,
+    "`limit`": query.MAX_LIMIT,
+    "capabilities of a service": wire.MAX_CAPABILITIES,
+    "`metadata`": wire.MAX_METADATA_BYTES,
+    "changes that a stream": events.HISTORY,
+    "memory that these": hub.HISTORY_BYTES // 1024**2,
+    "events that a stream": events.QUEUE,
+    "pairs of services": traffic.MAX_PAIRS,
+    "capabilities remembered": catalog.MAX_DEPARTED,
+}
+
+
+def said(figure: object) -> str:
+    """Return a figure as the table has it, without its unit."""
+    if figure in (OFF, 0):
+        return "none"
+    return figure if isinstance(figure, str) else f"{figure:,g}"
+
+
+def named(row: list[str]) -> str:
+    """Return the row's key: the longest one that it begins with."""
+    found = [key for key in FIGURES if row[0].startswith(key)]
+    assert found, row[0]
+    return max(found, key=len)
+
+
+def test_every_figure_is_that_of_the_code() -> None:
+    shown = {
+        named(row): row[1].removeprefix("about ").partition(" ")[0] for row in ROWS
+    }
+    assert shown == {
+        key: f"{figure:,}" if isinstance(figure, int) and figure else said(figure)
+        for key, figure in FIGURES.items()
+    }
+
+
+def test_every_limit_is_set_by_what_it_says() -> None:
+    flags = {f"`{option.flag}`" for option in OPTIONS}
+    assert {row[2] for row in ROWS} <= flags | {"fixed"}
+    about = ("_rate", "max_watchers", "_per_client", "max_connections")
+    limits = {f"`{each.flag}`" for each in OPTIONS if each.field.endswith(about)}
+    assert limits <= {row[2] for row in ROWS}
+
+
+def test_every_answer_is_one_that_there_is() -> None:
+    codes = {kind.code: status.value for kind, status in problems.STATUS.items()}
+    for row in ROWS:
+        status, _, rest = row[3].partition(" ")
+        if "`" in rest and status.isdecimal():
+            assert codes[rest.split("`")[1]] == int(status), row[0]

@@ -1,0 +1,139 @@
+"""Who calls whom, by HTTP."""
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from modularity_registry import traffic
+from modularity_registry.traffic import Traffic
+from modularity_registry.wire import Invocation
+from support.registry import ManualClock, registration
+
+
+def register(client: FlaskClient, service_id: str) -> None:
+    response = client.post("/api/register", json=registration(service_id))
+    assert response.status_code == 201
+
+
+def call(client: FlaskClient, consumer: str, provider: str, **more: Any) -> int:
+    body = {"consumer_id": consumer, "provider_id": provider, "capability": "greet"}
+    return client.post("/api/track/invocation", json={**body, **more}).status_code
+
+
+def shown(client: FlaskClient, path: str) -> dict[str, Any]:
+    response = client.get(path)
+    assert response.status_code == 200, response.json
+    body: dict[str, Any] = response.get_json()
+    return body
+
+
+def test_calls_are_summed_up(client: FlaskClient, clock: ManualClock) -> None:
+    register(client, "p")
+    register(client, "c")
+    assert call(client, "c", "p", success=True, latency_ms=10) == 200
+    clock.advance(5)
+    assert call(client, "c", "p", success=False, latency_ms=20) == 200
+    assert call(client, "c", "p", success=True) == 200
+    consumer = shown(client, "/api/connections/c")
+    [edge] = consumer["consuming"]
+    assert (consumer["service_id"], consumer["service_name"]) == ("c", "Hello")
+    assert consumer["providing"] == []
+    assert edge["provider_id"] == "p"
+    assert edge["provider_name"] == "Hello"
+    assert edge["request_count"] == 3
+    assert edge["success_rate"] == 0.6667
+    assert edge["avg_latency_ms"] == 15.0
+    assert edge["first_seen"] < edge["last_seen"]
+    provider = shown(client, "/api/connections/p")
+    assert provider["providing"][0]["consumer_id"] == "c"
+    assert provider["consuming"] == []
+
+
+def test_a_caller_need_not_be_registered(client: FlaskClient) -> None:
+    register(client, "p")
+    assert call(client, "stranger", "p") == 200
+    body = shown(client, "/api/connections/stranger")
+    assert body["service_name"] is None
+    graph = shown(client, "/api/graph")
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    assert nodes["stranger"]["registered"] is False
+    assert nodes["p"]["registered"] is True
+    assert graph["edges"] == [
+        {
+            "from": "stranger",
+            "to": "p",
+            "capability": "greet",
+            "weight": 1,
+            "avg_latency_ms": None,
+            "success_rate": 1.0,
+        }
+    ]
+
+
+def test_a_provider_must_be_registered(client: FlaskClient) -> None:
+    assert call(client, "c", "nobody") == 404
+
+
+def test_a_service_nobody_knows_has_no_connections(client: FlaskClient) -> None:
+    assert client.get("/api/connections/none").status_code == 404
+    register(client, "quiet")
+    body = shown(client, "/api/connections/quiet")
+    assert (body["consuming"], body["providing"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"consumer_id": "-"}, "consumer_id"),
+        ({"provider_id": None}, "provider_id"),
+        ({"capability": "a b"}, "capability"),
+        ({"success": "yes"}, "success"),
+        ({"latency_ms": -1}, "latency_ms"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_bad_reports_are_named(
+    client: FlaskClient, change: dict[str, Any], field: str
+) -> None:
+    register(client, "p")
+    body = {"consumer_id": "c", "provider_id": "p", "capability": "greet"} | change
+    response = client.post("/api/track/invocation", json=body)
+    assert response.status_code == 400
+    assert [each["field"] for each in response.get_json()["errors"]] == [field]
+
+
+def test_the_graph_follows_filters(client: FlaskClient) -> None:
+    register(client, "p")
+    register(client, "q")
+    call(client, "q", "p")
+    graph = shown(client, "/api/graph?name=Nobody")
+    assert graph == {"nodes": [], "edges": []}
+    tag = client.get("/api/graph").headers["ETag"]
+    assert client.get("/api/graph", headers={"If-None-Match": tag}).status_code == 304
+    call(client, "q", "p")
+    assert client.get("/api/graph", headers={"If-None-Match": tag}).status_code == 200
+
+
+def note(pairs: Traffic, consumer: str) -> None:
+    pairs.note(Invocation(consumer, "p", "greet", True, None))
+
+
+def test_silent_pairs_are_forgotten(clock: ManualClock) -> None:
+    pairs = Traffic(clock)
+    note(pairs, "a")
+    clock.advance(traffic.KEPT_SECONDS / 2)
+    note(pairs, "b")
+    clock.advance(traffic.KEPT_SECONDS / 2)
+    assert [pair.consumer_id for pair in pairs.pairs()] == ["b"]
+    note(pairs, "a")
+    assert {pair.calls for pair in pairs.pairs()} == {1}
+
+
+def test_memory_is_bounded(clock: ManualClock) -> None:
+    pairs = Traffic(clock)
+    for number in range(traffic.MAX_PAIRS + 10):
+        note(pairs, f"c{number}")
+    kept = pairs.pairs()
+    assert len(kept) == traffic.MAX_PAIRS
+    assert kept[0].consumer_id == "c10"

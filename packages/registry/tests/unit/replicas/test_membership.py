@@ -1,0 +1,416 @@
+"""Several registries over one store: who is alive, who watches over whom."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from modularity_registry import config, records, runtime, wire
+from modularity_registry.beacon import LARGEST
+from modularity_registry.errors import StoreUnavailable
+from modularity_registry.events import Hub, Interest
+from modularity_registry.monitor import MAX_STALL
+from modularity_registry.roster import FORGET_BEATS, LOST_BEATS
+from modularity_registry.runtime import Registry
+from modularity_registry.stores.base import Lost
+from modularity_registry.stores.memory import MemoryStore
+from modularity_registry.web.app import create_app
+from support.registry import ManualClock, eventually, registration
+from support.shared_memory_store import Handle
+from unit.health.test_monitor import BAD, ScriptedProber
+
+PERIOD = 2.0
+
+
+class Fleet:
+    """Replicas by name over one store and on one clock; beats come when told to."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.clock = ManualClock()
+        self.prober = ScriptedProber()
+        self.replicas: dict[str, Registry] = {}
+
+    def join(self, name: str, watching: bool = False) -> Registry:
+        replica = runtime.build(
+            config.Settings(),
+            self.clock,
+            self.prober,
+            PERIOD,
+            Handle(self.store),
+            name,
+        )
+        self.replicas[name] = replica
+        replica.hub.start()
+        replica.feed.start()
+        assert replica.beacon is not None
+        replica.beacon.beat()
+        if watching:
+            replica.monitor.start()
+        return replica
+
+    def crash(self, name: str) -> None:
+        """End one without a word to the others."""
+        replica = self.replicas.pop(name)
+        replica.monitor.stop()
+        replica.feed.stop()
+        replica.hub.stop()
+
+    def pass_time(self, seconds: float) -> None:
+        """Move on in steps of a beat, each replica beating and judging at each."""
+        steps = round(seconds / PERIOD)
+        for _ in range(steps):
+            assert PERIOD < MAX_STALL
+            self.clock.advance(PERIOD)
+            self.beat()
+            for replica in self.replicas.values():
+                replica.monitor.poke()
+                eventually(partial(_idle, replica))
+
+    def beat(self) -> None:
+        for replica in list(self.replicas.values()):
+            assert replica.beacon is not None
+            replica.beacon.beat()
+            replica.roster.judge()
+            replica.beacon.strike()
+
+    def register(self, service_id: str, **changes: object) -> None:
+        first = next(iter(self.replicas.values()))
+        changes.setdefault("location", f"http://10.0.0.1/{service_id}")
+        body = wire.encode(registration(service_id, **changes))
+        first.commands.register(wire.parse_registration(body), True)
+
+
+def _idle(replica: Registry) -> bool:
+    return not replica.monitor._started or replica.monitor.idle
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    fleet = Fleet()
+    yield fleet
+    for name in list(fleet.replicas):
+        fleet.crash(name)
+
+
+def alive(replica: Registry) -> tuple[str, ...]:
+    return replica.roster.alive
+
+
+# Who is there
+
+
+def test_replicas_see_each_other(fleet: Fleet) -> None:
+    a, b = fleet.join("a"), fleet.join("b")
+    assert alive(a) == alive(b) == ("a", "b")
+    assert [(each.id, each.state, each.self) for each in b.roster.seen()] == [
+        ("b", "alive", True),
+        ("a", "alive", False),
+    ]
+
+
+def test_one_that_falls_silent_is_lost_by_the_observers_clock(fleet: Fleet) -> None:
+    a, _ = fleet.join("a"), fleet.join("b")
+    fleet.crash("b")
+    fleet.pass_time((LOST_BEATS - 1) * PERIOD)
+    assert alive(a) == ("a", "b")
+    fleet.pass_time(PERIOD)
+    assert alive(a) == ("a",)
+    assert [each.state for each in a.roster.seen()] == ["alive", "lost"]
+
+
+def test_one_that_is_back_is_alive_again(fleet: Fleet) -> None:
+    a, b = fleet.join("a"), fleet.join("b")
+    del fleet.replicas["b"]
+    fleet.pass_time(LOST_BEATS * PERIOD)
+    assert alive(a) == ("a",)
+    fleet.replicas["b"] = b
+    fleet.beat()
+    assert alive(a) == alive(b) == ("a", "b")
+
+
+def test_one_that_leaves_in_order_is_gone_at_once(fleet: Fleet) -> None:
+    a, b = fleet.join("a"), fleet.join("b")
+    assert b.beacon is not None
+    b.beacon._thread.start()
+    b.stop()
+    del fleet.replicas["b"]
+    assert alive(a) == ("a",)
+    assert [each.id for each in a.roster.seen()] == ["a"]
+
+
+def test_the_record_of_one_long_lost_is_struck(fleet: Fleet) -> None:
+    a, c = fleet.join("a"), fleet.join("c")
+    fleet.join("b")
+    fleet.crash("b")
+    fleet.pass_time((FORGET_BEATS - 1) * PERIOD)
+    assert [each.id for each in c.roster.seen()] == ["c", "a", "b"]
+    fleet.pass_time(PERIOD)
+    assert [each.id for each in c.roster.seen()] == ["c", "a"]
+    assert alive(a) == alive(c) == ("a", "c")
+
+
+def test_a_record_that_is_no_beat_hurts_nobody(fleet: Fleet) -> None:
+    a = fleet.join("a")
+    fleet.store.put("replicas/x", b"junk")
+    fleet.register("s")
+    assert alive(a) == ("a",)
+    assert a.degraded() == []
+
+
+def test_by_a_view_that_is_not_fresh_nobody_is_lost(fleet: Fleet) -> None:
+    a, _ = fleet.join("a"), fleet.join("b")
+    fleet.clock.advance(LOST_BEATS * PERIOD * 10)
+    a.roster.judge()
+    assert alive(a) == ("a", "b")
+    assert a.roster.doubt() is not None
+    assert a.unready() is not None
+    # Hearing itself again, it gives everyone a full term.
+    assert a.beacon is not None
+    a.beacon.beat()
+    a.roster.judge()
+    assert alive(a) == ("a", "b")
+    assert a.unready() is None
+
+
+def test_a_fresh_snapshot_gives_everyone_a_full_term(fleet: Fleet) -> None:
+    a, _ = fleet.join("a"), fleet.join("b")
+    fleet.crash("b")
+    fleet.pass_time((LOST_BEATS - 1) * PERIOD)
+    a.feed._receive(Lost("away"))
+    a.feed.start()
+    fleet.pass_time((LOST_BEATS - 1) * PERIOD)
+    assert alive(a) == ("a", "b")
+    fleet.pass_time(PERIOD)
+    assert alive(a) == ("a",)
+
+
+# Heartbeats
+
+
+def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
+    a, b = fleet.join("a"), fleet.join("b")
+    fleet.register("s", mode="standalone", location="here", ttl=5)
+    fleet.clock.advance(3)
+    before = fleet.store.put("other/x", b"")
+    b.commands.heartbeat("s", wire.parse_heartbeat(b""))
+    entry = a.catalog.service("s")
+    assert entry is not None
+    seen = entry.vitals.lease_seen
+    fleet.beat()
+    assert entry.vitals.lease_seen == seen + 3
+    assert f'"last_seen":"{fleet.clock.now().isoformat()[:-6]}' in entry.json.decode()
+    # Whatever their number, the store sees one write a beat and replica.
+    assert fleet.store.put("other/x", b"") == before + 2 + 1
+
+
+def test_more_heartbeats_than_a_record_holds_are_told_in_turn(fleet: Fleet) -> None:
+    a, _ = fleet.join("a"), fleet.join("b")
+    ids = [f"service-{number:04}" for number in range(6_000)]
+    assert a.beacon is not None
+    for service_id in ids:
+        a.beacon.sighted(service_id)
+    told: list[str] = []
+    more = True
+    while more:
+        more = a.beacon.beat()
+        value = fleet.store._records["replicas/a"].value
+        assert len(value) < LARGEST + 1_000
+        told += records.decode_beat("replicas/a", value).sighted
+    assert sorted(told) == ids
+
+
+def test_heartbeats_are_not_lost_with_a_beat_that_failed(fleet: Fleet) -> None:
+    a = fleet.join("a")
+    assert a.beacon is not None
+    a.beacon.sighted("s")
+    a.store.close()
+    with pytest.raises(StoreUnavailable):
+        a.beacon.beat()
+    assert list(a.beacon._sighted) == ["s"]
+
+
+def test_a_lease_kept_at_one_replica_holds_at_all(fleet: Fleet) -> None:
+    a, b = fleet.join("a", watching=True), fleet.join("b", watching=True)
+    for number in range(20):
+        fleet.register(f"s{number}", mode="standalone", location="here", ttl=4)
+    for _ in range(10):
+        fleet.pass_time(4)
+        for number in range(20):
+            b.commands.heartbeat(f"s{number}", wire.parse_heartbeat(b""))
+    assert a.catalog.by_status["healthy"] == 20
+    # With nobody beating, whoever owns the lease finds out.
+    fleet.pass_time(12)
+    eventually(lambda: a.catalog.by_status["unhealthy"] == 20)
+
+
+def test_with_a_lost_replica_every_lease_gets_a_full_term(fleet: Fleet) -> None:
+    a, b = fleet.join("a", watching=True), fleet.join("b", watching=True)
+    fleet.register("s", mode="standalone", location="here", ttl=10)
+    b.commands.heartbeat("s", wire.parse_heartbeat(b""))
+    fleet.crash("b")
+    fleet.pass_time(LOST_BEATS * PERIOD)
+    assert alive(a) == ("a",)
+    entry = a.catalog.service("s")
+    assert entry is not None
+    assert entry.vitals.lease_seen == fleet.clock.monotonic()
+
+
+def test_nothing_expires_by_a_stale_view(fleet: Fleet) -> None:
+    a = fleet.join("a", watching=True)
+    fleet.register("s", mode="standalone", location="here", ttl=4)
+    a.feed._receive(Lost("the server is away"))
+    for _ in range(40):
+        fleet.clock.advance(4)
+        a.monitor.poke()
+        eventually(lambda: a.monitor.idle)
+    entry = a.catalog.service("s")
+    assert entry is not None and entry.status == "healthy"
+
+
+# Checks
+
+
+def test_checks_are_divided_and_none_is_made_twice(fleet: Fleet) -> None:
+    replicas = [fleet.join(name, watching=True) for name in "abc"]
+    for number in range(60):
+        fleet.register(f"s{number}")
+    eventually(lambda: len(fleet.prober.asked) == 60)
+    shares = [replica.monitor.watched for replica in replicas]
+    assert sum(shares) == 60
+    assert min(shares) > 5
+    for replica in replicas:
+        assert {replica.roster.owner(f"s{number}") for number in range(60)} == {*"abc"}
+
+
+def test_a_lost_replicas_share_is_adopted_and_no_verdict_changes(fleet: Fleet) -> None:
+    a, b = fleet.join("a", watching=True), fleet.join("b", watching=True)
+    bad = [f"s{number}" for number in range(0, 40, 4)]
+    for service_id in bad:
+        fleet.prober.answers[f"http://10.0.0.1/{service_id}"] = BAD
+    for number in range(40):
+        fleet.register(f"s{number}")
+    fleet.pass_time(120)
+    eventually(lambda: a.catalog.by_status["unhealthy"] == len(bad))
+    share = b.monitor.watched
+    assert 0 < share < 40
+    events = a.catalog.changed
+    fleet.crash("b")
+    fleet.prober.asked.clear()
+    fleet.pass_time(LOST_BEATS * PERIOD + 2)
+    eventually(lambda: a.monitor.watched == 40)
+    fleet.pass_time(60)
+    assert len({target.location for target in fleet.prober.asked}) == 40
+    assert a.catalog.changed == events
+
+
+def test_a_new_replica_takes_its_share_and_the_others_let_go(fleet: Fleet) -> None:
+    a = fleet.join("a", watching=True)
+    for number in range(40):
+        fleet.register(f"s{number}")
+    eventually(lambda: a.monitor.watched == 40 and a.monitor.idle)
+    b = fleet.join("b", watching=True)
+    eventually(lambda: a.monitor.watched + b.monitor.watched == 40)
+    assert b.monitor.watched > 5
+    theirs = next(s for s in a.catalog.services() if a.roster.owner(s.id) == "b")
+    eventually(lambda: theirs.vitals.evidence is None)
+    evidence = json.loads(theirs.json_with_evidence(a.roster.owner(theirs.id)))
+    assert evidence["evidence"]["checked_by"] == "b"
+
+
+def test_a_service_that_goes_or_comes_in_a_hand_over_is_watched_once(
+    fleet: Fleet,
+) -> None:
+    a = fleet.join("a", watching=True)
+    for number in range(30):
+        fleet.register(f"s{number}")
+    b = fleet.join("b", watching=True)
+    for number in range(0, 30, 2):
+        a.commands.unregister(f"s{number}")
+    for number in range(30, 40):
+        fleet.register(f"s{number}")
+    eventually(lambda: a.monitor.watched + b.monitor.watched == 25)
+    fleet.pass_time(4)
+    assert a.monitor.watched + b.monitor.watched == 25
+
+
+# What callers see
+
+
+def test_stats_and_health_show_the_replicas(fleet: Fleet) -> None:
+    a = fleet.join("a")
+    fleet.join("b")
+    fleet.crash("b")
+    fleet.pass_time(LOST_BEATS * PERIOD)
+    client = create_app(a).test_client()
+    for path in ("/health", "/api/stats"):
+        body = client.get(path).get_json()
+        assert body["replica"] == "a"
+        first, second = body["replicas"]
+        assert (first["id"], first["state"], first["self"]) == ("a", "alive", True)
+        assert (second["id"], second["state"], second["self"]) == ("b", "lost", False)
+        assert second["seen"] == LOST_BEATS * PERIOD
+        assert {"host", "version", "started_at"} <= second.keys()
+
+
+def test_while_the_store_is_away_reads_are_marked_and_writes_refused(
+    fleet: Fleet,
+) -> None:
+    a = fleet.join("a")
+    fleet.register("s", mode="standalone", location="here")
+    client = create_app(a).test_client()
+    assert "X-Registry-Stale" not in client.get("/api/services").headers
+    a.feed._receive(Lost("redis is away"))
+    fleet.clock.advance(7)
+    for path in ("/api/services", "/api/services/s", "/api/capabilities/greet"):
+        response = client.get(path)
+        assert response.status_code == 200
+        assert response.headers["X-Registry-Stale"] == "7"
+    ready = client.get("/ready")
+    assert ready.status_code == 503 and "redis is away" in ready.get_json()["detail"]
+    assert client.get("/health").get_json()["stale_seconds"] == 7
+    writes = [
+        client.post("/api/register", json=registration("t")),
+        client.put("/api/services/s/drain"),
+        client.delete("/api/services/s"),
+        client.post("/api/heartbeat/s"),
+    ]
+    for response in writes:
+        assert response.status_code == 503
+        assert response.headers["Retry-After"]
+        assert response.get_json()["code"] == "store_unavailable"
+    a.feed.start()
+    assert client.get("/ready").status_code == 200
+    assert "X-Registry-Stale" not in client.get("/api/services").headers
+    assert client.post("/api/heartbeat/s").status_code == 200
+
+
+def test_beats_do_not_change_what_lists_show(fleet: Fleet) -> None:
+    a = fleet.join("a")
+    fleet.register("s")
+    client = create_app(a).test_client()
+    for path in ("/api/services", "/api/capabilities"):
+        first = client.get(path)
+        fleet.beat()
+        again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        assert again.status_code == 304
+        revisions = [
+            int(each.headers["X-Registry-Revision"]) for each in (first, again)
+        ]
+        assert revisions[1] > revisions[0]
+
+
+def test_one_who_waits_is_not_woken_by_beats(fleet: Fleet) -> None:
+    a = fleet.join("a")
+    fleet.register("s")
+    fleet.beat()
+    hub: Hub = a.hub
+    assert hub.revision == a.catalog.revision
+    _, missed = hub.watch(Interest(), after=a.catalog.revision)
+    assert missed == []
+    fleet.beat()
+    watcher, missed = hub.watch(Interest(), after=a.catalog.revision - 1)
+    assert missed == []
+    fleet.register("t")
+    assert [event.kind for event in watcher.take(10)] == ["service.registered"]

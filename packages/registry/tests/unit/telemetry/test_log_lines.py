@@ -1,0 +1,213 @@
+"""The log: the form of its lines, what they hide, how they are written."""
+
+import io
+import json
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import structlog
+
+from modularity_registry import logs
+from modularity_registry.logs import lines
+from modularity_registry.logs.origin import bound
+from support.logs import Log
+from support.registry import eventually
+
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def asked() -> Iterator[logs.Origin]:
+    found = logs.Origin("id-1", "10.0.0.7", "ab" * 16)
+    token = logs.origin.set(found)
+    yield found
+    logs.origin.reset(token)
+
+
+@pytest.fixture
+def replica() -> Iterator[str]:
+    logs.bind(replica="here-1")
+    yield "here-1"
+    bound.clear()
+
+
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+def test_a_json_line_says_when_what_where_and_for_whom(
+    asked: logs.Origin, replica: str
+) -> None:
+    log = Log("json")
+    logs.say(log.logger, logging.INFO, "it is", service_id="a", reason=None, count=2)
+    assert list(log.last) == [
+        "timestamp", "level", "logger", "event", "replica", "request_id", "trace_id",
+        "peer", "service_id", "count",
+    ]  # fmt: skip
+    assert log.last["timestamp"].endswith("Z")
+    assert len(log.last["timestamp"]) == len("2025-10-17T02:59:31.123456Z")
+    about = (asked.request_id, asked.trace_id, asked.peer)
+    wanted = ("info", "test", "it is", replica, *about, "a", 2)
+    assert tuple(log.last.values())[1:] == wanted
+
+
+@pytest.mark.parametrize("form", logs.FORMATS)
+def test_both_ways_through_the_formatter_come_to_the_same(form: str) -> None:
+    log = Log(form)
+    record = logging.LogRecord("test", 20, "", 0, "%s é", ("x",), None)
+    record.__dict__.update(logs.fields(path="/a b", size=3))
+    formatter = log.stream.formatter
+    assert isinstance(formatter, lines.Formatter)
+    slow = super(lines.Formatter, formatter).format(record)
+    assert formatter.format(record) == slow
+
+
+def test_an_exception_is_one_field_of_one_line() -> None:
+    log = Log("json")
+    try:
+        fail("no\nway")
+    except ValueError:
+        log.logger.exception("it failed")
+    assert len(log.lines) == 1
+    assert log.last["event"] == "it failed"
+    assert log.last["exception"].startswith("Traceback")
+    assert log.last["exception"].endswith("ValueError: no\nway")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x1b[2K", "\u2028", "\x85", "\x00"])
+def test_no_value_can_forge_a_line(end: str) -> None:
+    for form in logs.FORMATS:
+        log = Log(form)
+        forged = f"x{end}2026-01-01T00:00:00.000000Z INFO forged"
+        logs.say(log.logger, logging.INFO, forged, reason=forged)
+        assert log.text.getvalue().count("\n") == 1
+        if form == "human":
+            assert log.text.getvalue()[:-1].isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"redis://user:{SECRET}@host:1/0",
+        f"redis://:p@ss/{SECRET}@host",
+        f"password={SECRET} is wrong",
+        f"host=db PASSWORD={SECRET}&x=1",
+        f'{{"token": "{SECRET}"}}',
+        f"{{'api_key': '{SECRET}'}}",
+        f"Authorization: Bearer {SECRET}",
+        f"sent bearer {SECRET}",
+    ],
+)
+@pytest.mark.parametrize("form", logs.FORMATS)
+def test_secrets_are_not_shown(form: str, text: str) -> None:
+    log = Log(form)
+    log.logger.info("tried %s", text)
+    logs.say(log.logger, logging.INFO, "tried", reason=text, more=[text])
+    try:
+        fail(text)
+    except ValueError:
+        log.logger.exception("failed")
+    assert SECRET not in log.text.getvalue()
+    assert log.text.getvalue().count("***") >= 4
+
+
+def test_what_is_no_secret_stays() -> None:
+    for text in (
+        "http://10.0.0.1:80/a?x=1",
+        "bad token: expired",
+        "a@b.example",
+        "no heartbeat within its ttl of 3 s",
+    ):
+        assert lines.redacted(text) == text
+
+
+def test_half_a_character_is_no_reason_to_lose_a_line() -> None:
+    log = Log("json")
+    log.logger.info("file %s", "\udcff")
+    assert log.last["event"] == "file \udcff"
+
+
+@contextmanager
+def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Logging set up as for a server, and what it writes to stderr."""
+    root, text = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    monkeypatch.setattr("sys.stderr", text)
+    # Who ran a command in this process may have left it believing that it captures.
+    logging.captureWarnings(False)
+    logs.configure("json", "info")
+    try:
+        yield text
+    finally:
+        logging.captureWarnings(False)
+        structlog.reset_defaults()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def test_libraries_structlog_and_warnings_come_out_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with configured(monkeypatch) as text, warnings.catch_warnings():
+        logging.getLogger("werkzeug").info("from %s", "werkzeug")
+        structlog.get_logger("native").info("from structlog", size=3)
+        warnings.simplefilter("always")
+        warnings.warn("mind this", UserWarning, stacklevel=1)
+        logging.getLogger("x").debug("too low")
+    library, native, warning = (
+        json.loads(line) for line in text.getvalue().splitlines()
+    )
+    assert (library["logger"], library["event"]) == ("werkzeug", "from werkzeug")
+    assert (native["logger"], native["event"]) == ("native", "from structlog")
+    assert (native["level"], native["size"]) == ("info", 3)
+    assert warning["logger"] == "py.warnings"
+    assert "mind this" in warning["event"]
+
+
+class SlowText(io.StringIO):
+    """A stream that writes only when it may, and counts how often it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = threading.Event()
+        self.writes = 0
+
+    def write(self, text: str) -> int:
+        assert self.may.wait(30)
+        self.writes += 1
+        return super().write(text)
+
+
+def test_many_lines_are_written_together_and_in_order() -> None:
+    log = Log("human")
+    log.stream.setStream(slow := SlowText())
+    log.stream.gather()
+    slow.may.set()
+    for number in range(2_000):
+        log.logger.info("line %d", number)
+    eventually(lambda: "line 1999\n" in slow.getvalue())
+    told = [int(line.rpartition(" ")[2]) for line in slow.getvalue().splitlines()]
+    assert told == list(range(2_000))
+    assert slow.writes < 200
+    log.stream.close()
+
+
+def test_a_warning_waits_for_nothing_nor_does_the_end() -> None:
+    log = Log("human")
+    log.stream.gather()
+    for number in range(3):
+        log.logger.info("before %d", number)
+        log.logger.warning("now %d", number)
+        assert log.lines[-1].endswith(f"now {number}")
+    log.logger.info("last")
+    log.stream.close()
+    assert log.lines[-1].endswith("last")
+    assert len(log.lines) == 7
+
+
+# A real one

@@ -1,0 +1,344 @@
+"""Tokens are made, rotated and revoked, wherever they are kept."""
+
+import json
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from modularity_registry import runtime, tokens
+from modularity_registry.access import Caller, Right, Wish
+from modularity_registry.config import Settings, load
+from modularity_registry.errors import BadSetting, TokenConflict, TokenNotFound
+from modularity_registry.stores import open_store
+from modularity_registry.tokens import FileShelf, Shelf, StoreShelf, Tokens
+from modularity_registry.web.app import create_app
+from support.authorization import bearer, closed_registry, token
+from support.registry import ManualClock, eventually, registration
+
+READ = Wish("reader", frozenset({Right.READ}))
+ADMIN = Wish("boss", frozenset({Right.ADMIN}))
+NOW = ManualClock().now()
+
+ShelfMaker = Callable[[], Shelf]
+
+
+@pytest.fixture(params=["running", "store", "file", "followed file"])
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
+    match request.param:
+        case "running":
+            with closed_registry() as registry:
+                assert registry.token_shelf is not None
+                yield registry.token_shelf
+        case "store":
+            with closing(open_store(f"sqlite:///{tmp_path}/registry.db")) as store:
+                yield StoreShelf(store)
+        case "file":
+            yield FileShelf(str(tmp_path / "tokens.json"))
+        case "followed file":
+            file = FileShelf(str(tmp_path / "tokens.json"))
+            yield tokens.Follower(file, Tokens(ManualClock()))
+
+
+def test_a_token_is_made_once_and_kept_without_its_text(shelf: Shelf) -> None:
+    issued = tokens.create(shelf, READ, NOW)
+    found, revision = shelf.all()["reader"]
+    assert found == issued.token and revision > 0
+    assert issued.text not in repr(found)
+    with pytest.raises(TokenConflict, match=r"already|another"):
+        tokens.create(shelf, READ, NOW)
+    assert shelf.all() == {"reader": (found, revision)}
+
+
+def test_a_rotated_token_keeps_all_but_its_text(shelf: Shelf) -> None:
+    before = tokens.create(shelf, READ, NOW)
+    at_once = tokens.rotate(shelf, "reader", timedelta(0), NOW)
+    assert at_once.text != before.text
+    assert at_once.token.former is None
+    graced = tokens.rotate(shelf, "reader", timedelta(hours=1), NOW)
+    assert graced.token.former == at_once.token.digest
+    assert graced.token.former_until == NOW + timedelta(hours=1)
+    assert graced.token.rights == before.token.rights
+    assert shelf.all()["reader"][0] == graced.token
+    with pytest.raises(TokenNotFound, match="no token 'nobody'"):
+        tokens.rotate(shelf, "nobody", timedelta(0), NOW)
+
+
+def test_the_last_admin_stays(shelf: Shelf) -> None:
+    tokens.create(shelf, READ, NOW)
+    tokens.create(shelf, ADMIN, NOW)
+    with pytest.raises(TokenConflict, match="last token of an admin"):
+        tokens.revoke(shelf, "boss")
+    tokens.create(shelf, Wish("deputy", ADMIN.rights), NOW)
+    assert tokens.revoke(shelf, "boss").name == "boss"
+    with pytest.raises(TokenNotFound):
+        tokens.revoke(shelf, "boss")
+    tokens.revoke(shelf, "deputy", last_admin=True)
+    assert list(shelf.all()) == ["reader"]
+
+
+def test_the_first_token_is_made_where_there_is_none(shelf: Shelf) -> None:
+    issued = tokens.first(shelf, NOW)
+    assert issued is not None
+    assert issued.token.rights == (Right.ADMIN,)
+    assert tokens.first(shelf, NOW) is None
+
+
+def test_of_two_that_overtake_each_other_one_finds_out(shelf: Shelf) -> None:
+    tokens.create(shelf, READ, NOW)
+    found, revision = shelf.all()["reader"]
+    tokens.rotate(shelf, "reader", timedelta(0), NOW)
+    with pytest.raises(TokenConflict):
+        shelf.put(found, revision)
+    with pytest.raises(TokenConflict):
+        shelf.delete("reader", revision)
+    assert "reader" in shelf.all()
+
+
+def test_several_that_start_at_once_make_one_first_token(tmp_path: Path) -> None:
+    made: list[str] = []
+    with closing(open_store(f"sqlite:///{tmp_path}/registry.db")) as store:
+
+        def start() -> None:
+            issued = tokens.first(StoreShelf(store), NOW)
+            if issued is not None:
+                made.append(issued.text)
+
+        threads = [threading.Thread(target=start) for _ in range(8)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert len(made) == 1
+        assert list(StoreShelf(store).all()) == ["admin"]
+
+
+@contextmanager
+def a_client() -> Iterator[tuple[FlaskClient, ManualClock, dict[str, str]]]:
+    with closed_registry() as registry:
+        assert isinstance(registry.clock, ManualClock)
+        admin = bearer(token(registry, "admin", "admin"))
+        yield create_app(registry).test_client(), registry.clock, admin
+
+
+def status(client: FlaskClient, text: str) -> int:
+    return client.get("/api/services", headers=bearer(text)).status_code
+
+
+def test_over_http_a_token_lives_from_its_making_to_its_end() -> None:
+    with a_client() as (client, clock, admin):
+        wish = {"name": "team", "rights": ["read", "track"], "expires_in": 60}
+        made = client.post("/api/tokens", json=wish, headers=admin)
+        assert made.status_code == 201
+        assert made.headers["Cache-Control"] == "no-store"
+        text = made.get_json()["token"]
+        assert status(client, text) == 200
+        own = client.get("/api/whoami", headers=bearer(text)).get_json()
+        assert own == {
+            "name": "team",
+            "rights": ["read", "track"],
+            "ids": ["*"],
+            "capabilities": ["*"],
+            "expires_at": made.get_json()["expires_at"],
+        }
+        listed = client.get("/api/tokens", headers=admin)
+        assert text not in listed.get_data(as_text=True)
+        assert [each["name"] for each in listed.get_json()["tokens"]] == [
+            "admin",
+            "team",
+        ]
+        clock.advance(59)
+        assert status(client, text) == 200
+        clock.advance(1)
+        expired = client.get("/api/services", headers=bearer(text))
+        assert expired.status_code == 401
+        assert "expired" in expired.get_json()["detail"]
+
+
+def test_over_http_the_former_text_is_good_for_its_grace() -> None:
+    with a_client() as (client, clock, admin):
+        wish = {"name": "team", "rights": ["read"]}
+        text = client.post("/api/tokens", json=wish, headers=admin).get_json()["token"]
+
+        def rotate(**body: float) -> str:
+            reply = client.post("/api/tokens/team/rotate", json=body, headers=admin)
+            assert reply.status_code == 200
+            made: str = reply.get_json()["token"]
+            return made
+
+        second = rotate(grace=60)
+        assert (status(client, text), status(client, second)) == (200, 200)
+        clock.advance(60)
+        assert (status(client, text), status(client, second)) == (401, 200)
+        third = rotate()
+        assert (status(client, second), status(client, third)) == (401, 200)
+        revoked = client.delete("/api/tokens/team", headers=admin)
+        assert revoked.get_json() == {"status": "revoked", "name": "team"}
+        assert status(client, third) == 401
+
+
+@pytest.mark.parametrize(
+    ("wish", "field"),
+    [
+        ({}, "name"),
+        ({"name": "x"}, "rights"),
+        ({"name": "X", "rights": ["read"]}, "name"),
+        ({"name": "a_b", "rights": ["read"]}, "name"),
+        ({"name": "../x", "rights": ["read"]}, "name"),
+        ({"name": "x", "rights": []}, "rights"),
+        ({"name": "x", "rights": ["write"]}, "rights.0"),
+        ({"name": "x", "rights": ["read"], "ids": []}, "ids"),
+        ({"name": "x", "rights": ["read"], "ids": ["a b"]}, "ids.0"),
+        ({"name": "x", "rights": ["read"], "expires_in": 0}, "expires_in"),
+        ({"name": "x", "rights": ["read"], "colour": 1}, "colour"),
+    ],
+)
+def test_a_bad_wish_is_refused_by_field(wish: dict[str, object], field: str) -> None:
+    with a_client() as (client, _, admin):
+        reply = client.post("/api/tokens", json=wish, headers=admin)
+        assert reply.status_code == 400
+        assert field in {each["field"] for each in reply.get_json()["errors"]}
+
+
+def test_a_file_is_for_its_owner_alone_and_followed(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    shelf = FileShelf(str(path))
+    known = Tokens(ManualClock())
+    follower = tokens.Follower(shelf, known)
+    follower.start()
+    try:
+        issued = tokens.create(shelf, READ, NOW)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert issued.text not in path.read_text()
+        eventually(lambda: known.caller(issued.text).name == "reader")
+        path.write_text("{")
+        eventually(lambda: follower.fault is not None)
+        assert "can't be understood" in str(follower.fault)
+        assert known.caller(issued.text).name == "reader"
+        path.write_text(json.dumps({"tokens": []}))
+        eventually(lambda: known.caller(issued.text).refused is not None)
+        assert follower.fault is None
+    finally:
+        follower.stop()
+
+
+def test_a_registry_with_a_broken_file_of_tokens_does_not_start(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    path.write_text('{"tokens": [{"name": 1}]}')
+    registry = runtime.build(Settings(auth=True, tokens_file=str(path)))
+    with pytest.raises(BadSetting, match="can't be understood"):
+        registry.start()
+    registry.stop()
+
+
+def test_a_mistyped_folder_is_told_and_not_made(tmp_path: Path) -> None:
+    shelf = FileShelf(str(tmp_path / "typo" / "tokens.json"))
+    with pytest.raises(BadSetting, match="its folder is not there"):
+        tokens.first(shelf, NOW)
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"tokens_file": "x.json"}, "--tokens-file .* add --auth"),
+        ({"anonymous": "read"}, "--anonymous .* add --auth"),
+        ({"auth": "true", "dns_port": "5353"}, "add --anonymous read"),
+        ({"auth": "true", "anonymous": "admin"}, "must be of read, register, track"),
+    ],
+)
+def test_a_registry_is_closed_or_open_but_not_half(
+    flags: dict[str, str | None], said: str
+) -> None:
+    with pytest.raises(BadSetting, match=said):
+        load(flags, {})
+
+
+def test_dns_answers_where_everybody_may_read() -> None:
+    given = {"auth": "true", "dns_port": "5353", "anonymous": "read"}
+    assert load(given, {}).dns_port == 5353
+
+
+def test_an_unreadable_record_keeps_out_its_holder_alone() -> None:
+    with closed_registry() as registry:
+        good = token(registry, "good", "read")
+        bad = token(registry, "bad", "read")
+        registry.feed.wait(registry.store.put("tokens/bad", b"{}"), 5)
+        assert registry.tokens is not None
+        assert registry.tokens.caller(good).name == "good"
+        assert registry.tokens.caller(bad).refused is not None
+        assert registry.tokens.holds(Caller())
+
+
+def test_owners_keep_their_ids() -> None:
+    with closed_registry() as registry:
+        client = create_app(registry).test_client()
+        one = bearer(token(registry, "one", "register", "read", ids=("shared*",)))
+        two = bearer(token(registry, "two", "register", "read"))
+        boss = bearer(token(registry, "boss", "admin"))
+        body = registration("shared", mode="standalone", location="here")
+
+        def post(headers: dict[str, str], **changes: object) -> int:
+            sent = {**body, **changes}
+            return client.post("/api/register", json=sent, headers=headers).status_code
+
+        assert post(one) == 201
+        shown = client.get("/api/services/shared", headers=two).get_json()
+        assert shown["owner"] == "one"
+        others = [
+            client.post("/api/register", json=body, headers=two),
+            client.put("/api/services/shared", json=body, headers=two),
+            client.delete("/api/services/shared", headers=two),
+            client.put("/api/services/shared/drain", headers=two),
+            client.delete("/api/services/shared/drain", headers=two),
+            client.post("/api/heartbeat/shared", headers=two),
+        ]
+        assert {each.status_code for each in others} == {409}
+        assert {each.get_json()["code"] for each in others} == {"owned_by_another"}
+        assert post(one) == 200
+        assert post(one, id="not-mine") == 403
+        # An admin may take it; then it is theirs.
+        assert post(boss) == 200
+        assert post(one) == 409
+        assert client.delete("/api/services/shared", headers=boss).status_code == 200
+        assert post(one) == 201
+        # A rotated token is the same owner.
+        assert registry.token_shelf is not None
+        rotated = tokens.rotate(
+            registry.token_shelf, "one", timedelta(0), registry.clock.now()
+        )
+        assert post(one) == 401
+        assert post(bearer(rotated.text)) == 200
+
+
+def test_without_tokens_a_key_owns(client: FlaskClient) -> None:
+    key = "a-long-and-secret-text"
+    body = registration("mine", mode="standalone", location="here", owner_key=key)
+    first = client.post("/api/register", json=body)
+    assert first.status_code == 201
+    shown = client.get("/api/services/mine").get_data(as_text=True)
+    assert key not in shown and '"owner":"owner_key"' in shown
+    assert client.post("/api/register", json=body).status_code == 200
+    stranger = {**body, "owner_key": "another-and-secret-text"}
+    keyless = {name: value for name, value in body.items() if name != "owner_key"}
+    for sent in (stranger, keyless):
+        assert client.post("/api/register", json=sent).status_code == 409
+    for headers, wanted in (({}, 409), ({"X-Owner-Key": key}, 200)):
+        calls = [
+            client.post("/api/heartbeat/mine", headers=headers),
+            client.put("/api/services/mine/drain", headers=headers),
+            client.delete("/api/services/mine/drain", headers=headers),
+            client.post("/api/register", json=body, headers=headers),
+            client.delete("/api/services/mine", headers=headers),
+        ]
+        found = [each.status_code for each in calls]
+        assert found == [wanted] * 3 + [200, wanted], headers
+    for bad, said in (("short", "at least 16"), ("a key with blanks in it", "blanks")):
+        refused = client.post("/api/register", json={**body, "owner_key": bad})
+        assert refused.status_code == 400
+        assert said in refused.get_json()["detail"]

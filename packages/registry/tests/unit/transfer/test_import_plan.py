@@ -1,0 +1,122 @@
+"""The threads that write an import: stores that fail, and others who write."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modularity_registry import config, runtime, transfer
+from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.memory import MemoryStore
+from modularity_registry.transfer.lines import read_documents
+from modularity_registry.transfer.writers import WRITERS, carry_out, plan_of
+from support.registry import ManualClock
+from support.transfer import bring, brought, document, exported, fill, lines_of
+
+
+class Tripping(MemoryStore):
+    """Calls ``trip`` before every write."""
+
+    def __init__(self, trip: Callable[[str], None]) -> None:
+        super().__init__()
+        self.trip = trip
+
+    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
+        self.trip(key)
+        return super().put(key, value, expected)
+
+    def delete(self, key: str, expected: int | None = None) -> int | None:
+        self.trip(key)
+        return super().delete(key, expected)
+
+
+def test_a_store_that_fails_stops_the_import_and_a_second_one_goes_on() -> None:
+    left = iter(range(40))
+
+    def trip(_: str) -> None:
+        if next(left, None) is None:
+            raise StoreUnavailable("the server is away")
+
+    store = Tripping(trip)
+    with pytest.raises(transfer.ImportStopped) as caught:
+        bring(store, lines_of(200))
+    assert caught.value.detail == (
+        "the server is away; 40 of 200 changes were written; run it again, and it"
+        " goes on from there"
+    )
+    assert len(exported(store)) == 40
+    store.trip = lambda _: None
+    bring(store, lines_of(200))
+    assert len(exported(store)) == 200
+    assert transfer.snapshot_of(store).revision == 200
+
+
+def test_ctrl_c_stops_it_as_well() -> None:
+    store = MemoryStore()
+    steps = plan_of(transfer.snapshot_of(store), read_documents(lines_of(200)), False)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(transfer.ImportStopped, match=r"interrupted; .* of 200 changes"):
+        carry_out(store, steps.steps, interrupt)
+    assert 1 <= len(exported(store)) <= WRITERS
+
+
+def test_writers_come_together() -> None:
+    together = threading.Barrier(WRITERS, timeout=30)
+
+    def trip(_: str) -> None:
+        together.wait()
+
+    bring(Tripping(trip), lines_of(WRITERS * 2))
+
+
+def test_one_failure_stops_all_writers() -> None:
+    pause, failures = threading.Event(), iter([StoreUnavailable("once")])
+
+    def trip(_: str) -> None:
+        pause.wait(0.005)
+        # Not the thread that is waited for first: that would be heard of anyhow.
+        if not threading.current_thread().name.endswith("_0"):
+            failure = next(failures, None)
+            if failure is not None:
+                raise failure
+
+    store = Tripping(trip)
+    with pytest.raises(transfer.ImportStopped, match="once"):
+        bring(store, lines_of(2000))
+    assert len(exported(store)) < 1000
+
+
+def test_a_newer_write_of_somebody_else_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = document("s-1", weight=7)
+    store = Tripping(lambda _: None)
+    fill(store, document("own"))
+
+    def trip(key: str) -> None:
+        if key in ("services/s-1", "services/own"):
+            MemoryStore.put(store, key, newer)
+
+    store.trip = trip
+    monkeypatch.setattr(transfer, "open_store", lambda _: store)
+    monkeypatch.setattr(store, "close", lambda: None)
+    result = brought(tmp_path / "any.db", b"\n".join(lines_of(3)), "--prune")
+    assert result.exit_code == 1
+    assert "imported: 2 new, 0 replaced, 0 unchanged, 0 pruned" in result.stderr
+    assert "2 services that somebody changed meanwhile; run it again" in result.stderr
+    held = {each.key: each.value for each in transfer.snapshot_of(store).records}
+    assert held["services/s-1"] == held["services/own"] == newer
+
+
+def test_a_registry_starts_on_what_was_imported() -> None:
+    store = MemoryStore()
+    bring(store, lines_of(3))
+    registry = runtime.build(config.Settings(), ManualClock(), store=store)
+    registry.feed.start()
+    assert registry.feed.lost is None
+    assert registry.catalog.service("s-1") is not None
+    registry.feed.stop()
