@@ -11,7 +11,7 @@ from benchmarks.harness.plan import Plan
 from benchmarks.harness.results import Row, at_least
 from benchmarks.harness.systems import launch_registry
 from modularity_registry import tokens
-from modularity_registry.access import Right, Wish
+from modularity_registry.model.rights import Right, Wish
 
 
 def shown(token: str) -> Callable[[str], bytes]:

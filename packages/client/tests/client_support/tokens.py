@@ -7,7 +7,7 @@ from typing import Any
 from client_support.harness import RegistryProcess
 from modularity_client import Registry
 from modularity_registry import tokens
-from modularity_registry.access import Right, Wish
+from modularity_registry.model.rights import Right, Wish
 from modularity_registry.tokens import FileShelf
 
 FIELDS: dict[str, Any] = {

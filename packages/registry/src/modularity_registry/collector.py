@@ -18,8 +18,8 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from modularity_registry import __version__
-from modularity_registry.metrics import BOUNDS, Timings
-from modularity_registry.model import MODES, STATUSES
+from modularity_registry.model.service import MODES, STATUSES
+from modularity_registry.telemetry.counters import BOUNDS, Timings
 
 if TYPE_CHECKING:
     from modularity_registry.runtime import Registry

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from modularity_registry.errors import FieldError, InvalidRequest
-from modularity_registry.events import Interest
-from modularity_registry.model import MODES, STATUSES
-from modularity_registry.selection import (
+from modularity_registry.catalog.selection import (
     EVERYTHING,
     STRATEGIES,
     Filter,
     Strategy,
 )
+from modularity_registry.errors import FieldError, InvalidRequest
+from modularity_registry.events import Interest
+from modularity_registry.model.service import MODES, STATUSES
 
 MAX_LIMIT = 10_000
 MAX_KEY = 1024

@@ -6,33 +6,33 @@ import uuid
 from dataclasses import dataclass
 
 from modularity_registry import __version__
-from modularity_registry.access import Caller
-from modularity_registry.address import AddressPolicy
 from modularity_registry.audit import Audit
-from modularity_registry.beacon import PERIOD, Beacon
-from modularity_registry.catalog import Catalog
+from modularity_registry.catalog.call_graph import Traffic
+from modularity_registry.catalog.catalog import Catalog
+from modularity_registry.catalog.documents import REPLICAS, TOKENS
+from modularity_registry.catalog.entry import Renderer
+from modularity_registry.catalog.feed import Feed
+from modularity_registry.catalog.status_history import History
 from modularity_registry.clock import Clock, SystemClock
-from modularity_registry.commands import Commands
 from modularity_registry.config import OFF, Settings
-from modularity_registry.entry import Renderer
 from modularity_registry.events import Hub
-from modularity_registry.feed import Feed
-from modularity_registry.freshness import Freshness
-from modularity_registry.history import History
-from modularity_registry.measured import MeasuredStore
-from modularity_registry.metrics import Metrics
-from modularity_registry.monitor import Monitor
-from modularity_registry.probe import Prober
-from modularity_registry.pulse import Pulse
-from modularity_registry.rates import Rates
-from modularity_registry.records import REPLICAS, TOKENS
-from modularity_registry.resolve import Names
-from modularity_registry.roster import Roster
-from modularity_registry.schedule import Schedule
+from modularity_registry.health.monitor import Monitor
+from modularity_registry.health.probes import Prober
+from modularity_registry.health.schedule import Schedule
+from modularity_registry.model.rights import Caller
+from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.network.name_lookup import Names
+from modularity_registry.ratelimit import Rates
+from modularity_registry.replicas.announcer import PERIOD, Beacon
+from modularity_registry.replicas.membership import Roster
+from modularity_registry.replicas.staleness import Freshness
+from modularity_registry.replicas.store_ping import Pulse
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
+from modularity_registry.telemetry.counters import Metrics
+from modularity_registry.telemetry.timed_store import MeasuredStore
 from modularity_registry.tokens import FileShelf, Follower, RunningShelf, Shelf, Tokens
-from modularity_registry.traffic import Traffic
+from modularity_registry.writes.commands import Commands
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
-from modularity_registry.access import Right, Token, digest_of
-from modularity_registry.model import Fault
+from modularity_registry.model.rights import Right, Token, digest_of
+from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
 from modularity_registry.web.app import create_app
 from modularity_registry.web.hot import HotPath

@@ -16,11 +16,11 @@ from referencing.jsonschema import DRAFT202012
 
 from modularity_registry import __version__, errors
 from modularity_registry.runtime import Registry
+from modularity_registry.schema import request_models
 from modularity_registry.web import problems
 from modularity_registry.web.app import create_app
 from modularity_registry.web.openapi.document import document
 from modularity_registry.web.openapi.refusals import REFUSALS
-from modularity_registry.wire import bodies
 from support import REPOSITORY
 
 DOCUMENT = document()
@@ -29,15 +29,15 @@ METHODS = {"GET", "POST", "PUT", "DELETE"}
 API_MD = REPOSITORY / "docs" / "api.md"
 PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
 BODIES: dict[str, type[BaseModel]] = {
-    "HealthCheck": bodies.HealthBody,
-    "Registration": bodies.RegistrationBody,
-    "RegistrationHere": bodies.RegistrationBody,
-    "DrainOrder": bodies.DrainBody,
-    "Heartbeat": bodies.HeartbeatBody,
-    "DiscoveryRequest": bodies.DiscoverBody,
-    "Invocation": bodies.InvocationBody,
-    "TokenWish": bodies.TokenBody,
-    "Rotation": bodies.RotationBody,
+    "HealthCheck": request_models.HealthBody,
+    "Registration": request_models.RegistrationBody,
+    "RegistrationHere": request_models.RegistrationBody,
+    "DrainOrder": request_models.DrainBody,
+    "Heartbeat": request_models.HeartbeatBody,
+    "DiscoveryRequest": request_models.DiscoverBody,
+    "Invocation": request_models.InvocationBody,
+    "TokenWish": request_models.TokenBody,
+    "Rotation": request_models.RotationBody,
 }
 LIMITS = [
     "pattern",

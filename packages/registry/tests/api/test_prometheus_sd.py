@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from modularity_registry import records
+from modularity_registry.catalog import documents
 from modularity_registry.runtime import Registry
 from support.registry import eventually, registration
 from support.servers.prometheus import running, scraped
@@ -221,7 +221,7 @@ def test_a_location_of_another_version_costs_nobody_else(
     replace = msgspec.structs.replace
     said = replace(entry.service.registration, location="http://me@127.0.0.1:9001")
     odd = replace(entry.service, registration=said)
-    registry.store.put(records.key_of("a"), records.encode(odd))
+    registry.store.put(documents.key_of("a"), documents.encode(odd))
     shown = client.get("/api/services/a").json or {}
     assert shown["location"] == said.location
     assert ids(client) == ["b"]

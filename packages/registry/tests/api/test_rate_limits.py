@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
 from api.test_hot_path import CALLS
-from modularity_registry.access import Caller, network_of
 from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting
 from modularity_registry.events import Interest
-from modularity_registry.rates import FAILURES, warn_of_workers
+from modularity_registry.model.rights import Caller, network_of
+from modularity_registry.ratelimit import FAILURES, warn_of_workers
 from modularity_registry.runtime import Registry
 from modularity_registry.web import limits
 from modularity_registry.web.app import create_app, server_options

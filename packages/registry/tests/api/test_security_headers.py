@@ -7,12 +7,12 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import Client, TestResponse
 
-from modularity_registry.commands import Commands
 from modularity_registry.runtime import Registry
 from modularity_registry.web.app import create_app
 from modularity_registry.web.bridge import bridge
 from modularity_registry.web.hot import HotPath
 from modularity_registry.web.uploads import UploadWatch
+from modularity_registry.writes.commands import Commands
 from support.registry import loaded_registry, registration
 
 PAGES = ("/", "/assets/main.js", "/docs", "/docs/swagger-ui.css", "/openapi.json")

@@ -8,10 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from modularity_registry.commands import Commands
-from modularity_registry.model import Fault
+from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
 from modularity_registry.web.app import create_app
+from modularity_registry.writes.commands import Commands
 from support.registry import ManualClock, loaded_registry, registration
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from modularity_registry.audit.reading import lines
+from modularity_registry.audit.reader import lines
 
 
 def acts(path: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from modularity_registry import config, runtime, tokens
-from modularity_registry.access import Right, Wish
+from modularity_registry.model.rights import Right, Wish
 from modularity_registry.runtime import Registry
 from support.registry import ManualClock
 

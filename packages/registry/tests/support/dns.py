@@ -10,10 +10,11 @@ import dns.rcode
 import dns.rrset
 from flask.testing import FlaskClient
 
-from modularity_registry import config, records, runtime
+from modularity_registry import config, runtime
+from modularity_registry.catalog import documents
 from modularity_registry.dns import DnsServer, listen
 from modularity_registry.dns.streams import Limits
-from modularity_registry.model import Registration, Service
+from modularity_registry.model.service import Registration, Service
 from modularity_registry.runtime import Registry
 from modularity_registry.web.app import create_app
 from support.registry import ManualClock, registration
@@ -40,8 +41,8 @@ class Site:
         """Put a service into the store past all checks: no host is looked up."""
         at = self.registry.clock.now()
         said = Registration(service_id, service_id, ("greet",), location, "http")
-        document = records.encode(Service(said, at, at))
-        self.registry.store.put(records.key_of(service_id), document)
+        document = documents.encode(Service(said, at, at))
+        self.registry.store.put(documents.key_of(service_id), document)
 
     def unregister(self, service_id: str) -> None:
         assert self.client.delete(f"/api/services/{service_id}").status_code == 200

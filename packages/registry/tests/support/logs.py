@@ -7,9 +7,9 @@ from typing import Any
 
 from werkzeug.test import Client
 
-from modularity_registry.logs import lines
-from modularity_registry.logs.stream import Stream
 from modularity_registry.runtime import Registry
+from modularity_registry.telemetry import log_format
+from modularity_registry.telemetry.log_stream import Stream
 from modularity_registry.web.app import create_app
 from modularity_registry.web.hot import HotPath
 
@@ -20,7 +20,7 @@ class Log:
     def __init__(self, form: str) -> None:
         self.text = io.StringIO()
         self.stream = Stream(self.text)
-        self.stream.setFormatter(lines.Formatter(form))
+        self.stream.setFormatter(log_format.Formatter(form))
         self.logger = logging.Logger("test", logging.INFO)
         self.logger.addHandler(self.stream)
 

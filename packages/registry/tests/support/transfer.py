@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 from click.testing import CliRunner, Result
 
-from modularity_registry import cli, records, transfer, wire
-from modularity_registry.model import Service
+from modularity_registry import cli, schema, transfer
+from modularity_registry.catalog import documents as records
+from modularity_registry.model.service import Service
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
-from modularity_registry.transfer.lines import export_lines, read_documents
-from modularity_registry.transfer.writers import carry_out, plan_of
+from modularity_registry.transfer.import_plan import carry_out, plan_of
+from modularity_registry.transfer.jsonl import export_lines, read_documents
 from support.registry import registration
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -24,7 +25,7 @@ HEADER = {"format": "modularity-registry", "version": 1, "services": 1}
 
 def document(service_id: str = "hello-service", **changes: Any) -> bytes:
     body = json.dumps(registration(service_id, **changes)).encode()
-    return records.encode(Service(wire.parse_registration(body), NOW, NOW))
+    return records.encode(Service(schema.parse_registration(body), NOW, NOW))
 
 
 def fill(store: Store, *documents: bytes) -> None:

@@ -40,8 +40,8 @@ RESTRICTED = {"subprocess", "importlib", "ctypes"}
 DRAWING = {
     "dns/zone.py",
     "runtime.py",
-    "schedule.py",
-    "selection.py",
+    "health/schedule.py",
+    "catalog/selection.py",
     "stores/consul/writer.py",
     "stores/reconnecting_watch.py",
     "stores/sqlite/connection.py",

@@ -9,12 +9,9 @@ ROOT = Path(modularity_registry.__file__).parent
 
 # From the ground up. A package counts as one.
 LAYERS = (
-    "errors", "clock", "listening", "logs", "model", "access", "rules", "location",
-    "address", "resolve", "wire", "stores", "config", "rates", "records", "entry",
-    "catalog", "events", "history", "selection", "query", "feed", "tokens", "dns",
-    "pulse", "freshness", "roster", "beacon", "metrics", "measured", "traffic",
-    "audit", "changes", "commands", "probe", "schedule", "monitor", "runtime",
-    "collector", "transfer", "web", "console", "cli",
+    "errors", "clock", "model", "network", "stores", "schema", "telemetry", "config",
+    "ratelimit", "catalog", "events", "replicas", "tokens", "dns", "audit", "writes",
+    "health", "runtime", "transfer", "query", "collector", "web", "console", "cli",
 )  # fmt: skip
 CONFORMANCE = ROOT / "stores" / "conformance"
 

@@ -4,7 +4,7 @@ It is for people who ask, later, who did that. The log is for whoever runs the r
 now: it may be left out, bounded by its level, and lost with the process.
 """
 
-from modularity_registry.audit.file import AuditFile, check
-from modularity_registry.audit.journal import OFF, Audit
+from modularity_registry.audit.rotating_file import AuditFile, check
+from modularity_registry.audit.writer import OFF, Audit
 
 __all__ = ["OFF", "Audit", "AuditFile", "check"]

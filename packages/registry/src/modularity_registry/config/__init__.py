@@ -1,6 +1,6 @@
 """Typed settings: flags over environment over defaults; a bad value stops the start."""
 
-from modularity_registry.config.loading import load
+from modularity_registry.config.load import load
 from modularity_registry.config.options import OPTIONS, Option
 from modularity_registry.config.settings import LOOPBACK_HOSTS, OFF, Settings
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from modularity_registry.access import Right
-from modularity_registry.model import CheckPlan
+from modularity_registry.model.rights import Right
+from modularity_registry.model.service import CheckPlan
 
 OFF = "off"
 """What is written in place of an address or a file where there is none."""

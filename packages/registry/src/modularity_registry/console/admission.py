@@ -9,7 +9,7 @@ from modularity_registry.clock import rfc3339
 from modularity_registry.console.asking import PROGRAM, TOKEN_HINT, connected
 from modularity_registry.console.findings import Finding
 from modularity_registry.console.terminal import count, moment, names, plain
-from modularity_registry.listening import on_loopback
+from modularity_registry.network.listen_address import on_loopback
 
 if TYPE_CHECKING:
     from modularity_client import Token

@@ -23,7 +23,7 @@ from modularity_registry.console.terminal import (
 )
 
 if TYPE_CHECKING:
-    from modularity_registry.audit.reading import Line, Wanted
+    from modularity_registry.audit.reader import Line, Wanted
 
 SHOWN: Final = 100
 """So many lines a table has, unless more are asked for."""
@@ -99,7 +99,7 @@ def audit(
     The files that were put aside are read as well, the oldest first.
     """
     # Imported late, here and below: --help needs none of it.
-    from modularity_registry.audit import reading
+    from modularity_registry.audit import reader as reading
 
     path = _file(name)
     wanted = reading.Wanted(
@@ -156,7 +156,7 @@ class _Reader:
 
     def read(self, line: "Line") -> dict[str, Any] | None:
         """Return a line if it is wanted."""
-        from modularity_registry.audit.reading import Broken
+        from modularity_registry.audit.reader import Broken
 
         try:
             return self._wanted.read(line.data)

@@ -16,7 +16,7 @@ from modularity_registry.console.asking import (
 )
 from modularity_registry.console.filtering import key_values
 from modularity_registry.console.terminal import plain, show_json, show_json_line
-from modularity_registry.model import MODES
+from modularity_registry.model.service import MODES
 
 REQUIRED: Final = ("id", "capabilities", "location")
 HEALTH: Final = ("path", "interval", "timeout")

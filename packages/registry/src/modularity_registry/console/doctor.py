@@ -17,7 +17,7 @@ from modularity_registry.console.terminal import (
     table,
     take_any_text,
 )
-from modularity_registry.model import MODES
+from modularity_registry.model.service import MODES
 
 STYLES: Final = {"ok": "green", "note": "yellow", "problem": "bold red"}
 

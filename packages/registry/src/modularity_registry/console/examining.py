@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from modularity_registry import __version__, config
-from modularity_registry.address import AddressPolicy, parse_location
 from modularity_registry.console import findings
 from modularity_registry.console.asking import TOKEN_HINT, connected
 from modularity_registry.console.findings import Finding
 from modularity_registry.console.terminal import count, plain
 from modularity_registry.errors import AddressRefused, BadSetting, StoreError
+from modularity_registry.network.address_policy import AddressPolicy, parse_location
 
 if TYPE_CHECKING:
     from modularity_client import Registry, RegistryError
@@ -218,7 +218,7 @@ def location(place: str, mode: str | None, environ: Mapping[str, str]) -> Findin
 
     ``mode`` left out is that of the scheme. Names are looked up from here.
     """
-    from modularity_registry.resolve import Names
+    from modularity_registry.network.name_lookup import Names
 
     about = f"location {plain(place)}"
     setting = environ.get("REGISTRY_ALLOWED_NETWORKS")

@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from modularity_registry.console import completing
-from modularity_registry.model import MODES, STATUSES
+from modularity_registry.model.service import MODES, STATUSES
 
 
 def filters(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import click
 
-from modularity_registry import tokens, wire
+from modularity_registry import schema, tokens
 from modularity_registry.clock import SystemClock
 from modularity_registry.console.asking import (
     PROGRAM,
@@ -155,7 +155,7 @@ class _Offline:
         self._clock = SystemClock()
 
     def create(self, wish: Json) -> Json:
-        parsed = wire.parse_token(wire.encode(wish))
+        parsed = schema.parse_token(schema.encode(wish))
         now = self._clock.now()
         return tokens.shown_once(tokens.create(self._shelf, parsed, now))
 
@@ -165,7 +165,7 @@ class _Offline:
         ]
 
     def rotate(self, name: str, grace: float) -> Json:
-        seconds = wire.parse_rotation(wire.encode({"grace": grace}))
+        seconds = schema.parse_rotation(schema.encode({"grace": grace}))
         now = self._clock.now()
         span = timedelta(seconds=seconds)
         return tokens.shown_once(tokens.rotate(self._shelf, name, span, now))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from modularity_registry.access import Right
 from modularity_registry.console.asking import (
     FAILED,
     PROGRAM,
@@ -34,6 +33,7 @@ from modularity_registry.console.terminal import (
     take_any_text,
 )
 from modularity_registry.errors import TokenConflict, TokenNotFound
+from modularity_registry.model.rights import Right
 
 if TYPE_CHECKING:
     from modularity_registry.console.keeping import Json, Place

@@ -4,6 +4,6 @@ Reads the catalog and nothing else, so answers go on while the store is away.
 """
 
 from modularity_registry.dns.server import DnsServer
-from modularity_registry.dns.sockets import Sockets, listen
+from modularity_registry.dns.transport import Sockets, listen
 
 __all__ = ["DnsServer", "Sockets", "listen"]

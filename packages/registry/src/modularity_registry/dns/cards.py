@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv6Address
 from dns.name import Name
 from dns.rdata import Rdata
 
-from modularity_registry.dns import wire
-from modularity_registry.entry import Entry
-from modularity_registry.location import Address, InvalidLocation, parse_location
-from modularity_registry.model import CHECKED_MODES, Registration
+from modularity_registry.catalog.entry import Entry
+from modularity_registry.dns import messages
+from modularity_registry.model.location import Address, InvalidLocation, parse_location
+from modularity_registry.model.service import CHECKED_MODES, Registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Card:
 def card(entry: Entry, domain: tuple[bytes, ...]) -> Card:
     """Return what a zone under ``domain`` says of a service."""
     said = entry.service.registration
-    text = wire.text(
+    text = messages.text(
         (f"id={said.id}", f"version={said.version}", f"location={said.location}")
     )
     if said.mode not in CHECKED_MODES:
@@ -45,11 +45,11 @@ def card(entry: Entry, domain: tuple[bytes, ...]) -> Card:
 def _placed(said: Registration, text: Rdata, domain: tuple[bytes, ...]) -> Card:
     found = parse_location(said.location, said.mode)
     if found.address is None:
-        target = wire.name_of(found.host)
+        target = messages.name_of(found.host)
     else:
         # Of several targets alike, HAProxy gives their address to one server or two.
         port = str(found.port).encode()
-        target = wire.name(port, address_label(found.address), b"addr", *domain)
+        target = messages.name(port, address_label(found.address), b"addr", *domain)
     return Card(text, target, found.port, said.weight, found.address)
 
 

@@ -17,7 +17,7 @@ import re
 from collections import Counter
 from typing import Final
 
-from modularity_registry.catalog import Catalog, Transition
+from modularity_registry.catalog.catalog import Catalog, Transition
 
 MAX_LABEL: Final = 62
 MAX_NAME: Final = 170

@@ -7,21 +7,21 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final
 
-from modularity_registry.catalog import Catalog
-from modularity_registry.dns import wire
+from modularity_registry.catalog.catalog import Catalog
+from modularity_registry.catalog.feed import Feed
+from modularity_registry.dns import messages
+from modularity_registry.dns.messages import Rcode
 from modularity_registry.dns.names import Names
-from modularity_registry.dns.sockets import Sockets, receive
 from modularity_registry.dns.streams import Limits, Streams
-from modularity_registry.dns.wire import Rcode
+from modularity_registry.dns.transport import Sockets, receive
 from modularity_registry.dns.zone import Zone
-from modularity_registry.feed import Feed
 
 _log = logging.getLogger(__name__)
 
 # So many datagrams in a row, then connections have their turn.
 _IN_A_ROW: Final = 64
 # Enough to see that one is too long.
-_DATAGRAM: Final = wire.MAX_QUERY + 1
+_DATAGRAM: Final = messages.MAX_QUERY + 1
 MAX_LOCAL_UDP: Final = 8192
 """Bytes that a caller in a private network may ask for by UDP; all others 1,232."""
 
@@ -109,27 +109,27 @@ class DnsServer:
     def _answer(self, packet: bytes, peer: Any) -> bytes | None:
         """Return the reply to what ``peer`` sent, None for none; None is a stream."""
         try:
-            query = wire.read(packet)
+            query = messages.read(packet)
             answer = self._zone.answer(query)
             if peer is None:
-                return wire.reply(query, answer, wire.MAX_TCP, stream=True)
-            return wire.reply(query, answer, _limit(query.edns, peer[0]))
-        except wire.Unanswerable as unanswerable:
+                return messages.reply(query, answer, messages.MAX_TCP, stream=True)
+            return messages.reply(query, answer, _limit(query.edns, peer[0]))
+        except messages.Unanswerable as unanswerable:
             return unanswerable.reply
         except Exception:
             if not self._failed:  # once: who sends one such query may send a million
                 self._failed = True
                 _log.exception("a DNS query could not be answered: %s", packet.hex())
-            return wire.bare_reply(packet, Rcode.SERVFAIL)
+            return messages.bare_reply(packet, Rcode.SERVFAIL)
 
 
-def _limit(edns: wire.Edns | None, peer: str) -> int:
+def _limit(edns: messages.Edns | None, peer: str) -> int:
     """Return how many bytes a reply by UDP may have."""
-    if edns is None or edns.payload <= wire.PLAIN_UDP:
-        return wire.PLAIN_UDP
-    if edns.payload <= wire.MAX_QUERY:
+    if edns is None or edns.payload <= messages.PLAIN_UDP:
+        return messages.PLAIN_UDP
+    if edns.payload <= messages.MAX_QUERY:
         return edns.payload
     address = ip_address(peer.removeprefix(_MAPPED).partition("%")[0])
     # The sender's address may be forged: nobody out there is to be flooded from here.
-    most = MAX_LOCAL_UDP if address.is_private else wire.MAX_QUERY
+    most = MAX_LOCAL_UDP if address.is_private else messages.MAX_QUERY
     return min(edns.payload, most)

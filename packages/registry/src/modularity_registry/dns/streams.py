@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from modularity_registry.dns import wire
+from modularity_registry.dns import messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Streams:
     async def start(self, listener: socket.socket) -> None:
         """Take connections; returns at once."""
         self._server = await asyncio.start_server(
-            self._talk, sock=listener, limit=2 * wire.MAX_QUERY
+            self._talk, sock=listener, limit=2 * messages.MAX_QUERY
         )
 
     async def stop(self) -> None:
@@ -72,7 +72,7 @@ class Streams:
         """Answer one message; return whether the connection goes on."""
         async with asyncio.timeout(self._limits.idle):
             length = int.from_bytes(await reader.readexactly(2))
-        if length > wire.MAX_QUERY:
+        if length > messages.MAX_QUERY:
             return False
         async with asyncio.timeout(self._limits.message):
             packet = await reader.readexactly(length)

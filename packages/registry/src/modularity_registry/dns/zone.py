@@ -19,13 +19,13 @@ from typing import Final
 from dns.name import Name
 from dns.rdata import Rdata
 
-from modularity_registry.catalog import Catalog
-from modularity_registry.dns import wire
+from modularity_registry.catalog.catalog import Catalog
+from modularity_registry.catalog.entry import Entry
+from modularity_registry.dns import messages
 from modularity_registry.dns.cards import Card, card, label_address
+from modularity_registry.dns.messages import Answer, Rcode, Record, Type
 from modularity_registry.dns.names import Index, Names
-from modularity_registry.dns.wire import Answer, Rcode, Record, Type
-from modularity_registry.entry import Entry
-from modularity_registry.location import Address
+from modularity_registry.model.location import Address
 
 MOST: Final = 512
 """So many providers at most are in one answer, of more a random choice."""
@@ -54,21 +54,25 @@ class Zone:
         self._catalog = catalog
         self._names = names
         self._domain = tuple(domain.encode().split(b"."))
-        self._apex = wire.name(*self._domain)
-        self._server = wire.name(b"ns", *self._domain)
-        self._mailbox = wire.name(b"hostmaster", *self._domain)
+        self._apex = messages.name(*self._domain)
+        self._server = messages.name(b"ns", *self._domain)
+        self._mailbox = messages.name(b"hostmaster", *self._domain)
         self._ttl = ttl
         self._addresses = addresses
         # An entry never changes, so neither does its card.
         self._card = lru_cache(KEPT)(partial(card, domain=self._domain))
 
-    def answer(self, query: wire.Query) -> Answer:
+    def answer(self, query: messages.Query) -> Answer:
         """Return the answer to any question, also to one about another zone."""
         if query.edns is not None and query.edns.version:
             return Answer(authoritative=False)  # the reply says which one is known
         depth = len(self._domain)
-        own = query.labels[-depth:] == self._domain and query.family == wire.CLASS_IN
-        if not own or query.type in (Type.AXFR, Type.IXFR):
+        own = query.labels[-depth:] == self._domain
+        if (
+            not own
+            or query.family != messages.CLASS_IN
+            or query.type in (Type.AXFR, Type.IXFR)
+        ):
             return Answer(Rcode.REFUSED, authoritative=False)
         answer = self._find(query.labels[:-depth], query.type)
         if answer is None:
@@ -99,7 +103,7 @@ class Zone:
         if kind == Type.SOA:
             return Answer(records=[self._soa(None)])
         if kind == Type.NS:
-            record = self._record(wire.server(self._server))
+            record = self._record(messages.server(self._server))
             extra = (self._extra(self._server, each) for each in self._addresses)
             return Answer(records=[record], additional=list(extra))
         return Answer()
@@ -114,7 +118,7 @@ class Zone:
 
     def _at_addresses(self, addresses: Iterable[Address], kind: int) -> Answer:
         wanted = dict.fromkeys(each for each in addresses if _type_of(each) == kind)
-        records = [self._record(wire.address(each)) for each in wanted]
+        records = [self._record(messages.address(each)) for each in wanted]
         random.shuffle(records)
         return Answer(records=records)
 
@@ -171,7 +175,7 @@ class Zone:
                     extra[each.target] = each.address
         return Answer(
             records=[
-                self._record(wire.srv(weight, port, target))
+                self._record(messages.srv(weight, port, target))
                 for (target, port), weight in weights.items()
             ],
             additional=[self._extra(target, each) for target, each in extra.items()],
@@ -187,22 +191,22 @@ class Zone:
         # A CNAME has to be alone (RFC 1034, 3.6.2), and it would hold for SRV and TXT
         # as well in a resolver that kept it: hence one, and for no time at all.
         target = random.choice(targets)
-        return Answer(records=[Record(None, 0, wire.alias(target))])
+        return Answer(records=[Record(None, 0, messages.alias(target))])
 
     def _record(self, data: Rdata) -> Record:
         return Record(None, self._ttl, data)
 
     def _extra(self, owner: Name, address: Address) -> Record:
-        return Record(owner, self._ttl, wire.address(address))
+        return Record(owner, self._ttl, messages.address(address))
 
     def _soa(self, owner: Name | None) -> Record:
         serial = self._catalog.changed
-        data = wire.soa(self._server, self._mailbox, serial, self._ttl)
+        data = messages.soa(self._server, self._mailbox, serial, self._ttl)
         return Record(owner, self._ttl, data)
 
     def _hint(self) -> Record:
         # RFC 8482: who asks for everything gets the least there is.
-        return self._record(wire.hint("RFC8482"))
+        return self._record(messages.hint("RFC8482"))
 
 
 def _type_of(address: Address) -> Type:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from modularity_registry.entry import Entry
+from modularity_registry.catalog.entry import Entry
 
 Kind = Literal[
     "service.registered",

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from modularity_registry import rules, wire
-from modularity_registry.access import OPEN, Caller
-from modularity_registry.catalog import Transition
+from modularity_registry import schema
+from modularity_registry.catalog.catalog import Transition
+from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import Clock, rfc3339
-from modularity_registry.entry import Entry
 from modularity_registry.errors import TooManyWatchers, TooManyWatchersOfClient
 from modularity_registry.events.event import Event, Interest, Kind, frame
 from modularity_registry.events.watcher import Watcher
-from modularity_registry.wire import Invocation
+from modularity_registry.model import status
+from modularity_registry.model.rights import OPEN, Caller
+from modularity_registry.schema import Invocation
 
 HISTORY = 10_000
 """So many events can be resumed from; about 2 KB each while they are kept."""
@@ -109,7 +110,7 @@ class Hub:
         kind: Kind = "capability.invoked"
 
         def render() -> bytes:
-            return frame(kind, None, self._data(kind, None, wire.encode(call)))
+            return frame(kind, None, self._data(kind, None, schema.encode(call)))
 
         services = frozenset((call.consumer_id, call.provider_id))
         capabilities = frozenset((call.capability,))
@@ -182,7 +183,7 @@ class Hub:
 
     def notice(self, kind: str, revision: int, data: dict[str, Any]) -> bytes:
         """Return an event of the stream's own, such as `connected` or `resync`."""
-        body = self._data(kind, revision, wire.encode(data))
+        body = self._data(kind, revision, schema.encode(data))
         return frame(kind, self.position(revision), body)
 
     def _since(self, revision: int) -> list[Event] | None:
@@ -255,7 +256,7 @@ class Hub:
         return b'{"event":"%b","timestamp":"%b","revision":%b,"data":%b}' % (
             kind.encode(),
             rfc3339(self._clock.now()).encode(),
-            wire.encode(revision),
+            schema.encode(revision),
             data,
         )
 
@@ -271,9 +272,9 @@ def _describe(old: Entry | None, new: Entry | None) -> tuple[Kind, bytes]:
     extra = {
         "old_status": old.status,
         "new_status": new.status,
-        "reason": rules.reason(new.service) or f"over: {rules.reason(old.service)}",
+        "reason": status.reason(new.service) or f"over: {status.reason(old.service)}",
     }
-    return "service.status_changed", b"," + wire.encode(extra)[1:-1]
+    return "service.status_changed", b"," + schema.encode(extra)[1:-1]
 
 
 EVERYTHING = ("", "")

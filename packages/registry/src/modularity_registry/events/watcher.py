@@ -2,8 +2,8 @@
 
 from queue import Empty, SimpleQueue
 
-from modularity_registry.access import Caller
 from modularity_registry.events.event import Event, Interest
+from modularity_registry.model.rights import Caller
 
 QUEUE = 1_000
 """A watcher that is this many events behind is dropped: it must read anew."""

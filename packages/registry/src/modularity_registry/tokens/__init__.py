@@ -1,16 +1,10 @@
 """Tokens: who has which, how they are made, where they are kept."""
 
-from modularity_registry.tokens.file import FileShelf, Follower
-from modularity_registry.tokens.issuing import (
-    Issued,
-    create,
-    first,
-    revoke,
-    rotate,
-)
-from modularity_registry.tokens.shelves import RunningShelf, Shelf, StoreShelf
-from modularity_registry.tokens.shown import shown, shown_once
-from modularity_registry.tokens.view import Tokens
+from modularity_registry.tokens.document import shown, shown_once
+from modularity_registry.tokens.file_backend import FileShelf, Follower
+from modularity_registry.tokens.issue import Issued, create, first, revoke, rotate
+from modularity_registry.tokens.store_backend import RunningShelf, Shelf, StoreShelf
+from modularity_registry.tokens.verify import Tokens
 
 __all__ = [
     "FileShelf",

@@ -13,14 +13,7 @@ from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.errors import BadSetting
 from modularity_registry.stores import check_store_url, file_of, open_store
 from modularity_registry.stores.base import Snapshot, snapshot_of
-from modularity_registry.transfer.files import STREAM, reading, writing
-from modularity_registry.transfer.lines import (
-    BadFile,
-    export_lines,
-    read_documents,
-    services,
-)
-from modularity_registry.transfer.writers import (
+from modularity_registry.transfer.import_plan import (
     Advance,
     ImportStopped,
     Plan,
@@ -28,6 +21,13 @@ from modularity_registry.transfer.writers import (
     carry_out,
     plan_of,
 )
+from modularity_registry.transfer.jsonl import (
+    BadFile,
+    export_lines,
+    read_documents,
+    services,
+)
+from modularity_registry.transfer.whole_files import STREAM, reading, writing
 
 __all__ = [
     "BadFile",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Request, request
 
-from modularity_registry.access import OPEN, Caller, Claim, Right
+from modularity_registry.model.rights import OPEN, Caller, Claim, Right
 from modularity_registry.runtime import Registry
 from modularity_registry.web.table import Route, Table
 

@@ -5,10 +5,11 @@ import logging
 
 from flask import Flask, Response
 
-from modularity_registry import __version__, audit, dns, logs, runtime
+from modularity_registry import __version__, audit, dns, runtime
 from modularity_registry.config import OFF, Settings
-from modularity_registry.rates import warn_of_workers
+from modularity_registry.ratelimit import warn_of_workers
 from modularity_registry.runtime import Registry
+from modularity_registry.telemetry import logs
 from modularity_registry.tokens import first as first_token
 from modularity_registry.web import (
     access,

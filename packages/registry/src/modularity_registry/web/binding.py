@@ -1,7 +1,7 @@
 """What an operator has to hear about where the registry listens."""
 
 from modularity_registry.config import OFF, Settings
-from modularity_registry.listening import on_loopback
+from modularity_registry.network.listen_address import on_loopback
 
 
 def warnings(settings: Settings) -> list[str]:

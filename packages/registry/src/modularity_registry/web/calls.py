@@ -4,14 +4,14 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from modularity_registry import wire
-from modularity_registry.catalog import Catalog
+from modularity_registry import schema
+from modularity_registry.catalog.call_graph import Pair
+from modularity_registry.catalog.catalog import Catalog
+from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import rfc3339
-from modularity_registry.entry import Entry
 from modularity_registry.errors import ServiceNotFound
 from modularity_registry.query import FILTERS
 from modularity_registry.runtime import Registry
-from modularity_registry.traffic import Pair
 from modularity_registry.web import replies
 
 
@@ -22,7 +22,7 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.post("/track/invocation")
     def track() -> Response:
-        call = wire.parse_invocation(replies.body())
+        call = schema.parse_invocation(replies.body())
         if catalog.service(call.provider_id) is None:
             raise _not_found(call.provider_id)
         traffic.note(call)
@@ -52,7 +52,7 @@ def routes(registry: Registry) -> Blueprint:
             "consuming": consuming,
             "providing": providing,
         }
-        return replies.read(wire.encode(answer), _tag(pairs, revision), revision)
+        return replies.read(schema.encode(answer), _tag(pairs, revision), revision)
 
     @blueprint.get("/graph")
     def graph() -> Response:
@@ -73,7 +73,7 @@ def routes(registry: Registry) -> Blueprint:
             "nodes": list(nodes.values()),
             "edges": [_edge(each) for each in shown],
         }
-        return replies.read(wire.encode(answer), _tag(shown, revision), revision)
+        return replies.read(schema.encode(answer), _tag(shown, revision), revision)
 
     return blueprint
 

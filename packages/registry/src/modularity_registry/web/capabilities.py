@@ -2,13 +2,9 @@
 
 from flask import Blueprint, Response
 
-from modularity_registry import wire
-from modularity_registry.catalog import Capability, Catalog
-from modularity_registry.errors import CapabilityNotFound, NoHealthyProvider
-from modularity_registry.events import Interest
-from modularity_registry.query import FILTERS, PAGES, STRATEGY, WAIT
-from modularity_registry.runtime import Registry
-from modularity_registry.selection import (
+from modularity_registry import schema
+from modularity_registry.catalog.catalog import Capability, Catalog
+from modularity_registry.catalog.selection import (
     EVERYTHING,
     Filter,
     Match,
@@ -16,6 +12,10 @@ from modularity_registry.selection import (
     pick_provider,
     why_not_returned,
 )
+from modularity_registry.errors import CapabilityNotFound, NoHealthyProvider
+from modularity_registry.events import Interest
+from modularity_registry.query import FILTERS, PAGES, STRATEGY, WAIT
+from modularity_registry.runtime import Registry
 from modularity_registry.web import replies
 from modularity_registry.web.watching import wait_for_change
 
@@ -82,7 +82,7 @@ def routes(registry: Registry) -> Blueprint:
                     "reasons": reasons,
                 }
             )
-        bodies = [wire.encode(item) for item in items]
+        bodies = [schema.encode(item) for item in items]
         body = replies.listing("providers", bodies, revision, cursor)
         return replies.read(body, tag, revision)
 
@@ -108,7 +108,7 @@ def routes(registry: Registry) -> Blueprint:
         query = replies.query(*NARROWED)
         wanted = query.filter()
         query.finish()
-        asked = wire.parse_discovery(replies.body())
+        asked = schema.parse_discovery(replies.body())
         revision, tag = catalog.revision, catalog.changed
         bodies = [_match(each) for each in discover(catalog, asked, wanted)]
         return replies.read(replies.listing("matches", bodies, revision), tag, revision)
@@ -149,13 +149,13 @@ def _healthy(capability: Capability, wanted: Filter) -> list[str]:
 
 def _summary(name: str, ids: list[str]) -> bytes:
     summary = {"capability": name, "providers": ids, "count": len(ids)}
-    return wire.encode(summary)
+    return schema.encode(summary)
 
 
 def _match(match: Match) -> bytes:
     return b'{"service":%b,"match_score":%b,"provides_required":%b,%b}' % (
         match.entry.json,
-        wire.encode(match.score),
-        wire.encode(match.required),
-        b'"provides_optional":' + wire.encode(match.optional),
+        schema.encode(match.score),
+        schema.encode(match.required),
+        b'"provides_optional":' + schema.encode(match.optional),
     )

@@ -4,7 +4,7 @@ from time import perf_counter
 
 from flask import Flask, Response, g, request
 
-from modularity_registry.metrics import Metrics
+from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.web.table import template
 
 OTHER = "other"

@@ -9,18 +9,19 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from modularity_registry import logs, wire
-from modularity_registry.access import OPEN, Caller, Right
-from modularity_registry.catalog import Catalog
-from modularity_registry.commands import Commands
-from modularity_registry.entry import Entry
+from modularity_registry import schema
+from modularity_registry.catalog.catalog import Catalog
+from modularity_registry.catalog.entry import Entry
 from modularity_registry.errors import RegistryError
-from modularity_registry.rates import Rate
+from modularity_registry.model.rights import OPEN, Caller, Right
+from modularity_registry.ratelimit import Rate
 from modularity_registry.runtime import Registry
+from modularity_registry.telemetry import logs
 from modularity_registry.web import access, limits, origin, problems, replies
 from modularity_registry.web import headers as fixed_headers
 from modularity_registry.web.access import Guard
 from modularity_registry.web.body import read_body
+from modularity_registry.writes.commands import Commands
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -163,7 +164,7 @@ class HotPath:
         asked = origin.of(environ)
         token = logs.origin.set(asked)
         try:
-            registration, key = wire.parse_owned(read_body(environ))
+            registration, key = schema.parse_owned(read_body(environ))
             caller.require_service(registration.id, registration.capabilities)
             written = self._commands.register(
                 registration,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, request
 
-from modularity_registry.access import Caller, network_of
 from modularity_registry.errors import TooManyRequests, Unauthorized
-from modularity_registry.rates import Rate, Rates
+from modularity_registry.model.rights import Caller, network_of
+from modularity_registry.ratelimit import Rate, Rates
 from modularity_registry.web import access, problems
 from modularity_registry.web.table import Route, Table
 

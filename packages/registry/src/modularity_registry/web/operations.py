@@ -4,13 +4,13 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from modularity_registry import __version__, wire
-from modularity_registry.access import Right
+from modularity_registry import __version__, schema
 from modularity_registry.clock import rfc3339
 from modularity_registry.collector import CONTENT_TYPE, exposition, text
 from modularity_registry.errors import NotReady
-from modularity_registry.model import STATUSES
-from modularity_registry.roster import Seen
+from modularity_registry.model.rights import Right
+from modularity_registry.model.service import STATUSES
+from modularity_registry.replicas.membership import Seen
 from modularity_registry.runtime import Registry
 from modularity_registry.web import access, binding, replies
 from modularity_registry.web.renewal import Certificates, Expiries
@@ -93,7 +93,7 @@ def routes(registry: Registry, certificates: Certificates | None = None) -> Blue
             "revision": revision,
         }
         tag = f"{revision}-{monitor.succeeded + monitor.failed}"
-        return replies.read(wire.encode(answer), tag, revision)
+        return replies.read(schema.encode(answer), tag, revision)
 
     @blueprint.get("/metrics")
     def metrics() -> Response:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from modularity_registry import logs
-from modularity_registry.access import Caller
-from modularity_registry.logs import Origin
+from modularity_registry.model.rights import Caller
+from modularity_registry.telemetry import logs
+from modularity_registry.telemetry.logs import Origin
 from modularity_registry.web.access import CALLER, Guard
 from modularity_registry.web.proxies import CONNECTED
 

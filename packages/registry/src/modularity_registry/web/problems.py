@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from modularity_registry import errors, wire
+from modularity_registry import errors, schema
 from modularity_registry.audit import OFF, Audit
 from modularity_registry.web.uploads import TooManyUploads
 
@@ -74,7 +74,7 @@ def problem(
     if status == HTTPStatus.BAD_REQUEST:
         body["errors"] = [each._asdict() for each in fields]
     body.update(extra or {})
-    response = Problem(wire.encode(body), status, content_type=CONTENT_TYPE)
+    response = Problem(schema.encode(body), status, content_type=CONTENT_TYPE)
     if status in RETRIED:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return response

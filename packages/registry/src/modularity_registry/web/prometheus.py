@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response
 
-from modularity_registry import wire
-from modularity_registry.entry import Entry, metadata
-from modularity_registry.location import InvalidLocation, Location, parse_location
+from modularity_registry import schema
+from modularity_registry.catalog.entry import Entry, metadata
+from modularity_registry.catalog.selection import Filter
+from modularity_registry.model.location import InvalidLocation, Location, parse_location
 from modularity_registry.query import FILTERS
 from modularity_registry.runtime import Registry
-from modularity_registry.selection import Filter
 from modularity_registry.web import replies
 
 META = "__meta_modularity_"
@@ -47,7 +47,7 @@ def routes(registry: Registry) -> Blueprint:
 
         def render() -> bytes:
             entries = catalog.providing(wanted.capabilities)
-            return wire.encode(list(groups(entries, wanted)))
+            return schema.encode(list(groups(entries, wanted)))
 
         return replies.read(render, tag, revision)
 
@@ -115,7 +115,7 @@ class Wish:
 
 def as_text(value: Any) -> str:
     """Return a metadata value as filters take it: text bare, the rest as JSON."""
-    return value if isinstance(value, str) else wire.encode(value).decode()
+    return value if isinstance(value, str) else schema.encode(value).decode()
 
 
 def _target(place: Location, port: int | None) -> str:

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from modularity_registry import logs
 from modularity_registry.errors import BadSetting
+from modularity_registry.telemetry import logs
 from modularity_registry.web import tls
 from modularity_registry.web.tls import Files, Material
 

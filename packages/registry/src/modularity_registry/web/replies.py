@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 from flask import Response, request
 
-from modularity_registry import wire
-from modularity_registry.commands import ANY, Precondition, Written
-from modularity_registry.entry import Entry
+from modularity_registry import schema
+from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.selection import Filter
 from modularity_registry.errors import UnsupportedMediaType
-from modularity_registry.freshness import Freshness
 from modularity_registry.query import Page, Query, cursor_after
-from modularity_registry.selection import Filter
+from modularity_registry.replicas.staleness import Freshness
 from modularity_registry.web.body import read_body
 from modularity_registry.web.proxies import LOCAL, is_loopback
+from modularity_registry.writes.commands import ANY, Precondition, Written
 
 JSON = "application/json"
 # What a proxy adds; as WSGI spells it.
@@ -87,7 +87,7 @@ def precondition() -> Precondition:
 
 def reply(value: Any, status: int = 200) -> Response:
     """Return ``value`` as JSON."""
-    return Response(wire.encode(value), status, content_type=JSON)
+    return Response(schema.encode(value), status, content_type=JSON)
 
 
 def read(data: bytes | Callable[[], bytes], tag: int | str, revision: int) -> Response:
@@ -128,13 +128,13 @@ def registered(written: Written, name: str) -> tuple[bytes, HTTPStatus]:
         "message": f"Service {name!r} {done}",
     }
     status = HTTPStatus.CREATED if written.created else HTTPStatus.OK
-    return wire.encode(answer), status
+    return schema.encode(answer), status
 
 
 @lru_cache(maxsize=1024)
 def acknowledgement(ttl: float | None) -> bytes:
     """Return the body of the reply to a heartbeat."""
-    ends = b"null" if ttl is None else wire.encode(ttl)
+    ends = b"null" if ttl is None else schema.encode(ttl)
     return b'{"status":"ok","message":"Heartbeat received","ttl":%b}' % ends
 
 

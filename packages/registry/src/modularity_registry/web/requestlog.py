@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from modularity_registry import logs
+from modularity_registry.telemetry import logs
 from modularity_registry.web import origin
 
 if TYPE_CHECKING:

@@ -2,18 +2,18 @@
 
 from flask import Blueprint, Response, request
 
-from modularity_registry import wire
-from modularity_registry.access import Claim
+from modularity_registry import schema
+from modularity_registry.catalog.status_history import Verdict
 from modularity_registry.clock import rfc3339
-from modularity_registry.commands import Written
 from modularity_registry.errors import ServiceNotFound
 from modularity_registry.events import Interest
-from modularity_registry.history import Verdict
-from modularity_registry.model import Registration
+from modularity_registry.model.rights import Claim
+from modularity_registry.model.service import Registration
 from modularity_registry.query import FILTERS, PAGES, WAIT
 from modularity_registry.runtime import Registry
 from modularity_registry.web import access, limits, replies
 from modularity_registry.web.watching import wait_for_change
+from modularity_registry.writes.commands import Written
 
 LISTS = (*FILTERS, "metadata", *PAGES, *WAIT)
 
@@ -42,11 +42,11 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.post("/register")
     def register_anywhere() -> Response:
-        return register(*wire.parse_owned(replies.body()))
+        return register(*schema.parse_owned(replies.body()))
 
     @blueprint.put("/services/<service_id>")
     def register_here(service_id: str) -> Response:
-        return register(*wire.parse_owned(replies.body(), service_id))
+        return register(*schema.parse_owned(replies.body(), service_id))
 
     @blueprint.get("/services")
     def list_services() -> Response:
@@ -89,7 +89,7 @@ def routes(registry: Registry) -> Blueprint:
             "count": len(changes),
         }
         tag = f"{entry.revision}-{len(changes)}"
-        return replies.read(wire.encode(answer), tag, revision)
+        return replies.read(schema.encode(answer), tag, revision)
 
     @blueprint.delete("/services/<service_id>")
     @blueprint.delete("/unregister/<service_id>")
@@ -101,7 +101,7 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.put("/services/<service_id>/drain")
     def drain(service_id: str) -> Response:
-        reason = wire.parse_drain(replies.body())
+        reason = schema.parse_drain(replies.body())
         written = commands.drain(service_id, reason, claim(service_id))
         return changed(written, "draining", f"Service {service_id!r} gets no new calls")
 
@@ -115,7 +115,7 @@ def routes(registry: Registry) -> Blueprint:
     @blueprint.post("/heartbeat/<service_id>")
     @blueprint.post("/services/<service_id>/heartbeat")
     def heartbeat(service_id: str) -> Response:
-        said = wire.parse_heartbeat(replies.body())
+        said = schema.parse_heartbeat(replies.body())
         if not said.healthy:
             limits.take(registry.rates.writes)
         entry = commands.heartbeat(service_id, said, claim(service_id))

@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from modularity_registry import listening
 from modularity_registry.errors import BadSetting
+from modularity_registry.network import listen_address
 
 _FDS = "/proc/self/fd"
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
@@ -55,7 +55,7 @@ def listen(
     when it can't be had. The kernel divides callers among the sockets; it closes a
     connection whose peer takes nothing off the line for ``unread_seconds``.
     """
-    family, address = listening.address_of(host, port, socket.SOCK_STREAM)
+    family, address = listen_address.address_of(host, port, socket.SOCK_STREAM)
     dualstack = host == "::" and socket.has_dualstack_ipv6()
 
     def create(address: tuple[Any, ...], shared: bool) -> socket.socket:
@@ -70,7 +70,7 @@ def listen(
         except (OSError, OverflowError, ValueError) as error:
             raise BadSetting(
                 f"can't listen on {host} port {port}:"
-                f" {listening.why_not(error, '--port')}"
+                f" {listen_address.why_not(error, '--port')}"
             ) from error
         _watch_peers(listener, unread_seconds)
         return listener

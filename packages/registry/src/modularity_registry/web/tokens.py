@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from modularity_registry import tokens, wire
+from modularity_registry import schema, tokens
 from modularity_registry.clock import maybe_rfc3339
 from modularity_registry.errors import TokenNotFound, Unauthorized
 from modularity_registry.runtime import Registry
@@ -36,14 +36,14 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.post("/tokens")
     def create() -> Response:
-        wish = wire.parse_token(replies.body())
+        wish = schema.parse_token(replies.body())
         issued = tokens.create(shelf(), wish, clock.now())
         registry.audit.token("token.created", issued.token)
         return _secret(tokens.shown_once(issued), 201)
 
     @blueprint.post("/tokens/<name>/rotate")
     def rotate(name: str) -> Response:
-        grace = timedelta(seconds=wire.parse_rotation(replies.body()))
+        grace = timedelta(seconds=schema.parse_rotation(replies.body()))
         issued = tokens.rotate(shelf(), name, grace, clock.now())
         registry.audit.token("token.rotated", issued.token)
         return _secret(tokens.shown_once(issued))

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
 
+from modularity_registry.catalog.selection import Filter
 from modularity_registry.clock import Clock
 from modularity_registry.events import Event, Hub, Interest, Watcher
-from modularity_registry.metrics import Metrics
 from modularity_registry.query import Wait
 from modularity_registry.runtime import Registry
-from modularity_registry.selection import Filter
+from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.web import access, limits, replies, sockets
 from modularity_registry.web.proxies import CONNECTED
 

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
 from e2e.dashboard.browser import NO_ANSWER, Served, browser, looking, served
 from modularity_registry import tokens
-from modularity_registry.access import Right, Wish
-from modularity_registry.tokens.file import FileShelf
+from modularity_registry.model.rights import Right, Wish
+from modularity_registry.tokens.file_backend import FileShelf
 from support.registry import registration
 
 ASKED = "The registry asks who you are"

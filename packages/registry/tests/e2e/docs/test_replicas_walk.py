@@ -65,9 +65,7 @@ def test_the_walk_goes_as_it_is_written(tmp_path: Path) -> None:
         eventually(lambda: not ready(reader, FIRST))
         assert get(reader, THIRD, "/api/capabilities/greet")[0] == 200
         eventually(lambda: stale(reader) is not None)
-        shown = [
-            b for b in blocks(section("Lose the store")) if b.language == "http"
-        ]
+        shown = [b for b in blocks(section("Lose the store")) if b.language == "http"]
         status, header = shown[0].text.splitlines()
         assert status == "HTTP/1.1 200 OK"
         assert re.fullmatch(r"x-registry-stale: \d+", header)

@@ -10,10 +10,10 @@ import click
 import pytest
 import requests
 
+from modularity_registry.catalog.selection import STRATEGIES
 from modularity_registry.console import COMMANDS, reading
 from modularity_registry.console.pages import graph_page
 from modularity_registry.console.terminal import plain
-from modularity_registry.selection import STRATEGIES
 from support.cli import APP, Served, Stub, environ, run, spaced
 from support.serving import free_port
 

@@ -25,16 +25,16 @@ from grpc_health.v1 import (  # type: ignore[import-untyped]  # no stubs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modularity_registry.address import (
+from modularity_registry.health.probes import Outcome, Prober, Target, tcp
+from modularity_registry.health.probes.address_gate import Gate
+from modularity_registry.health.probes.http import BODY_LIMIT, HttpChecker
+from modularity_registry.health.probes.outcome import explain
+from modularity_registry.network.address_policy import (
     AddressPolicy,
     InvalidLocation,
     parse_location,
 )
-from modularity_registry.probe import Outcome, Prober, Target, tcp
-from modularity_registry.probe.gate import Gate
-from modularity_registry.probe.http import BODY_LIMIT, HttpChecker
-from modularity_registry.probe.outcome import explain
-from modularity_registry.resolve import Names
+from modularity_registry.network.name_lookup import Names
 
 POLICY = AddressPolicy.parse("loopback")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -664,7 +664,9 @@ def test_a_grpc_server_that_comes_back_is_seen_at_once() -> None:
 
 
 def test_grpc_is_imported_with_the_first_grpc_check() -> None:
-    code = "import sys, modularity_registry.probe; sys.exit('grpc' in sys.modules)"
+    code = (
+        "import sys, modularity_registry.health.probes; sys.exit('grpc' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from api.test_events import running
-from modularity_registry.audit.journal import MEGABYTE
+from modularity_registry.audit.writer import MEGABYTE
 from support.audit import acts, events
 from support.cli import Served, run
 from support.registry import registration

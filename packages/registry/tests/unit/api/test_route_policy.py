@@ -1,10 +1,11 @@
 """The table of all limits says what the code does."""
 
 from e2e.docs.blocks import table
-from modularity_registry import catalog, events, query, traffic, wire
+from modularity_registry import events, query, schema
+from modularity_registry.catalog import call_graph, catalog
 from modularity_registry.config import OFF, OPTIONS, Settings
 from modularity_registry.events import hub
-from modularity_registry.rates import FAILURES, windows
+from modularity_registry.ratelimit import FAILURES, windows
 from modularity_registry.web import app, body, generation, problems
 from modularity_registry.web.server import ServerOptions
 from support import REPOSITORY
@@ -33,12 +34,12 @@ FIGURES: dict[str, object] = {
     "time for what is under way": SERVER.stop_seconds,
     "`wait`": query.MAX_WAIT,
     "`limit`": query.MAX_LIMIT,
-    "capabilities of a service": wire.MAX_CAPABILITIES,
-    "`metadata`": wire.MAX_METADATA_BYTES,
+    "capabilities of a service": schema.MAX_CAPABILITIES,
+    "`metadata`": schema.MAX_METADATA_BYTES,
     "changes that a stream": events.HISTORY,
     "memory that these": hub.HISTORY_BYTES // 1024**2,
     "events that a stream": events.QUEUE,
-    "pairs of services": traffic.MAX_PAIRS,
+    "pairs of services": call_graph.MAX_PAIRS,
     "capabilities remembered": catalog.MAX_DEPARTED,
 }
 

@@ -1,13 +1,13 @@
 """Whoever is refused again and again can't fill the audit, nor hide others in it."""
 
-from modularity_registry.access import network_of
-from modularity_registry.audit.refusals import (
+from modularity_registry.audit.refusal_quota import (
     CLIENTS_NAMED,
     OF_ONE_CLIENT,
     STRANGERS,
     WINDOW,
     Refusals,
 )
+from modularity_registry.model.rights import network_of
 from support.registry import ManualClock
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from modularity_registry.audit import AuditFile, check
-from modularity_registry.audit.reading import follow, lines
+from modularity_registry.audit.reader import follow, lines
 from modularity_registry.errors import BadSetting
 from support.audit import acts
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from modularity_registry import traffic
-from modularity_registry.traffic import Traffic
-from modularity_registry.wire import Invocation
+from modularity_registry.catalog import call_graph
+from modularity_registry.catalog.call_graph import Traffic
+from modularity_registry.schema import Invocation
 from support.registry import ManualClock, registration
 
 
@@ -122,9 +122,9 @@ def note(pairs: Traffic, consumer: str) -> None:
 def test_silent_pairs_are_forgotten(clock: ManualClock) -> None:
     pairs = Traffic(clock)
     note(pairs, "a")
-    clock.advance(traffic.KEPT_SECONDS / 2)
+    clock.advance(call_graph.KEPT_SECONDS / 2)
     note(pairs, "b")
-    clock.advance(traffic.KEPT_SECONDS / 2)
+    clock.advance(call_graph.KEPT_SECONDS / 2)
     assert [pair.consumer_id for pair in pairs.pairs()] == ["b"]
     note(pairs, "a")
     assert {pair.calls for pair in pairs.pairs()} == {1}
@@ -132,8 +132,8 @@ def test_silent_pairs_are_forgotten(clock: ManualClock) -> None:
 
 def test_memory_is_bounded(clock: ManualClock) -> None:
     pairs = Traffic(clock)
-    for number in range(traffic.MAX_PAIRS + 10):
+    for number in range(call_graph.MAX_PAIRS + 10):
         note(pairs, f"c{number}")
     kept = pairs.pairs()
-    assert len(kept) == traffic.MAX_PAIRS
+    assert len(kept) == call_graph.MAX_PAIRS
     assert kept[0].consumer_id == "c10"

@@ -8,10 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from modularity_registry import records, rules
-from modularity_registry.catalog import MAX_DEPARTED, Catalog, Stored
-from modularity_registry.entry import Renderer
-from modularity_registry.model import CheckPlan, Fault, Registration, Service
+from modularity_registry.catalog import documents
+from modularity_registry.catalog.catalog import MAX_DEPARTED, Catalog, Stored
+from modularity_registry.catalog.entry import Renderer
+from modularity_registry.model import status as rules
+from modularity_registry.model.service import CheckPlan, Fault, Registration, Service
 from support.registry import ManualClock
 
 IDS = st.sampled_from(["a", "A", "b", "b-2", "c.3"])
@@ -31,7 +32,7 @@ def service(
 
 
 def stored(value: Service, revision: int) -> Stored:
-    return Stored(value, records.encode(value), revision)
+    return Stored(value, documents.encode(value), revision)
 
 
 def apply(

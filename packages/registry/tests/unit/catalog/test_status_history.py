@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from modularity_registry import history
-from modularity_registry.history import History
+from modularity_registry.catalog import status_history
+from modularity_registry.catalog.status_history import History
 from modularity_registry.runtime import Registry
 from support.registry import ManualClock, registration
 
@@ -85,7 +85,7 @@ def test_a_replacement_that_is_well_ends_a_bad_time(
     register(client)
     assert shown(client)[1:] == [
         ("unhealthy", "broken"),
-        ("healthy", history.ANEW),
+        ("healthy", status_history.ANEW),
     ]
 
 
@@ -105,14 +105,14 @@ def test_only_the_last_changes_of_a_service_are_kept(
     client: FlaskClient, clock: ManualClock, registry: Registry
 ) -> None:
     register(client)
-    for number in range(history.PER_SERVICE):
+    for number in range(status_history.PER_SERVICE):
         clock.advance(1)
         said(client, "unhealthy", f"no. {number}")
         clock.advance(1)
         said(client, "healthy")
     kept = shown(client)
-    assert len(kept) == len(registry.history) == history.PER_SERVICE
-    assert kept[-2] == ("unhealthy", f"no. {history.PER_SERVICE - 1}")
+    assert len(kept) == len(registry.history) == status_history.PER_SERVICE
+    assert kept[-2] == ("unhealthy", f"no. {status_history.PER_SERVICE - 1}")
 
 
 def test_who_was_quiet_for_longest_is_forgotten_first(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modularity_registry import config, events, runtime, wire
+from modularity_registry import config, events, runtime, schema
 from modularity_registry.errors import TooManyWatchers
 from modularity_registry.events import Event, Hub, Interest, Watcher, hub
-from modularity_registry.model import Fault
+from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
 from support.registry import ManualClock, eventually, registration
 
@@ -28,8 +28,8 @@ def registry() -> Iterator[Registry]:
 
 def register(registry: Registry, service_id: str, **changes: Any) -> int:
     changes.setdefault("mode", "standalone")
-    body = wire.encode(registration(service_id, **changes))
-    return registry.commands.register(wire.parse_registration(body), True).revision
+    body = schema.encode(registration(service_id, **changes))
+    return registry.commands.register(schema.parse_registration(body), True).revision
 
 
 def accuse(registry: Registry, service_id: str) -> None:
@@ -225,7 +225,7 @@ def test_a_call_is_told_to_who_is_there_and_not_kept(registry: Registry) -> None
     register(registry, "p")
     watcher = watch(registry, services={"p"})
     other = watch(registry, services={"q"})
-    call = wire.Invocation("c", "p", "greet", True, 1.5)
+    call = schema.Invocation("c", "p", "greet", True, 1.5)
     registry.hub.invoked(call)
     [event] = take(watcher, 1)
     assert body(event)["data"] == {
@@ -279,7 +279,7 @@ def test_calls_reported_meanwhile_cost_no_change(
 
     def report() -> None:
         for _ in range(150):
-            registry.hub.invoked(wire.Invocation("c", "p", "greet", True, None))
+            registry.hub.invoked(schema.Invocation("c", "p", "greet", True, None))
 
     reporters = [threading.Thread(target=report) for _ in range(4)]
     for reporter in reporters:

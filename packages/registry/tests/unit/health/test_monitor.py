@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from modularity_registry import config, runtime, wire
-from modularity_registry.address import AddressPolicy
-from modularity_registry.entry import Entry
+from modularity_registry import config, runtime, schema
+from modularity_registry.catalog.entry import Entry
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.monitor import MAX_STALL
-from modularity_registry.probe import Outcome, Prober, Target
+from modularity_registry.health.monitor import MAX_STALL
+from modularity_registry.health.probes import Outcome, Prober, Target
+from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.runtime import Registry
 from support.registry import ManualClock, eventually, registration
 
@@ -57,8 +57,8 @@ class Bench:
 
     def register(self, service_id: str = "a", **changes: Any) -> None:
         changes.setdefault("location", f"http://10.0.0.1/{service_id}")
-        body = wire.encode(registration(service_id, **changes))
-        self.registry.commands.register(wire.parse_registration(body), True)
+        body = schema.encode(registration(service_id, **changes))
+        self.registry.commands.register(schema.parse_registration(body), True)
 
     def entry(self, service_id: str = "a") -> Entry:
         entry = self.registry.catalog.service(service_id)
@@ -193,13 +193,13 @@ def test_a_missed_lease_makes_unhealthy_a_heartbeat_ends_it_ten_terms_remove(
 ) -> None:
     bench.register(mode="standalone", location="here", ttl=10)
     bench.pass_time(9)
-    bench.registry.commands.heartbeat("a", wire.Heartbeat())
+    bench.registry.commands.heartbeat("a", schema.Heartbeat())
     bench.pass_time(9.5)
     assert bench.entry().status == "healthy"
     bench.pass_time(1)
     bench.until(lambda: bench.entry().status == "unhealthy")
     assert "ttl" in bench.entry().service.faults[0].reason
-    bench.registry.commands.heartbeat("a", wire.Heartbeat())
+    bench.registry.commands.heartbeat("a", schema.Heartbeat())
     assert bench.entry().status == "healthy"
     for _ in range(9):
         bench.pass_time(10)

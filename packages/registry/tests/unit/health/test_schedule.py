@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from modularity_registry import rules
-from modularity_registry.model import (
+from modularity_registry.health.schedule import JITTER, Schedule, Watched
+from modularity_registry.model import status
+from modularity_registry.model.service import (
     CheckPlan,
     Fault,
     HealthCheck,
     Registration,
     Service,
 )
-from modularity_registry.schedule import JITTER, Schedule, Watched
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 INTERVAL = 30.0
@@ -37,7 +37,7 @@ def pop(schedule: Schedule, now: float) -> Watched:
 
 
 def accused(subject: Service) -> Service:
-    return rules.with_fault(subject, Fault("check", "bad", NOW))
+    return status.with_fault(subject, Fault("check", "bad", NOW))
 
 
 def test_a_new_registration_is_checked_at_once() -> None:
@@ -246,7 +246,7 @@ def test_a_missed_term_is_noticed_and_ten_expire() -> None:
         state = plan.leased(pop(plan, now), seen=0.0, now=now)
         if state == "expired":
             break
-    assert (state, now) == ("expired", 10.0 * rules.LEASE_TERMS)
+    assert (state, now) == ("expired", 10.0 * status.LEASE_TERMS)
 
 
 def test_a_service_with_a_check_and_a_lease_has_both() -> None:

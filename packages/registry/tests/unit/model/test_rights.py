@@ -3,8 +3,10 @@
 import msgspec
 import pytest
 
-from modularity_registry import access, wire
-from modularity_registry.access import (
+from modularity_registry import schema
+from modularity_registry.errors import Forbidden, OwnedByAnother, Unauthorized
+from modularity_registry.model import rights as access
+from modularity_registry.model.rights import (
     ALL,
     OPEN,
     Caller,
@@ -13,7 +15,6 @@ from modularity_registry.access import (
     Right,
     Token,
 )
-from modularity_registry.errors import Forbidden, OwnedByAnother, Unauthorized
 from support.registry import ManualClock
 
 NOW = ManualClock().now()
@@ -113,7 +114,7 @@ def test_what_belongs_to_nobody_is_everybodys() -> None:
 
 def test_a_token_can_not_have_the_name_that_is_shown_for_keys() -> None:
     with pytest.raises(Exception, match="name must be"):
-        wire.parse_token(b'{"name": "owner_key", "rights": ["read"]}')
+        schema.parse_token(b'{"name": "owner_key", "rights": ["read"]}')
 
 
 def test_texts_of_tokens_are_long_and_never_the_same() -> None:

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from modularity_registry.address import (
+from modularity_registry.errors import AddressRefused
+from modularity_registry.network.address_policy import (
     AddressPolicy,
     InvalidLocation,
     Location,
@@ -18,7 +19,6 @@ from modularity_registry.address import (
     parse_health_path,
     parse_location,
 )
-from modularity_registry.errors import AddressRefused
 
 DEFAULT = AddressPolicy.parse("loopback,private")
 EVERYTHING = AddressPolicy.parse("0.0.0.0/0,::/0")

@@ -14,19 +14,19 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
-from modularity_registry.address import (
+from modularity_registry.errors import AddressRefused
+from modularity_registry.health.probes import Outcome, Prober, Target
+from modularity_registry.health.probes.address_gate import Gate
+from modularity_registry.health.probes.http import HttpChecker, _GatedResolver
+from modularity_registry.health.probes.outcome import ConnectForbidden
+from modularity_registry.network.address_policy import (
     AddressPolicy,
     InvalidLocation,
     Location,
     Resolver,
     parse_location,
 )
-from modularity_registry.errors import AddressRefused
-from modularity_registry.probe import Outcome, Prober, Target
-from modularity_registry.probe.gate import Gate
-from modularity_registry.probe.http import HttpChecker, _GatedResolver
-from modularity_registry.probe.outcome import ConnectForbidden
-from modularity_registry.resolve import Names
+from modularity_registry.network.name_lookup import Names
 
 ELSEWHERE = AddressPolicy.parse("10.0.0.0/8")
 ALLY_ONLY = AddressPolicy.parse("127.0.0.2/32")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from modularity_registry.address import NameNotResolved
-from modularity_registry.resolve import Names, system_addresses
+from modularity_registry.network.address_policy import NameNotResolved
+from modularity_registry.network.name_lookup import Names, system_addresses
 
 
 class NameServer:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from modularity_registry.config import Settings
 from modularity_registry.errors import TooManyRequests
-from modularity_registry.rates import Ledger, Rate, Rates, windows
-from modularity_registry.rates.windows import WindowStorage
+from modularity_registry.ratelimit import Ledger, Rate, Rates, windows
+from modularity_registry.ratelimit.windows import WindowStorage
 from support.registry import ManualClock
 
 

@@ -6,12 +6,13 @@ from functools import partial
 
 import pytest
 
-from modularity_registry import config, records, runtime, wire
-from modularity_registry.beacon import LARGEST
+from modularity_registry import config, runtime, schema
+from modularity_registry.catalog import documents
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.events import Hub, Interest
-from modularity_registry.monitor import MAX_STALL
-from modularity_registry.roster import FORGET_BEATS, LOST_BEATS
+from modularity_registry.health.monitor import MAX_STALL
+from modularity_registry.replicas.announcer import LARGEST
+from modularity_registry.replicas.membership import FORGET_BEATS, LOST_BEATS
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
@@ -78,8 +79,8 @@ class Fleet:
     def register(self, service_id: str, **changes: object) -> None:
         first = next(iter(self.replicas.values()))
         changes.setdefault("location", f"http://10.0.0.1/{service_id}")
-        body = wire.encode(registration(service_id, **changes))
-        first.commands.register(wire.parse_registration(body), True)
+        body = schema.encode(registration(service_id, **changes))
+        first.commands.register(schema.parse_registration(body), True)
 
 
 def _idle(replica: Registry) -> bool:
@@ -194,7 +195,7 @@ def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
     fleet.register("s", mode="standalone", location="here", ttl=5)
     fleet.clock.advance(3)
     before = fleet.store.put("other/x", b"")
-    b.commands.heartbeat("s", wire.parse_heartbeat(b""))
+    b.commands.heartbeat("s", schema.parse_heartbeat(b""))
     entry = a.catalog.service("s")
     assert entry is not None
     seen = entry.vitals.lease_seen
@@ -217,7 +218,7 @@ def test_more_heartbeats_than_a_record_holds_are_told_in_turn(fleet: Fleet) -> N
         more = a.beacon.beat()
         value = fleet.store._records["replicas/a"].value
         assert len(value) < LARGEST + 1_000
-        told += records.decode_beat("replicas/a", value).sighted
+        told += documents.decode_beat("replicas/a", value).sighted
     assert sorted(told) == ids
 
 
@@ -238,7 +239,7 @@ def test_a_lease_kept_at_one_replica_holds_at_all(fleet: Fleet) -> None:
     for _ in range(10):
         fleet.pass_time(4)
         for number in range(20):
-            b.commands.heartbeat(f"s{number}", wire.parse_heartbeat(b""))
+            b.commands.heartbeat(f"s{number}", schema.parse_heartbeat(b""))
     assert a.catalog.by_status["healthy"] == 20
     # With nobody beating, whoever owns the lease finds out.
     fleet.pass_time(12)
@@ -248,7 +249,7 @@ def test_a_lease_kept_at_one_replica_holds_at_all(fleet: Fleet) -> None:
 def test_with_a_lost_replica_every_lease_gets_a_full_term(fleet: Fleet) -> None:
     a, b = fleet.join("a", watching=True), fleet.join("b", watching=True)
     fleet.register("s", mode="standalone", location="here", ttl=10)
-    b.commands.heartbeat("s", wire.parse_heartbeat(b""))
+    b.commands.heartbeat("s", schema.parse_heartbeat(b""))
     fleet.crash("b")
     fleet.pass_time(LOST_BEATS * PERIOD)
     assert alive(a) == ("a",)

@@ -1,6 +1,6 @@
 """Whether the view is current, and since when not."""
 
-from modularity_registry.freshness import Freshness
+from modularity_registry.replicas.staleness import Freshness
 from support.registry import ManualClock, eventually
 
 

@@ -3,7 +3,7 @@
 import threading
 
 from modularity_registry.errors import StoreCorrupt, StoreUnavailable
-from modularity_registry.pulse import PATIENCE, Pulse
+from modularity_registry.replicas.store_ping import PATIENCE, Pulse
 from modularity_registry.stores.memory import MemoryStore
 from support.registry import ManualClock, eventually
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modularity_registry import wire
+from modularity_registry import schema
 from modularity_registry.errors import InvalidRequest
 from support.registry import registration
 
@@ -15,13 +15,13 @@ from support.registry import registration
 def refused(body: bytes | dict[str, Any]) -> InvalidRequest:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(InvalidRequest) as caught:
-        wire.parse_registration(raw)
+        schema.parse_registration(raw)
     return caught.value
 
 
 def test_a_registration_gets_its_defaults() -> None:
     body = registration(version=..., metadata=...)
-    parsed = wire.parse_registration(json.dumps(body).encode())
+    parsed = schema.parse_registration(json.dumps(body).encode())
     assert (parsed.version, bytes(parsed.metadata)) == ("1.0.0", b"{}")
     assert (parsed.weight, parsed.ttl, parsed.health) == (1, None, None)
 
@@ -130,7 +130,7 @@ def test_a_bad_value_names_its_field(field: str, value: Any) -> None:
 )
 def test_a_good_value_is_taken(field: str, value: Any) -> None:
     body = registration(**{field: value})
-    parsed = wire.parse_registration(json.dumps(body).encode())
+    parsed = schema.parse_registration(json.dumps(body).encode())
     if field == "metadata":
         assert json.loads(bytes(parsed.metadata)) == value
     elif field == "capabilities":
@@ -139,13 +139,13 @@ def test_a_good_value_is_taken(field: str, value: Any) -> None:
 
 def test_capabilities_named_twice_count_once() -> None:
     body = json.dumps(registration(capabilities=["a", "b", "a"])).encode()
-    assert wire.parse_registration(body).capabilities == ("a", "b")
+    assert schema.parse_registration(body).capabilities == ("a", "b")
 
 
 def test_an_unchecked_mode_takes_any_location_but_no_check() -> None:
     body = registration(mode="embedded", location="module://here")
     assert (
-        wire.parse_registration(json.dumps(body).encode()).location == "module://here"
+        schema.parse_registration(json.dumps(body).encode()).location == "module://here"
     )
     error = refused({**body, "health": {"interval": 5}})
     assert [each.field for each in error.errors] == ["health"]
@@ -160,29 +160,30 @@ def test_only_http_checks_have_a_path() -> None:
 
 def test_the_address_gives_the_id_and_the_body_must_agree() -> None:
     body = json.dumps(registration(id=...)).encode()
-    assert wire.parse_registration(body, "from-url").id == "from-url"
+    assert schema.parse_registration(body, "from-url").id == "from-url"
+    other = json.dumps(registration("other")).encode()
     with pytest.raises(InvalidRequest, match="in the address"):
-        wire.parse_registration(json.dumps(registration("other")).encode(), "from-url")
+        schema.parse_registration(other, "from-url")
 
 
 def test_a_heartbeat_needs_no_body_and_knows_the_old_words() -> None:
-    assert wire.parse_heartbeat(b"").healthy
-    assert wire.parse_heartbeat(b"{}").healthy
-    assert wire.parse_heartbeat(b'{"status": "active"}').healthy
-    sick = wire.parse_heartbeat(b'{"status": "unhealthy", "note": "disk full"}')
+    assert schema.parse_heartbeat(b"").healthy
+    assert schema.parse_heartbeat(b"{}").healthy
+    assert schema.parse_heartbeat(b'{"status": "active"}').healthy
+    sick = schema.parse_heartbeat(b'{"status": "unhealthy", "note": "disk full"}')
     assert (sick.healthy, sick.note) == (False, "disk full")
     with pytest.raises(InvalidRequest):
-        wire.parse_heartbeat(b'{"status": "fine"}')
+        schema.parse_heartbeat(b'{"status": "fine"}')
 
 
 def test_a_discovery_needs_a_capability_and_counts_none_twice() -> None:
-    asked = wire.parse_discovery(
+    asked = schema.parse_discovery(
         b'{"capabilities": ["a", "a"], "optional": ["a", "b"]}'
     )
     assert (asked.required, asked.optional) == (("a",), ("b",))
     for body in (b"{}", b'{"capabilities": []}', b'{"capabilities": ["a"], "x": 1}'):
         with pytest.raises(InvalidRequest):
-            wire.parse_discovery(body)
+            schema.parse_discovery(body)
 
 
 JSON = st.recursive(
@@ -198,14 +199,14 @@ FIELDS = st.sampled_from([*registration(), "weight", "ttl", "health", "other"])
 def test_nothing_but_the_documented_error_comes_out(changes: dict[str, Any]) -> None:
     body = json.dumps(registration(**changes)).encode()
     try:
-        wire.parse_registration(body)
+        schema.parse_registration(body)
     except InvalidRequest as error:
         assert error.detail
 
 
 @given(st.binary())
 def test_any_bytes_are_taken_or_refused(body: bytes) -> None:
-    for parse in (wire.parse_drain, wire.parse_heartbeat, wire.parse_discovery):
+    for parse in (schema.parse_drain, schema.parse_heartbeat, schema.parse_discovery):
         try:
             parse(body)
         except InvalidRequest:

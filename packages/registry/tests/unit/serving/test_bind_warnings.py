@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from modularity_registry.access import Right
 from modularity_registry.cli import main
 from modularity_registry.config import Settings
+from modularity_registry.model.rights import Right
 from modularity_registry.web.app import create_app
 from modularity_registry.web.binding import warnings
 from support.registry import loaded_registry

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 import pytest
 import structlog
 
-from modularity_registry import logs
-from modularity_registry.logs import lines
-from modularity_registry.logs.origin import bound
+from modularity_registry.telemetry import log_format, logs
+from modularity_registry.telemetry.log_context import bound
 from support.logs import Log
 from support.registry import eventually
 
@@ -61,8 +60,8 @@ def test_both_ways_through_the_formatter_come_to_the_same(form: str) -> None:
     record = logging.LogRecord("test", 20, "", 0, "%s é", ("x",), None)
     record.__dict__.update(logs.fields(path="/a b", size=3))
     formatter = log.stream.formatter
-    assert isinstance(formatter, lines.Formatter)
-    slow = super(lines.Formatter, formatter).format(record)
+    assert isinstance(formatter, log_format.Formatter)
+    slow = super(log_format.Formatter, formatter).format(record)
     assert formatter.format(record) == slow
 
 
@@ -122,7 +121,7 @@ def test_what_is_no_secret_stays() -> None:
         "a@b.example",
         "no heartbeat within its ttl of 3 s",
     ):
-        assert lines.redacted(text) == text
+        assert log_format.redacted(text) == text
 
 
 def test_half_a_character_is_no_reason_to_lose_a_line() -> None:

@@ -9,8 +9,8 @@ import pytest
 from modularity_registry import config, runtime, transfer
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.memory import MemoryStore
-from modularity_registry.transfer.lines import read_documents
-from modularity_registry.transfer.writers import WRITERS, carry_out, plan_of
+from modularity_registry.transfer.import_plan import WRITERS, carry_out, plan_of
+from modularity_registry.transfer.jsonl import read_documents
 from support.registry import ManualClock
 from support.transfer import bring, brought, document, exported, fill, lines_of
 

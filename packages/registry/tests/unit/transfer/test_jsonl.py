@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modularity_registry import records, transfer, wire
-from modularity_registry.model import Drain, Fault, Service
+from modularity_registry import schema, transfer
+from modularity_registry.catalog import documents
+from modularity_registry.model.service import Drain, Fault, Service
 from modularity_registry.stores.memory import MemoryStore
-from modularity_registry.transfer.lines import Outline, export_lines, read_documents
+from modularity_registry.transfer.jsonl import Outline, export_lines, read_documents
 from support.registry import registration
 from support.transfer import (
     HEADER,
@@ -62,7 +63,7 @@ def _services(draw: st.DrawFn) -> Service:
     body = registration(draw(st.sampled_from("abcdefgh")), version=..., metadata=...)
     said = json.dumps(body | draw(_bodies)).encode()
     return Service(
-        wire.parse_registration(said),
+        schema.parse_registration(said),
         draw(_moments),
         draw(_moments),
         tuple(draw(st.lists(_faults, max_size=3))),
@@ -74,7 +75,7 @@ def _services(draw: st.DrawFn) -> Service:
 @given(st.lists(_services(), max_size=5))
 def test_every_value_survives(services: list[Service]) -> None:
     first, second = MemoryStore(), MemoryStore()
-    fill(first, *map(records.encode, services))
+    fill(first, *map(documents.encode, services))
     snapshot = transfer.snapshot_of(first)
     bring(second, export_lines(snapshot, NOW))
     assert exported(second) == exported(first)
@@ -90,7 +91,7 @@ def test_every_value_survives_a_file(
 ) -> None:
     folder = tmp_path_factory.mktemp("files")
     with opened(folder / "a.db") as store:
-        fill(store, *map(records.encode, services))
+        fill(store, *map(documents.encode, services))
     assert brought(folder / "b.db", export_of(folder / "a.db")).exit_code == 0
     again = export_of(folder / "b.db").partition(b"\n")[2]
     assert again == export_of(folder / "a.db").partition(b"\n")[2]

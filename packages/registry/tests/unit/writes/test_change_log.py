@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from modularity_registry import config, logs, runtime
-from modularity_registry.logs.origin import FIELDS
-from modularity_registry.model import Fault
+from modularity_registry import config, runtime
+from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost, Snapshot
 from modularity_registry.stores.memory import MemoryStore
+from modularity_registry.telemetry import logs
+from modularity_registry.telemetry.log_context import FIELDS
 from modularity_registry.web.app import create_app
 from support.logs import Log, through
 from support.registry import ManualClock, eventually, loaded_registry, registration

@@ -6,9 +6,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from modularity_registry import records
-from modularity_registry.commands import Precondition
-from modularity_registry.entry import Entry
+from modularity_registry.catalog import documents
+from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.feed import Feed
 from modularity_registry.errors import (
     RevisionMismatch,
     ServiceNotFound,
@@ -16,11 +16,11 @@ from modularity_registry.errors import (
     StoreCorrupt,
     StoreUnavailable,
 )
-from modularity_registry.feed import Feed
-from modularity_registry.model import Drain, Fault, Registration, Service
+from modularity_registry.model.service import Drain, Fault, Registration, Service
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
+from modularity_registry.writes.commands import Precondition
 from support.registry import ManualClock, loaded_registry
 
 NOW = ManualClock().now()
@@ -192,9 +192,9 @@ def test_a_foreign_record_stops_the_start_and_is_named() -> None:
 
 
 def test_a_record_under_another_key_is_refused() -> None:
-    value = records.encode(Service(said("b"), NOW, since=NOW))
+    value = documents.encode(Service(said("b"), NOW, since=NOW))
     with pytest.raises(StoreCorrupt, match="another service"):
-        records.decode("services/a", value)
+        documents.decode("services/a", value)
 
 
 def test_a_bad_record_met_later_is_reported_until_it_is_mended(
@@ -230,7 +230,7 @@ def test_a_feed_that_fails_says_so_instead_of_standing_still(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(registry.catalog, "apply", fail)
-    registry.store.put("services/a", records.encode(Service(said(), NOW, since=NOW)))
+    registry.store.put("services/a", documents.encode(Service(said(), NOW, since=NOW)))
     assert registry.unready() is not None
     assert "RuntimeError" in registry.degraded()[0]
 
@@ -249,7 +249,7 @@ def test_a_stored_service_reads_back_the_same(clock: ManualClock) -> None:
         faults=(Fault("check", "bad", now),),
         drain=Drain("later", now),
     )
-    assert records.decode("services/a", records.encode(whole)) == whole
+    assert documents.decode("services/a", documents.encode(whole)) == whole
 
 
 def test_a_conflict_on_a_deleted_key_is_not_waited_for(registry: Registry) -> None:

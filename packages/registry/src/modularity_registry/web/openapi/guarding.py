@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from modularity_registry.access import Right
+from modularity_registry.model.rights import Right
 from modularity_registry.web.access import PUBLIC, RIGHTS
 from modularity_registry.web.openapi import refusals
 from modularity_registry.web.openapi.notation import Json

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from flask import Blueprint, Response, abort
 
-from modularity_registry import wire
+from modularity_registry import schema
 from modularity_registry.web import headers
 from modularity_registry.web.files import File
 from modularity_registry.web.openapi.document import document
@@ -58,4 +58,4 @@ def _file(name: str) -> File:
 
 @lru_cache
 def _described() -> File:
-    return File.of(wire.encode(document()), JSON)
+    return File.of(schema.encode(document()), JSON)

@@ -1,9 +1,9 @@
 """The parameters of calls: filters, pages, waits, conditions."""
 
-from modularity_registry.access import NAME_PATTERN
-from modularity_registry.model import MODES, STATUSES
+from modularity_registry.catalog.selection import STRATEGIES
+from modularity_registry.model.rights import NAME_PATTERN
+from modularity_registry.model.service import MODES, STATUSES
 from modularity_registry.query import MAX_KEY, MAX_LIMIT, MAX_RANGE, MAX_WAIT
-from modularity_registry.selection import STRATEGIES
 from modularity_registry.web.openapi.notation import Json, ref
 from modularity_registry.web.openapi.taken import ID_RULES
 

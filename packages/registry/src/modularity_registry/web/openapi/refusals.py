@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from modularity_registry import errors
-from modularity_registry.address import NameNotResolved
+from modularity_registry.network.address_policy import NameNotResolved
 from modularity_registry.web import problems
 from modularity_registry.web.openapi.notation import (
     Json,

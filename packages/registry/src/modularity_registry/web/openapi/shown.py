@@ -1,6 +1,6 @@
 """What the registry shows of services and capabilities: the schemas of its replies."""
 
-from modularity_registry.model import MODES, STATUSES
+from modularity_registry.model.service import MODES, STATUSES
 from modularity_registry.web.openapi.notation import (
     Json,
     a,

@@ -2,7 +2,7 @@
 
 import json
 
-from modularity_registry.model import MODES, STATUSES
+from modularity_registry.model.service import MODES, STATUSES
 from modularity_registry.web.openapi.notation import (
     Json,
     a,

@@ -1,7 +1,7 @@
 """What the registry takes: the schemas of request bodies, with the limits of `wire`."""
 
-from modularity_registry import wire
-from modularity_registry.model import MODES
+from modularity_registry import schema
+from modularity_registry.model.service import MODES
 from modularity_registry.web.openapi.notation import (
     Json,
     a,
@@ -12,19 +12,19 @@ from modularity_registry.web.openapi.notation import (
 )
 
 ID_RULES: Json = {
-    "pattern": wire.ID_PATTERN,
+    "pattern": schema.ID_PATTERN,
     "minLength": 1,
     "maxLength": 128,
 }
 CAPABILITY: Json = {
     "type": "string",
     "description": "The name of a capability.",
-    "pattern": wire.CAPABILITY_PATTERN,
+    "pattern": schema.CAPABILITY_PATTERN,
     "minLength": 1,
     "maxLength": 128,
     "examples": ["greet"],
 }
-TEXT_RULES: Json = {"pattern": wire.TEXT_PATTERN, "maxLength": wire.MAX_NOTE}
+TEXT_RULES: Json = {"pattern": schema.TEXT_PATTERN, "maxLength": schema.MAX_NOTE}
 # Locations and health paths as `location` reads them: paths are percent-encoded and
 # have no . or .. parts. Which names and addresses there are, a pattern can't say.
 _PCHAR = r"[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2}"
@@ -43,14 +43,14 @@ REGISTRATION: dict[str, Json] = {
     "name": text(
         "What people call it; no control characters.",
         "Hello",
-        pattern=wire.TEXT_PATTERN,
+        pattern=schema.TEXT_PATTERN,
         minLength=1,
         maxLength=256,
     ),
     "version": text(
         "Its version; one as in PEP 440 can be filtered by range.",
         "1.2.0",
-        pattern=wire.TEXT_PATTERN,
+        pattern=schema.TEXT_PATTERN,
         minLength=1,
         maxLength=128,
         default="1.0.0",
@@ -59,14 +59,14 @@ REGISTRATION: dict[str, Json] = {
         CAPABILITY,
         "What it can do. A name that stands here twice counts once.",
         ["greet"],
-        maxItems=wire.MAX_CAPABILITIES,
+        maxItems=schema.MAX_CAPABILITIES,
     ),
     "location": text(
         "Where it is. Its form depends on `mode`: `http://` or `https://`,"
         " `tcp://host:port`, `grpc://host:port`, and any text for modes that are not"
         " checked.",
         "http://127.0.0.1:9001",
-        pattern=wire.TEXT_PATTERN,
+        pattern=schema.TEXT_PATTERN,
         minLength=1,
         maxLength=2048,
     ),
@@ -102,7 +102,7 @@ OWNER_KEY = field(
     "A secret that makes the id its holder's: who shows it may change the service, and"
     " nobody else but an admin. It is kept as a hash and never shown.",
     "a-long-and-secret-text",
-    pattern=wire.KEY_PATTERN,
+    pattern=schema.KEY_PATTERN,
     minLength=16,
     maxLength=256,
     default=None,
@@ -214,13 +214,13 @@ SCHEMAS: dict[str, Json] = {
                 "All of these are needed.",
                 ["greet"],
                 minItems=1,
-                maxItems=wire.MAX_CAPABILITIES,
+                maxItems=schema.MAX_CAPABILITIES,
             ),
             "optional": listed(
                 CAPABILITY,
                 "These would be good to have; one that is needed as well is needed.",
                 ["translate"],
-                maxItems=wire.MAX_CAPABILITIES,
+                maxItems=schema.MAX_CAPABILITIES,
                 default=[],
             ),
         },

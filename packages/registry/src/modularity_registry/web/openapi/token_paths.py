@@ -1,7 +1,7 @@
 """The calls about tokens."""
 
-from modularity_registry import wire
-from modularity_registry.access import GLOB_PATTERN, NAME_PATTERN, Right
+from modularity_registry import schema
+from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN, Right
 from modularity_registry.web.openapi.notation import (
     Json,
     example_of,
@@ -31,7 +31,7 @@ _RIGHT: Json = {
     "enum": [right.value for right in Right],
     "examples": ["register"],
 }
-_GLOB_RULES: Json = {"minItems": 1, "maxItems": wire.MAX_GLOBS}
+_GLOB_RULES: Json = {"minItems": 1, "maxItems": schema.MAX_GLOBS}
 
 _NAME = text(
     "How the token is called for good; what it registers is owned by this name.",
@@ -80,7 +80,7 @@ SCHEMAS: dict[str, Json] = {
                 "Seconds until it ends; null for never.",
                 7_776_000,
                 minimum=1,
-                maximum=wire.MAX_LIFETIME,
+                maximum=schema.MAX_LIFETIME,
             ),
         },
         ("ids", "capabilities", "expires_in"),
@@ -94,7 +94,7 @@ SCHEMAS: dict[str, Json] = {
                 "Seconds for which the former text is good still.",
                 3600,
                 minimum=0,
-                maximum=wire.MAX_GRACE,
+                maximum=schema.MAX_GRACE,
                 default=0,
             )
         },

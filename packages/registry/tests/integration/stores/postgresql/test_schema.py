@@ -9,9 +9,9 @@ from threading import Barrier
 import msgspec
 import pytest
 
-from modularity_registry import records
+from modularity_registry.catalog import documents as records
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.model import Drain, Fault, Registration, Service
+from modularity_registry.model.service import Drain, Fault, Registration, Service
 from modularity_registry.stores.base import Change, Record, Snapshot, Store
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder

@@ -1,0 +1,1 @@
+"""The view in memory that answers every read."""

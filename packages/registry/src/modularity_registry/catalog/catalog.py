@@ -1,0 +1,319 @@
+"""The view that every read is answered from: one writer, readers without locks.
+
+Only `feed` writes. A reader takes one reference (an `Entry`, a `Providers`) and works
+on that: nothing reachable from it changes but the service's vital signs.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from itertools import accumulate, count
+from typing import NamedTuple
+
+import msgspec
+
+from modularity_registry.catalog.entry import Entry, Renderer, Vitals
+from modularity_registry.clock import Clock
+from modularity_registry.model.service import Service
+
+MAX_DEPARTED = 10_000
+"""So many capabilities without a provider are remembered as once offered."""
+
+
+class Providers:
+    """Who provides one capability, as of ``revision``; never changed once made."""
+
+    __slots__ = ("_by_id", "_thresholds", "entries", "healthy", "revision")
+
+    def __init__(self, entries: tuple[Entry, ...], revision: int) -> None:
+        self.entries = entries
+        self.healthy = tuple(each for each in entries if each.status == "healthy")
+        self.revision = revision
+        self._by_id: list[Entry] | None = None
+        self._thresholds: list[int] | None = None
+
+    @property
+    def by_id(self) -> list[Entry]:
+        """All providers in order of id; not to be changed by the caller."""
+        if self._by_id is None:
+            self._by_id = sorted(self.entries, key=lambda entry: entry.id)
+        return self._by_id
+
+    @property
+    def thresholds(self) -> list[int]:
+        """The running totals of the healthy providers' weights, in their order."""
+        if self._thresholds is None:
+            weights = (each.service.registration.weight for each in self.healthy)
+            self._thresholds = list(accumulate(weights))
+        return self._thresholds
+
+
+class Capability:
+    """A capability that somebody offers now.
+
+    ``turns`` counts its callers, for taking turns. ``healthy`` is what `providers`
+    has of that name, or None when they are to be gathered anew: that is done when they
+    are asked for, so a thousand registrations in a row cost no copies.
+    """
+
+    __slots__ = (
+        "_lock",
+        "_members",
+        "_providers",
+        "healthy",
+        "name",
+        "revision",
+        "turns",
+    )
+
+    def __init__(self, name: str, lock: threading.Lock) -> None:
+        self.name = name
+        self.turns = count()
+        self.revision = 0
+        self._members: dict[str, Entry] = {}
+        self._lock = lock
+        self._providers: Providers | None = None
+        self.healthy: tuple[Entry, ...] | None = None
+
+    def providers(self) -> Providers:
+        """Return the providers as they are now, in order of their registration."""
+        providers = self._providers
+        if providers is None:
+            with self._lock:
+                members = tuple(self._members.values())
+                self._providers = providers = Providers(members, self.revision)
+                self.healthy = providers.healthy
+        return providers
+
+    def put(self, entry: Entry) -> None:
+        """Add or replace a provider. For the catalog, under its lock."""
+        self._members[entry.id] = entry
+        self._changed(entry.revision)
+
+    def remove(self, service_id: str, revision: int) -> bool:
+        """Take a provider out; say whether nobody is left. As `put`."""
+        self._members.pop(service_id, None)
+        self._changed(revision)
+        return not self._members
+
+    def _changed(self, revision: int) -> None:
+        self.revision = revision
+        self.healthy = None
+        self._providers = None
+
+
+class Stored(NamedTuple):
+    """A service as the store holds it, read and as it was."""
+
+    service: Service
+    document: bytes
+    revision: int
+
+
+class Transition(msgspec.Struct, frozen=True, gc=False):
+    """What one change did: no ``old`` for a new service, no ``new`` for a gone one.
+
+    ``capabilities`` are those that the service provided before or provides now.
+    """
+
+    id: str
+    old: Entry | None
+    new: Entry | None
+    revision: int
+    capabilities: frozenset[str]
+
+
+class Catalog:
+    """All services by id and by capability, with counts, at one revision.
+
+    A change costs what it touches. ``revision`` is set after the change is in place
+    and read before the data, so a reply is never older than the revision it names.
+    ``changed`` is the revision of the last change of a service.
+    """
+
+    def __init__(self, renderer: Renderer, clock: Clock) -> None:
+        self.revision = 0
+        self.changed = 0
+        self.by_status: Counter[str] = Counter()
+        self.by_mode: Counter[str] = Counter()
+        self.by_status_and_mode: Counter[tuple[str, str]] = Counter()
+        self.by_runtime: Counter[str] = Counter()
+        self._renderer = renderer
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}
+        self._capabilities: dict[str, Capability] = {}
+        self._departed: dict[str, int] = {}
+        self._ids = SortedKeys(self._lock)
+        self._names = SortedKeys(self._lock)
+
+    # Reading
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def service(self, service_id: str) -> Entry | None:
+        """Return the service with this id, if there is one."""
+        return self._entries.get(service_id)
+
+    def services(self) -> list[Entry]:
+        """Return all services in order of id."""
+        get = self._entries.get
+        return [entry for key in self._ids.get() if (entry := get(key)) is not None]
+
+    def capability(self, name: str) -> Capability | None:
+        """Return the capability if somebody offers it now."""
+        return self._capabilities.get(name)
+
+    def capabilities(self) -> list[Capability]:
+        """Return all capabilities that somebody offers, in order of name."""
+        get = self._capabilities.get
+        return [each for name in self._names.get() if (each := get(name)) is not None]
+
+    def providing(self, names: frozenset[str]) -> list[Entry]:
+        """Return the providers of all ``names`` in order of id; of none: all services.
+
+        Those of the rarest one, to be exact: who looks for all checks the others.
+        """
+        if not names:
+            return self.services()
+        found: list[Providers] = []
+        for name in names:
+            capability = self._capabilities.get(name)
+            if capability is None:
+                return []
+            found.append(capability.providers())
+        return min(found, key=lambda each: len(each.entries)).by_id
+
+    def departed(self, name: str) -> int | None:
+        """Return the revision at which the capability lost its last provider.
+
+        None when it has providers, or was never offered as far as this process knows:
+        it remembers the `MAX_DEPARTED` last ones.
+        """
+        return self._departed.get(name)
+
+    @property
+    def total_capabilities(self) -> int:
+        """How many capabilities somebody offers."""
+        return len(self._capabilities)
+
+    # Writing: the feed only
+
+    def load(self, stored: Iterable[Stored], revision: int) -> list[Transition]:
+        """Replace everything by what is ``stored`` and return what that changed.
+
+        Whoever stays gets a full term before a lease can be missed: what was seen
+        while this view was away is not known.
+        """
+        fresh = {each.service.registration.id: each for each in stored}
+        gone = [key for key in self._entries if key not in fresh]
+        transitions = [self.apply(key, None, revision) for key in gone]
+        now = self._clock.monotonic()
+        for key, each in fresh.items():
+            old = self._entries.get(key)
+            if old is not None:
+                old.vitals.lease_seen = now
+            if old is None or old.revision != each.revision:
+                transitions.append(self.apply(key, each, each.revision))
+        self.revision = self.changed = revision
+        return transitions
+
+    def renew_leases(self) -> None:
+        """Give every lease a full term from now on: signs of life may be missing."""
+        now = self._clock.monotonic()
+        for entry in self.services():
+            entry.vitals.lease_seen = now
+
+    def apply(self, key: str, stored: Stored | None, revision: int) -> Transition:
+        """Put ``stored`` in place of what was under ``key``; None removes it."""
+        with self._lock:
+            old = self._entries.get(key)
+            new = self._entry(stored, old) if stored else None
+            offers = stored.service.registration.capabilities if stored else ()
+            offered = old.service.registration.capabilities if old else ()
+            if (old is None) != (new is None):
+                self._ids.note(key, new is not None)
+            if new is not None:
+                self._entries[key] = new
+                self._offer(new, offers)
+            elif old is not None:
+                del self._entries[key]
+            self._withdraw(key, set(offered).difference(offers), revision)
+            self._count(old, -1)
+            self._count(new, 1)
+            self.changed = max(self.changed, revision)
+            self.revision = max(self.revision, revision)
+        return Transition(key, old, new, revision, frozenset((*offered, *offers)))
+
+    def advance(self, revision: int) -> None:
+        """Note that the store went on to ``revision`` with nothing for this view."""
+        self.revision = max(self.revision, revision)
+
+    def _entry(self, stored: Stored, old: Entry | None) -> Entry:
+        service, document, revision = stored
+        if old is not None and old.registered_at == service.registered_at:
+            return self._renderer.entry(service, document, revision, old.vitals)
+        vitals = Vitals(service.registered_at, lease_seen=self._clock.monotonic())
+        return self._renderer.entry(service, document, revision, vitals)
+
+    def _offer(self, entry: Entry, names: Iterable[str]) -> None:
+        for name in names:
+            capability = self._capabilities.get(name)
+            if capability is None:
+                capability = self._capabilities[name] = Capability(name, self._lock)
+                self._names.note(name, True)
+                self._departed.pop(name, None)
+            capability.put(entry)
+
+    def _withdraw(self, key: str, names: Iterable[str], revision: int) -> None:
+        for name in names:
+            if self._capabilities[name].remove(key, revision):
+                del self._capabilities[name]
+                self._names.note(name, False)
+                self._remember(name, revision)
+
+    def _remember(self, name: str, revision: int) -> None:
+        self._departed[name] = revision
+        if len(self._departed) > MAX_DEPARTED:
+            del self._departed[next(iter(self._departed))]
+
+    def _count(self, entry: Entry | None, step: int) -> None:
+        if entry is None:
+            return
+        self.by_status[entry.status] += step
+        self.by_mode[entry.mode] += step
+        self.by_status_and_mode[entry.status, entry.mode] += step
+        self.by_runtime[entry.runtime] += step
+        if self.by_runtime[entry.runtime] == 0:
+            del self.by_runtime[entry.runtime]
+
+
+class SortedKeys:
+    """Keys in order, sorted only when asked for after one came or went.
+
+    Most of them stay, and a sort of what is nearly sorted is a single pass.
+    """
+
+    def __init__(self, writer: threading.Lock) -> None:
+        self._writer = writer
+        self._reader = threading.Lock()
+        self._pending: dict[str, bool] = {}
+        self._sorted: list[str] = []
+
+    def note(self, key: str, present: bool) -> None:
+        """Say that ``key`` came or went. For the catalog, under its lock."""
+        self._pending[key] = present
+
+    def get(self) -> list[str]:
+        """Return the keys in order; not to be changed by the caller."""
+        if not self._pending:
+            return self._sorted
+        with self._reader:
+            with self._writer:
+                pending, self._pending = self._pending, {}
+            keys = [key for key in self._sorted if key not in pending]
+            keys += sorted(key for key, present in pending.items() if present)
+            keys.sort()
+            self._sorted = keys
+            return keys

@@ -1,0 +1,112 @@
+"""How the registry lays out a store: a document a service, a replica, a token."""
+
+from datetime import datetime
+
+import msgspec
+
+from modularity_registry import schema
+from modularity_registry.errors import StoreCorrupt
+from modularity_registry.model.rights import Token
+from modularity_registry.model.service import Service
+
+PREFIX = "services/"
+REPLICAS = "replicas/"
+TOKENS = "tokens/"
+
+_decode = msgspec.json.Decoder(Service).decode
+
+
+def key_of(service_id: str) -> str:
+    """Return the key under which the service is stored."""
+    return PREFIX + service_id
+
+
+def id_of(key: str) -> str | None:
+    """Return the id of the service stored under ``key``; None for other records."""
+    return key[len(PREFIX) :] if key.startswith(PREFIX) else None
+
+
+def encode(service: Service) -> bytes:
+    """Return the document to store."""
+    return schema.encode(service)
+
+
+def decode(key: str, value: bytes) -> Service:
+    """Return the service in a stored document; raise `StoreCorrupt` if it isn't one."""
+    try:
+        service = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"{key} does not hold a service: {error}") from None
+    if service.registration.id != id_of(key):
+        found = service.registration.id
+        raise StoreCorrupt(f"{key} holds another service: {found!r}")
+    return service
+
+
+class Beat(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a replica says of itself every few seconds.
+
+    ``count`` is another one each time; ``sighted`` are the ids of the services whose
+    heartbeats it took since the last one.
+    """
+
+    count: int
+    host: str
+    version: str
+    started_at: datetime
+    sighted: tuple[str, ...] = ()
+
+
+_decode_beat = msgspec.json.Decoder(Beat).decode
+
+
+def key_of_replica(replica_id: str) -> str:
+    """Return the key under which a replica keeps its record."""
+    return REPLICAS + replica_id
+
+
+def encode_beat(beat: Beat) -> bytes:
+    """Return the record to store."""
+    return schema.encode(beat)
+
+
+def decode_beat(key: str, value: bytes) -> Beat:
+    """Return the beat in a record; raise `StoreCorrupt` if it holds none."""
+    try:
+        return _decode_beat(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"{key} does not hold a replica's beat: {error}") from None
+
+
+_decode_token = msgspec.json.Decoder(Token).decode
+
+
+def key_of_token(name: str) -> str:
+    """Return the key under which the token of this name is kept."""
+    return TOKENS + name
+
+
+def is_token(key: str) -> bool:
+    """Say whether a token is kept under ``key``."""
+    return key.startswith(TOKENS)
+
+
+def token_name(key: str) -> str:
+    """Return the name of the token that is kept under ``key``."""
+    return key.removeprefix(TOKENS)
+
+
+def encode_token(token: Token) -> bytes:
+    """Return the record to store."""
+    return schema.encode(token)
+
+
+def decode_token(key: str, value: bytes) -> Token:
+    """Return the token in a record; raise `StoreCorrupt` if it holds none."""
+    try:
+        token = _decode_token(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"{key} does not hold a token: {error}") from None
+    if token.name != token_name(key):
+        raise StoreCorrupt(f"{key} holds another token: {token.name!r}")
+    return token

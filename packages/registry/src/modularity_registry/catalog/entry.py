@@ -1,0 +1,242 @@
+"""A service as the catalog holds it, with its JSON already rendered."""
+
+import sys
+import threading
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from modularity_registry.catalog import documents
+from modularity_registry.clock import rfc3339, rfc3339_json
+from modularity_registry.model import status as rules
+from modularity_registry.model.rights import shown_owner
+from modularity_registry.model.service import (
+    CHECKED_MODES,
+    CheckEvidence,
+    CheckPlan,
+    Mode,
+    Service,
+    Status,
+)
+from modularity_registry.schema import encode
+
+# Orders those who note signs of life; readers take no lock.
+_noting = threading.Lock()
+
+
+class Vitals:
+    """What this process has seen of a service since its registration.
+
+    ``lease_seen`` (seconds, monotonic) is for leases, ``last_seen`` for people.
+    """
+
+    __slots__ = ("evidence", "failed_checks", "last_seen", "lease_seen")
+
+    def __init__(self, at: datetime, lease_seen: float) -> None:
+        self.lease_seen = lease_seen
+        self.last_seen = at
+        self.failed_checks = 0
+        self.evidence: CheckEvidence | None = None
+
+    @property
+    def json(self) -> bytes:
+        """The end of a service's JSON object, from the value of ``last_seen`` on."""
+        seen = rfc3339_json(self.last_seen)
+        return b'%b,"failed_checks":%d}' % (seen, self.failed_checks)
+
+
+class Entry:
+    """A service as stored, with what every read needs at hand.
+
+    Nothing in it changes but the signs of life, and with them the end of ``json``: the
+    service as every reply shows it, rendered once, so that a read touches little
+    memory. The document stays as bytes and is read when somebody wants more: as
+    Python values it would take twice the memory.
+    """
+
+    __slots__ = (
+        "_document",
+        "_head",
+        "faulty",
+        "id",
+        "json",
+        "mode",
+        "owner",
+        "registered_at",
+        "revision",
+        "runtime",
+        "status",
+        "ttl",
+        "vitals",
+    )
+
+    def __init__(
+        self,
+        service: Service,
+        document: bytes,
+        revision: int,
+        vitals: Vitals,
+        head: bytes,
+    ) -> None:
+        said = service.registration
+        self.id = said.id
+        self.revision = revision
+        self.status: Status = rules.status(service)
+        self.mode: Mode = said.mode
+        self.runtime = _runtime(service)
+        self.ttl = said.ttl
+        self.faulty = bool(service.faults)
+        self.owner = sys.intern(service.owner)
+        self.registered_at = service.registered_at
+        self.vitals = vitals
+        self._document = document
+        self._head = len(head)
+        self.json = head + vitals.json
+
+    @property
+    def service(self) -> Service:
+        """The whole service; each call reads the document anew."""
+        return documents.decode(documents.key_of(self.id), self._document)
+
+    @property
+    def name(self) -> str:
+        """The service's name, for people."""
+        return self.service.registration.name
+
+    def beaten(self, at: datetime, monotonic: float) -> None:
+        """Note a heartbeat: it renews the lease."""
+        with _noting:
+            self.vitals.lease_seen = monotonic
+            self.vitals.last_seen = at
+            self.json = self.json[: self._head] + self.vitals.json
+
+    def checked(self, ok: bool, failures: int, evidence: CheckEvidence) -> None:
+        """Note a check; ``failures`` in a row by now."""
+        with _noting:
+            self.vitals.failed_checks = failures
+            self.vitals.evidence = evidence
+            if ok:
+                self.vitals.last_seen = evidence.checked_at
+            self.json = self.json[: self._head] + self.vitals.json
+
+    def unchecked(self) -> None:
+        """Forget what was found here: another replica checks it from now on."""
+        with _noting:
+            self.vitals.failed_checks = 0
+            self.vitals.evidence = None
+            self.json = self.json[: self._head] + self.vitals.json
+
+    def json_with_evidence(self, checker: str) -> bytes:
+        """Return the same with ``evidence``: what the verdict rests on.
+
+        ``checker`` is the replica that would check it. What it saw is known to it
+        alone; what it found is in the faults, for everyone.
+        """
+        check = self.vitals.evidence
+        service = self.service
+        drain = service.drain
+        evidence = _Evidence(
+            checked_at=rfc3339(check.checked_at) if check else None,
+            latency_ms=check.latency_ms if check else None,
+            outcome=check.outcome if check else None,
+            message=check.message if check else None,
+            since=rfc3339(service.since),
+            next_check=rfc3339(check.next_check) if check else None,
+            checked_by=_checker(self.mode, check, checker),
+            faults=[
+                _Cause(each.reason, rfc3339(each.at), each.source)
+                for each in service.faults
+            ],
+            drain=_Cause(drain.reason, rfc3339(drain.at)) if drain else None,
+        )
+        tail = encode(evidence)
+        return b'%b,"evidence":%b}' % (self.json[:-1], tail)
+
+
+class Renderer:
+    """Makes entries; ``defaults`` is the check of who asks for nothing of its own."""
+
+    def __init__(self, defaults: CheckPlan) -> None:
+        self._defaults = defaults
+
+    def entry(
+        self, service: Service, document: bytes, revision: int, vitals: Vitals
+    ) -> Entry:
+        """Return the entry of ``service``, stored as ``document`` at ``revision``."""
+        head = self._head(service, revision)
+        return Entry(service, document, revision, vitals, head)
+
+    def _head(self, service: Service, revision: int) -> bytes:
+        said = service.registration
+        shown = _Shown(
+            id=said.id,
+            name=said.name,
+            version=said.version,
+            capabilities=said.capabilities,
+            location=said.location,
+            mode=said.mode,
+            status=rules.status(service),
+            metadata=said.metadata,
+            registered_at=rfc3339(service.registered_at),
+            weight=said.weight,
+            ttl=said.ttl,
+            health=rules.check_plan(said, self._defaults),
+            revision=revision,
+            owner=shown_owner(service.owner) or msgspec.UNSET,
+        )
+        return encode(shown)[:-1] + b',"last_seen":'
+
+
+def metadata(service: Service) -> dict[str, Any]:
+    """Return the service's metadata as Python values."""
+    decoded: dict[str, Any] = msgspec.json.decode(service.registration.metadata)
+    return decoded
+
+
+def _checker(mode: Mode, check: CheckEvidence | None, checker: str) -> str | None:
+    if check is not None:
+        return check.checked_by
+    return checker if mode in CHECKED_MODES else None
+
+
+def _runtime(service: Service) -> str:
+    if b'"runtime"' not in bytes(service.registration.metadata):
+        return "unknown"
+    runtime = metadata(service).get("runtime")
+    return sys.intern(runtime) if isinstance(runtime, str) and runtime else "unknown"
+
+
+class _Shown(msgspec.Struct):
+    id: str
+    name: str
+    version: str
+    capabilities: tuple[str, ...]
+    location: str
+    mode: str
+    status: str
+    metadata: msgspec.Raw
+    registered_at: str
+    weight: int
+    ttl: float | None
+    health: CheckPlan | None
+    revision: int
+    owner: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Cause(msgspec.Struct, omit_defaults=True):
+    reason: str
+    at: str
+    source: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Evidence(msgspec.Struct):
+    checked_at: str | None
+    latency_ms: float | None
+    outcome: str | None
+    message: str | None
+    since: str
+    next_check: str | None
+    checked_by: str | None
+    faults: list[_Cause]
+    drain: _Cause | None

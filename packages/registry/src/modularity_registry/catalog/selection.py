@@ -1,0 +1,210 @@
+"""Which services a reader gets: filters narrow, a strategy picks one of the healthy."""
+
+import random
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, Literal
+
+import msgspec
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from modularity_registry import schema
+from modularity_registry.catalog.catalog import Catalog, Providers
+from modularity_registry.catalog.entry import Entry, metadata
+from modularity_registry.model import rendezvous, status
+from modularity_registry.model.service import Service
+from modularity_registry.schema import Discovery
+
+StrategyName = Literal["round_robin", "random", "weighted", "hash"]
+STRATEGIES: tuple[StrategyName, ...] = ("round_robin", "random", "weighted", "hash")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a reader wants to see; what is empty or None lets everything through.
+
+    ``capabilities`` must all be provided, ``statuses`` and ``modes`` are
+    alternatives. ``version`` is a range, ``exact_version`` one version.
+    """
+
+    statuses: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
+    modes: frozenset[str] = frozenset()
+    name: str | None = None
+    exact_version: str | None = None
+    version: SpecifierSet | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    def mismatch(self, entry: Entry) -> str | None:
+        """Return in one sentence why the service is filtered out; None if it isn't."""
+        if self.statuses and entry.status not in self.statuses:
+            return f"its status is {entry.status}, not {_either(self.statuses)}"
+        if self.modes and entry.mode not in self.modes:
+            return f"its mode is {entry.mode}, not {_either(self.modes)}"
+        if not self._needs_document:
+            return None
+        service = entry.service
+        said = service.registration
+        if self.name is not None and said.name != self.name:
+            return f"its name is {said.name!r}, not {self.name!r}"
+        missing = self.capabilities.difference(said.capabilities)
+        if missing:
+            return f"it does not provide {', '.join(sorted(missing))}"
+        return self._version_mismatch(said.version) or self._metadata_mismatch(service)
+
+    @property
+    def _needs_document(self) -> bool:
+        texts = (self.name, self.exact_version, self.version)
+        return (
+            bool(self.capabilities or self.metadata)
+            # Empty ones as well: no service has an empty name.
+            or any(each is not None for each in texts)
+        )
+
+    def matches(self, entry: Entry) -> bool:
+        """Say whether the service passes."""
+        return self.mismatch(entry) is None
+
+    def _version_mismatch(self, version: str) -> str | None:
+        if self.exact_version is not None and version != self.exact_version:
+            return f"its version is {version}, not {self.exact_version}"
+        if self.version is not None and not _in_range(version, self.version):
+            return f"its version {version} is not within {self.version}"
+        return None
+
+    def _metadata_mismatch(self, service: Service) -> str | None:
+        if not self.metadata:
+            return None
+        known = metadata(service)
+        for key, wanted in self.metadata:
+            if key not in known:
+                return f"its metadata has no {key!r}"
+            if _as_text(known[key]) != wanted:
+                return f"its metadata.{key} is {_as_text(known[key])}, not {wanted}"
+        return None
+
+
+EVERYTHING = Filter()
+
+
+def _either(values: frozenset[str]) -> str:
+    return " or ".join(sorted(values))
+
+
+def _as_text(value: Any) -> str:
+    """A metadata value as a query string would say it: text bare, the rest as JSON."""
+    return value if isinstance(value, str) else schema.encode(value).decode()
+
+
+@lru_cache(maxsize=4096)
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def _in_range(text: str, wanted: SpecifierSet) -> bool:
+    version = _version(text)
+    return version is not None and wanted.contains(version, prereleases=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How to pick one of several; ``key`` is for ``hash``."""
+
+    name: StrategyName = "round_robin"
+    key: str = ""
+
+
+def pick(
+    strategy: Strategy, candidates: Sequence[Entry], turns: Iterator[int]
+) -> Entry:
+    """Return one of the candidates, which must not be empty.
+
+    ``hash`` is rendezvous hashing, so that a key keeps its provider while that one is
+    among the candidates. Weights of 0 get calls only if there are no others.
+    """
+    if strategy.name == "random":
+        return random.choice(candidates)
+    if strategy.name == "hash":
+        return rendezvous.pick(strategy.key, candidates)
+    if strategy.name == "weighted":
+        weights = (each.service.registration.weight for each in candidates)
+        return weighted(candidates, list(accumulate(weights)))
+    return candidates[next(turns) % len(candidates)]
+
+
+def weighted(candidates: Sequence[Entry], thresholds: Sequence[int]) -> Entry:
+    """Return a candidate by chance; ``thresholds`` are running totals of weights."""
+    total = thresholds[-1]
+    if total == 0:
+        return random.choice(candidates)
+    return candidates[bisect_right(thresholds, random.randrange(total))]
+
+
+def pick_provider(
+    strategy: Strategy, wanted: Filter, providers: Providers, turns: Iterator[int]
+) -> Entry | None:
+    """Return the provider for this call; None when no healthy one passes the filter."""
+    if wanted is EVERYTHING:
+        candidates: Sequence[Entry] = providers.healthy
+        if candidates and strategy.name == "weighted":
+            return weighted(candidates, providers.thresholds)
+    else:
+        candidates = [each for each in providers.healthy if wanted.matches(each)]
+    return pick(strategy, candidates, turns) if candidates else None
+
+
+def why_not_returned(entry: Entry, wanted: Filter) -> list[str]:
+    """Return every reason why a provider gets no calls; empty when it may."""
+    reasons = []
+    if entry.status != "healthy":
+        fault = status.reason(entry.service)
+        reasons.append(f"it is {entry.status}: {fault}")
+    mismatch = wanted.mismatch(entry)
+    if mismatch is not None:
+        reasons.append(mismatch)
+    return reasons
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A provider that fits a discovery; ``score`` is 0 to 1."""
+
+    entry: Entry
+    score: float
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+
+
+def discover(catalog: Catalog, asked: Discovery, wanted: Filter) -> list[Match]:
+    """Return the healthy services that provide all the required capabilities.
+
+    Best score first, then by id. The score is the share of all capabilities asked
+    for, required and optional, that the service provides.
+    """
+    total = len(asked.required) + len(asked.optional)
+    matches = []
+    for entry in _rarest(catalog, asked.required):
+        provided = entry.service.registration.capabilities
+        if not set(asked.required).issubset(provided) or not wanted.matches(entry):
+            continue
+        optional = tuple(name for name in asked.optional if name in provided)
+        score = (len(asked.required) + len(optional)) / total
+        matches.append(Match(entry, round(score, 4), asked.required, optional))
+    return sorted(matches, key=lambda match: (-match.score, match.entry.id))
+
+
+def _rarest(catalog: Catalog, names: Sequence[str]) -> Sequence[Entry]:
+    """The healthy providers of the rarest capability: every match is among them."""
+    healthy: list[Sequence[Entry]] = []
+    for name in names:
+        capability = catalog.capability(name)
+        if capability is None:
+            return ()
+        healthy.append(capability.providers().healthy)
+    return min(healthy, key=len)

@@ -1,0 +1,107 @@
+"""What became of each service in the last hour: its changes of status, bounded."""
+
+import threading
+from collections import OrderedDict, deque
+from datetime import datetime, timedelta
+
+import msgspec
+
+from modularity_registry.catalog.catalog import Transition
+from modularity_registry.catalog.entry import Entry
+from modularity_registry.clock import Clock
+from modularity_registry.model import status as rules
+from modularity_registry.model.service import Service, Status
+
+KEPT = timedelta(hours=1)
+"""Changes are kept for so long."""
+
+PER_SERVICE = 60
+"""So many changes are kept of one service, the latest."""
+
+OVERALL = 100_000
+"""So many are kept of all; the service that was quiet for longest loses its own."""
+
+ANEW = "registered anew"
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """A status and when it began; ``reason`` is None where nothing was wrong."""
+
+    at: datetime
+    status: Status
+    reason: str | None
+
+
+class History:
+    """The changes of status by service. The feed's thread writes, any thread reads.
+
+    A service that never changed takes no place here: what it is now says it all.
+    """
+
+    def __init__(
+        self, clock: Clock, per_service: int = PER_SERVICE, overall: int = OVERALL
+    ) -> None:
+        self._clock = clock
+        self._per_service = per_service
+        self._overall = overall
+        self._lock = threading.Lock()
+        self._changes: OrderedDict[str, deque[Verdict]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def of(self, entry: Entry) -> list[Verdict]:
+        """Return how the service's status went within the last hour, oldest first.
+
+        The first one may be older: it is what held when the hour began, unless there
+        were more changes than are kept. The last one is the present status.
+        """
+        begun = self._clock.now() - KEPT
+        with self._lock:
+            changes = list(self._changes.get(entry.id, ()))
+        if not changes or changes[-1].status != entry.status:
+            changes.append(_verdict(entry.service))
+        older = sum(each.at <= begun for each in changes)
+        return changes[max(0, older - 1) :]
+
+    def changed(self, change: Transition) -> None:
+        """Take note of one change. For the feed."""
+        old, new = change.old, change.new
+        if new is None:
+            with self._lock:
+                self._forget(change.id)
+        elif old is not None and old.status != new.status:
+            self._note(old, new)
+
+    def reloaded(self, changes: list[Transition], revision: int) -> None:
+        """Take note of what differs since the catalog was last current."""
+        for change in changes:
+            self.changed(change)
+
+    def advanced(self, revision: int) -> None:
+        """Nothing to take note of."""
+
+    def _note(self, old: Entry, new: Entry) -> None:
+        verdict = _verdict(new.service)
+        if old.registered_at != new.registered_at:
+            verdict = msgspec.structs.replace(verdict, reason=ANEW)
+        with self._lock:
+            known = self._changes.setdefault(new.id, deque())
+            before = [] if known else [_verdict(old.service)]
+            for each in (*before, verdict):
+                known.append(each)
+                self._count += 1
+            self._changes.move_to_end(new.id)
+            while len(known) > self._per_service:
+                known.popleft()
+                self._count -= 1
+            while self._count > self._overall:
+                self._forget(next(iter(self._changes)))
+
+    def _forget(self, service_id: str) -> None:
+        self._count -= len(self._changes.pop(service_id, ()))
+
+
+def _verdict(service: Service) -> Verdict:
+    return Verdict(service.since, rules.status(service), rules.reason(service))

@@ -1,0 +1,201 @@
+"""Settings' values as text, read; `ValueError` says what it should have been."""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from modularity_registry.config.settings import OFF
+from modularity_registry.model.rights import Right
+from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.stores import check_store_url
+from modularity_registry.telemetry.logs import FORMATS, LEVELS
+
+
+def text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value.strip()
+
+
+def port(value: str) -> int:
+    if value.startswith("tcp://"):
+        # What Kubernetes and Docker links put there for a service named "registry".
+        raise ValueError(
+            "must be a number: this looks like Kubernetes' variable for a Service named"
+            " 'registry'; rename that Service or set enableServiceLinks: false"
+        )
+    return whole(value, 1, 65_535)
+
+
+def whole(value: str, least: int, most: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
+        raise ValueError(f"must be a whole number from {least} to {most}")
+    return int(value)
+
+
+def flag(value: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False, "": False}
+    if value.strip().lower() not in words:
+        raise ValueError("must be true or false")
+    return words[value.strip().lower()]
+
+
+def seconds(value: str) -> float:
+    message = "must be a number of seconds from 0.1 to 86400"
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(message) from None
+    if not 0.1 <= number <= 86_400:
+        raise ValueError(message)
+    return number
+
+
+def places(value: str) -> int:
+    return whole(value, 1, 100_000)
+
+
+def workers(value: str) -> int:
+    return whole(value, 1, 64)
+
+
+def dns_port(value: str) -> int:
+    if value.startswith(("tcp://", "udp://")):
+        raise ValueError(
+            "must be a number: this looks like Kubernetes' variable for a Service named"
+            " 'registry-dns'; rename that Service or set enableServiceLinks: false"
+        )
+    return whole(value, 0, 65_535)
+
+
+def dns_ttl(value: str) -> int:
+    return whole(value, 0, 86_400)
+
+
+# A host name's labels, with room for the names under it: see `dns.names`.
+_LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?!.{{61}}){_LABEL}(?:\.{_LABEL})*")
+
+
+def domain(value: str) -> str:
+    domain = value.strip().lower().removesuffix(".")
+    if not _DOMAIN.fullmatch(domain):
+        raise ValueError(
+            "must be a domain of at most 60 letters, digits, hyphens and dots, such as"
+            " registry.internal"
+        )
+    return domain
+
+
+def one_of(value: str, words: tuple[str, ...]) -> str:
+    if value.strip().lower() not in words:
+        raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
+    return value.strip().lower()
+
+
+def log_format(value: str) -> str:
+    return one_of(value, FORMATS)
+
+
+def log_level(value: str) -> str:
+    return one_of(value, LEVELS)
+
+
+def endpoint(value: str) -> str:
+    endpoint = value.strip()
+    if endpoint != OFF and not re.fullmatch(r"https?://[^/\s?#]+[^\s?#]*", endpoint):
+        raise ValueError(
+            "must be the http:// or https:// address of a collector, such as"
+            f" http://127.0.0.1:4318, or {OFF}"
+        )
+    return endpoint
+
+
+def times(value: str) -> int:
+    return whole(value, 1, 100)
+
+
+def origins(value: str) -> tuple[str, ...]:
+    origins = tuple(part.strip() for part in value.split(",") if part.strip())
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-:\[\]]+", origin):
+            raise ValueError(
+                f"{origin!r} is not an origin; write http://host or http://host:port,"
+                " several with commas, or * for all"
+            )
+    return origins
+
+
+def networks(value: str) -> str:
+    AddressPolicy.parse(value)
+    return value
+
+
+def store(value: str) -> str:
+    check_store_url(value)
+    return value
+
+
+def places_or_none(value: str) -> int:
+    return whole(value, 0, 100_000)
+
+
+def rights(value: str) -> frozenset[Right]:
+    if value.strip().lower() == OFF:
+        return frozenset()
+    words = [part.strip().lower() for part in value.split(",") if part.strip()]
+    known = [right.value for right in Right if right is not Right.ADMIN]
+    for word in words:
+        if word not in known:
+            raise ValueError(f"must be of {', '.join(known)}, several with commas")
+    return frozenset(map(Right, words))
+
+
+def tls_version(value: str) -> str:
+    return one_of(value, ("1.2", "1.3"))
+
+
+def forwarded_header(value: str) -> str:
+    return one_of(value, ("forwarded", "x-forwarded-for"))
+
+
+def proxies(value: str) -> str:
+    if value.strip() == OFF:
+        return OFF
+    for part in value.split(","):
+        try:
+            ipaddress.ip_network(part.strip())
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; write addresses or networks such as 10.0.0.0/8, several"
+                " with commas"
+            ) from None
+    return value
+
+
+_RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
+
+
+def rate(value: str) -> str:
+    given = value.strip().lower()
+    if given != OFF and not _RATE.fullmatch(given):
+        raise ValueError(
+            "must be a number per second, minute, hour or day, such as 600/minute,"
+            f" or {OFF}"
+        )
+    return given
+
+
+def rate_store(value: str) -> str:
+    said = "must be memory://, redis://host:port or rediss://host:port"
+    if value == "memory://":
+        return value
+    try:
+        parts = urlsplit(value)
+        named = parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(said) from None
+    if parts.scheme not in ("redis", "rediss") or not named or re.search(r"\s", value):
+        raise ValueError(said)
+    return value

@@ -1,0 +1,1 @@
+"""Health checks: when they run, what they find, what follows."""

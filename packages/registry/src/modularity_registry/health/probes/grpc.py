@@ -1,0 +1,72 @@
+"""The gRPC check: ``grpc.health.v1.Health/Check`` of the whole server says SERVING.
+
+Imported with the first gRPC check: grpc takes its time and 20 MB.
+"""
+
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]  # no stubs
+
+from modularity_registry.health.probes.outcome import CheckFailed
+from modularity_registry.network.address_policy import Location
+
+_METHOD: Final = "/grpc.health.v1.Health/Check"
+_OPTIONS: Final = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.enable_retries", 0),
+    # A pool of its own: in the shared one, checks that overlap would share a failed
+    # connection's back-off, and be told of each other's failure.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", 65_536),
+    ("grpc.primary_user_agent", "modularity-registry"),
+)
+
+
+async def check_grpc(location: Location, address: str, seconds: float) -> None:
+    """Ask the server at a literal ``address``; raises `CheckFailed`."""
+    target = (
+        f"ipv6:[{address}]:{location.port}"
+        if ":" in address
+        else f"ipv4:{address}:{location.port}"
+    )
+    options = (*_OPTIONS, ("grpc.default_authority", location.authority))
+    async with grpc.aio.insecure_channel(target, options=options) as channel:
+        check = channel.unary_unary(
+            _METHOD,
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            reply = await check(health_pb2.HealthCheckRequest(), timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from error
+    if reply.status != health_pb2.HealthCheckResponse.SERVING:
+        raise CheckFailed("status", f"the server says {_name(reply.status)}")
+
+
+def _name(status: int) -> str:
+    try:
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(status))
+    except ValueError:
+        return f"status {status}"
+
+
+def _failure(error: grpc.aio.AioRpcError) -> CheckFailed:
+    """Only the code and grpc's own words are used, nothing that the server wrote."""
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return CheckFailed("timeout", "no answer in time")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return CheckFailed(
+            "protocol",
+            "the server does not offer grpc.health.v1: add the health service",
+        )
+    if code is not grpc.StatusCode.UNAVAILABLE:
+        return CheckFailed("status", f"the health check failed with {code.name}")
+    if "Connection refused" in details:
+        return CheckFailed("refused", "connection refused")
+    if "failed to connect" in details:
+        return CheckFailed("unreachable", "no gRPC connection could be made")
+    return CheckFailed("closed", "the connection was closed without an answer")

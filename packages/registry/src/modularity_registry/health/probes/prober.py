@@ -1,0 +1,111 @@
+"""Runs checks: the time limit, the number at once, and every error made an outcome."""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from modularity_registry.health.probes.address_gate import Gate, try_each
+from modularity_registry.health.probes.http import HttpChecker
+from modularity_registry.health.probes.outcome import Outcome, Target, explain
+from modularity_registry.health.probes.tcp import check_tcp
+from modularity_registry.network.address_policy import (
+    AddressPolicy,
+    Location,
+    parse_health_path,
+    parse_location,
+)
+from modularity_registry.network.name_lookup import Names
+
+_log = logging.getLogger(__name__)
+
+GrpcCheck = Callable[[Location, str, float], Awaitable[None]]
+
+
+class Prober:
+    """Checks services within the address policy. Belongs to one asyncio loop.
+
+    ``concurrency`` bounds the checks, and so the sockets, in use at once; a check
+    that waits for its turn does not run out of time. ``ssl_context`` replaces the
+    system's certificate authorities.
+    """
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        *,
+        names: Names | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        concurrency: int = 512,
+    ) -> None:
+        self._gate = Gate(policy, names or Names())
+        self._ssl_context = ssl_context
+        self._slots = asyncio.Semaphore(concurrency)
+        self._http: HttpChecker | None = None
+        self._grpc: GrpcCheck | None = None
+        self._closed = False
+
+    async def probe(self, target: Target) -> Outcome:
+        """Check ``target`` once. Raises nothing but CancelledError."""
+        async with self._slots:
+            if target.mode == "grpc" and self._grpc is None:
+                self._grpc = await asyncio.to_thread(_load_grpc)
+            started = time.perf_counter()
+            kind, message = await self._outcome(target)
+            latency_ms = (time.perf_counter() - started) * 1000
+        return Outcome(kind == "ok", latency_ms, message, kind)
+
+    async def close(self) -> None:
+        """Close all connections. Later checks say ``local``; idempotent."""
+        self._closed = True
+        if self._http is not None:
+            await self._http.close()
+
+    async def _outcome(self, target: Target) -> tuple[str, str]:
+        if self._closed:
+            return "local", "the registry is stopping"
+        looking_up = True
+        try:
+            async with asyncio.timeout(target.timeout):
+                location = parse_location(target.location, target.mode)
+                addresses = await self._gate.open(location)
+                looking_up = False
+                return "ok", await self._check(target, location, addresses)
+        except TimeoutError:
+            if looking_up:
+                return "dns", f"the host name lookup took over {target.timeout:g} s"
+            return "timeout", f"no answer within {target.timeout:g} s"
+        except Exception as error:  # whatever it is, it is the outcome
+            kind, message = explain(error)
+            if kind == "local":
+                _log.warning("check of %s: %s", target.location, message, exc_info=True)
+            return kind, message
+
+    async def _check(
+        self, target: Target, location: Location, addresses: Sequence[str]
+    ) -> str:
+        if location.mode == "http":
+            if self._http is None:
+                self._http = HttpChecker(self._gate, self._ssl_context)
+            return await self._http.check(location, parse_health_path(target.path))
+        if location.mode == "tcp":
+
+            async def attempt(address: str, seconds: float) -> None:
+                await check_tcp(address, location.port)
+
+            await try_each(addresses, target.timeout, attempt)
+            return "connected"
+
+        async def ask(address: str, seconds: float) -> None:
+            assert self._grpc is not None  # loaded before the clock started
+            await self._grpc(location, address, seconds)
+
+        await try_each(addresses, target.timeout, ask)
+        return "SERVING"
+
+
+def _load_grpc() -> GrpcCheck:
+    from modularity_registry.health.probes.grpc import check_grpc
+
+    return check_grpc

@@ -1,0 +1,201 @@
+"""When to look at whom, and what follows from what was seen. No clock and no I/O.
+
+Times are seconds of one monotonic clock, handed in.
+"""
+
+import heapq
+import random
+from itertools import count
+from typing import Literal
+
+from modularity_registry.model import status
+from modularity_registry.model.service import CheckPlan, Service
+
+JITTER = 0.1
+"""An interval varies by this share, so that checks don't fall into step."""
+
+Verdict = Literal["accuse", "clear"]
+Lease = Literal["held", "missed", "expired"]
+
+
+class Watched:
+    """A registration under watch: by checks (``plan``), by its lease, or both."""
+
+    __slots__ = (
+        "accused",
+        "failures",
+        "gone",
+        "id",
+        "judged",
+        "plan",
+        "registered_at",
+        "successes",
+        "ttl",
+    )
+
+    def __init__(self, service: Service, plan: CheckPlan | None) -> None:
+        self.id = service.registration.id
+        self.registered_at = service.registered_at
+        self.plan = plan
+        self.ttl = service.registration.ttl
+        self.failures = 0
+        self.successes = 0
+        self.accused = _accused(service)
+        self.judged = False
+        self.gone = False
+
+    @property
+    def good(self) -> bool:
+        """Checked at least once, and not found unhealthy so far."""
+        return self.judged and not self.accused
+
+    @property
+    def failing(self) -> bool:
+        """Good so far, but the last check failed."""
+        return self.good and self.failures > 0
+
+
+class Schedule:
+    """Who is to be looked at next, and whether the watcher should doubt itself."""
+
+    def __init__(
+        self, defaults: CheckPlan, fall: int, rise: int, rng: random.Random
+    ) -> None:
+        self._defaults = defaults
+        self._fall = fall
+        self._rise = rise
+        self._rng = rng
+        self._order = count()
+        self._watched: dict[str, Watched] = {}
+        self._heap: list[tuple[float, int, Watched, bool]] = []
+        self.good = 0
+        self.failing = 0
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    @property
+    def suspicion(self) -> str | None:
+        """Why the watcher's own line may be at fault; None when it is not likely."""
+        if not status.suspicious(self.failing, self.good):
+            return None
+        return (
+            f"{self.failing} of {self.good} services fail their checks together, so the"
+            " fault may lie with this registry or its network: nobody is called"
+            " unhealthy until at most half of them fail; unregister those that are"
+            " really gone"
+        )
+
+    def follow(
+        self, service_id: str, service: Service | None, now: float, spread: bool
+    ) -> None:
+        """Take note of a service as it is now; None when it is gone.
+
+        A new registration is checked at once, or with ``spread`` at some time within
+        its interval, for when many come at the same moment.
+        """
+        known = self._watched.get(service_id)
+        if known is not None:
+            if service is not None and service.registered_at == known.registered_at:
+                self._refresh(known, service)
+                return
+            self._tally(known, -1)
+            known.gone = True
+            del self._watched[service_id]
+        if service is not None:
+            self._add(service_id, service, now, spread)
+
+    def watches(self, service_id: str) -> bool:
+        """Say whether a service is under watch here."""
+        return service_id in self._watched
+
+    def pop(self, now: float) -> tuple[Watched, bool] | None:
+        """Return who is due next and whether for a check; None if nobody is yet.
+
+        Whoever is returned is not due again before `checked` or `leased` was told.
+        """
+        while self._heap and self._heap[0][0] <= now:
+            _, _, watched, is_check = heapq.heappop(self._heap)
+            if not watched.gone:
+                return watched, is_check
+        return None
+
+    def next_at(self) -> float | None:
+        """Return when somebody is due next."""
+        return self._heap[0][0] if self._heap else None
+
+    def checked(
+        self, watched: Watched, ok: bool | None, started: float
+    ) -> tuple[Verdict | None, float]:
+        """Return what a check's outcome changes, and when the next check is due.
+
+        None for ``ok`` says that the check itself could not be made. A verdict is
+        returned again after the next check if it was not carried out.
+        """
+        due = started + self._pause(watched, first=not watched.judged)
+        self._push(due, watched, is_check=True)
+        if ok is None:
+            return None, due
+        self._tally(watched, -1)
+        watched.judged = True
+        watched.failures = 0 if ok else watched.failures + 1
+        watched.successes = watched.successes + 1 if ok else 0
+        self._tally(watched, 1)
+        return self._verdict(watched), due
+
+    def leased(self, watched: Watched, seen: float, now: float) -> Lease:
+        """Return the state of a lease whose last sign of life was at ``seen``."""
+        ttl = watched.ttl or 0.0
+        if status.lease_expired(seen, ttl, now):
+            self._push(now + ttl, watched, is_check=False)
+            return "expired"
+        if status.lease_missed(seen, ttl, now):
+            self._push(min(now + ttl, seen + ttl * status.LEASE_TERMS), watched, False)
+            return "missed"
+        self._push(seen + ttl, watched, is_check=False)
+        return "held"
+
+    def _add(self, key: str, service: Service, now: float, spread: bool) -> None:
+        plan = status.check_plan(service.registration, self._defaults)
+        ttl = service.registration.ttl
+        if plan is None and ttl is None:
+            return
+        watched = self._watched[key] = Watched(service, plan)
+        if plan is not None:
+            delay = self._rng.uniform(0, plan.interval) if spread else 0.0
+            self._push(now + delay, watched, is_check=True)
+        if ttl is not None:
+            self._push(now + ttl, watched, is_check=False)
+
+    def _refresh(self, watched: Watched, service: Service) -> None:
+        self._tally(watched, -1)
+        watched.accused = _accused(service)
+        self._tally(watched, 1)
+
+    def _verdict(self, watched: Watched) -> Verdict | None:
+        if watched.gone:
+            return None
+        if watched.accused:
+            return "clear" if watched.successes >= self._rise else None
+        if watched.failures < self._fall or self.suspicion:
+            return None
+        return "accuse"
+
+    def _pause(self, watched: Watched, first: bool) -> float:
+        interval = watched.plan.interval if watched.plan else 0.0
+        # After the first check, services that registered together drift apart.
+        low = 0.5 if first else 1 - JITTER
+        return interval * self._rng.uniform(low, 1.0 if first else 1 + JITTER)
+
+    def _push(self, due: float, watched: Watched, is_check: bool) -> None:
+        heapq.heappush(self._heap, (due, next(self._order), watched, is_check))
+
+    def _tally(self, watched: Watched, step: int) -> None:
+        if watched.gone:
+            return
+        self.good += step * watched.good
+        self.failing += step * watched.failing
+
+
+def _accused(service: Service) -> bool:
+    return any(fault.source == "check" for fault in service.faults)

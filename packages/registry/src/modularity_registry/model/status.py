@@ -1,0 +1,115 @@
+"""A service's status, checks and lease, as pure functions of facts and time."""
+
+from datetime import datetime
+from functools import lru_cache
+
+import msgspec
+
+from modularity_registry.model.service import (
+    CHECKED_MODES,
+    CheckPlan,
+    Drain,
+    Fault,
+    FaultSource,
+    HealthCheck,
+    Registration,
+    Service,
+    Status,
+)
+
+DEFAULT_CHECK_PATH = "/_module/health"
+LEASE_TERMS = 10
+"""A lease that was missed for this many terms in a row removes the service."""
+
+SUSPICION_MINIMUM = 5
+"""With fewer services than this, several failures at once prove nothing."""
+
+
+def status(service: Service) -> Status:
+    """Return the service's status: an order to drain wins over any fault."""
+    if service.drain is not None:
+        return "draining"
+    return "unhealthy" if service.faults else "healthy"
+
+
+def reason(service: Service) -> str | None:
+    """Return in one sentence why the service is not healthy; None when it is."""
+    if service.drain is not None:
+        return service.drain.reason or "drained by an operator"
+    if service.faults:
+        return "; ".join(fault.reason for fault in service.faults)
+    return None
+
+
+def with_fault(service: Service, fault: Fault) -> Service:
+    """Return the service with ``fault`` in place of an earlier one of its source."""
+    kept = tuple(each for each in service.faults if each.source != fault.source)
+    return _updated(service, fault.at, faults=(*kept, fault))
+
+
+def without_faults(
+    service: Service, sources: frozenset[FaultSource], now: datetime
+) -> Service:
+    """Return the service without the faults of these sources; itself if none."""
+    kept = tuple(each for each in service.faults if each.source not in sources)
+    if len(kept) == len(service.faults):
+        return service
+    return _updated(service, now, faults=kept)
+
+
+def drained(service: Service, reason: str, now: datetime) -> Service:
+    """Return the service taken out of discovery; itself if it is so already."""
+    if service.drain is not None and service.drain.reason == reason:
+        return service
+    return _updated(service, now, drain=Drain(reason, now))
+
+
+def undrained(service: Service, now: datetime) -> Service:
+    """Return the service back in discovery; itself if it was never out."""
+    return _updated(service, now, drain=None) if service.drain else service
+
+
+def _updated(service: Service, now: datetime, **changes: object) -> Service:
+    updated = msgspec.structs.replace(service, **changes)
+    if status(updated) == status(service):
+        return updated
+    return msgspec.structs.replace(updated, since=now)
+
+
+@lru_cache(maxsize=4096)  # most services share one plan, and its memory
+def _plan(mode: str, wish: HealthCheck | None, defaults: CheckPlan) -> CheckPlan:
+    wish = wish or HealthCheck()
+    path = None
+    if mode == "http":
+        path = wish.path or defaults.path or DEFAULT_CHECK_PATH
+    return CheckPlan(
+        interval=wish.interval or defaults.interval,
+        timeout=wish.timeout or defaults.timeout,
+        path=path,
+    )
+
+
+def check_plan(registration: Registration, defaults: CheckPlan) -> CheckPlan | None:
+    """Return how to check the service; None where its mode isn't checked."""
+    if registration.mode not in CHECKED_MODES:
+        return None
+    return _plan(registration.mode, registration.health, defaults)
+
+
+def lease_missed(seen: float, ttl: float, now: float) -> bool:
+    """Say whether a full term has passed since ``seen`` (seconds, monotonic)."""
+    return now - seen >= ttl
+
+
+def lease_expired(seen: float, ttl: float, now: float) -> bool:
+    """Say whether the lease was missed for so long that the service is removed."""
+    return now - seen >= ttl * LEASE_TERMS
+
+
+def suspicious(failing: int, watched: int) -> bool:
+    """Say whether so many fail together that the observer should doubt itself.
+
+    ``watched`` counts the services whose verdict is good so far, ``failing`` those
+    among them whose last sign was a bad one.
+    """
+    return watched >= SUSPICION_MINIMUM and failing * 2 > watched

@@ -1,0 +1,1 @@
+"""Which addresses the registry listens on and connects to."""

@@ -1,6 +1,0 @@
-"""How many calls a client may make: counted here, or in a Redis for all replicas."""
-
-from modularity_registry.rates.ledger import Ledger, open_ledger
-from modularity_registry.rates.rate import FAILURES, Rate, Rates, warn_of_workers
-
-__all__ = ["FAILURES", "Ledger", "Rate", "Rates", "open_ledger", "warn_of_workers"]

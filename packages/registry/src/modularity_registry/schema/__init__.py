@@ -1,0 +1,57 @@
+"""JSON from outside becomes a value here, or an error that names every bad field.
+
+Nothing else validates. What comes out has a type and keeps to the limits.
+"""
+
+from modularity_registry.schema.parse import (
+    Discovery,
+    Heartbeat,
+    Invocation,
+    parse_discovery,
+    parse_drain,
+    parse_heartbeat,
+    parse_invocation,
+    parse_owned,
+    parse_registration,
+    parse_rotation,
+    parse_token,
+)
+from modularity_registry.schema.request_models import (
+    CAPABILITY_PATTERN,
+    ID_PATTERN,
+    KEY_PATTERN,
+    MAX_CAPABILITIES,
+    MAX_GLOBS,
+    MAX_GRACE,
+    MAX_LIFETIME,
+    MAX_METADATA_BYTES,
+    MAX_NOTE,
+    TEXT_PATTERN,
+)
+from modularity_registry.schema.strict_json import decode_object, encode
+
+__all__ = [
+    "CAPABILITY_PATTERN",
+    "ID_PATTERN",
+    "KEY_PATTERN",
+    "MAX_CAPABILITIES",
+    "MAX_GLOBS",
+    "MAX_GRACE",
+    "MAX_LIFETIME",
+    "MAX_METADATA_BYTES",
+    "MAX_NOTE",
+    "TEXT_PATTERN",
+    "Discovery",
+    "Heartbeat",
+    "Invocation",
+    "decode_object",
+    "encode",
+    "parse_discovery",
+    "parse_drain",
+    "parse_heartbeat",
+    "parse_invocation",
+    "parse_owned",
+    "parse_registration",
+    "parse_rotation",
+    "parse_token",
+]

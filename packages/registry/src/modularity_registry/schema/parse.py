@@ -1,0 +1,158 @@
+"""Bodies become the registry's values."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from modularity_registry.errors import FieldError
+from modularity_registry.model.rights import Right, Wish
+from modularity_registry.model.service import (
+    CHECKED_MODES,
+    MODES,
+    HealthCheck,
+    Registration,
+)
+from modularity_registry.network.address_policy import InvalidLocation, parse_location
+from modularity_registry.schema.request_models import (
+    DiscoverBody,
+    DrainBody,
+    HeartbeatBody,
+    InvocationBody,
+    RegistrationBody,
+    RotationBody,
+    TokenBody,
+)
+from modularity_registry.schema.strict_json import decode_object
+from modularity_registry.schema.validate import invalid, validated
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """A sign of life; ``healthy`` is what the service says of itself."""
+
+    healthy: bool = True
+    note: str = ""
+
+
+class Invocation(msgspec.Struct, frozen=True):
+    """One call of a service to another, as its caller saw it."""
+
+    consumer_id: str
+    provider_id: str
+    capability: str
+    success: bool
+    latency_ms: float | None
+
+
+class Discovery(msgspec.Struct, frozen=True):
+    """What a caller needs (``required``) and would like (``optional``)."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+
+
+def parse_registration(body: bytes, service_id: str | None = None) -> Registration:
+    """Return the registration in ``body``; ``service_id`` is the address it came to.
+
+    The id may be left out of the body when the address has it, and must not differ.
+    """
+    return parse_owned(body, service_id)[0]
+
+
+def parse_owned(
+    body: bytes, service_id: str | None = None
+) -> tuple[Registration, str | None]:
+    """As `parse_registration`; return the ``owner_key`` beside it, which is secret."""
+    data = decode_object(body)
+    if service_id is not None:
+        data.setdefault("id", service_id)
+    errors = _location_errors(data)
+    model = validated(RegistrationBody, data, errors)
+    if service_id is not None and model.id != service_id:
+        message = f"is {model.id!r} in the body, but {service_id!r} in the address"
+        raise invalid([FieldError("id", message)])
+    registration = Registration(
+        id=model.id,
+        name=model.name,
+        capabilities=_distinct(model.capabilities),
+        location=model.location,
+        mode=model.mode,
+        version=model.version,
+        metadata=msgspec.Raw(model.metadata),
+        weight=model.weight,
+        ttl=model.ttl,
+        health=HealthCheck(**dict(model.health)) if model.health else None,
+    )
+    return registration, model.owner_key
+
+
+def _location_errors(data: Mapping[str, Any]) -> list[FieldError]:
+    """What pydantic can't see: rules that need the mode and another field together."""
+    mode, location, health = (data.get(key) for key in ("mode", "location", "health"))
+    errors = []
+    if not isinstance(mode, str):
+        return []
+    if mode in CHECKED_MODES and isinstance(location, str) and location:
+        try:
+            parse_location(location, mode)
+        except InvalidLocation as error:
+            errors.append(FieldError("location", error.detail))
+    if not isinstance(health, dict):
+        return errors
+    if mode in MODES and mode not in CHECKED_MODES:
+        message = f"a service of mode {mode!r} is not checked; leave it out"
+        errors.append(FieldError("health", message))
+    elif mode in ("tcp", "grpc") and health.get("path") is not None:
+        errors.append(FieldError("health.path", "is for mode 'http' only"))
+    return errors
+
+
+def parse_drain(body: bytes) -> str:
+    """Return the reason given for a drain; empty when there is none."""
+    return validated(DrainBody, _optional_object(body)).reason
+
+
+def parse_heartbeat(body: bytes) -> Heartbeat:
+    """Return what a heartbeat says; without a body, that the service is healthy."""
+    model = validated(HeartbeatBody, _optional_object(body))
+    return Heartbeat(healthy=model.status in ("healthy", "active"), note=model.note)
+
+
+def parse_discovery(body: bytes) -> Discovery:
+    """Return the capabilities asked for; one that is in both lists is required."""
+    model = validated(DiscoverBody, decode_object(body))
+    required = _distinct(model.capabilities)
+    optional = tuple(c for c in _distinct(model.optional) if c not in required)
+    return Discovery(required, optional)
+
+
+def parse_invocation(body: bytes) -> Invocation:
+    """Return the call that is reported."""
+    return Invocation(**dict(validated(InvocationBody, decode_object(body))))
+
+
+def parse_token(body: bytes) -> Wish:
+    """Return the token that is asked for."""
+    model = validated(TokenBody, decode_object(body))
+    seconds = model.expires_in
+    return Wish(
+        name=model.name,
+        rights=frozenset(map(Right, model.rights)),
+        ids=_distinct(model.ids),
+        capabilities=_distinct(model.capabilities),
+        lifetime=None if seconds is None else timedelta(seconds=seconds),
+    )
+
+
+def parse_rotation(body: bytes) -> float:
+    """Return for how many seconds a token's former text is to be good still."""
+    return validated(RotationBody, _optional_object(body)).grace
+
+
+def _optional_object(body: bytes) -> dict[str, Any]:
+    return decode_object(body) if body.strip() else {}
+
+
+def _distinct(values: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))

@@ -1,0 +1,1 @@
+"""Logs, counters and timings of the registry itself."""

@@ -1,0 +1,25 @@
+"""A token as the HTTP API and the command line show it."""
+
+from typing import Any
+
+from modularity_registry.clock import maybe_rfc3339, rfc3339
+from modularity_registry.model.rights import Token
+from modularity_registry.tokens.issue import Issued
+
+
+def shown(token: Token) -> dict[str, Any]:
+    """Return all of a token that may be known: neither its text nor its hash."""
+    return {
+        "name": token.name,
+        "rights": list(token.rights),
+        "ids": list(token.ids),
+        "capabilities": list(token.capabilities),
+        "created_at": rfc3339(token.created_at),
+        "expires_at": maybe_rfc3339(token.expires_at),
+        "former_until": maybe_rfc3339(token.former_until),
+    }
+
+
+def shown_once(issued: Issued) -> dict[str, Any]:
+    """Return the same with its text, for whoever has it made."""
+    return {"token": issued.text, **shown(issued.token)}

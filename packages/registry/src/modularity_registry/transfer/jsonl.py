@@ -1,0 +1,192 @@
+"""A catalog as JSON lines: a header, then a service's document a line, by id.
+
+A document stands there as the store holds it. Nothing is rendered anew, so every value
+survives exactly.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+import msgspec
+
+from modularity_registry import schema
+from modularity_registry.catalog import documents as records
+from modularity_registry.clock import rfc3339
+from modularity_registry.errors import InvalidRequest, RegistryError, StoreCorrupt
+from modularity_registry.model.rights import OWNER_PATTERN
+from modularity_registry.model.service import Drain, Fault, Service
+from modularity_registry.stores.base import Snapshot
+
+FORMAT: Final = "modularity-registry"
+VERSION: Final = 1
+
+
+class BadFile(RegistryError):
+    """What was to be read is no whole export, or a file can't be read or written."""
+
+    code = "bad_file"
+
+
+class _NotAService(Exception):
+    """What is wrong with a line that has the form of a service."""
+
+
+class _Header(msgspec.Struct, frozen=True):
+    format: str
+    version: int
+    exported_at: str
+    services: int
+    revision: int
+
+
+class _AnyHeader(msgspec.Struct, frozen=True):
+    """As much of a header as an import needs."""
+
+    format: str
+    version: int
+    services: int
+
+
+class _Fault(Fault, frozen=True, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class _Drain(Drain, frozen=True, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`Service` as a line holds it: a field too many is refused, not lost."""
+
+    registration: msgspec.Raw
+    registered_at: datetime
+    since: datetime
+    faults: tuple[_Fault, ...] = ()
+    drain: _Drain | None = None
+    owner: Annotated[str, msgspec.Meta(pattern=OWNER_PATTERN)] = ""
+
+
+_decode_header = msgspec.json.Decoder(_AnyHeader).decode
+_decode_outline = msgspec.json.Decoder(Outline).decode
+
+
+def export_lines(snapshot: Snapshot, now: datetime) -> list[bytes]:
+    """Return the header and a line a service, by id, each with its line break.
+
+    Raises `StoreCorrupt` for a record that is not a service: half a copy would pass
+    for a whole one.
+    """
+    documents = sorted(_documents(snapshot))
+    header = _Header(FORMAT, VERSION, rfc3339(now), len(documents), snapshot.revision)
+    return [schema.encode(header) + b"\n", *(line + b"\n" for _, line in documents)]
+
+
+def _documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+    for record in snapshot.records:
+        if records.id_of(record.key) is None:
+            continue
+        records.decode(record.key, record.value)
+        value = record.value
+        # The registry writes no line breaks; another program may have.
+        yield record.key, _compact(value) if b"\n" in value else value
+
+
+def _compact(document: bytes) -> bytes:
+    return msgspec.json.format(document, indent=-1)
+
+
+def read_documents(lines: Iterable[bytes]) -> dict[str, bytes]:
+    """Return the documents in an export by their keys.
+
+    Raises `BadFile`, naming the line, for anything but a whole export of services that
+    a registry would take: what is imported must not stop a registry's start.
+    """
+    numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip())
+    promised = _promised(next(numbered, None))
+    found: dict[str, bytes] = {}
+    lines_of: dict[str, int] = {}
+    number = 1
+    for number, line in numbered:
+        key, document = _read_service(number, line)
+        if key in found:
+            raise BadFile(
+                f"line {number}: {records.id_of(key)!r} is there already, on line"
+                f" {lines_of[key]}; take one of them out"
+            )
+        found[key] = document
+        lines_of[key] = number
+    if len(found) != promised:
+        raise BadFile(
+            f"line {number} is the last one, with {services(len(found))} so far, but"
+            f" line 1 promises {promised:,}: the file was cut off or changed; export"
+            " again, or copy it again"
+        )
+    return found
+
+
+def _promised(first: tuple[int, bytes] | None) -> int:
+    """Return how many services the header promises."""
+    if first is None:
+        raise BadFile("line 1: nothing is there, not even a header; export again")
+    number, line = first
+    try:
+        header = _decode_header(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadFile(
+            f"line {number} is not the header of an export: {error}; import takes what"
+            " modularity-registry export has written"
+        ) from None
+    if header.format != FORMAT or header.services < 0:
+        raise BadFile(f"line {number} is not the header of an export")
+    if header.version != VERSION:
+        raise BadFile(
+            f"line {number}: the file has version {header.version} of the format, and"
+            f" this registry reads version {VERSION}; use the registry that wrote it"
+        )
+    return header.services
+
+
+def _read_service(number: int, line: bytes) -> tuple[str, bytes]:
+    try:
+        return _service(line)
+    except InvalidRequest as error:
+        rest = error.detail.removeprefix("the body is ")
+        raise BadFile(f"line {number}: the registration is refused: {rest}") from None
+    except StoreCorrupt as error:
+        raise BadFile(f"line {number}: {error.detail}") from None
+    except RecursionError:
+        raise BadFile(f"line {number} is nested too deeply") from None
+    except (msgspec.ValidationError, _NotAService) as error:
+        raise BadFile(f"line {number} is not a service: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFile(f"line {number} is not JSON: {error}") from None
+
+
+def _service(line: bytes) -> tuple[str, bytes]:
+    outline = _decode_outline(line)
+    registration, owner_key = schema.parse_owned(bytes(outline.registration))
+    if owner_key is not None:
+        # It is a secret, of which a hash is kept as the owner.
+        raise _NotAService("it holds an owner_key, and an export never does")
+    key = records.key_of(registration.id)
+    document = _compact(line)
+    service = records.decode(key, document)
+    if service.registration.capabilities != registration.capabilities:
+        raise _NotAService("it names a capability twice")
+    for moment in _moments(service):
+        if moment.utcoffset() != timedelta(0):
+            raise _NotAService(f"the time {moment.isoformat()} is not in UTC (Z)")
+    return key, document
+
+
+def _moments(service: Service) -> Iterator[datetime]:
+    yield from (service.registered_at, service.since)
+    yield from (fault.at for fault in service.faults)
+    if service.drain is not None:
+        yield service.drain.at
+
+
+def services(count: int) -> str:
+    """Return the count as people say it."""
+    return f"{count:,} service{'' if count == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Every write, and the log of what it changed."""

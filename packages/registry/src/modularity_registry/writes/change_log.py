@@ -1,0 +1,90 @@
+"""The log of what was changed, why and by whom: each change once, where it was made.
+
+A line is written as soon as the store has taken the change, by the replica that wrote
+it. So the lines of all replicas together hold every change once.
+"""
+
+import logging
+
+from modularity_registry.catalog.entry import Entry
+from modularity_registry.model import status
+from modularity_registry.model.service import Drain, Service
+from modularity_registry.telemetry import logs
+
+# Documented, so that one can set its level or send it elsewhere.
+log = logging.getLogger("modularity_registry.changes")
+
+
+def written(old: Entry | None, new: Service, revision: int) -> None:
+    """Log that ``new`` was written over ``old`` as of ``revision``.
+
+    A registration that only repeats the one before is logged at debug: services that
+    register on a beat would fill the log with nothing new.
+    """
+    if not log.isEnabledFor(logging.INFO):
+        return
+    if old is None:
+        _registered("service registered", logging.INFO, new, revision)
+        return
+    before = old.service
+    found = before.faults, before.drain
+    if before.registered_at == new.registered_at and found != (new.faults, new.drain):
+        _altered(before, new, revision)
+    elif before.registration == new.registration:
+        _registered("service registered again", logging.DEBUG, new, revision)
+    else:
+        _registered("service replaced", logging.INFO, new, revision)
+
+
+def removed(old: Entry, revision: int, expired: bool) -> None:
+    """Log that ``old`` is no more: ``expired`` with its lease, else unregistered."""
+    reason = None
+    if expired and old.ttl is not None:
+        terms = status.LEASE_TERMS
+        reason = f"no heartbeat for {terms} times its ttl of {old.ttl:g} s"
+    event = "service expired" if expired else "service unregistered"
+    logs.say(
+        log, logging.INFO, event, service_id=old.id, revision=revision, reason=reason
+    )
+
+
+def _registered(event: str, level: int, new: Service, revision: int) -> None:
+    said = new.registration
+    logs.say(
+        log,
+        level,
+        event,
+        service_id=said.id,
+        revision=revision,
+        mode=said.mode,
+        location=said.location,
+        version=said.version,
+    )
+
+
+def _altered(before: Service, new: Service, revision: int) -> None:
+    reason = status.reason(new)
+    if before.drain != new.drain:
+        event = "service undrained" if new.drain is None else "service drained"
+        reason = _reason_of(new.drain)
+    elif status.status(before) != status.status(new):
+        event = "service status changed"
+        reason = reason or f"over: {status.reason(before)}"
+    else:
+        event = "service faults changed"
+    sources = {each.source for each in {*before.faults} ^ {*new.faults}}
+    logs.say(
+        log,
+        logging.INFO,
+        event,
+        service_id=new.registration.id,
+        revision=revision,
+        old_status=status.status(before),
+        new_status=status.status(new),
+        found_by="+".join(sorted(sources)) or None,
+        reason=reason,
+    )
+
+
+def _reason_of(drain: Drain | None) -> str | None:
+    return drain.reason or None if drain else None
