@@ -19,8 +19,9 @@ from modularity_registry.events import Interest
 from modularity_registry.model.rights import Caller, network_of
 from modularity_registry.ratelimit import FAILURES, warn_of_workers
 from modularity_registry.runtime import Registry
+from modularity_registry.serve import server_options
 from modularity_registry.web import limits
-from modularity_registry.web.app import create_app, server_options
+from modularity_registry.web.app import create_app
 from modularity_registry.web.hot import HotPath
 from modularity_registry.web.limits import COSTS, Cost, client_of
 from modularity_registry.web.openapi.document import document

@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import Client, TestResponse
 
 from modularity_registry.runtime import Registry
+from modularity_registry.serve import failure
 from modularity_registry.web.app import create_app
 from modularity_registry.web.bridge import bridge
 from modularity_registry.web.hot import HotPath
@@ -108,7 +109,7 @@ def test_not_even_one_outside_of_flask() -> None:
         raise RuntimeError("x")
 
     scope = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "127.0.0.1"}
-    bridge(fail, UploadWatch(0, 1.0, 1))(Reply(), scope)
+    bridge(fail, failure, UploadWatch(0, 1.0, 1))(Reply(), scope)
     [(status, headers)] = sent
     assert status == 500
     assert ("X-Content-Type-Options", "nosniff") in headers

@@ -20,8 +20,9 @@ from werkzeug.test import Client
 from modularity_registry import config
 from modularity_registry.errors import BadSetting
 from modularity_registry.runtime import Registry
+from modularity_registry.serve import factory
 from modularity_registry.web import origin, tracing
-from modularity_registry.web.app import create_app, factory
+from modularity_registry.web.app import create_app
 from modularity_registry.web.hot import HotPath
 from support import PROGRAMS
 from support.registry import eventually, registration

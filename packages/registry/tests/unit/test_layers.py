@@ -11,7 +11,8 @@ ROOT = Path(modularity_registry.__file__).parent
 LAYERS = (
     "errors", "clock", "model", "network", "stores", "schema", "telemetry", "config",
     "ratelimit", "catalog", "events", "replicas", "tokens", "dns", "audit", "writes",
-    "health", "runtime", "transfer", "query", "collector", "web", "console", "cli",
+    "health", "runtime", "transfer", "query", "collector", "web", "serve",
+    "console", "cli",
 )  # fmt: skip
 CONFORMANCE = ROOT / "stores" / "conformance"
 

@@ -1,13 +1,11 @@
 """From Granian's call to a WSGI app and back."""
 
-import json
 import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from modularity_registry.web import headers, origin
 from modularity_registry.web.body import PEER, WATCH, discard_body
 from modularity_registry.web.uploads import UploadWatch
 
@@ -16,23 +14,8 @@ _log = logging.getLogger(__name__)
 Headers = list[tuple[str, str]]
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
-_SORRY = "something went wrong inside the registry; its log says what"
-_FAILURE = json.dumps(
-    {
-        "type": "about:blank",
-        "title": "Internal Server Error",
-        "status": 500,
-        "detail": _SORRY,
-        "code": "internal_error",
-        "error": _SORRY,
-    }
-).encode()
-_FAILURE_HEADERS = [
-    ("Content-Type", "application/problem+json"),
-    ("Content-Length", str(len(_FAILURE))),
-    headers.NOSNIFF,
-]
-
+Failure = Callable[[dict[str, Any]], tuple[Headers, bytes]]
+"""The headers and the body of the 500 for an environment whose app raised."""
 
 _CLOSE = ("Connection", "close")
 
@@ -83,14 +66,17 @@ class _Stream:
 
 
 def bridge(
-    app: WsgiApp, uploads: UploadWatch, closing: threading.Event | None = None
+    app: WsgiApp,
+    failure: Failure,
+    uploads: UploadWatch,
+    closing: threading.Event | None = None,
 ) -> Callable[[Reply, dict[str, Any]], None]:
     """Return what Granian calls for every request: ``app`` with its environment.
 
     A reply of known length is handed over whole, which frees the thread however slowly
-    the caller reads; only a stream of unknown length keeps its thread. An app that
-    raises is answered with 500 and logged. Once ``closing`` is set, every reply says
-    that it is the last one on its connection.
+    the caller reads; only a stream of unknown length keeps its thread. For an app
+    that raises, the caller gets a 500 as ``failure`` makes it, and the log has why.
+    Once ``closing`` is set, every reply says that it is the last on its connection.
     """
     base: dict[str, Any] = {
         "SCRIPT_NAME": "",
@@ -125,8 +111,7 @@ def bridge(
                 return
         except Exception:
             _log.exception("%s %s failed", scope["REQUEST_METHOD"], scope["PATH_INFO"])
-            known = (origin.REQUEST_ID, origin.request_id(environ))
-            reply.response_bytes(500, [*_FAILURE_HEADERS, known], _FAILURE)
+            reply.response_bytes(500, *failure(environ))
             return
         reply.response_bytes(head.status, head.headers, body)
 

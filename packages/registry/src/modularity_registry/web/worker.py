@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from modularity_registry.errors import RegistryError
-from modularity_registry.web.bridge import WsgiApp, bridge
+from modularity_registry.web.bridge import Failure, WsgiApp, bridge
 from modularity_registry.web.generation import Generation
 from modularity_registry.web.renewal import Certificates
 from modularity_registry.web.uploads import UploadWatch
@@ -37,6 +37,7 @@ def _nothing() -> None: ...
 class Served:
     """What a factory builds, in the process that serves it.
 
+    ``failure`` makes the reply for a call that ``wsgi`` raises at.
     ``stop`` is called when the process is told to end and must return at once: long
     streams and waits end then. ``close`` is called once nothing is being answered any
     more, or the time for that is over: what the app stands on is closed there.
@@ -44,6 +45,7 @@ class Served:
     """
 
     wsgi: WsgiApp
+    failure: Failure
     stop: Callable[[], None] = _nothing
     close: Callable[[], None] = _nothing
     certificates: Certificates | None = None
@@ -195,7 +197,7 @@ class _Worker:
         closing = threading.Event()
         generation = Generation(
             self._listener,
-            bridge(self._served.wsgi, self._uploads, closing),
+            bridge(self._served.wsgi, self._served.failure, self._uploads, closing),
             closing,
             options.backlog,
             options.threads,

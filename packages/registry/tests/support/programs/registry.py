@@ -4,7 +4,7 @@ import json
 import sys
 
 from modularity_registry.config import Settings
-from modularity_registry.web.app import factory, server_options
+from modularity_registry.serve import factory, server_options
 from modularity_registry.web.server import serve
 
 if __name__ == "__main__":

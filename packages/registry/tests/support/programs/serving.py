@@ -106,7 +106,7 @@ def main() -> int:
             raise KeyError("x")
         if failure == "slow":
             threading.Event().wait(3600)
-        return Served(app, stop, close)
+        return Served(app, failure, stop, close)
 
     options = ServerOptions(**settings.get("options", {}))
     host = settings.get("host", "127.0.0.1")

@@ -1,12 +1,12 @@
 """The table of all limits says what the code does."""
 
 from e2e.docs.blocks import table
-from modularity_registry import events, query, schema
+from modularity_registry import events, query, schema, serve
 from modularity_registry.catalog import call_graph, catalog
 from modularity_registry.config import OFF, OPTIONS, Settings
 from modularity_registry.events import hub
 from modularity_registry.ratelimit import FAILURES, windows
-from modularity_registry.web import app, body, generation, problems
+from modularity_registry.web import body, generation, problems
 from modularity_registry.web.server import ServerOptions
 from support import REPOSITORY
 
@@ -24,7 +24,7 @@ FIGURES: dict[str, object] = {
     "streams and waits": SETTINGS.max_watchers,
     "connections, beside": SETTINGS.max_connections,
     "connections that wait": SERVER.backlog,
-    "calls answered at once": app.CALLS,
+    "calls answered at once": serve.CALLS,
     "bodies being received": SERVER.uploads,
     "head of a request": generation._BUFFER,
     "time for a head": SERVER.header_seconds,
