@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from flask.testing import FlaskClient
 
+from modularity_registry.api.app import create_app
 from modularity_registry.runtime import Registry
-from modularity_registry.web.app import create_app
 from support.registry import ManualClock, loaded_registry
 
 

@@ -114,7 +114,7 @@ def _fail(error: RegistryError) -> NoReturn:
 def _serve(settings: config.Settings) -> int:
     # Imported late: --help and a bad setting need none of it.
     from modularity_registry.serve import factory, server_options
-    from modularity_registry.web.server import serve as serve_http
+    from modularity_registry.serving.supervisor import serve as serve_http
 
     logs.configure(settings.log_format, settings.level)
     return serve_http(

@@ -1,4 +1,4 @@
-"""What can go wrong, as types. ``web.problems`` maps each of them to HTTP."""
+"""What can go wrong, as types. ``api.problems`` maps each of them to HTTP."""
 
 from typing import ClassVar, NamedTuple
 

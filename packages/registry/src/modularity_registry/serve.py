@@ -6,20 +6,23 @@ import logging
 from typing import Any
 
 from modularity_registry import __version__, audit, dns, runtime
+from modularity_registry.api import request_context, security_headers
+from modularity_registry.api.app import create_app
+from modularity_registry.api.hot_path import HotPath
+from modularity_registry.api.request_log import RequestLog
+from modularity_registry.api.routes import events
+from modularity_registry.api.tracing import Tracing, require
 from modularity_registry.config import OFF, Settings
 from modularity_registry.ratelimit import warn_of_workers
 from modularity_registry.runtime import Registry
+from modularity_registry.serving import bind_warnings
+from modularity_registry.serving import certificates as tls
+from modularity_registry.serving.certificate_reload import Certificates
+from modularity_registry.serving.forwarded import Proxies
+from modularity_registry.serving.supervisor import Factory, Served, ServerOptions
+from modularity_registry.serving.wsgi import Headers, WsgiApp
 from modularity_registry.telemetry import logs
 from modularity_registry.tokens import first as first_token
-from modularity_registry.web import binding, headers, origin, tls, watching
-from modularity_registry.web.app import create_app
-from modularity_registry.web.bridge import Headers, WsgiApp
-from modularity_registry.web.hot import HotPath
-from modularity_registry.web.proxies import Proxies
-from modularity_registry.web.renewal import Certificates
-from modularity_registry.web.requestlog import RequestLog
-from modularity_registry.web.server import Factory, Served, ServerOptions
-from modularity_registry.web.tracing import Tracing, require
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ def server_options(settings: Settings) -> ServerOptions:
     )
 
 
-def factory(settings: Settings, keep_alive: float = watching.KEEP_ALIVE) -> Factory:
+def factory(settings: Settings, keep_alive: float = events.KEEP_ALIVE) -> Factory:
     """Return what builds and starts the registry in the process that serves it.
 
     ``keep_alive`` (seconds) is for its streams. The sockets for DNS are opened here, so
@@ -91,7 +94,7 @@ def factory(settings: Settings, keep_alive: float = watching.KEEP_ALIVE) -> Fact
             app = RequestLog(app)
         if settings.trusted_proxies != OFF:
             app = Proxies(app, settings.trusted_proxies, settings.forwarded_header)
-        reaper = watching.Reaper(registry, keep_alive)
+        reaper = events.Reaper(registry, keep_alive)
         reaper.start()
         if names is not None:
             names.start()
@@ -120,8 +123,8 @@ def failure(environ: dict[str, Any]) -> tuple[Headers, bytes]:
     return [
         ("Content-Type", "application/problem+json"),
         ("Content-Length", str(len(_FAILURE))),
-        headers.NOSNIFF,
-        (origin.REQUEST_ID, origin.request_id(environ)),
+        security_headers.NOSNIFF,
+        (request_context.REQUEST_ID, request_context.request_id(environ)),
     ], _FAILURE
 
 
@@ -152,7 +155,7 @@ def _say_started(registry: Registry) -> None:
             services=len(registry.catalog),
         ),
     )
-    for warning in binding.warnings(settings):
+    for warning in bind_warnings.warnings(settings):
         log.warning(warning)
 
 

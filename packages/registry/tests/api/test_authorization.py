@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client, TestResponse
 
+from modularity_registry.api.app import create_app
+from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
-from modularity_registry.web.app import create_app
-from modularity_registry.web.hot import HotPath
 from support.authorization import bearer, closed_registry, token
 from support.registry import ManualClock, registration
 
@@ -165,7 +165,7 @@ def test_every_route_has_its_row_here(registry: Registry) -> None:
 def test_a_route_without_a_row_does_not_start(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modularity_registry.web import operations
+    from modularity_registry.api.routes import operations
 
     def more(*parts: Any) -> Any:
         blueprint = operations_routes(*parts)

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
+from modularity_registry.api.app import create_app
+from modularity_registry.api.hot_path import HotPath
 from modularity_registry.model.rights import Right, Token, digest_of
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
-from modularity_registry.web.app import create_app
-from modularity_registry.web.hot import HotPath
 from support.registry import ManualClock, loaded_registry, registration
 
 KEY = "a-long-and-secret-text"

@@ -15,12 +15,12 @@ from referencing import Registry as References
 from referencing.jsonschema import DRAFT202012
 
 from modularity_registry import __version__, errors
+from modularity_registry.api import problems
+from modularity_registry.api.app import create_app
+from modularity_registry.api.openapi.document import document
+from modularity_registry.api.openapi.errors import REFUSALS
 from modularity_registry.runtime import Registry
 from modularity_registry.schema import request_models
-from modularity_registry.web import problems
-from modularity_registry.web.app import create_app
-from modularity_registry.web.openapi.document import document
-from modularity_registry.web.openapi.refusals import REFUSALS
 from support import REPOSITORY
 
 DOCUMENT = document()

@@ -13,6 +13,11 @@ from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
 from api.test_hot_path import CALLS
+from modularity_registry.api import rate_limits
+from modularity_registry.api.app import create_app
+from modularity_registry.api.hot_path import HotPath
+from modularity_registry.api.openapi.document import document
+from modularity_registry.api.rate_limits import COSTS, Cost, client_of
 from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting
 from modularity_registry.events import Interest
@@ -20,11 +25,6 @@ from modularity_registry.model.rights import Caller, network_of
 from modularity_registry.ratelimit import FAILURES, warn_of_workers
 from modularity_registry.runtime import Registry
 from modularity_registry.serve import server_options
-from modularity_registry.web import limits
-from modularity_registry.web.app import create_app
-from modularity_registry.web.hot import HotPath
-from modularity_registry.web.limits import COSTS, Cost, client_of
-from modularity_registry.web.openapi.document import document
 from support.authorization import bearer, closed_registry, token
 from support.registry import ManualClock, loaded_registry, registration
 
@@ -84,7 +84,7 @@ def test_a_route_without_a_row_does_not_start(registry: Registry) -> None:
     flask = Flask("x", static_folder=None)
     flask.add_url_rule("/new", view_func=lambda: "")
     with pytest.raises(LookupError, match="GET /new has no row"):
-        limits.install(flask, registry.rates)
+        rate_limits.install(flask, registry.rates)
 
 
 def test_every_call_that_may_be_refused_is_described_so() -> None:

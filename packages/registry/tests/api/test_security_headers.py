@@ -7,12 +7,12 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import Client, TestResponse
 
+from modularity_registry.api.app import create_app
+from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
 from modularity_registry.serve import failure
-from modularity_registry.web.app import create_app
-from modularity_registry.web.bridge import bridge
-from modularity_registry.web.hot import HotPath
-from modularity_registry.web.uploads import UploadWatch
+from modularity_registry.serving.slow_uploads import UploadWatch
+from modularity_registry.serving.wsgi import bridge
 from modularity_registry.writes.commands import Commands
 from support.registry import loaded_registry, registration
 

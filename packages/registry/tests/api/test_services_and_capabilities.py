@@ -8,9 +8,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from modularity_registry.api.app import create_app
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
-from modularity_registry.web.app import create_app
 from modularity_registry.writes.commands import Commands
 from support.registry import ManualClock, loaded_registry, registration
 

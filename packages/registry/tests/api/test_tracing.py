@@ -18,12 +18,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from werkzeug.test import Client
 
 from modularity_registry import config
+from modularity_registry.api import request_context, tracing
+from modularity_registry.api.app import create_app
+from modularity_registry.api.hot_path import HotPath
 from modularity_registry.errors import BadSetting
 from modularity_registry.runtime import Registry
 from modularity_registry.serve import factory
-from modularity_registry.web import origin, tracing
-from modularity_registry.web.app import create_app
-from modularity_registry.web.hot import HotPath
 from support import PROGRAMS
 from support.registry import eventually, registration
 from support.serving import HOST, free_port
@@ -228,5 +228,5 @@ def test_an_endpoint_that_is_none_is_refused(given: str) -> None:
     ],
 )
 def test_traceparents(given: str, found: tuple[str | None, bool]) -> None:
-    assert origin.trace({origin.TRACEPARENT: given}) == found
-    assert origin.trace({}) == (None, False)
+    assert request_context.trace({request_context.TRACEPARENT: given}) == found
+    assert request_context.trace({}) == (None, False)

@@ -11,12 +11,12 @@ import dns.rrset
 from flask.testing import FlaskClient
 
 from modularity_registry import config, runtime
+from modularity_registry.api.app import create_app
 from modularity_registry.catalog import documents
 from modularity_registry.dns import DnsServer, listen
 from modularity_registry.dns.streams import Limits
 from modularity_registry.model.service import Registration, Service
 from modularity_registry.runtime import Registry
-from modularity_registry.web.app import create_app
 from support.registry import ManualClock, registration
 
 HOST = "127.0.0.1"

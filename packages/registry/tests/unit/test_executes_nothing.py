@@ -31,9 +31,9 @@ KNOWN = {
     # Of a fixed table of stores: the URL of a setting picks a row.
     ("stores/__init__.py", "importlib"),
     # prctl, so that a child ends with its parent.
-    ("web/worker.py", "ctypes"),
+    ("serving/worker.py", "ctypes"),
     # This Python tries a certificate out, before anything is served.
-    ("web/tls.py", "subprocess"),
+    ("serving/certificates.py", "subprocess"),
 }
 RESTRICTED = {"subprocess", "importlib", "ctypes"}
 # Chance that spreads load or breaks step; what nobody may guess comes from `secrets`.
@@ -45,7 +45,7 @@ DRAWING = {
     "stores/consul/writer.py",
     "stores/reconnecting_watch.py",
     "stores/sqlite/connection.py",
-    "web/watching.py",
+    "api/routes/events.py",
 }
 
 STATEMENT = re.compile(

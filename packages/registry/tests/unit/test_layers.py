@@ -11,8 +11,7 @@ ROOT = Path(modularity_registry.__file__).parent
 LAYERS = (
     "errors", "clock", "model", "network", "stores", "schema", "telemetry", "config",
     "ratelimit", "catalog", "events", "replicas", "tokens", "dns", "audit", "writes",
-    "health", "runtime", "transfer", "query", "collector", "web", "serve",
-    "console", "cli",
+    "health", "runtime", "transfer", "serving", "api", "serve", "console", "cli",
 )  # fmt: skip
 CONFORMANCE = ROOT / "stores" / "conformance"
 

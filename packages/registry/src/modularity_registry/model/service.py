@@ -1,4 +1,4 @@
-"""The registry's values. All are frozen; what follows from them is in `rules`."""
+"""The registry's values. All are frozen; `model.status` decides on them."""
 
 from datetime import datetime
 from typing import Literal

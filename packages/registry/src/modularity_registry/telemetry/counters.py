@@ -1,4 +1,4 @@
-"""What the registry counts and times. `collector` shows it by Prometheus' names.
+"""What the registry counts and times. `api.metrics` shows it by Prometheus' names.
 
 The parts that make up the load count for themselves: adding to a number costs a tenth
 of what a counter of the client library does. An addition to an attribute or an item of

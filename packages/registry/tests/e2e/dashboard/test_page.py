@@ -6,9 +6,9 @@ from importlib.resources import files
 import pytest
 from flask.testing import FlaskClient
 
-from modularity_registry.web.dashboard import dashboard
+from modularity_registry.api.dashboard import routes
 
-ASSETS = dashboard.load()
+ASSETS = routes.load()
 SCRIPTS = sorted(name for name in ASSETS if name.endswith(".js"))
 POLICY = {
     "default-src": "'none'",
@@ -67,7 +67,7 @@ def test_the_page_can_only_be_read(client: FlaskClient) -> None:
 
 
 def test_every_file_is_one_that_is_sent() -> None:
-    found = files(dashboard.__package__).joinpath("static").iterdir()
+    found = files(routes.__package__).joinpath("static").iterdir()
     assert {file.name for file in found} == set(ASSETS)
 
 

@@ -19,11 +19,11 @@ from e2e.docs.blocks import (
 )
 from e2e.docs.reader import OUTPUTS, ROOT, Substitute, reading
 from modularity_registry import config, errors
+from modularity_registry.api import problems
+from modularity_registry.api.app import create_app
 from modularity_registry.errors import AddressRefused
 from modularity_registry.health.probes import Outcome
 from modularity_registry.network.address_policy import AddressPolicy, InvalidLocation
-from modularity_registry.web import problems
-from modularity_registry.web.app import create_app
 from support.registry import loaded_registry
 from unit.test_layers import LAYERS
 

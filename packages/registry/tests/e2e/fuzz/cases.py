@@ -15,8 +15,8 @@ from hypothesis.errors import HypothesisException
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
-from modularity_registry.query import cursor_after
-from modularity_registry.web.openapi.document import document
+from modularity_registry.api.openapi.document import document
+from modularity_registry.api.query import cursor_after
 
 # What the library adds by itself to each request.
 _ADDED = {"user-agent", "x-schemathesis-testcaseid", "connection", "content-length"}

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 from werkzeug.test import Client
 
-from modularity_registry.query import cursor_after
-from modularity_registry.web.app import create_app
-from modularity_registry.web.hot import HotPath
-from modularity_registry.web.openapi.document import document
+from modularity_registry.api.app import create_app
+from modularity_registry.api.hot_path import HotPath
+from modularity_registry.api.openapi.document import document
+from modularity_registry.api.query import cursor_after
 from support.registry import loaded_registry, registration
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261124"))

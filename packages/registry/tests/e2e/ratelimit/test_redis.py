@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from modularity_registry.api.app import create_app
 from modularity_registry.clock import SystemClock
 from modularity_registry.config import Settings
 from modularity_registry.errors import BadSetting, TooManyRequests
 from modularity_registry.ratelimit import Rate, Rates
-from modularity_registry.web.app import create_app
 from support.registry import eventually, loaded_registry, registration
 from support.servers import redis as redis_servers
 from support.servers.redis import RedisServer

@@ -15,8 +15,8 @@ import requests
 
 from e2e.docs.reader import ROOT
 from modularity_registry import config
+from modularity_registry.api.authorization import RIGHTS
 from modularity_registry.tokens import FileShelf
-from modularity_registry.web.access import RIGHTS
 from support.cli import APP, Served, environ, run
 from support.registry import eventually
 from support.tokens import as_, asked, closed

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from modularity_registry.errors import BodyIncomplete, BodyTooLarge, InvalidRequest
-from modularity_registry.web.body import MAX_BODY, discard_body, read_body
+from modularity_registry.serving.body import MAX_BODY, discard_body, read_body
 from support.registry import eventually
 from support.serving import Server, read_all, read_some, running
 

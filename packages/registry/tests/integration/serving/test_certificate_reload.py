@@ -18,10 +18,10 @@ import pytest
 import requests
 
 from modularity_registry.errors import BadSetting
-from modularity_registry.web import generation
-from modularity_registry.web.generation import Generation
-from modularity_registry.web.renewal import Certificates, Expiries
-from modularity_registry.web.tls import Files
+from modularity_registry.serving import granian
+from modularity_registry.serving.certificate_reload import Certificates, Expiries
+from modularity_registry.serving.certificates import Files
+from modularity_registry.serving.granian import Generation
 from support.registry import eventually, registration
 from support.serving import HOST, alive
 from support.tls import DAY, Authority, TlsRegistry, serving
@@ -256,8 +256,8 @@ def test_the_listener_that_others_share_does_not_block_for_a_moment(
         def serve_mtr(self, scheduler: Any, loop: Any, end: Any) -> None:
             loop.close()
 
-    monkeypatch.setattr(generation, "WSGIWorker", Worker)
-    monkeypatch.setattr(generation, "SocketHolder", lambda fd, *given: os.close(fd))
+    monkeypatch.setattr(granian, "WSGIWorker", Worker)
+    monkeypatch.setattr(granian, "SocketHolder", lambda fd, *given: os.close(fd))
     with socket.create_server((HOST, 0)) as listener:
         os.set_blocking(listener.fileno(), False)  # as Granian does
         Generation(listener, print, threading.Event(), 1, 1, 1, 1.0, None)
@@ -307,7 +307,9 @@ def watched(authority: Authority, **how: Any) -> Iterator[tuple[Certificates, Cl
 def test_a_change_is_taken_when_it_was_seen_twice(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modularity_registry.web.renewal._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(
+        "modularity_registry.serving.certificate_reload._LOOK_SECONDS", 0.0
+    )
     with watched(authority) as (certificates, _):
         assert certificates.look() is None
         renew(authority, "second")

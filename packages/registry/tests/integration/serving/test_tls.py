@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from modularity_registry import config
 from modularity_registry.errors import BadSetting
-from modularity_registry.web import tls
+from modularity_registry.serving import certificates
 from support import PROGRAMS
 from support.serving import HOST, free_port
 from support.tls import DAY, Authority, TlsRegistry, key_pem, serving
@@ -169,8 +169,10 @@ def test_every_ca_of_a_file_counts(authority: Authority, tmp_path: Path) -> None
 # A whole start, or the reasons why there is none.
 
 
-def files(cert: Path, key: Path, ca: Path | None = None) -> tls.Files:
-    return tls.Files(str(cert), str(key), None if ca is None else str(ca), "1.2")
+def files(cert: Path, key: Path, ca: Path | None = None) -> certificates.Files:
+    return certificates.Files(
+        str(cert), str(key), None if ca is None else str(ca), "1.2"
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def files(cert: Path, key: Path, ca: Path | None = None) -> tls.Files:
     ],
 )
 def test_usual_kinds_of_keys_are_served(authority: Authority, key: Any) -> None:
-    material = tls.load(files(*authority.write("kind", key=key)))
+    material = certificates.load(files(*authority.write("kind", key=key)))
     assert material.served.fault(datetime.now(UTC)) is None
     material.close()
 
@@ -192,62 +194,62 @@ def test_one_file_may_hold_certificate_and_key(
     whole = tmp_path / "whole.pem"
     whole.write_bytes(b"".join(authority.sign("whole")))
     given = files(whole, whole)
-    material = tls.load(given)
-    assert material.digest == tls.digest(given)
+    material = certificates.load(given)
+    assert material.digest == certificates.digest(given)
     material.close()
 
 
 def test_what_was_judged_is_what_is_served(authority: Authority) -> None:
     cert, key = authority.write("replaced")
     before = cert.read_bytes()
-    material = tls.load(files(cert, key))
+    material = certificates.load(files(cert, key))
     cert.write_bytes(b"nonsense")
     assert Path(material.cert).read_bytes() == before
     material.close()
 
 
-def swapped(authority: Authority) -> tls.Files:
+def swapped(authority: Authority) -> certificates.Files:
     return files(authority.write("a")[0], authority.write("b")[1])
 
 
-def missing(authority: Authority) -> tls.Files:
+def missing(authority: Authority) -> certificates.Files:
     return files(authority.write("a")[0], authority.folder / "nowhere")
 
 
-def encrypted(authority: Authority) -> tls.Files:
+def encrypted(authority: Authority) -> certificates.Files:
     cert, key = authority.write("sealed")
     opened: Any = load_pem_private_key(key.read_bytes(), None)
     key.write_bytes(key_pem(opened, b"secret"))
     return files(cert, key)
 
 
-def backwards(authority: Authority) -> tls.Files:
+def backwards(authority: Authority) -> certificates.Files:
     cert, key = authority.write("backwards")
     cert.write_bytes(authority.path.read_bytes() + cert.read_bytes())
     return files(cert, key)
 
 
-def no_certificate(authority: Authority) -> tls.Files:
+def no_certificate(authority: Authority) -> certificates.Files:
     key = authority.write("a")[1]
     return files(key, key)
 
 
-def no_key(authority: Authority) -> tls.Files:
+def no_key(authority: Authority) -> certificates.Files:
     cert = authority.write("a")[0]
     return files(cert, cert)
 
 
-def no_ca(authority: Authority) -> tls.Files:
+def no_ca(authority: Authority) -> certificates.Files:
     cert, key = authority.write("a")
     return files(cert, key, key)
 
 
-def unusual(authority: Authority) -> tls.Files:
+def unusual(authority: Authority) -> certificates.Files:
     key: Any = ec.generate_private_key(ec.SECP256K1())
     return files(*authority.write("unusual", key=key))
 
 
-def of_another_kind(authority: Authority) -> tls.Files:
+def of_another_kind(authority: Authority) -> certificates.Files:
     cert, key = authority.write("kind")
     other = ed448.Ed448PrivateKey.generate()
     key.write_bytes(
@@ -274,7 +276,7 @@ def test_what_cannot_be_served_is_refused_with_the_reason(
     authority: Authority, made: Any, said: str
 ) -> None:
     with pytest.raises(BadSetting, match=said) as caught:
-        tls.load(made(authority))
+        certificates.load(made(authority))
     assert "\n" not in caught.value.detail
 
 

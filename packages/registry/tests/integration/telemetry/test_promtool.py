@@ -7,9 +7,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import Client
 
+from modularity_registry.api.app import create_app
+from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
-from modularity_registry.web.app import create_app
-from modularity_registry.web.hot import HotPath
 from support.registry import registration
 from support.servers.program import missing
 

@@ -14,8 +14,8 @@ from modularity_registry.errors import (
     RegistryError,
     StoreUnavailable,
 )
-from modularity_registry.web.body import read_body
-from modularity_registry.web.server import Served, ServerOptions, serve
+from modularity_registry.serving.body import read_body
+from modularity_registry.serving.supervisor import Served, ServerOptions, serve
 
 _STOP = threading.Event()
 _STATUS = {BodyTooLarge: "413 Content Too Large", BodyIncomplete: "400 Bad Request"}

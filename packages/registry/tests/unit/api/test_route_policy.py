@@ -1,13 +1,14 @@
 """The table of all limits says what the code does."""
 
 from e2e.docs.blocks import table
-from modularity_registry import events, query, schema, serve
+from modularity_registry import events, schema, serve
+from modularity_registry.api import problems, query
 from modularity_registry.catalog import call_graph, catalog
 from modularity_registry.config import OFF, OPTIONS, Settings
 from modularity_registry.events import hub
 from modularity_registry.ratelimit import FAILURES, windows
-from modularity_registry.web import body, generation, problems
-from modularity_registry.web.server import ServerOptions
+from modularity_registry.serving import body, granian
+from modularity_registry.serving.supervisor import ServerOptions
 from support import REPOSITORY
 
 LIMITS = REPOSITORY / "docs" / "limits.md"
@@ -26,7 +27,7 @@ FIGURES: dict[str, object] = {
     "connections that wait": SERVER.backlog,
     "calls answered at once": serve.CALLS,
     "bodies being received": SERVER.uploads,
-    "head of a request": generation._BUFFER,
+    "head of a request": granian._BUFFER,
     "time for a head": SERVER.header_seconds,
     "body": body.MAX_BODY,
     "time for a body": SERVER.body_seconds,

@@ -12,12 +12,12 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import Client
 
+from modularity_registry.api.app import create_app
 from modularity_registry.audit import Audit, AuditFile
 from modularity_registry.audit.refusal_quota import OF_ONE_CLIENT, WINDOW
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
-from modularity_registry.web.app import create_app
-from modularity_registry.web.proxies import Proxies
+from modularity_registry.serving.forwarded import Proxies
 from support.audit import acts, events
 from support.authorization import bearer, closed_registry, token
 from support.logs import through

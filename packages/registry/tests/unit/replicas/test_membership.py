@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from modularity_registry import config, runtime, schema
+from modularity_registry.api.app import create_app
 from modularity_registry.catalog import documents
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.events import Hub, Interest
@@ -16,7 +17,6 @@ from modularity_registry.replicas.membership import FORGET_BEATS, LOST_BEATS
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
-from modularity_registry.web.app import create_app
 from support.registry import ManualClock, eventually, registration
 from support.shared_memory_store import Handle
 from unit.health.test_monitor import BAD, ScriptedProber

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from modularity_registry.api.app import create_app
 from modularity_registry.cli import main
 from modularity_registry.config import Settings
 from modularity_registry.model.rights import Right
-from modularity_registry.web.app import create_app
-from modularity_registry.web.binding import warnings
+from modularity_registry.serving.bind_warnings import warnings
 from support.registry import loaded_registry
 from support.tls import Authority, TlsRegistry, serving
 

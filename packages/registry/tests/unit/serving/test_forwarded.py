@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modularity_registry import config
+from modularity_registry.api import replies
 from modularity_registry.errors import BadSetting
-from modularity_registry.web import replies
-from modularity_registry.web.proxies import UNKNOWN, Proxies, forwarded
+from modularity_registry.serving.forwarded import UNKNOWN, Proxies, forwarded
 
 LOOPBACK_PROXY = "127.0.0.1"
 FAR_PROXY = "10.0.0.5"

@@ -12,12 +12,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from modularity_registry import runtime, tokens
+from modularity_registry.api.app import create_app
 from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting, TokenConflict, TokenNotFound
 from modularity_registry.model.rights import Caller, Right, Wish
 from modularity_registry.stores import open_store
 from modularity_registry.tokens import FileShelf, Shelf, StoreShelf, Tokens
-from modularity_registry.web.app import create_app
 from support.authorization import bearer, closed_registry, token
 from support.registry import ManualClock, eventually, registration
 

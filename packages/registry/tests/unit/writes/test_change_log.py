@@ -9,13 +9,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from modularity_registry import config, runtime
+from modularity_registry.api.app import create_app
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost, Snapshot
 from modularity_registry.stores.memory import MemoryStore
 from modularity_registry.telemetry import logs
 from modularity_registry.telemetry.log_context import FIELDS
-from modularity_registry.web.app import create_app
 from support.logs import Log, through
 from support.registry import ManualClock, eventually, loaded_registry, registration
 from support.shared_memory_store import Handle

@@ -1,0 +1,1 @@
+"""The HTTP API: routes, authorization, errors, the hot path, OpenAPI, the dashboard."""

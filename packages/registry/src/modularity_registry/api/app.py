@@ -1,0 +1,67 @@
+"""The web application: Flask with the routes, behind the hot path."""
+
+import logging
+
+from flask import Flask, Response
+
+from modularity_registry.api import (
+    authorization,
+    cors,
+    problems,
+    rate_limits,
+    replies,
+    request_timing,
+    security_headers,
+)
+from modularity_registry.api.dashboard import routes
+from modularity_registry.api.openapi import page as openapi
+from modularity_registry.api.request_context import Scope
+from modularity_registry.api.routes import (
+    call_graph,
+    capabilities,
+    events,
+    operations,
+    prometheus_sd,
+    services,
+    tokens,
+)
+from modularity_registry.runtime import Registry
+from modularity_registry.serving.certificate_reload import Certificates
+
+log = logging.getLogger(__name__)
+
+
+def create_app(
+    registry: Registry,
+    keep_alive: float = events.KEEP_ALIVE,
+    certificates: Certificates | None = None,
+) -> Flask:
+    """Return the Flask application over a registry; it starts and stops nothing."""
+    app = Flask("modularity_registry", static_folder=None)
+    # A capability may hold slashes: they belong to its name, however many.
+    app.url_map.merge_slashes = False
+    security_headers.install(app, registry.settings)
+    cors.install(app, registry.settings.allowed_origins)
+    problems.install(app, registry.settings.debug, registry.audit)
+    app.register_blueprint(operations.routes(registry, certificates))
+    for module in (services, capabilities, call_graph, prometheus_sd, tokens):
+        app.register_blueprint(module.routes(registry))
+    app.register_blueprint(events.routes(registry, keep_alive))
+    app.register_blueprint(routes.routes(registry.settings.auth))
+    app.register_blueprint(openapi.routes())
+
+    request_timing.install(app, registry.metrics)
+
+    @app.after_request
+    def mark_stale(response: Response) -> Response:
+        if "X-Registry-Revision" in response.headers:
+            response.headers.extend(replies.stale(registry.freshness))
+        return response
+
+    guard = authorization.Guard(registry)
+    authorization.install(app, guard)
+    rate_limits.install(app, registry.rates)
+    if registry.tokens is not None:
+        registry.tokens.listen(lambda: events.dismiss(registry))
+    app.wsgi_app = Scope(app.wsgi_app, guard)  # type: ignore[method-assign]
+    return app

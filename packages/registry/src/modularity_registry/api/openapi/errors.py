@@ -1,0 +1,259 @@
+"""Error replies: every code, when it is said, and the reply that carries it."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import NamedTuple
+
+from modularity_registry import errors
+from modularity_registry.api import problems
+from modularity_registry.api.openapi.builders import (
+    Json,
+    field,
+    header,
+    listed,
+    record,
+    ref,
+    text,
+)
+from modularity_registry.network.address_policy import NameNotResolved
+from modularity_registry.serving.slow_uploads import TooManyUploads
+
+
+class Refusal(NamedTuple):
+    """A code of an error: its status, when it is said, and a sentence of its kind."""
+
+    status: HTTPStatus
+    when: str
+    example: str
+
+
+_RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
+    errors.InvalidRequest: (
+        "not JSON, or a wrong, missing or unknown field or parameter",
+        "name must not be empty; port is not a known field",
+    ),
+    errors.AddressRefused: (
+        "the location is not one that the registry may connect to",
+        "169.254.169.254 is link-local (cloud metadata lives there)",
+    ),
+    NameNotResolved: (
+        "the location's name has no address",
+        "the host name 'nowhere.invalid' has no address",
+    ),
+    errors.BodyIncomplete: (
+        "the body ended early, or did not come in time",
+        "the connection ended after 100 of 250 bytes of the body",
+    ),
+    errors.OriginRefused: (
+        "a web page of another site tried to change something",
+        "web pages of the origin 'http://127.0.0.1:8000' may not change anything here;"
+        " allow theirs with REGISTRY_ALLOWED_ORIGINS",
+    ),
+    errors.Unauthorized: (
+        "this takes a token, and there is none, or one that is no good",
+        "this needs a token with the right 'read'; send it as Authorization: Bearer"
+        " <token>",
+    ),
+    errors.Forbidden: (
+        "the token has not the right to this",
+        "the token 'weather-team' has not the right 'admin'; an admin can make one"
+        " that has",
+    ),
+    errors.OwnedByAnother: (
+        "the service belongs to another token or `owner_key`",
+        "the id 'hello-service' belongs to another; changing it takes the token that"
+        " it was registered with, or an admin's token",
+    ),
+    errors.TokenNotFound: (
+        "no token has this name, or there are no tokens here",
+        "there is no token 'weather-team'",
+    ),
+    errors.TokenConflict: (
+        "the token's name is taken, or it is the last of an admin",
+        "there is a token 'weather-team' already; rotate or revoke it",
+    ),
+    errors.ServiceNotFound: (
+        "no service has this id",
+        "no service 'hello-service' is registered",
+    ),
+    errors.NotRegistered: (
+        "the service is not registered: it should register again",
+        "no service 'hello-service' is registered here; register it again",
+    ),
+    errors.CapabilityNotFound: (
+        "nobody ever offered the capability",
+        "nobody has ever offered the capability 'greet'",
+    ),
+    errors.RevisionMismatch: (
+        "`If-Match` or `If-None-Match` does not hold",
+        "the service is at revision 8; read it again and retry",
+    ),
+    errors.BodyTooLarge: (
+        "the body is over 1 MiB",
+        "the body is larger than 1,048,576 bytes",
+    ),
+    errors.UnsupportedMediaType: (
+        "the body is not declared as JSON in UTF-8",
+        "send Content-Type: application/json, not 'text/plain'",
+    ),
+    errors.NoHealthyProvider: (
+        "the capability is known, but nobody healthy provides it now",
+        "the capability 'greet' is known, but none of its 2 providers is healthy now;"
+        " GET /api/capabilities/greet/explain says more",
+    ),
+    errors.NotReady: ("it should get no traffic now", "the store does not answer"),
+    TooManyUploads: (
+        "so many bodies are being received that this one has to wait",
+        "too many bodies are being received; try again in a moment",
+    ),
+    errors.TooManyWatchers: (
+        "all places for streams and waits are taken",
+        "all 2000 places for watchers are taken; try again later",
+    ),
+    errors.TooManyRequests: (
+        "the client makes more calls than its rate allows, or shows bad tokens again"
+        " and again",
+        "the token builds makes more writes than the 600/minute that are allowed here;"
+        " ask again in 12 s",
+    ),
+    errors.TooManyWatchersOfClient: (
+        "the client has all the streams and waits that one client may have",
+        "the address 10.0.0.7 has taken all 20 places for watchers that one client may"
+        " have; end one of them, or try again later",
+    ),
+    errors.StoreUnavailable: (
+        "the store can't take the write now, or is away",
+        "the store does not answer",
+    ),
+    errors.StoreCorrupt: (
+        "the store holds something that was never written to it",
+        "the record services/hello-service can't be read",
+    ),
+}
+
+
+def _status_of(kind: type[errors.RegistryError]) -> HTTPStatus:
+    return next(
+        problems.STATUS[each] for each in kind.__mro__ if each in problems.STATUS
+    )
+
+
+REFUSALS: dict[str, Refusal] = {
+    kind.code: Refusal(_status_of(kind), *said) for kind, said in _RAISED.items()
+} | {
+    "not_found": Refusal(
+        HTTPStatus.NOT_FOUND, "there is no such call", "there is no such call"
+    ),
+    "internal_error": Refusal(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "a fault of the registry's own",
+        "the registry failed in itself; its log has the details",
+    ),
+}
+"""All errors that a documented call may answer with, by their code."""
+
+_BAD_FIELD = record(
+    "One thing wrong with one field.",
+    {
+        "field": text("The field or parameter.", "name"),
+        "message": text("What is wrong with it.", "must not be empty"),
+    },
+)
+
+SCHEMAS: dict[str, Json] = {
+    "BadField": _BAD_FIELD,
+    "Problem": record(
+        "An error, as in RFC 9457. Nothing has changed.",
+        {
+            "type": text("A name for the code.", "urn:modularity-registry:not_found"),
+            "title": text("The status in words.", "Not Found"),
+            "status": field(
+                "integer", "The status again.", 404, minimum=400, maximum=599
+            ),
+            "detail": text("What is wrong, for people.", "there is no such call"),
+            "code": text(
+                "What is wrong, for programs; it does not change.", "not_found"
+            ),
+            "error": text(
+                "The same as `detail`, for older clients.", "there is no such"
+            ),
+        },
+    ),
+    "BadRequest": record(
+        "An error that names every bad field. Nothing has changed.",
+        {
+            "type": text(
+                "A name for the code.", "urn:modularity-registry:invalid_request"
+            ),
+            "title": text("The status in words.", "Bad Request"),
+            "status": field("integer", "The status again.", 400, const=400),
+            "detail": text("What is wrong, for people.", "name must not be empty"),
+            "code": text(
+                "What is wrong, for programs; it does not change.", "invalid_request"
+            ),
+            "error": text(
+                "The same as `detail`, for older clients.", "name must not be empty"
+            ),
+            "errors": listed(
+                ref("BadField"),
+                "All that is wrong with the fields.",
+                [{"field": "name", "message": "must not be empty"}],
+            ),
+        },
+    ),
+}
+"""The schemas of error replies, by name."""
+
+
+def replies(codes: Iterable[str]) -> dict[str, Json]:
+    """Return the error replies with these codes, by status."""
+    by_status: dict[HTTPStatus, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(REFUSALS[code].status, []).append(code)
+    return {
+        str(status.value): _reply(status, by_status[status])
+        for status in sorted(by_status)
+    }
+
+
+def _reply(status: HTTPStatus, codes: list[str]) -> Json:
+    said = "; ".join(f"`{code}`: {REFUSALS[code].when}" for code in codes)
+    base = "BadRequest" if status == HTTPStatus.BAD_REQUEST else "Problem"
+    schema: Json = {
+        "allOf": [ref(base)],
+        "properties": {
+            "code": {"enum": codes},
+            "status": {"const": status.value},
+        },
+    }
+    examples = {code: {"value": _example(code)} for code in codes}
+    reply: Json = {
+        "description": f"{status.phrase}. {said}.",
+        "content": {problems.CONTENT_TYPE: {"schema": schema, "examples": examples}},
+    }
+    if status == HTTPStatus.UNAUTHORIZED:
+        challenge = {"type": "string", "examples": ['Bearer realm="..."']}
+        reply["headers"] = {
+            "WWW-Authenticate": header("What is asked for (RFC 6750).", challenge)
+        }
+    if status in problems.RETRIED:
+        seconds = {"type": "integer", "minimum": 0, "examples": [1]}
+        reply["headers"] = {
+            "Retry-After": header("Seconds after which to ask again.", seconds)
+        }
+    return reply
+
+
+def _example(code: str) -> Json:
+    refusal = REFUSALS[code]
+    problem: Json = {
+        "type": f"urn:modularity-registry:{code}",
+        "title": refusal.status.phrase,
+        "status": refusal.status.value,
+        "detail": refusal.example,
+        "code": code,
+        "error": refusal.example,
+    }
+    if refusal.status == HTTPStatus.BAD_REQUEST:
+        problem["errors"] = []
+    return problem

@@ -1,0 +1,58 @@
+"""Adds to every call who may make it, from the table by which that is decided."""
+
+from collections.abc import Mapping
+
+from modularity_registry.api.authorization import PUBLIC, RIGHTS
+from modularity_registry.api.openapi import errors
+from modularity_registry.api.openapi.builders import Json
+from modularity_registry.api.openapi.operation import CODES
+from modularity_registry.api.openapi.parameters import parameters
+from modularity_registry.api.route_policy import template
+from modularity_registry.model.rights import Right
+
+SCHEME = "token"
+SECURITY_SCHEMES: dict[str, Json] = {
+    SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token, where the registry asks for one (`--auth`).",
+    }
+}
+
+_RIGHTS = {
+    (method.lower(), template(rule)): right for (method, rule), right in RIGHTS.items()
+}
+
+
+def guarded(paths: Mapping[str, Json]) -> Json:
+    """Return the paths with each call's rights and all of its error replies."""
+    return {
+        path: {
+            method: _guarded(operation, _RIGHTS[method, path])
+            for method, operation in methods.items()
+        }
+        for path, methods in paths.items()
+    }
+
+
+def _guarded(operation: Json, right: Right | None) -> Json:
+    made = {key: value for key, value in operation.items() if key != CODES}
+    codes = list(operation[CODES])
+    if right is PUBLIC:
+        made["security"] = []
+    else:
+        # Nothing at all where the registry is open.
+        made["security"] = [{SCHEME: []}, {}]
+        said = made.get("description", "")
+        needs = f"Takes the right `{right}` where the registry asks for tokens."
+        made["description"] = f"{said}\n\n{needs}" if said else needs
+        codes += ["unauthorized", "forbidden"]
+    if "unauthorized" in codes:
+        # Those whose calls are counted are among them; and bad tokens always are.
+        codes.append("too_many_requests")
+    if right is Right.REGISTER:
+        codes.append("owned_by_another")
+        made["parameters"] = [*made.get("parameters", []), *parameters("OwnerKey")]
+    replies = errors.replies(dict.fromkeys(codes))
+    made["responses"] = {**operation["responses"], **replies}
+    return made

@@ -1,0 +1,162 @@
+"""The one table from errors to HTTP, and what an error looks like (RFC 9457)."""
+
+import logging
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from modularity_registry import errors, schema
+from modularity_registry.audit import OFF, Audit
+from modularity_registry.serving.slow_uploads import TooManyUploads
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+REALM = "modularity-registry"
+RETRY_AFTER = 1
+"""Seconds after which a 503 may have passed; a check or a failover takes about that."""
+
+RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""What may pass by itself: with ``Retry-After``."""
+
+STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
+    errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    errors.AddressRefused: HTTPStatus.BAD_REQUEST,
+    errors.BodyIncomplete: HTTPStatus.BAD_REQUEST,
+    errors.OriginRefused: HTTPStatus.FORBIDDEN,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.OwnedByAnother: HTTPStatus.CONFLICT,
+    errors.TokenNotFound: HTTPStatus.NOT_FOUND,
+    errors.TokenConflict: HTTPStatus.CONFLICT,
+    errors.ServiceNotFound: HTTPStatus.NOT_FOUND,
+    errors.NotRegistered: HTTPStatus.NOT_FOUND,
+    errors.CapabilityNotFound: HTTPStatus.NOT_FOUND,
+    errors.RevisionMismatch: HTTPStatus.PRECONDITION_FAILED,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.NoHealthyProvider: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TooManyWatchers: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TooManyWatchersOfClient: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooManyUploads: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+class Problem(Response):
+    """An error reply; ``error`` is what was raised, if that was on purpose."""
+
+    error: errors.RegistryError | None = None
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    fields: tuple[errors.FieldError, ...] = (),
+    extra: dict[str, Any] | None = None,
+) -> Problem:
+    """Return an error reply; ``error`` repeats ``detail`` for older clients."""
+    body: dict[str, Any] = {
+        "type": f"urn:modularity-registry:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "error": detail,
+    }
+    if status == HTTPStatus.BAD_REQUEST:
+        body["errors"] = [each._asdict() for each in fields]
+    body.update(extra or {})
+    response = Problem(schema.encode(body), status, content_type=CONTENT_TYPE)
+    if status in RETRIED:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response
+
+
+def status_of(error: errors.RegistryError) -> HTTPStatus:
+    """Return the HTTP status of an error, by the nearest class in the table."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def of(error: errors.RegistryError) -> Response:
+    """Return the reply to an error that the registry raised on purpose."""
+    fields = error.errors if isinstance(error, errors.InvalidRequest) else ()
+    if isinstance(error, errors.AddressRefused):
+        fields = (errors.FieldError("location", error.detail),)
+    reply = problem(status_of(error), error.code, error.detail, fields)
+    reply.error = error
+    if isinstance(error, errors.TooManyRequests):
+        reply.headers["Retry-After"] = str(error.retry_after)
+    challenge = _challenge(error)
+    if challenge is not None:
+        reply.headers["WWW-Authenticate"] = f'Bearer realm="{REALM}"{challenge}'
+    return reply
+
+
+def _challenge(error: errors.RegistryError) -> str | None:
+    """Return what RFC 6750, section 3, has a refused caller told."""
+    if isinstance(error, errors.Unauthorized):
+        return ', error="invalid_token"' if error.shown else ""
+    if isinstance(error, errors.Forbidden):
+        return ', error="insufficient_scope"'
+    return None
+
+
+REFUSALS = (
+    errors.Unauthorized,
+    errors.Forbidden,
+    errors.OriginRefused,
+    errors.OwnedByAnother,
+)
+"""Who gets one of these asked for what is not theirs."""
+
+
+def note(audit: Audit, error: errors.RegistryError, environ: Mapping[str, Any]) -> None:
+    """Write it to the audit if ``error`` refuses somebody what they asked for."""
+    if isinstance(error, REFUSALS):
+        call = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        audit.refused(status_of(error).value, error.code, call, error.detail)
+
+
+def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
+    """Make every error of ``app`` a problem; ``debug`` adds tracebacks to a 500.
+
+    Refusals go to the ``audit``.
+    """
+
+    @app.after_request
+    def note_refusal(response: Response) -> Response:
+        # Here, since a part may have a handler of its own for one of them.
+        if isinstance(response, Problem) and response.error is not None:
+            note(audit, response.error, request.environ)
+        return response
+
+    def http(error: HTTPException) -> Response:
+        status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+        phrase = HTTPStatus(status).phrase
+        code = phrase.lower().replace(" ", "_").replace("-", "_")
+        response = problem(status, code, error.description or phrase)
+        for name, value in error.get_headers():
+            if name.lower() not in ("content-type", "content-length"):
+                response.headers[name] = value
+        return response
+
+    def unexpected(error: Exception) -> Response:
+        log.error("unexpected error", exc_info=error)
+        extra = {"traceback": traceback.format_exception(error)} if debug else {}
+        detail = "the registry failed in itself; its log has the details"
+        return problem(500, "internal_error", detail, extra=extra)
+
+    app.register_error_handler(errors.RegistryError, of)
+    app.register_error_handler(HTTPException, http)
+    app.register_error_handler(Exception, unexpected)

@@ -1,0 +1,207 @@
+"""Query strings become filters, pages and strategies here; `schema` does the bodies."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from modularity_registry.catalog.selection import (
+    EVERYTHING,
+    STRATEGIES,
+    Filter,
+    Strategy,
+)
+from modularity_registry.errors import FieldError, InvalidRequest
+from modularity_registry.events import Interest
+from modularity_registry.model.service import MODES, STATUSES
+
+MAX_LIMIT = 10_000
+MAX_KEY = 1024
+# Python reads no number of more than 4,300 digits: a range may not hold one.
+MAX_RANGE = 1024
+MAX_WAIT = 300.0
+"""Seconds that a reader may wait for a change; who asks for more gets this."""
+
+FILTERS = ("status", "capability", "mode", "name", "version")
+PAGES = ("limit", "cursor")
+STRATEGY = ("strategy", "key")
+WAIT = ("wait", "revision")
+METADATA = "metadata."
+
+# Digits, also as programs print small numbers: 1e-07.
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?(e-[0-9]{1,3})?")
+
+Arguments = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list: at most ``limit`` items, those after the key ``after``."""
+
+    limit: int | None = None
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for a change after ``revision``, at most ``seconds``."""
+
+    seconds: float
+    revision: int
+
+
+class Query:
+    """The arguments of one request, read by name; `finish` reports all that is wrong.
+
+    Every reader returns a harmless value where the argument is bad and notes why.
+    """
+
+    def __init__(self, arguments: Arguments, known: Iterable[str]) -> None:
+        self._values: dict[str, list[str]] = {}
+        self._errors: list[FieldError] = []
+        known = tuple(known)
+        for name, value in arguments:
+            if name not in known and not (
+                "metadata" in known and name.startswith(METADATA) and name != METADATA
+            ):
+                names = ", ".join(
+                    "metadata.<key>" if k == "metadata" else k for k in known
+                )
+                names = names or "none"
+                self._bad(name, f"is not a known parameter; known here: {names}")
+            self._values.setdefault(name, []).append(value)
+
+    def finish(self) -> None:
+        """Raise `InvalidRequest` naming every bad argument, if there is one."""
+        if self._errors:
+            detail = "; ".join(f"{each.field} {each.message}" for each in self._errors)
+            raise InvalidRequest(detail, tuple(self._errors))
+
+    def filter(self) -> Filter:
+        """Return what the arguments let through."""
+        names = set(self._values)
+        if not names.intersection(FILTERS) and not any(
+            name.startswith(METADATA) for name in names
+        ):
+            return EVERYTHING
+        exact, version = self._version()
+        return Filter(
+            statuses=self._statuses(),
+            capabilities=frozenset(self._values.get("capability", ())),
+            modes=self._choices("mode", MODES),
+            name=self._one("name"),
+            exact_version=exact,
+            version=version,
+            metadata=tuple(
+                (name.removeprefix(METADATA), value)
+                for name, values in self._values.items()
+                if name.startswith(METADATA)
+                for value in values
+            ),
+        )
+
+    def page(self) -> Page:
+        """Return which part of a list is wanted."""
+        limit, text = None, self._one("limit")
+        if text is not None:
+            if re.fullmatch(r"[0-9]{1,9}", text) and 1 <= int(text) <= MAX_LIMIT:
+                limit = int(text)
+            else:
+                self._bad("limit", f"must be a whole number from 1 to {MAX_LIMIT}")
+        cursor = self._one("cursor")
+        return Page(limit, self._cursor(cursor) if cursor is not None else "")
+
+    def wait(self) -> Wait | None:
+        """Return what to wait for; None when the answer is wanted at once."""
+        wait, revision = self._one("wait"), self._one("revision")
+        if wait is None and revision is None:
+            return None
+        if wait is None or not _SECONDS.fullmatch(wait):
+            self._bad("wait", "must be a number of seconds, given with revision")
+            return None
+        if revision is None or not re.fullmatch(r"[0-9]{1,18}", revision):
+            self._bad("revision", "must be a revision that a reply carried")
+            return None
+        return Wait(min(float(wait), MAX_WAIT), int(revision))
+
+    def interest(self) -> Interest:
+        """Return what a stream of events is to be about."""
+        return Interest(
+            capabilities=frozenset(self._values.get("capability", ())),
+            services=frozenset(self._values.get("service", ())),
+        )
+
+    def strategy(self) -> Strategy:
+        """Return how to pick a provider."""
+        name, key = self._one("strategy"), self._one("key")
+        if name is None:
+            name = "round_robin"
+        if name not in STRATEGIES:
+            self._bad("strategy", f"must be one of {', '.join(STRATEGIES)}")
+            return Strategy()
+        if name == "hash" and not key:
+            self._bad("key", "is required with strategy=hash")
+        if name != "hash" and key is not None:
+            self._bad("key", "is for strategy=hash only")
+        if key is not None and len(key) > MAX_KEY:
+            self._bad("key", f"must have at most {MAX_KEY} characters")
+        return Strategy(name, key or "")
+
+    def _bad(self, name: str, message: str) -> None:
+        error = FieldError(name, message)
+        if error not in self._errors:
+            self._errors.append(error)
+
+    def _one(self, name: str) -> str | None:
+        values = self._values.get(name)
+        if values is None:
+            return None
+        if len(values) > 1:
+            self._bad(name, "is given more than once")
+        return values[0]
+
+    def _choices(self, name: str, known: tuple[str, ...]) -> frozenset[str]:
+        values = frozenset(self._values.get(name, ()))
+        if not values.issubset(known):
+            self._bad(name, f"must be one of {', '.join(known)}")
+        return values
+
+    def _statuses(self) -> frozenset[str]:
+        words = {"active": {"healthy"}, "inactive": {"unhealthy", "draining"}}
+        values: set[str] = set()
+        for value in self._values.get("status", ()):
+            if value not in STATUSES and value not in words:
+                known = ", ".join((*STATUSES, *words))
+                self._bad("status", f"must be one of {known}")
+            values |= words.get(value, {value})
+        return frozenset(values)
+
+    def _version(self) -> tuple[str | None, SpecifierSet | None]:
+        text = self._one("version")
+        if text is not None and len(text) > MAX_RANGE:
+            self._bad("version", f"must have at most {MAX_RANGE} characters")
+            return None, None
+        if text is None or not re.match(r"\s*[<>=!~]", text):
+            return text, None
+        try:
+            return None, SpecifierSet(text)
+        except InvalidSpecifier:
+            self._bad("version", "must be a version or a range such as >=1.2,<2")
+            return None, None
+
+    def _cursor(self, text: str) -> str:
+        try:
+            key = base64.b64decode(text, b"-_", validate=True).decode()
+        except (binascii.Error, ValueError):
+            key = ""
+        if not key:
+            self._bad("cursor", "is not one that this registry gave; start without it")
+        return key
+
+
+def cursor_after(key: str) -> str:
+    """Return the cursor of the page that begins after ``key``."""
+    return base64.urlsafe_b64encode(key.encode()).decode()

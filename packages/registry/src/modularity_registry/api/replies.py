@@ -1,0 +1,175 @@
+"""What the routes have in common: requests are read and replies are made here."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Response, request
+
+from modularity_registry import schema
+from modularity_registry.api.query import Page, Query, cursor_after
+from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.selection import Filter
+from modularity_registry.errors import UnsupportedMediaType
+from modularity_registry.replicas.staleness import Freshness
+from modularity_registry.serving.body import read_body
+from modularity_registry.serving.forwarded import LOCAL, is_loopback
+from modularity_registry.writes.commands import ANY, Precondition, Written
+
+JSON = "application/json"
+# What a proxy adds; as WSGI spells it.
+FORWARDED = (
+    "HTTP_FORWARDED",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_REAL_IP",
+    "HTTP_VIA",
+)
+
+T = TypeVar("T")
+
+
+def body() -> bytes:
+    """Return the request's body; empty when there is none.
+
+    Raises `UnsupportedMediaType` when there is one that isn't declared as JSON in
+    UTF-8, and what `read_body` raises.
+    """
+    data = read_body(request.environ)
+    if not data:
+        return data
+    kind = request.mimetype
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if kind != JSON and not (
+        kind.startswith("application/") and kind.endswith("+json")
+    ):
+        raise UnsupportedMediaType(f"send Content-Type: {JSON}, not {kind or 'none'!r}")
+    if charset not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMediaType(f"send the body in UTF-8, not {charset}")
+    return data
+
+
+def query(*known: str) -> Query:
+    """Return the request's arguments; others than ``known`` are errors."""
+    return Query(list(request.args.items(multi=True)), known)
+
+
+def caller_is_local(environ: Mapping[str, Any]) -> bool:
+    """Say whether the caller is on this machine.
+
+    Whoever comes through a proxy isn't, as far as can be known: the address is the
+    proxy's own. Only one that is trusted may say otherwise (`Proxies`).
+    """
+    said: bool | None = environ.get(LOCAL)
+    if said is not None:
+        return said
+    if any(name in environ for name in FORWARDED):
+        return False
+    return is_loopback(environ.get("REMOTE_ADDR", ""))
+
+
+def precondition() -> Precondition:
+    """Return what `If-Match` and `If-None-Match: *` ask for.
+
+    A revision matches as a strong or a weak tag: it says all that a write can change.
+    """
+    wanted = request.environ.get("HTTP_IF_MATCH")
+    absent = request.environ.get("HTTP_IF_NONE_MATCH", "").strip() == "*"
+    if wanted is None:
+        return Precondition(absent=True) if absent else ANY
+    if wanted.strip() == "*":
+        return Precondition(exists=True, absent=absent)
+    tags = re.findall(r'(?:W/)?"([^"]*)"', wanted)
+    revisions = frozenset(int(tag) for tag in tags if re.fullmatch(r"[0-9]{1,19}", tag))
+    return Precondition(revisions=revisions, exists=True, absent=absent)
+
+
+def reply(value: Any, status: int = 200) -> Response:
+    """Return ``value`` as JSON."""
+    return Response(schema.encode(value), status, content_type=JSON)
+
+
+def read(data: bytes | Callable[[], bytes], tag: int | str, revision: int) -> Response:
+    """Return rendered JSON with its validator, or 304 when the caller has it already.
+
+    ``tag`` is the revision of what is shown, ``revision`` that of the whole view. The
+    tag is weak: signs of life come and go within one revision.
+    """
+    render = data if callable(data) else lambda: data
+    response = unless_known(str(tag), render, JSON)
+    response.headers["ETag"] = f'W/"{tag}"'
+    response.headers["X-Registry-Revision"] = str(revision)
+    return response
+
+
+def unless_known(tag: str, render: Callable[[], bytes], kind: str) -> Response:
+    """Return what ``render`` makes, or 304 when the caller has what has this tag."""
+    if not request.if_none_match.contains_weak(tag):
+        return Response(render(), content_type=kind)
+    response = Response(status=304)
+    del response.headers["Content-Type"]
+    return response
+
+
+def stale(freshness: Freshness) -> list[tuple[str, str]]:
+    """Return the header that marks a read from a view which is not current."""
+    seconds = freshness.stale_seconds
+    return [] if seconds is None else [("X-Registry-Stale", str(seconds))]
+
+
+def registered(written: Written, name: str) -> tuple[bytes, HTTPStatus]:
+    """Return body and status of the reply to a registration; ``name`` is for people."""
+    done = "registered" if written.created else "replaced"
+    answer = {
+        "status": "registered",
+        "service_id": written.service_id,
+        "revision": written.revision,
+        "message": f"Service {name!r} {done}",
+    }
+    status = HTTPStatus.CREATED if written.created else HTTPStatus.OK
+    return schema.encode(answer), status
+
+
+@lru_cache(maxsize=1024)
+def acknowledgement(ttl: float | None) -> bytes:
+    """Return the body of the reply to a heartbeat."""
+    ends = b"null" if ttl is None else schema.encode(ttl)
+    return b'{"status":"ok","message":"Heartbeat received","ttl":%b}' % ends
+
+
+def cut(
+    items: Iterable[T], page: Page, key: Callable[[T], str]
+) -> tuple[Sequence[T], str | None]:
+    """Return the items of a page and the cursor of the next; ``items`` in key order."""
+    chosen: list[T] = []
+    for item in items:
+        if page.after and key(item) <= page.after:
+            continue
+        if page.limit is not None and len(chosen) == page.limit:
+            return chosen, cursor_after(key(chosen[-1]))
+        chosen.append(item)
+    return chosen, None
+
+
+def listing(
+    name: str, items: Sequence[bytes], revision: int, cursor: str | None = None
+) -> bytes:
+    """Return a list body: the items under ``name``, their count, the revision."""
+    following = b',"next":"%b"' % cursor.encode() if cursor else b""
+    return b'{"%b":[%b],"count":%d,"revision":%d%b}' % (
+        name.encode(),
+        b",".join(items),
+        len(items),
+        revision,
+        following,
+    )
+
+
+def services(
+    entries: Iterable[Entry], wanted: Filter, page: Page, revision: int
+) -> bytes:
+    """Return the list body of the services that pass; ``entries`` in order of id."""
+    matching = (each for each in entries if wanted.matches(each))
+    chosen, cursor = cut(matching, page, lambda each: each.id)
+    return listing("services", [each.json for each in chosen], revision, cursor)

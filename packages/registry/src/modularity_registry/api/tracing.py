@@ -1,0 +1,171 @@
+"""OpenTelemetry's spans of what Flask answers, sent off in the background.
+
+The calls that make up the load are answered before Flask and have none, unless they
+come with a ``traceparent`` that wants its trace kept: such a call takes the way through
+Flask, with the same reply.
+"""
+
+import importlib.util
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from flask import Flask, Response, request
+
+from modularity_registry import __version__
+from modularity_registry.api import request_context
+from modularity_registry.errors import BadSetting
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from opentelemetry.trace import Span
+
+EXTRA = (
+    "opentelemetry.sdk.trace",
+    "opentelemetry.exporter.otlp.proto.http",
+)
+EXPORT_SECONDS = 5.0
+"""For so long spans are tried to be delivered, then they are dropped."""
+
+FAREWELL_SECONDS = 0.5
+"""For so long the end of the process waits for the last ones."""
+
+_SPAN = "modularity_registry.span"
+
+
+def require() -> None:
+    """Raise `BadSetting` where the extra ``otel`` is not installed."""
+    try:
+        missing = [each for each in EXTRA if importlib.util.find_spec(each) is None]
+    except ModuleNotFoundError:
+        missing = [*EXTRA]
+    if missing:
+        raise BadSetting(
+            "--otel-endpoint needs OpenTelemetry; install it with"
+            " pip install 'modularity-registry[otel]'"
+        )
+
+
+class Tracing:
+    """Starts spans and has them delivered. To be made after the fork: it has a thread.
+
+    ``endpoint`` is the collector's address for OTLP over HTTP; without a path, that of
+    OTLP is added.
+    """
+
+    def __init__(self, endpoint: str, replica: str) -> None:
+        # Imported late: without --otel-endpoint it need not be there.
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
+            OTLPSpanExporter,
+        )
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        self._provider = TracerProvider(
+            resource=Resource.create(
+                {
+                    "service.name": "modularity-registry",
+                    "service.version": __version__,
+                    "service.instance.id": replica,
+                }
+            ),
+            shutdown_on_exit=False,
+        )
+        exporter = OTLPSpanExporter(_traces(endpoint), timeout=EXPORT_SECONDS)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("modularity_registry", __version__)
+
+    def install(self, app: Flask) -> None:
+        """Have every request that ``app`` answers from now on make a span."""
+        app.wsgi_app = _Traced(app.wsgi_app, self.begin)  # type: ignore[method-assign]
+
+        @app.after_request
+        def name(response: Response) -> Response:
+            span, rule = request.environ.get(_SPAN), request.url_rule
+            if span is not None and rule is not None:
+                span.update_name(f"{request.method} {rule.rule}")
+                span.set_attribute("http.route", rule.rule)
+            return response
+
+    def begin(self, environ: "WSGIEnvironment") -> "Span":
+        """Return a span of the request, begun under the one that it comes with."""
+        from opentelemetry.context import Context
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import (
+            TraceContextTextMapPropagator,
+        )
+
+        carried = {
+            "traceparent": environ.get(request_context.TRACEPARENT, ""),
+            "tracestate": environ.get("HTTP_TRACESTATE", ""),
+        }
+        return self._tracer.start_span(
+            environ["REQUEST_METHOD"],
+            TraceContextTextMapPropagator().extract(carried, Context()),
+            SpanKind.SERVER,
+            {
+                "http.request.method": environ["REQUEST_METHOD"],
+                "url.path": environ["PATH_INFO"],
+                "client.address": environ.get("REMOTE_ADDR", ""),
+                "registry.request_id": request_context.request_id(environ),
+            },
+        )
+
+    def stop(self) -> None:
+        """Deliver what is left, but don't wait long for it."""
+        # In a thread: a collector that hangs would hold up the end for longer.
+        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        last.join(FAREWELL_SECONDS)
+
+
+class _Traced:
+    """WSGI around Flask's; a stream's span is over when its headers are sent."""
+
+    def __init__(
+        self,
+        application: "WSGIApplication",
+        begin: "Callable[[WSGIEnvironment], Span]",
+    ) -> None:
+        self._application = application
+        self._begin = begin
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        span = self._begin(environ)
+        environ[_SPAN] = span
+
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], object]:
+            _conclude(span, int(status[:3]))
+            return start_response(status, headers, exc_info)
+
+        if request_context.trace(environ)[0] is None:
+            # From here on it is this span's, so that the log names the same trace.
+            found = span.get_span_context()
+            environ[request_context.TRACEPARENT] = (
+                f"00-{found.trace_id:032x}-{found.span_id:016x}-01"
+            )
+        try:
+            return self._application(environ, start)
+        finally:
+            span.end()
+
+
+def _conclude(span: "Span", status: int) -> None:
+    from opentelemetry.trace import StatusCode
+
+    span.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        span.set_status(StatusCode.ERROR)
+
+
+def _traces(endpoint: str) -> str:
+    parts = urlsplit(endpoint)
+    if parts.path in ("", "/"):
+        parts = parts._replace(path="/v1/traces")
+    return urlunsplit(parts)
