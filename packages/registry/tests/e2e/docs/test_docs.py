@@ -251,8 +251,8 @@ def test_the_security_page_is_right_about_networks() -> None:
         assert re.findall("`([^`]+)`", cell) == named
 
 
-def test_the_design_page_has_every_part_in_its_place() -> None:
-    rows = table((ROOT / "docs" / "design.md").read_text(), "part")
+def test_the_architecture_page_has_every_part_in_its_place() -> None:
+    rows = table((ROOT / "docs" / "architecture.md").read_text(), "part")
     parts = [part for row in rows for part in re.findall("`([a-z]+)`", row[0])]
     assert parts == list(LAYERS)
 
