@@ -80,10 +80,6 @@ class Registry:
             anonymous=sorted(self.settings.anonymous),
         )
 
-    def stop_watchers(self) -> None:
-        """End all streams and waits; returns at once. Idempotent."""
-        self.hub.stop()
-
     def stop(self) -> None:
         """Stop watching, then following, then close the store. Idempotent."""
         self.hub.stop()

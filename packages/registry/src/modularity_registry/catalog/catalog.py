@@ -14,6 +14,7 @@ import msgspec
 
 from modularity_registry.catalog.entry import Entry, Renderer, Vitals
 from modularity_registry.clock import Clock
+from modularity_registry.errors import ServiceNotFound
 from modularity_registry.model.service import Service
 
 MAX_DEPARTED = 10_000
@@ -155,6 +156,13 @@ class Catalog:
     def service(self, service_id: str) -> Entry | None:
         """Return the service with this id, if there is one."""
         return self._entries.get(service_id)
+
+    def require(self, service_id: str) -> Entry:
+        """Return the service with this id; raises `ServiceNotFound`."""
+        entry = self._entries.get(service_id)
+        if entry is None:
+            raise not_found(service_id)
+        return entry
 
     def services(self) -> list[Entry]:
         """Return all services in order of id."""
@@ -317,3 +325,8 @@ class SortedKeys:
             keys.sort()
             self._sorted = keys
             return keys
+
+
+def not_found(service_id: str) -> ServiceNotFound:
+    """Return the error that no service has this id."""
+    return ServiceNotFound(f"no service {service_id!r} is registered")

@@ -1,6 +1,8 @@
 """How the registry lays out a store: a document a service, a replica, a token."""
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
@@ -8,6 +10,8 @@ from modularity_registry import schema
 from modularity_registry.errors import StoreCorrupt
 from modularity_registry.model.rights import Token
 from modularity_registry.model.service import Service
+
+RecordT = TypeVar("RecordT")
 
 PREFIX = "services/"
 REPLICAS = "replicas/"
@@ -33,10 +37,7 @@ def encode(service: Service) -> bytes:
 
 def decode(key: str, value: bytes) -> Service:
     """Return the service in a stored document; raise `StoreCorrupt` if it isn't one."""
-    try:
-        service = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreCorrupt(f"{key} does not hold a service: {error}") from None
+    service = _decoded(key, value, _decode, "a service")
     if service.registration.id != id_of(key):
         found = service.registration.id
         raise StoreCorrupt(f"{key} holds another service: {found!r}")
@@ -72,10 +73,7 @@ def encode_beat(beat: Beat) -> bytes:
 
 def decode_beat(key: str, value: bytes) -> Beat:
     """Return the beat in a record; raise `StoreCorrupt` if it holds none."""
-    try:
-        return _decode_beat(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreCorrupt(f"{key} does not hold a replica's beat: {error}") from None
+    return _decoded(key, value, _decode_beat, "a replica's beat")
 
 
 _decode_token = msgspec.json.Decoder(Token).decode
@@ -103,10 +101,16 @@ def encode_token(token: Token) -> bytes:
 
 def decode_token(key: str, value: bytes) -> Token:
     """Return the token in a record; raise `StoreCorrupt` if it holds none."""
-    try:
-        token = _decode_token(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreCorrupt(f"{key} does not hold a token: {error}") from None
+    token = _decoded(key, value, _decode_token, "a token")
     if token.name != token_name(key):
         raise StoreCorrupt(f"{key} holds another token: {token.name!r}")
     return token
+
+
+def _decoded(
+    key: str, value: bytes, decode: Callable[[bytes], RecordT], what: str
+) -> RecordT:
+    try:
+        return decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"{key} does not hold {what}: {error}") from None

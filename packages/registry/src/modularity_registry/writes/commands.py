@@ -7,7 +7,7 @@ from typing import Protocol
 
 from modularity_registry.audit import OFF, Audit
 from modularity_registry.catalog import documents
-from modularity_registry.catalog.catalog import Catalog
+from modularity_registry.catalog.catalog import Catalog, not_found
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.feed import Feed
 from modularity_registry.clock import Clock
@@ -169,9 +169,7 @@ class Commands:
         self._feed.require()
         for _ in range(MAX_ATTEMPTS):
             seen = self._catalog.revision
-            entry = self._catalog.service(service_id)
-            if entry is None:
-                raise _not_found(service_id)
+            entry = self._catalog.require(service_id)
             if claim is not None:
                 _check(claim, entry)
             precondition.check(entry)
@@ -183,7 +181,7 @@ class Commands:
                 self._catch_up(seen, conflict)
                 continue
             if revision is None:
-                raise _not_found(service_id)
+                raise not_found(service_id)
             change_log.removed(entry, revision, expired=claim is None)
             self._audit.removed(entry, revision, claim)
             self._feed.wait(revision)
@@ -296,7 +294,7 @@ class Commands:
 
         def decide(entry: Entry | None) -> Service | None:
             if entry is None:
-                raise _not_found(service_id)
+                raise not_found(service_id)
             if claim is not None:
                 _check(claim, entry)
             service = entry.service
@@ -349,10 +347,6 @@ class Commands:
 def _check(claim: Claim, entry: Entry | None) -> None:
     if entry is not None:
         claim.check(entry.owner, entry.id)
-
-
-def _not_found(service_id: str) -> ServiceNotFound:
-    return ServiceNotFound(f"no service {service_id!r} is registered")
 
 
 def _contended(service_id: str) -> StoreUnavailable:

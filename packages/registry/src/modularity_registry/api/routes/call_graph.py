@@ -11,7 +11,6 @@ from modularity_registry.catalog.call_graph import Pair
 from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import rfc3339
-from modularity_registry.errors import ServiceNotFound
 from modularity_registry.runtime import Registry
 
 
@@ -23,8 +22,7 @@ def routes(registry: Registry) -> Blueprint:
     @blueprint.post("/track/invocation")
     def track() -> Response:
         call = schema.parse_invocation(replies.body())
-        if catalog.service(call.provider_id) is None:
-            raise _not_found(call.provider_id)
+        catalog.require(call.provider_id)
         traffic.note(call)
         registry.hub.invoked(call)
         return replies.reply({"message": "Invocation recorded"})
@@ -34,8 +32,8 @@ def routes(registry: Registry) -> Blueprint:
         replies.query().finish()
         revision = catalog.revision
         entry, pairs = catalog.service(service_id), traffic.pairs(service_id)
-        if entry is None and not pairs:
-            raise _not_found(service_id)
+        if not pairs:
+            catalog.require(service_id)
         consuming = [
             _connection("provider", pair.provider_id, pair, catalog)
             for pair in pairs
@@ -76,10 +74,6 @@ def routes(registry: Registry) -> Blueprint:
         return replies.read(schema.encode(answer), _tag(shown, revision), revision)
 
     return blueprint
-
-
-def _not_found(service_id: str) -> ServiceNotFound:
-    return ServiceNotFound(f"no service {service_id!r} is registered")
 
 
 def _tag(pairs: list[Pair], revision: int) -> str:

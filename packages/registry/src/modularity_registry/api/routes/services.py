@@ -8,7 +8,6 @@ from modularity_registry.api.query import FILTERS, PAGES, WAIT
 from modularity_registry.api.routes.events import wait_for_change
 from modularity_registry.catalog.status_history import Verdict
 from modularity_registry.clock import rfc3339
-from modularity_registry.errors import ServiceNotFound
 from modularity_registry.events import Interest
 from modularity_registry.model.rights import Claim
 from modularity_registry.model.service import Registration
@@ -67,9 +66,7 @@ def routes(registry: Registry) -> Blueprint:
     def read_service(service_id: str) -> Response:
         replies.query().finish()
         revision = catalog.revision
-        entry = catalog.service(service_id)
-        if entry is None:
-            raise ServiceNotFound(f"no service {service_id!r} is registered")
+        entry = catalog.require(service_id)
         checker = registry.roster.owner(service_id)
         return replies.read(
             lambda: entry.json_with_evidence(checker), entry.revision, revision
@@ -79,9 +76,7 @@ def routes(registry: Registry) -> Blueprint:
     def read_history(service_id: str) -> Response:
         replies.query().finish()
         revision = catalog.revision
-        entry = catalog.service(service_id)
-        if entry is None:
-            raise ServiceNotFound(f"no service {service_id!r} is registered")
+        entry = catalog.require(service_id)
         changes = registry.history.of(entry)
         answer = {
             "service_id": service_id,

@@ -13,7 +13,7 @@ from modularity_registry.api.openapi.builders import (
     text,
     whole,
 )
-from modularity_registry.api.openapi.operation import Taken, call
+from modularity_registry.api.openapi.operation import ORIGIN_REFUSED, Taken, call
 from modularity_registry.api.openapi.operation import shown as said
 from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN, Right
 
@@ -137,6 +137,13 @@ SCHEMAS: dict[str, Json] = {
 }
 """The schemas of tokens, by name."""
 
+_REFUSED = (
+    "invalid_request",
+    "token_not_found",
+    "token_conflict",
+    "store_unavailable",
+)
+
 PATHS: dict[str, Json] = {
     "/api/tokens": {
         "get": call(
@@ -157,12 +164,7 @@ PATHS: dict[str, Json] = {
                     example_of(SCHEMAS["IssuedToken"]),
                 )
             },
-            (
-                "invalid_request",
-                "token_not_found",
-                "token_conflict",
-                "store_unavailable",
-            ),
+            _REFUSED,
             (),
             Taken("TokenWish", example_of(SCHEMAS["TokenWish"])),
         ),
@@ -179,12 +181,7 @@ PATHS: dict[str, Json] = {
                     example_of(SCHEMAS["IssuedToken"]),
                 )
             },
-            (
-                "invalid_request",
-                "token_not_found",
-                "token_conflict",
-                "store_unavailable",
-            ),
+            _REFUSED,
             ("TokenName",),
             Taken("Rotation", example_of(SCHEMAS["Rotation"]), required=False),
             description="Its name stays, and all that it owns.",
@@ -202,13 +199,7 @@ PATHS: dict[str, Json] = {
                     example_of(SCHEMAS["RevokedToken"]),
                 )
             },
-            (
-                "invalid_request",
-                "origin_refused",
-                "token_not_found",
-                "token_conflict",
-                "store_unavailable",
-            ),
+            (*_REFUSED, ORIGIN_REFUSED),
             ("TokenName",),
             description="The last token of an admin can't be revoked here.",
         )
