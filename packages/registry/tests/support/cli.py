@@ -19,7 +19,7 @@ from typing import Any
 import requests
 from click.testing import CliRunner, Result
 
-from modularity_registry import cli
+from modularity_registry.cli import main
 from support import PROGRAMS
 from support.registry import eventually, registration
 from support.serving import HOST, free_port
@@ -130,7 +130,7 @@ def run(*arguments: str, stdin: str | None = None, **env: str) -> Result:
     """Run a command as from an environment without settings, but for ``env``."""
     none = {name: None for name in os.environ if name.startswith(PREFIXES)}
     settings: dict[str, str | None] = {**none, **env}
-    return CliRunner().invoke(cli.main, arguments, input=stdin, env=settings)
+    return CliRunner().invoke(main.main, arguments, input=stdin, env=settings)
 
 
 def spaced(text: str) -> list[str]:

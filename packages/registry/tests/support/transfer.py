@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from click.testing import CliRunner, Result
 
-from modularity_registry import cli, schema, transfer
+from modularity_registry import schema, transfer
 from modularity_registry.catalog import documents as records
+from modularity_registry.cli import main
 from modularity_registry.model.service import Service
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
@@ -59,7 +60,7 @@ def opened(path: Path) -> Iterator[Store]:
 
 def run(*arguments: str | Path, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(
-        cli.main, [*map(str, arguments)], input=stdin, env={"REGISTRY_STORE": None}
+        main.main, [*map(str, arguments)], input=stdin, env={"REGISTRY_STORE": None}
     )
 
 

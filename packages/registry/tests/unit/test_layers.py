@@ -11,7 +11,7 @@ ROOT = Path(modularity_registry.__file__).parent
 LAYERS = (
     "errors", "clock", "model", "network", "stores", "schema", "telemetry", "config",
     "ratelimit", "catalog", "events", "replicas", "tokens", "dns", "audit", "writes",
-    "health", "runtime", "transfer", "serving", "api", "serve", "console", "cli",
+    "health", "runtime", "transfer", "serving", "api", "serve", "cli",
 )  # fmt: skip
 CONFORMANCE = ROOT / "stores" / "conformance"
 

@@ -22,7 +22,7 @@ from support.registry import eventually, registration
 from support.servers.program import Program
 from support.serving import free_port
 
-CLI = "from modularity_registry.cli import main; main()"
+CLI = "from modularity_registry.cli.main import main; main()"
 NAME = "hello-service.service.test.internal"
 
 

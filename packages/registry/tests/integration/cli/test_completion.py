@@ -9,8 +9,8 @@ from contextlib import ExitStack
 import pytest
 from click.testing import CliRunner
 
-from modularity_registry import cli
-from modularity_registry.console.completing import VARIABLE
+from modularity_registry.cli import main
+from modularity_registry.cli.completion import VARIABLE
 from support.cli import Served, environ, run
 from support.serving import HOST, free_port
 
@@ -35,7 +35,7 @@ def words(url: str, *line: str) -> set[str]:
         "COMP_CWORD": str(len(line)),
         "REGISTRY_URL": url,
     }
-    result = CliRunner().invoke(cli.main, [], prog_name="modularity-registry", env=env)
+    result = CliRunner().invoke(main.main, [], prog_name="modularity-registry", env=env)
     assert (result.exit_code, result.stderr) == (0, "")
     return {each.partition(",")[2] for each in result.stdout.split()}
 

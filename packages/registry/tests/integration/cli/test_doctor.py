@@ -12,8 +12,8 @@ import pytest
 from e2e.docs.blocks import table
 from e2e.docs.reader import ROOT
 from modularity_registry import __version__
+from modularity_registry.cli.doctor.findings import ADVICE
 from modularity_registry.clock import rfc3339
-from modularity_registry.console.findings import ADVICE
 from modularity_registry.stores import open_store
 from support.cli import Served, Stub, run, spaced
 from support.registry import eventually

@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 from modularity_client import Token
-from modularity_registry.console import admission
+from modularity_registry.cli.doctor import tokens
 from support.cli import Served, Stub, run
 from support.tokens import as_, asked, closed
 
@@ -73,14 +73,14 @@ def test_doctor_minds_where_a_token_goes() -> None:
         *("http://10.0.0.5:5000", "https://10.0.0.5:5000", "http://127.0.0.9:5000"),
         *("http://localhost:5000", "http://[::1]:5000", "http://registry:5000"),
     ]
-    found = [each.about for each in admission.lines(urls, "t")]
+    found = [each.about for each in tokens.lines(urls, "t")]
     assert found == ["http://10.0.0.5:5000", "http://registry:5000"]
-    assert not list(admission.lines(urls, ""))
+    assert not list(tokens.lines(urls, ""))
 
 
 def test_doctor_knows_what_open_means() -> None:
     def levels(url: str, token: bool, warned: bool = False) -> list[str]:
-        return [each.level for each in admission.of_open(url, token, warned)]
+        return [each.level for each in tokens.of_open(url, token, warned)]
 
     assert levels("http://10.0.0.5:5000", False) == ["problem"]
     assert levels("http://10.0.0.5:5000", False, True) == []
@@ -91,8 +91,8 @@ def test_doctor_knows_what_open_means() -> None:
 def test_doctor_takes_anonymous_readers_for_right() -> None:
     now = datetime.now(UTC)
     anybody = Token(None, ("read",), ("*",), ("*",), None, None, None)
-    assert [each.level for each in admission.of_own("u", anybody, now)] == ["ok"]
+    assert [each.level for each in tokens.of_own("u", anybody, now)] == ["ok"]
     ends = now + timedelta(hours=3)
     own = Token("t", ("read",), ("*",), ("*",), None, ends, None)
-    *_, last = admission.of_own("u", own, now)
+    *_, last = tokens.of_own("u", own, now)
     assert last.level == "note" and "less than a day" in last.message

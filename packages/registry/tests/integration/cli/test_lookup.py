@@ -11,9 +11,9 @@ import pytest
 import requests
 
 from modularity_registry.catalog.selection import STRATEGIES
-from modularity_registry.console import COMMANDS, reading
-from modularity_registry.console.pages import graph_page
-from modularity_registry.console.terminal import plain
+from modularity_registry.cli import COMMANDS, lookup
+from modularity_registry.cli.output import plain
+from modularity_registry.cli.render import graph_page
 from support.cli import APP, Served, Stub, environ, run, spaced
 from support.serving import free_port
 
@@ -40,7 +40,7 @@ def served() -> Iterator[Served]:
 
 
 def test_starting_loads_nothing_that_help_does_not_need() -> None:
-    program = "import sys, modularity_registry.cli; print(*sys.modules)"
+    program = "import sys, modularity_registry.cli.main; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
@@ -141,7 +141,7 @@ def test_find_prints_one_provider(served: Served) -> None:
 
 
 def test_the_strategies_are_those_that_there_are() -> None:
-    assert reading.STRATEGIES == STRATEGIES
+    assert lookup.STRATEGIES == STRATEGIES
 
 
 def test_explain_says_why_not(served: Served) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from modularity_client import Event, Service
-from modularity_registry.console import telling
-from modularity_registry.console.board import CONNECTING, Board
-from modularity_registry.console.screen import draw
+from modularity_registry.cli.watch import event_lines
+from modularity_registry.cli.watch.screen import draw
+from modularity_registry.cli.watch.view import CONNECTING, Board
 from support.cli import APP, Served, Terminal, environ
 from support.registry import eventually
 
@@ -238,4 +238,4 @@ def test_the_view_fits_every_window(rows: int, columns: int) -> None:
     ],
 )
 def test_events_in_words(event: Event, said: str) -> None:
-    assert telling.sentence(event).startswith(said)
+    assert event_lines.sentence(event).startswith(said)

@@ -20,7 +20,11 @@ def test_a_registry_logs_in_one_form_from_its_start_to_its_end(
     tmp_path: Path,
 ) -> None:
     port, told = free_port(), tmp_path / "log"
-    command = [sys.executable, "-c", "from modularity_registry.cli import main; main()"]
+    command = [
+        sys.executable,
+        "-c",
+        "from modularity_registry.cli.main import main; main()",
+    ]
     command += ["serve", f"--port={port}", "--log-format=json", "--log-level=debug"]
     with told.open("w") as output:
         process = subprocess.Popen(command, stderr=output)

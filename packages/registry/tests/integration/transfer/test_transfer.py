@@ -40,7 +40,7 @@ def test_services_move_to_a_server(source: Path, tmp_path: Path) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     program = (
-        "import sys, modularity_registry.cli;"
+        "import sys, modularity_registry.cli.main;"
         "heavy = {'rich', 'pydantic', 'flask', 'modularity_registry.transfer'};"
         "print(sorted(heavy & sys.modules.keys()))"
     )

@@ -5,7 +5,8 @@ from dataclasses import fields
 import pytest
 from click.testing import CliRunner
 
-from modularity_registry import cli, config
+from modularity_registry import config
+from modularity_registry.cli import main
 from modularity_registry.config import OPTIONS, Settings, load
 from modularity_registry.errors import BadSetting
 
@@ -124,20 +125,20 @@ def test_debug_is_for_loopback_only(host: str) -> None:
 
 
 def test_a_bad_setting_ends_the_start_with_one_line_and_code_1() -> None:
-    result = CliRunner().invoke(cli.main, ["serve", "--port", "99999"])
+    result = CliRunner().invoke(main.main, ["serve", "--port", "99999"])
     assert result.exit_code == 1
     assert result.output.strip().count("\n") == 0
     assert "--port" in result.output
 
 
 def test_an_unknown_flag_is_refused() -> None:
-    result = CliRunner().invoke(cli.main, ["serve", "--colour", "red"])
+    result = CliRunner().invoke(main.main, ["serve", "--colour", "red"])
     assert result.exit_code == 2
     assert "--colour" in result.output
 
 
 def test_help_names_every_setting() -> None:
-    output = CliRunner().invoke(cli.main, ["serve", "--help"]).output
+    output = CliRunner().invoke(main.main, ["serve", "--help"]).output
     for option in config.OPTIONS:
         assert option.flag in output
         assert option.env in output.replace("\n", "").replace(" ", "")

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from modularity_registry.api.app import create_app
-from modularity_registry.cli import main
+from modularity_registry.cli.main import main
 from modularity_registry.config import Settings
 from modularity_registry.model.rights import Right
 from modularity_registry.serving.bind_warnings import warnings

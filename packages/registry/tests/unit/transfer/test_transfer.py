@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from modularity_registry import cli, transfer
+from modularity_registry import transfer
+from modularity_registry.cli import main
 from support.transfer import (
     HEADER,
     brought,
@@ -193,7 +194,7 @@ def test_without_a_store_it_says_how_to_go_on(command: str) -> None:
 
 def test_the_environment_names_the_store(source: Path) -> None:
     result = CliRunner().invoke(
-        cli.main, ["export"], env={"REGISTRY_STORE": url(source)}
+        main.main, ["export"], env={"REGISTRY_STORE": url(source)}
     )
     assert result.stderr == "exported 3 services\n"
 
@@ -214,7 +215,7 @@ def test_no_password_is_repeated(command: str, bad: str) -> None:
     for result in (
         run(command, "--store", bad, stdin=lines),
         CliRunner().invoke(
-            cli.main, [command], env={"REGISTRY_STORE": bad}, input=lines
+            main.main, [command], env={"REGISTRY_STORE": bad}, input=lines
         ),
     ):
         assert (result.exit_code, result.stdout) == (1, "")

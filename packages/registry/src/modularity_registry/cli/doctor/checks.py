@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from modularity_registry import __version__, config
-from modularity_registry.console import findings
-from modularity_registry.console.asking import TOKEN_HINT, connected
-from modularity_registry.console.findings import Finding
-from modularity_registry.console.terminal import count, plain
+from modularity_registry.cli.doctor import findings
+from modularity_registry.cli.doctor.findings import Finding
+from modularity_registry.cli.output import count, plain
+from modularity_registry.cli.session import TOKEN_HINT, connected
 from modularity_registry.errors import AddressRefused, BadSetting, StoreError
 from modularity_registry.network.address_policy import AddressPolicy, parse_location
 

@@ -6,22 +6,16 @@ from typing import Any, Final
 
 import click
 
-from modularity_registry.console import completing
-from modularity_registry.console.asking import (
-    FAILED,
-    PROGRAM,
-    Asked,
-    asks,
-    complaint,
-)
-from modularity_registry.console.filtering import key_values
-from modularity_registry.console.terminal import plain, show_json, show_json_line
+from modularity_registry.cli import completion
+from modularity_registry.cli.filter_options import key_values
+from modularity_registry.cli.output import plain, show_json, show_json_line
+from modularity_registry.cli.session import FAILED, PROGRAM, Asked, asks, complaint
 from modularity_registry.model.service import MODES
 
 REQUIRED: Final = ("id", "capabilities", "location")
 HEALTH: Final = ("path", "interval", "timeout")
 
-_service_id = click.argument("service_id", metavar="ID", shell_complete=completing.ids)
+_service_id = click.argument("service_id", metavar="ID", shell_complete=completion.ids)
 _owner_key = click.option(
     "--owner-key",
     metavar="KEY",
@@ -131,7 +125,7 @@ def _merged(read: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     metavar="ID...",
     nargs=-1,
     required=True,
-    shell_complete=completing.ids,
+    shell_complete=completion.ids,
 )
 @_owner_key
 @asks

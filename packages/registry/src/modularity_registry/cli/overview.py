@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from modularity_registry.console.asking import Asked, asks
-from modularity_registry.console.filtering import filters, wanted
-from modularity_registry.console.terminal import show, show_json
+from modularity_registry.cli.filter_options import filters, wanted
+from modularity_registry.cli.output import show, show_json
+from modularity_registry.cli.session import Asked, asks
 
 
 @click.command()
@@ -19,7 +19,7 @@ def stats(asked: Asked) -> None:
     if asked.json:
         show_json(answer)
     else:
-        from modularity_registry.console.pages import stats_page
+        from modularity_registry.cli.render import stats_page
 
         show(*stats_page(answer))
 
@@ -38,7 +38,7 @@ def graph(asked: Asked, **given: Any) -> None:
     if asked.json:
         show_json(answer)
     elif answer["nodes"]:
-        from modularity_registry.console.pages import graph_page
+        from modularity_registry.cli.render import graph_page
 
         show(*graph_page(answer))
     else:

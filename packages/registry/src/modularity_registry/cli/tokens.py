@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from modularity_registry.console.asking import (
-    FAILED,
-    PROGRAM,
-    Asked,
-    asks,
-    fail,
-    json_option,
-    url_option,
-)
-from modularity_registry.console.terminal import (
+from modularity_registry.cli.output import (
     Cell,
     facts,
     moment,
@@ -32,11 +23,20 @@ from modularity_registry.console.terminal import (
     table,
     take_any_text,
 )
+from modularity_registry.cli.session import (
+    FAILED,
+    PROGRAM,
+    Asked,
+    asks,
+    fail,
+    json_option,
+    url_option,
+)
 from modularity_registry.errors import TokenConflict, TokenNotFound
 from modularity_registry.model.rights import Right
 
 if TYPE_CHECKING:
-    from modularity_registry.console.keeping import Json, Place
+    from modularity_registry.cli.token_backends import Json, Place
 
 SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
@@ -81,7 +81,7 @@ def _placed(command: Callable[..., None]) -> Callable[..., None]:
         **rest: Any,
     ) -> None:
         # Imported late: --help needs none of it.
-        from modularity_registry.console.keeping import Place
+        from modularity_registry.cli.token_backends import Place
 
         place = Place(url, token, token_file, store, file)
         place.refuse_mixed(click.get_current_context())

@@ -7,9 +7,8 @@ from typing import Final
 
 import click
 
-from modularity_registry.console.asking import FAILED, json_option, url_option
-from modularity_registry.console.findings import Finding
-from modularity_registry.console.terminal import (
+from modularity_registry.cli.doctor.findings import Finding
+from modularity_registry.cli.output import (
     Cell,
     count,
     show,
@@ -17,6 +16,7 @@ from modularity_registry.console.terminal import (
     table,
     take_any_text,
 )
+from modularity_registry.cli.session import FAILED, json_option, url_option
 from modularity_registry.model.service import MODES
 
 STYLES: Final = {"ok": "green", "note": "yellow", "problem": "bold red"}
@@ -82,29 +82,29 @@ def _examine(
     """Yield all findings, from the ground up."""
     # Imported late: --help needs neither the client nor a policy.
     from modularity_client.endpoints import parse_urls
-    from modularity_registry.console import admission, examining, findings
+    from modularity_registry.cli.doctor import checks, findings, tokens
 
     try:
         urls = parse_urls(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
-    yield from examining.environment(os.environ, url)
+    yield from checks.environment(os.environ, url)
     if store is not None:
-        yield examining.store(store)
+        yield checks.store(store)
     if location is not None:
-        yield examining.location(location, mode, os.environ)
-    token, found = admission.shown(*source)
+        yield checks.location(location, mode, os.environ)
+    token, found = tokens.shown(*source)
     yield from found
-    yield from admission.lines(urls, token)
+    yield from tokens.lines(urls, token)
     answers = {}
     for each in urls:
-        found, health = examining.registry(each, token)
+        found, health = checks.registry(each, token)
         yield from found
         if health is not None:
             answers[each] = health
-            yield from admission.admission(
-                each, token, "warnings" in health, examining.PATIENCE
+            yield from tokens.admission(
+                each, token, "warnings" in health, checks.PATIENCE
             )
     if answers:
         yield from findings.of_strangers(answers)
-        yield from examining.services(next(iter(answers)), token)
+        yield from checks.services(next(iter(answers)), token)

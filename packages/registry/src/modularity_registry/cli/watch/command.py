@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from modularity_registry.console import completing, telling
-from modularity_registry.console.asking import Asked, asks
-from modularity_registry.console.board import Board
-from modularity_registry.console.terminal import show_json_line
+from modularity_registry.cli import completion
+from modularity_registry.cli.output import show_json_line
+from modularity_registry.cli.session import Asked, asks
+from modularity_registry.cli.watch import event_lines
+from modularity_registry.cli.watch.view import Board
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -36,7 +37,7 @@ TRIES: Final = 5
     "capabilities",
     multiple=True,
     metavar="NAME",
-    shell_complete=completing.capabilities,
+    shell_complete=completion.capabilities,
     help="Only what provides this; several are alternatives.",
 )
 @click.option(
@@ -44,7 +45,7 @@ TRIES: Final = 5
     "services",
     multiple=True,
     metavar="ID",
-    shell_complete=completing.ids,
+    shell_complete=completion.ids,
     help="Only this one; several are alternatives.",
 )
 @asks
@@ -95,9 +96,9 @@ def _ended_by_sigterm() -> Iterator[None]:
 def _print(stream: "EventStream", as_json: bool) -> None:
     for event in stream:
         if as_json:
-            show_json_line(telling.document(event))
+            show_json_line(event_lines.document(event))
         else:
-            click.echo(telling.line(event))
+            click.echo(event_lines.line(event))
 
 
 class _Live:
@@ -134,7 +135,7 @@ class _Live:
                 self._take(event)
 
     def _draw(self) -> "RenderableType":
-        from modularity_registry.console.screen import draw
+        from modularity_registry.cli.watch.screen import draw
 
         height = self._console.size.height
         return draw(self._board.view(), self._asked.url, height)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from modularity_registry.console.terminal import plain, take_any_text
-from modularity_registry.console.trusting import context, tls_options
+from modularity_registry.cli.output import plain, take_any_text
+from modularity_registry.cli.tls_options import context, tls_options
 
 if TYPE_CHECKING:
     from modularity_client import Registry, RegistryError

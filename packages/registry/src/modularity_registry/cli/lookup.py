@@ -4,16 +4,9 @@ from typing import Any, Final
 
 import click
 
-from modularity_registry.console import completing
-from modularity_registry.console.asking import (
-    FAILED,
-    PROGRAM,
-    Asked,
-    asks,
-    fail,
-)
-from modularity_registry.console.filtering import filters, wanted
-from modularity_registry.console.terminal import (
+from modularity_registry.cli import completion
+from modularity_registry.cli.filter_options import filters, wanted
+from modularity_registry.cli.output import (
     Cell,
     names,
     plain,
@@ -22,10 +15,11 @@ from modularity_registry.console.terminal import (
     status_cell,
     table,
 )
+from modularity_registry.cli.session import FAILED, PROGRAM, Asked, asks, fail
 
 STRATEGIES: Final = ("round_robin", "random", "weighted", "hash")
 
-_capability = click.argument("capability", shell_complete=completing.capabilities)
+_capability = click.argument("capability", shell_complete=completion.capabilities)
 
 
 @click.command("ls")
@@ -63,7 +57,7 @@ def _row(service: Any) -> tuple[Cell, ...]:
 
 
 @click.command()
-@click.argument("service_id", metavar="ID", shell_complete=completing.ids)
+@click.argument("service_id", metavar="ID", shell_complete=completion.ids)
 @asks
 def info(asked: Asked, service_id: str) -> None:
     """Show all that is known of a service, and what its status rests on."""
@@ -74,7 +68,7 @@ def info(asked: Asked, service_id: str) -> None:
     if asked.json:
         show_json({**service, "connections": connections})
     else:
-        from modularity_registry.console.pages import service_page
+        from modularity_registry.cli.render import service_page
 
         show(*service_page(service, connections))
 
@@ -151,13 +145,13 @@ def _explained(provider: Any) -> tuple[Cell, ...]:
     metavar="CAPABILITY...",
     nargs=-1,
     required=True,
-    shell_complete=completing.capabilities,
+    shell_complete=completion.capabilities,
 )
 @click.option(
     "--optional",
     multiple=True,
     metavar="NAME",
-    shell_complete=completing.capabilities,
+    shell_complete=completion.capabilities,
     help="Better with this one as well; may be given several times.",
 )
 @filters("status", "capability")

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from modularity_registry.console import completing
+from modularity_registry.cli import completion
 from modularity_registry.model.service import MODES, STATUSES
 
 
@@ -55,7 +55,7 @@ _FILTERS: Final = {
         "--capability",
         multiple=True,
         metavar="NAME",
-        shell_complete=completing.capabilities,
+        shell_complete=completion.capabilities,
         help="Only what provides this; several must all be provided.",
     ),
     "mode": click.option(

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from modularity_registry.console.board import CONNECTING, Told, View
-from modularity_registry.console.pages import duration
-from modularity_registry.console.terminal import STYLES, count, names, plain
+from modularity_registry.cli.output import STYLES, count, names, plain
+from modularity_registry.cli.render import duration
+from modularity_registry.cli.watch.view import CONNECTING, Told, View
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

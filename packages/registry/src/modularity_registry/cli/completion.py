@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.shell_completion import get_completion_class
 
-from modularity_registry.console.asking import DEFAULT_URL, PROGRAM
+from modularity_registry.cli.session import DEFAULT_URL, PROGRAM
 
 if TYPE_CHECKING:
     from modularity_client import Service

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from modularity_registry.cli.output import milliseconds, moment, plain
 from modularity_registry.clock import rfc3339
-from modularity_registry.console.terminal import milliseconds, moment, plain
 
 if TYPE_CHECKING:
     from modularity_client import Event

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from modularity_registry.console.terminal import (
+from modularity_registry.cli.output import (
     Cell,
     compact,
     count,

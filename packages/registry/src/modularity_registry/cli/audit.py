@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from modularity_registry.cli.output import count, plain, show_json_line, take_any_text
+from modularity_registry.cli.session import PROGRAM, fail
 from modularity_registry.clock import rfc3339
-from modularity_registry.console.asking import PROGRAM, fail
-from modularity_registry.console.terminal import (
-    count,
-    plain,
-    show_json_line,
-    take_any_text,
-)
 
 if TYPE_CHECKING:
     from modularity_registry.audit.reader import Line, Wanted
@@ -204,8 +199,8 @@ def _show(found: Iterable[dict[str, Any]], as_json: bool) -> None:
         for each in found:
             show_json_line(each)
         return
-    from modularity_registry.console.acts import page
-    from modularity_registry.console.terminal import show
+    from modularity_registry.cli.audit_lines import page
+    from modularity_registry.cli.output import show
 
     table = page(found)
     if table is None:
@@ -221,7 +216,7 @@ def _follow(
     as_json: bool,
 ) -> None:
     """Print the last of those that are there, then each one that comes."""
-    from modularity_registry.console.acts import sentence
+    from modularity_registry.cli.audit_lines import sentence
 
     def tell(each: dict[str, Any]) -> None:
         if as_json:

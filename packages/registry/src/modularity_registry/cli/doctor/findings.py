@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from modularity_registry.console.terminal import moment, plain
+from modularity_registry.cli.output import moment, plain
 
 Level = Literal["ok", "note", "problem"]
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from modularity_registry.cli.doctor.findings import Finding
+from modularity_registry.cli.output import count, moment, names, plain
+from modularity_registry.cli.session import PROGRAM, TOKEN_HINT, connected
 from modularity_registry.clock import rfc3339
-from modularity_registry.console.asking import PROGRAM, TOKEN_HINT, connected
-from modularity_registry.console.findings import Finding
-from modularity_registry.console.terminal import count, moment, names, plain
 from modularity_registry.network.listen_address import on_loopback
 
 if TYPE_CHECKING:

@@ -10,15 +10,9 @@ from typing import Any, Protocol
 import click
 
 from modularity_registry import schema, tokens
+from modularity_registry.cli.output import plain
+from modularity_registry.cli.session import PROGRAM, Asked, connected, explained, fail
 from modularity_registry.clock import SystemClock
-from modularity_registry.console.asking import (
-    PROGRAM,
-    Asked,
-    connected,
-    explained,
-    fail,
-)
-from modularity_registry.console.terminal import plain
 from modularity_registry.errors import BadSetting, RegistryError
 from modularity_registry.tokens import FileShelf, Shelf, StoreShelf
 

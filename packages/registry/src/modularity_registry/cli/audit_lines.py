@@ -3,14 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from modularity_registry.console.terminal import (
-    Cell,
-    compact,
-    moment,
-    names,
-    pairs,
-    plain,
-)
+from modularity_registry.cli.output import Cell, compact, moment, names, pairs, plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +21,7 @@ Act = dict[str, Any]
 
 def page(found: Iterable[Act]) -> "Table | None":
     """Return a table of them, one a row; None for none."""
-    from modularity_registry.console.terminal import table
+    from modularity_registry.cli.output import table
 
     rows = [_row(each) for each in found]
     return table(HEADINGS, rows) if rows else None

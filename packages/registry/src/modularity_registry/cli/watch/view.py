@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from modularity_registry.console import telling
+from modularity_registry.cli.watch import event_lines
 
 if TYPE_CHECKING:
     from modularity_client import Event, Service
@@ -89,7 +89,7 @@ class Board:
                 self._calls += 1
                 return
             status = event.data.get("new_status", "")
-            self._events.append(Told(telling.line(event), str(status)))
+            self._events.append(Told(event_lines.line(event), str(status)))
             service, revision = event.service, event.revision or 0
             if service is None or revision <= (self._revision or 0):
                 return

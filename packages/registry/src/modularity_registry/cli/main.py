@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from modularity_registry import __version__, config
-from modularity_registry.console import COMMANDS
+from modularity_registry.cli import COMMANDS
 from modularity_registry.errors import RegistryError
 from modularity_registry.telemetry import logs
 

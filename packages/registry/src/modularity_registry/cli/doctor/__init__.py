@@ -1,0 +1,1 @@
+"""The command ``doctor``: finds common faults and says how to fix them."""

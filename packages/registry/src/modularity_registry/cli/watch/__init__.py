@@ -1,0 +1,1 @@
+"""The command ``watch``: services and events, live."""
