@@ -20,7 +20,7 @@ import requests
 from click.testing import CliRunner, Result
 
 from modularity_registry.cli import main
-from support import PROGRAMS
+from support import PROGRAMS, TESTS
 from support.registry import eventually, registration
 from support.serving import HOST, free_port
 
@@ -145,7 +145,7 @@ class Terminal:
         self.pid, self._line = pty.fork()
         if self.pid == 0:
             command = [sys.executable, "-m", "support.programs.cli", *arguments]
-            settings = environ(TERM="xterm", PYTHONPATH=str(APP.parent))
+            settings = environ(TERM="xterm", PYTHONPATH=str(TESTS))
             os.execve(sys.executable, command, settings)
         size = struct.pack("HHHH", rows, columns, 0, 0)
         fcntl.ioctl(self._line, termios.TIOCSWINSZ, size)

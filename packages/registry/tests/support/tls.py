@@ -21,7 +21,7 @@ from support import PROGRAMS
 from support.registry import eventually
 from support.serving import HOST, free_port
 
-PROGRAM = PROGRAMS / "cli/main.py"
+PROGRAM = PROGRAMS / "cli.py"
 DAY = timedelta(days=1)
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey

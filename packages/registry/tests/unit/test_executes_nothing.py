@@ -30,6 +30,8 @@ MODULES = {
 KNOWN = {
     # Of a fixed table of stores: the URL of a setting picks a row.
     ("stores/__init__.py", "importlib"),
+    # Of a fixed table of commands: a name on the command line picks a row.
+    ("cli/main.py", "importlib"),
     # prctl, so that a child ends with its parent.
     ("serving/worker.py", "ctypes"),
     # This Python tries a certificate out, before anything is served.

@@ -3,26 +3,61 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from importlib import import_module
+from typing import Any, Final, NoReturn, cast
 
 import click
 
 from modularity_registry import __version__, config
-from modularity_registry.cli import COMMANDS
 from modularity_registry.errors import RegistryError
 from modularity_registry.telemetry import logs
 
 FAILED = 1
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+# Where the other commands are: a module in this package, and a name in it.
+COMMANDS: Final = {
+    "audit": "audit:audit",
+    "completion": "completion:completion",
+    "discover": "lookup:discover",
+    "doctor": "doctor.command:doctor",
+    "drain": "registration:drain",
+    "explain": "lookup:explain",
+    "find": "lookup:find",
+    "graph": "overview:graph",
+    "info": "lookup:info",
+    "ls": "lookup:list_services",
+    "register": "registration:register",
+    "stats": "overview:stats",
+    "token": "tokens:token",
+    "undrain": "registration:undrain",
+    "unregister": "registration:unregister",
+    "watch": "watch.command:watch",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are named.
+
+    As click's documentation has it ("Lazily Loading Subcommands").
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = target.partition(":")
+        found = getattr(import_module(f"modularity_registry.cli.{module}"), name)
+        return cast(click.Command, found)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="modularity-registry")
 def main() -> None:
     """Modularity Registry: find a healthy provider of what you need."""
-
-
-for command in COMMANDS:
-    main.add_command(command)
 
 
 def _flags(command: Callable[..., Any]) -> Callable[..., Any]:

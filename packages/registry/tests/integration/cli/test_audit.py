@@ -14,7 +14,8 @@ import pytest
 
 from modularity_registry.audit import AuditFile
 from modularity_registry.clock import rfc3339
-from support.cli import APP, environ, run, spaced
+from support import TESTS
+from support.cli import environ, run, spaced
 from support.registry import eventually
 
 NOW = datetime.now(UTC)
@@ -191,7 +192,7 @@ def following(path: Path, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]
                 "--limit",
                 "1",
             ],
-            env=environ(PYTHONPATH=str(APP.parent), REGISTRY_AUDIT_FILE=str(path)),
+            env=environ(PYTHONPATH=str(TESTS), REGISTRY_AUDIT_FILE=str(path)),
             stdout=said,
             stderr=subprocess.STDOUT,
         )

@@ -11,10 +11,12 @@ import pytest
 import requests
 
 from modularity_registry.catalog.selection import STRATEGIES
-from modularity_registry.cli import COMMANDS, lookup
+from modularity_registry.cli import lookup
+from modularity_registry.cli.main import COMMANDS, main
 from modularity_registry.cli.output import plain
 from modularity_registry.cli.render import graph_page
-from support.cli import APP, Served, Stub, environ, run, spaced
+from support import TESTS
+from support.cli import Served, Stub, environ, run, spaced
 from support.serving import free_port
 
 UNCHECKED = ("--capability", "x", "--location", "here", "--mode", "ipc")
@@ -50,11 +52,12 @@ def test_starting_loads_nothing_that_help_does_not_need() -> None:
 def _lines() -> list[tuple[str, ...]]:
     """Every command as it is called; of a group, those in it."""
     return [
-        (str(each.name), *more)
-        for each in COMMANDS
+        (name, *more)
+        for name in COMMANDS
+        if (command := main.get_command(click.Context(main), name))
         for more in (
-            [(name,) for name in each.commands]
-            if isinstance(each, click.Group)
+            [(name,) for name in command.commands]
+            if isinstance(command, click.Group)
             else [()]
         )
     ]
@@ -298,7 +301,7 @@ def test_an_encoding_that_lacks_a_letter_is_no_error(served: Served) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "support.programs.cli", "info", "z"],
         env=environ(REGISTRY_URL=served.url, PYTHONIOENCODING="latin-1"),
-        cwd=APP.parent,
+        cwd=TESTS,
         capture_output=True,
         text=True,
         timeout=60,
@@ -322,7 +325,7 @@ def test_a_reader_who_has_enough_is_no_error(served: Served) -> None:
     done = subprocess.run(
         ["bash", "-c", program],
         env=environ(REGISTRY_URL=served.url),
-        cwd=APP.parent,
+        cwd=TESTS,
         capture_output=True,
         text=True,
         timeout=60,

@@ -17,7 +17,8 @@ from e2e.docs.reader import ROOT
 from modularity_registry import config
 from modularity_registry.api.authorization import RIGHTS
 from modularity_registry.tokens import FileShelf
-from support.cli import APP, Served, environ, run
+from support import TESTS
+from support.cli import Served, environ, run
 from support.registry import eventually
 from support.tokens import as_, asked, closed
 
@@ -253,9 +254,7 @@ def test_a_registry_that_was_told_its_token_by_a_shell_works(
         f"TOKEN=$({program} token create shell --right read) &&"
         f' REGISTRY_TOKEN="$TOKEN" {program} token whoami'
     )
-    env = environ(
-        REGISTRY_URL=registry.url, REGISTRY_TOKEN=boss, PYTHONPATH=str(APP.parent)
-    )
+    env = environ(REGISTRY_URL=registry.url, REGISTRY_TOKEN=boss, PYTHONPATH=str(TESTS))
     done = subprocess.run(
         ["sh", "-c", script], env=env, capture_output=True, text=True, timeout=60
     )

@@ -15,7 +15,8 @@ from modularity_client import Event, Service
 from modularity_registry.cli.watch import event_lines
 from modularity_registry.cli.watch.screen import draw
 from modularity_registry.cli.watch.view import CONNECTING, Board
-from support.cli import APP, Served, Terminal, environ
+from support import TESTS
+from support.cli import Served, Terminal, environ
 from support.registry import eventually
 
 Opened = Callable[..., Terminal]
@@ -92,7 +93,7 @@ class Piped:
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "support.programs.cli", "watch", *arguments],
-            env=environ(PYTHONPATH=str(APP.parent)),
+            env=environ(PYTHONPATH=str(TESTS)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,

@@ -297,7 +297,7 @@ def test_half_of_a_configuration_is_refused(flags: dict[str, str], said: str) ->
 
 def test_a_bad_start_is_one_line(authority: Authority, tmp_path: Path) -> None:
     given = swapped(authority)
-    script = PROGRAMS / "cli/main.py"
+    script = PROGRAMS / "cli.py"
     command = [sys.executable, str(script), "serve", "--port", str(free_port())]
     done = subprocess.run(
         [*command, "--tls-cert", given.cert, "--tls-key", given.key],
