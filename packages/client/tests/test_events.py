@@ -13,9 +13,10 @@ import pytest
 
 from client_support.harness import Answer, RegistryProcess, ScriptedServer, problem
 from client_support.proxy import Proxy
-from modularity_client import AsyncRegistry, Registry, Unauthorized, session
-from modularity_client.events import AsyncEventStream, EventStream
-from modularity_client.session import Event
+from modularity_client import AsyncRegistry, Registry, Unauthorized
+from modularity_client.events import session
+from modularity_client.events.session import Event
+from modularity_client.events.stream import AsyncEventStream, EventStream
 
 Scripted = Callable[..., ScriptedServer]
 Own = Callable[[], RegistryProcess]

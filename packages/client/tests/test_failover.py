@@ -16,7 +16,7 @@ from client_support.harness import (
     free_port,
 )
 from modularity_client import Registry, RegistryUnreachable, ServiceNotFound
-from modularity_client.endpoints import AWAY, Endpoints, parse_urls
+from modularity_client.http.endpoints import AWAY, Endpoints, parse_urls
 
 Asking = Callable[..., Asker]
 STATS = {

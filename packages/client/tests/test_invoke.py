@@ -12,8 +12,8 @@ from client_support.harness import DRIP, DROP, HANG, Answer, ScriptedServer, fre
 from client_support.proxy import Proxy
 from client_support.services import service
 from modularity_client import Service
-from modularity_client.faults import ProviderLost, ProviderRefused
-from modularity_client.invoke import Invoker
+from modularity_client.invoke.invoker import Invoker
+from modularity_client.resolver.errors import ProviderLost, ProviderRefused
 
 Scripted = Callable[..., ScriptedServer]
 GOOD = Answer(200, {"capability": "greet", "result": {"message": "Hello"}})

@@ -17,8 +17,8 @@ import pytest
 from client_support import SUPPORT
 from client_support.harness import RegistryProcess, eventually, free_port
 from modularity_client import Registry
-from modularity_client.faults import NoProvider
-from modularity_client.resolver import Resolver
+from modularity_client.resolver.errors import NoProvider
+from modularity_client.resolver.resolver import Resolver
 
 PROVIDER = SUPPORT / "provider.py"
 

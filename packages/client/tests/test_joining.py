@@ -29,8 +29,12 @@ from modularity_client import (
     Registry,
     RegistryError,
 )
-from modularity_client.farewell import PATIENCE
-from modularity_client.joining import FIRST_PAUSE, LONGEST_PAUSE, pause_after
+from modularity_client.membership.membership import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    pause_after,
+)
+from modularity_client.membership.shutdown import PATIENCE
 
 FIELDS: dict[str, Any] = {
     "id": "member",

@@ -7,7 +7,7 @@ import pytest
 from client_support.harness import RegistryProcess
 from client_support.services import service
 from modularity_client import Registry
-from modularity_client.picking import Choice
+from modularity_client.balancing import Choice
 
 ALL = tuple(service(f"s{number}") for number in range(5))
 

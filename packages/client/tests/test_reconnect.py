@@ -2,7 +2,7 @@
 
 import pytest
 
-from modularity_client.reconnect import HURRY, LONGEST, Route
+from modularity_client.http.reconnect import HURRY, LONGEST, Route
 
 A, B = "http://a", "http://b"
 

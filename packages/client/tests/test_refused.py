@@ -26,8 +26,8 @@ from modularity_client import (
     Registry,
     Unauthorized,
 )
-from modularity_client.joining import REFUSED_PAUSE, pause_after
-from modularity_client.reports import Report, Reports
+from modularity_client.membership.membership import REFUSED_PAUSE, pause_after
+from modularity_client.resolver.call_reports import Report, Reports
 
 Asking = Callable[..., Asker]
 Scripted = Callable[..., ScriptedServer]

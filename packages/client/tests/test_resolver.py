@@ -14,8 +14,8 @@ from client_support.harness import RegistryProcess, eventually, free_port
 from client_support.proxy import Proxy
 from client_support.services import register
 from modularity_client import AsyncRegistry, Registry, Service
-from modularity_client.faults import NoProvider, UnknownProviders
-from modularity_client.resolver import Resolver
+from modularity_client.resolver.errors import NoProvider, UnknownProviders
+from modularity_client.resolver.resolver import Resolver
 
 Own = Callable[[], RegistryProcess]
 Make = Callable[..., Resolver]

@@ -15,10 +15,10 @@ from client_support.harness import RegistryProcess, eventually, free_port
 from client_support.proxy import Proxy
 from client_support.services import register, service
 from modularity_client import Registry
-from modularity_client.faults import UnknownProviders
-from modularity_client.reports import QUEUE
-from modularity_client.resolver import Resolver
-from modularity_client.session import Session
+from modularity_client.events.session import Session
+from modularity_client.resolver.call_reports import QUEUE
+from modularity_client.resolver.errors import UnknownProviders
+from modularity_client.resolver.resolver import Resolver
 
 CHILD = SUPPORT / "child.py"
 Own = Callable[[], RegistryProcess]

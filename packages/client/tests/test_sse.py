@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modularity_client.sse import Frame, Parser, TooLong
+from modularity_client.events.sse import Frame, Parser, TooLong
 
 
 def parse(*parts: bytes) -> list[Frame]:

@@ -18,8 +18,8 @@ from modularity_client import (
     TokenConflict,
     TokenNotFound,
     Unauthorized,
-    credentials,
 )
+from modularity_client.http import credentials
 
 Asking = Callable[..., Asker]
 Scripted = Callable[..., ScriptedServer]

@@ -4,10 +4,10 @@ from typing import Any
 
 from client_support.services import service
 from modularity_client import ServiceList
-from modularity_client.bench import Bench
-from modularity_client.board import Board
-from modularity_client.session import Event
-from modularity_client.view import View
+from modularity_client.events.session import Event
+from modularity_client.resolver.cache import Board
+from modularity_client.resolver.quarantine import Bench
+from modularity_client.resolver.view import View
 
 
 def event(kind: str, service_id: str, revision: int, **changes: Any) -> Event:

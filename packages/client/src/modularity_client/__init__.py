@@ -1,5 +1,6 @@
 """Client of the Modularity Registry: join it, ask it, call whom it names."""
 
+from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.errors import (
     AddressRefused,
     BadReply,
@@ -25,19 +26,18 @@ from modularity_client.errors import (
     Unauthorized,
     Unavailable,
 )
-from modularity_client.events import AsyncEventStream, Event, EventStream
-from modularity_client.faults import (
+from modularity_client.events.stream import AsyncEventStream, Event, EventStream
+from modularity_client.membership.membership import Membership
+from modularity_client.resolver.errors import (
     CallFailed,
     NoProvider,
     ProviderLost,
     ProviderRefused,
     UnknownProviders,
 )
-from modularity_client.joining import Membership
-from modularity_client.registry import AsyncRegistry, Registry
-from modularity_client.resolver import Resolver
+from modularity_client.resolver.resolver import Resolver
 from modularity_client.token_calls import IssuedToken, Token
-from modularity_client.types import Service, ServiceList
+from modularity_client.types.services import Service, ServiceList
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,7 @@ case, by `attempts`. Those about tokens are written in `token_calls`.
 from collections.abc import Iterable
 from typing import Any, Unpack
 
-from modularity_client.call import (
+from modularity_client.http.call import (
     Call,
     Reply,
     capability_path,
@@ -22,7 +22,6 @@ from modularity_client.call import (
     value_of,
     write,
 )
-from modularity_client.overview import Connections, Graph, Health, Ready, Stats
 from modularity_client.token_calls import (
     create_token,
     own_token,
@@ -30,7 +29,8 @@ from modularity_client.token_calls import (
     rotate_token,
     tokens,
 )
-from modularity_client.types import (
+from modularity_client.types.registry import Connections, Graph, Health, Ready, Stats
+from modularity_client.types.services import (
     Acknowledgement,
     CapabilityList,
     Changed,

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.module import (
     Answer,
     Handler,
@@ -16,7 +17,6 @@ from modularity_client.module import (
     ModuleFields,
     Order,
 )
-from modularity_client.registry import AsyncRegistry, Registry
 
 __all__ = ["InvocationError", "Module"]
 

@@ -6,6 +6,7 @@ from typing import Unpack
 from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
+from modularity_client.client import Registry
 from modularity_client.module import (
     Answer,
     Handler,
@@ -13,7 +14,6 @@ from modularity_client.module import (
     ModuleBase,
     ModuleFields,
 )
-from modularity_client.registry import Registry
 
 __all__ = ["InvocationError", "Module"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Required, TypedDict, TypeVar
 
+from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.errors import RegistryError
-from modularity_client.joining import Membership
-from modularity_client.registry import AsyncRegistry, Registry
-from modularity_client.types import Registered
+from modularity_client.membership.membership import Membership
+from modularity_client.types.services import Registered
 
 log = logging.getLogger("modularity_client")
 

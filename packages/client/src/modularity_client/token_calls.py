@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-from modularity_client.call import Call, Reply, texts, value_of, write
-from modularity_client.types import Json
+from modularity_client.http.call import Call, Reply, texts, value_of, write
+from modularity_client.types.services import Json
 
 PATH = "/api/tokens"
 

@@ -5,7 +5,7 @@ import os
 import sys
 
 from modularity_client import Registry
-from modularity_client.resolver import Resolver
+from modularity_client.resolver.resolver import Resolver
 
 
 def seen(resolver: Resolver) -> dict[str, object]:

@@ -22,7 +22,7 @@ from support import PROGRAMS
 from support.registry import eventually, registration
 from support.serving import free_port
 
-APP = PROGRAMS / "registry.py"
+APP = PROGRAMS / "client.py"
 KEEP_ALIVE = 0.3
 NAMES = str.maketrans(" {}", "...")
 

@@ -65,7 +65,7 @@ def register(asked: Asked, source: Any, only_new: bool, **given: Any) -> None:
     From options, from a JSON object, or from both.
     """
     from modularity_client import calls
-    from modularity_client.types import ServiceFields
+    from modularity_client.types.services import ServiceFields
 
     fields = _merged(_read(source), given)
     missing = [f"--{_option(name)}" for name in REQUIRED if not fields.get(name)]

@@ -14,7 +14,7 @@ from modularity_registry.cli.tls_options import context, tls_options
 
 if TYPE_CHECKING:
     from modularity_client import Registry, RegistryError
-    from modularity_client.call import Call
+    from modularity_client.http.call import Call
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,7 +122,7 @@ def connected(
     """
     # Imported late: --help needs no HTTP client.
     from modularity_client import Registry
-    from modularity_client.endpoints import parse_urls
+    from modularity_client.http.endpoints import parse_urls
 
     try:
         urls = parse_urls(url)

@@ -18,7 +18,7 @@ from support.registry import eventually, registration
 from support.servers import program
 from support.serving import free_port
 
-APP = PROGRAMS / "registry.py"
+APP = PROGRAMS / "client.py"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",

@@ -93,7 +93,7 @@ SUBSTITUTES = {
         "uv run mypy packages/registry/registry_service.py", _WHOLE
     ),
     "uv run mypy packages/client": Substitute(
-        "uv run mypy packages/client/src/modularity_client/sse.py", _WHOLE
+        "uv run mypy packages/client/src/modularity_client/events/sse.py", _WHOLE
     ),
     f"{_MOVE} export {_OLD} --output {_FILE}": Substitute(
         f"sed -n '/^```jsonl$/,/^```$/p' docs/moving.md | grep -v '^```' |"

@@ -81,7 +81,7 @@ def _examine(
 ) -> Iterator[Finding]:
     """Yield all findings, from the ground up."""
     # Imported late: --help needs neither the client nor a policy.
-    from modularity_client.endpoints import parse_urls
+    from modularity_client.http.endpoints import parse_urls
     from modularity_registry.cli.doctor import checks, findings, tokens
 
     try:

@@ -22,7 +22,7 @@ ASK_AN_ADMIN: Final = f"an admin can make another: {PROGRAM} token create; {TOKE
 
 def shown(token: str | None, token_file: str | None) -> tuple[str, list[Finding]]:
     """Return the token to show, empty for none, and what is wrong with its source."""
-    from modularity_client import credentials
+    from modularity_client.http import credentials
 
     try:
         return credentials.find(token, token_file).token, []

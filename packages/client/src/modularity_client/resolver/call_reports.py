@@ -14,7 +14,7 @@ from modularity_client.errors import (
     Unauthorized,
     Unavailable,
 )
-from modularity_client.transport import AsyncDriver
+from modularity_client.http.transport import AsyncDriver
 
 log = logging.getLogger("modularity_client")
 

@@ -14,10 +14,10 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
-from modularity_client.attempts import Attempts, Failure, Pause, Send, attempts
-from modularity_client.call import Call, Reply
-from modularity_client.credentials import Credentials
-from modularity_client.endpoints import Endpoints
+from modularity_client.http.call import Call, Reply
+from modularity_client.http.credentials import Credentials
+from modularity_client.http.endpoints import Endpoints
+from modularity_client.http.retry import Attempts, Failure, Pause, Send, attempts
 
 ResultT = TypeVar("ResultT")
 

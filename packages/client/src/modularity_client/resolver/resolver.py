@@ -9,16 +9,16 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from modularity_client.board import Board
-from modularity_client.faults import NoProvider
-from modularity_client.invoke import Invoker
-from modularity_client.keeping import Keeper, State
-from modularity_client.listeners import Callback, Listeners
-from modularity_client.picking import STRATEGIES, Choice, Strategy
-from modularity_client.registry import AsyncRegistry, Registry
-from modularity_client.reports import Report
-from modularity_client.session import KEEP_ALIVE
-from modularity_client.types import Service
+from modularity_client.balancing import STRATEGIES, Choice, Strategy
+from modularity_client.client import AsyncRegistry, Registry
+from modularity_client.events.session import KEEP_ALIVE
+from modularity_client.invoke.invoker import Invoker
+from modularity_client.resolver.cache import Board
+from modularity_client.resolver.call_reports import Report
+from modularity_client.resolver.errors import NoProvider
+from modularity_client.resolver.lifecycle import Keeper, State
+from modularity_client.resolver.listeners import Callback, Listeners
+from modularity_client.types.services import Service
 
 SKIP = 10.0
 """Seconds for which a provider that failed is skipped, at first."""

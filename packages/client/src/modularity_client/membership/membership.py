@@ -21,11 +21,11 @@ from modularity_client.errors import (
     RegistryUnreachable,
     Unauthorized,
 )
-from modularity_client.farewell import PATIENCE, farewells
-from modularity_client.listening import await_listening
-from modularity_client.parting import Place, part
-from modularity_client.transport import Driver, Settings
-from modularity_client.types import Registered, ServiceFields
+from modularity_client.http.transport import Driver, Settings
+from modularity_client.membership.leave import Place, part
+from modularity_client.membership.ready import await_listening
+from modularity_client.membership.shutdown import PATIENCE, farewells
+from modularity_client.types.services import Registered, ServiceFields
 
 log = logging.getLogger("modularity_client")
 

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import httpx
 
-from modularity_client.faults import CallFailed, ProviderLost, ProviderRefused
-from modularity_client.picking import Strategy
-from modularity_client.transport import NOT_SENT, TOO_LATE
-from modularity_client.types import Service
+from modularity_client.balancing import Strategy
+from modularity_client.http.transport import NOT_SENT, TOO_LATE
+from modularity_client.resolver.errors import CallFailed, ProviderLost, ProviderRefused
+from modularity_client.types.services import Service
 
 ATTEMPTS = 3
 """So many providers are tried for one call."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from modularity_client.session import Event
-from modularity_client.types import Service
+from modularity_client.events.session import Event
+from modularity_client.types.services import Service
 
 
 class View:

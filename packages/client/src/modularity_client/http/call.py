@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from modularity_client.errors import BadReply, RegistryError, from_problem
-from modularity_client.types import Filters, ServiceFields
+from modularity_client.types.services import Filters, ServiceFields
 
 ResultT = TypeVar("ResultT")
 Query = tuple[tuple[str, str], ...]

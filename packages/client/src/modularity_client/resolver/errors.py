@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from modularity_client.errors import NoHealthyProvider, RegistryUnreachable
-from modularity_client.types import Service
+from modularity_client.types.services import Service
 
 
 class NoProvider(NoHealthyProvider):

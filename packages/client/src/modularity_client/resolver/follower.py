@@ -10,12 +10,12 @@ from dataclasses import replace
 import httpx
 
 from modularity_client import calls
-from modularity_client.board import Board
 from modularity_client.errors import RegistryError
-from modularity_client.events import afollow
-from modularity_client.reports import Reports
-from modularity_client.session import Event, Session
-from modularity_client.transport import AsyncDriver, Settings
+from modularity_client.events.session import Event, Session
+from modularity_client.events.stream import afollow
+from modularity_client.http.transport import AsyncDriver, Settings
+from modularity_client.resolver.cache import Board
+from modularity_client.resolver.call_reports import Reports
 
 log = logging.getLogger("modularity_client")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, cycle
 from typing import Literal, get_args
 
-from modularity_client.types import Service
+from modularity_client.types.services import Service
 
 Strategy = Literal["round_robin", "random", "weighted", "hash"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)

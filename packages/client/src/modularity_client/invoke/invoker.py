@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
-from modularity_client import forking
-from modularity_client.invocation import Invocation, Providers
-from modularity_client.picking import Strategy
-from modularity_client.transport import TOO_LATE
+from modularity_client import _fork
+from modularity_client.balancing import Strategy
+from modularity_client.http.transport import TOO_LATE
+from modularity_client.invoke.failover import Invocation, Providers
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
@@ -26,7 +26,7 @@ class Invoker:
         self._providers = providers
         self._tls = tls
         self._renew()
-        forking.note(self)
+        _fork.note(self)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
@@ -99,7 +99,7 @@ class Invoker:
 
     def forked(self) -> None:
         """Let go of the parent's connections; for `forking` only."""
-        forking.abandoned.extend((self._client, *self._clients.values()))
+        _fork.abandoned.extend((self._client, *self._clients.values()))
         self._renew()
 
     def _options(self) -> dict[str, Any]:

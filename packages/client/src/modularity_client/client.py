@@ -18,13 +18,13 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, get_args
 
 from modularity_client import calls
-from modularity_client.call import Answer, Call
-from modularity_client.credentials import find
-from modularity_client.endpoints import parse_urls
-from modularity_client.events import AsyncEventStream, EventStream
-from modularity_client.joining import Joining, Membership
-from modularity_client.transport import AsyncDriver, Driver, Settings
-from modularity_client.types import Filters, Service
+from modularity_client.events.stream import AsyncEventStream, EventStream
+from modularity_client.http.call import Answer, Call
+from modularity_client.http.credentials import find
+from modularity_client.http.endpoints import parse_urls
+from modularity_client.http.transport import AsyncDriver, Driver, Settings
+from modularity_client.membership.membership import Joining, Membership
+from modularity_client.types.services import Filters, Service
 
 DEFAULT_URL = "http://127.0.0.1:5000"
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from modularity_client.call import Call, Reply
-from modularity_client.credentials import Credentials
-from modularity_client.endpoints import Endpoints
 from modularity_client.errors import (
     NotFound,
     RegistryError,
     RegistryUnreachable,
     StoreUnavailable,
 )
+from modularity_client.http.call import Call, Reply
+from modularity_client.http.credentials import Credentials
+from modularity_client.http.endpoints import Endpoints
 
 ROUNDS = 3
 """So often are all URLs asked, at most, before a call is given up."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 
-from modularity_client.bench import Bench
-from modularity_client.picking import Choice, Strategy
-from modularity_client.session import Event
-from modularity_client.types import Service, ServiceList
-from modularity_client.view import View
+from modularity_client.balancing import Choice, Strategy
+from modularity_client.events.session import Event
+from modularity_client.resolver.quarantine import Bench
+from modularity_client.resolver.view import View
+from modularity_client.types.services import Service, ServiceList
 
 Pending = Future[None]
 

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import TypeVar
 
 from modularity_client import calls
-from modularity_client.call import Call
 from modularity_client.errors import (
     Forbidden,
     NotFound,
     RegistryError,
     RevisionMismatch,
 )
-from modularity_client.transport import Driver
-from modularity_client.types import Changed
+from modularity_client.http.call import Call
+from modularity_client.http.transport import Driver
+from modularity_client.types.services import Changed
 
 log = logging.getLogger("modularity_client")
 

@@ -13,8 +13,8 @@ from typing import Self
 
 import httpx
 
-from modularity_client.session import KEEP_ALIVE, Event, Lost, Session
-from modularity_client.transport import Settings
+from modularity_client.events.session import KEEP_ALIVE, Event, Lost, Session
+from modularity_client.http.transport import Settings
 
 __all__ = ["AsyncEventStream", "Event", "EventStream", "afollow"]
 

@@ -10,12 +10,12 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from modularity_client.call import Reply
 from modularity_client.errors import BadReply
-from modularity_client.reconnect import Route
-from modularity_client.sse import Frame, Parser, TooLong
-from modularity_client.transport import Settings
-from modularity_client.types import Service
+from modularity_client.events.sse import Frame, Parser, TooLong
+from modularity_client.http.call import Reply
+from modularity_client.http.reconnect import Route
+from modularity_client.http.transport import Settings
+from modularity_client.types.services import Service
 
 KEEP_ALIVE = 15.0
 """A registry lets nobody wait longer than this many seconds for a sign of life."""

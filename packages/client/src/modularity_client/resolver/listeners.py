@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Callable, Iterable
 
-from modularity_client.board import Board
-from modularity_client.types import Service
+from modularity_client.resolver.cache import Board
+from modularity_client.types.services import Service
 
 log = logging.getLogger("modularity_client")
 

@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from modularity_client import forking
-from modularity_client.board import Board, Pending
-from modularity_client.faults import UnknownProviders
-from modularity_client.following import Follower
-from modularity_client.transport import Settings
+from modularity_client import _fork
+from modularity_client.http.transport import Settings
+from modularity_client.resolver.cache import Board, Pending
+from modularity_client.resolver.errors import UnknownProviders
+from modularity_client.resolver.follower import Follower
 
 State = Literal["idle", "connecting", "live", "away", "closed"]
 
@@ -34,7 +34,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._follower: Follower | None = None
         self._closed = False
-        forking.note(self)
+        _fork.note(self)
 
     @property
     def state(self) -> State:
@@ -107,7 +107,7 @@ class Keeper:
 
     def forked(self) -> None:
         """Let go of the parent's thread; for `forking` only."""
-        forking.abandoned.append(self._follower)
+        _fork.abandoned.append(self._follower)
         self._lock = threading.Lock()
         self._follower = None
         self._board.forked()

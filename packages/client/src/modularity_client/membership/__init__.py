@@ -1,0 +1,1 @@
+"""Keeps a service registered for as long as its process lives."""
