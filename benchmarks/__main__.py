@@ -12,14 +12,15 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from benchmarks.harness.machine import facts, filesystem
+from benchmarks.harness.paths import REGISTRY_SCRIPT
 from benchmarks.harness.plan import Plan, quick
 from benchmarks.harness.report import row_text, summary_text, write_json, write_plot
 from benchmarks.harness.results import Row, rows_measured, rows_passed
-from benchmarks.harness.systems import REGISTRY
 from benchmarks.scenarios import SCENARIOS, run
 
 OUT = Path(__file__).resolve().parent / "results"
@@ -27,93 +28,100 @@ TOOLS = {"wrk": "wrk", "taskset": "util-linux", "setpriv": "util-linux"}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return what the command line asks for."""
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Compare the registry with Consul, etcd and nginx on this machine.",
     )
     names = ",".join(SCENARIOS)
-    parser.add_argument("--only", metavar="ROW,…", help=f"some of {names}")
+    parser.add_argument("--only", metavar="ROW,…", help=f"rows to measure: {names}")
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="short runs, to see that all works; the figures mean little",
+        help="short runs, to see that everything works; the figures mean little",
     )
     parser.add_argument("--repeats", type=int, help="repeats of each measurement")
-    parser.add_argument("--seed", type=int, help="to ask for the same names again")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="seed of a former run, to draw the same names and requests",
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="folder for the results")
     parser.add_argument(
-        "--data", type=Path, help="folder for the servers' data; on a real disk"
+        "--data", type=Path, help="folder for the servers' data, on a disk"
     )
     parser.add_argument(
-        "--registry", type=Path, default=REGISTRY, help="another registry_service.py"
+        "--registry",
+        type=Path,
+        default=REGISTRY_SCRIPT,
+        help="path of another registry_service.py",
     )
-    chosen = parser.parse_args(arguments)
-    chosen.rows = chosen.only.split(",") if chosen.only else list(SCENARIOS)
-    unknown = [name for name in chosen.rows if name not in SCENARIOS]
+    options = parser.parse_args(arguments)
+    options.rows = options.only.split(",") if options.only else list(SCENARIOS)
+    unknown = [name for name in options.rows if name not in SCENARIOS]
     if unknown:
-        parser.error(f"no such row: {', '.join(unknown)}; there are {names}")
-    if chosen.repeats is not None and chosen.repeats < 1:
+        parser.error(f"no such row: {', '.join(unknown)}; the rows are {names}")
+    if options.repeats is not None and options.repeats < 1:
         parser.error("--repeats must be 1 or more")
-    return chosen
+    return options
 
 
-def make_plan(chosen: argparse.Namespace) -> Plan:
-    """Return the plan; stops with one line when this machine can't do it."""
+def make_plan(options: argparse.Namespace) -> Plan:
+    """Return the plan; exits with a message when this machine can't run it."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        sys.exit("this needs two cores: one for the server, one for the load")
+        sys.exit("this needs two cores: one for the server and one for the load")
     for tool, package in TOOLS.items():
         if shutil.which(tool) is None:
             sys.exit(f"no {tool} on the path: apt-get install {package}")
-    data = Path(chosen.data or tempfile.gettempdir()).resolve()
+    data = Path(options.data or tempfile.gettempdir()).resolve()
     if filesystem(data) == "tmpfs":
-        sys.exit(f"{data} is in memory, so nothing is durable there: give --data")
+        sys.exit(f"{data} is in memory, so nothing there is durable: use --data")
     plan = Plan(
-        seed=random.randrange(2**31) if chosen.seed is None else chosen.seed,
+        seed=random.randrange(2**31) if options.seed is None else options.seed,
         server_core=cores[0],
         load_core=cores[1],
         data=data,
-        registry=chosen.registry.resolve(),
+        registry=options.registry.resolve(),
     )
-    plan = quick(plan) if chosen.quick else plan
-    return plan.repeated(chosen.repeats) if chosen.repeats else plan
+    plan = quick(plan) if options.quick else plan
+    return replace(plan, repeats=options.repeats) if options.repeats else plan
 
 
 def main() -> int:
-    """Run the rows and return 0 when all went well and kept its target, else 1."""
-    chosen = parse()
-    plan = make_plan(chosen)
+    """Return 0 when every row was measured and met its targets, else 1."""
+    options = parse()
+    plan = make_plan(options)
     signal.signal(signal.SIGTERM, _interrupt)
-    # The servers' core is theirs alone; what this process starts stays here as well.
+    # The servers have their core for themselves; child processes stay on this one.
     os.sched_setaffinity(0, {plan.load_core})
-    about = facts(plan, "quick" if chosen.quick else "full")
-    for name, value in about.items():
+    run_facts = facts(plan, "quick" if options.quick else "full")
+    for name, value in run_facts.items():
         print(f"{name}: {value}")
     rows: list[Row] = []
     try:
-        for name in chosen.rows:
+        for name in options.rows:
             print(f"measuring {name} …", file=sys.stderr, flush=True)
             rows.append(run(name, plan))
             print(f"\n{row_text(rows[-1])}\n", flush=True)
     except KeyboardInterrupt:
-        print("\nstopped; the servers are down and nothing is written", file=sys.stderr)
+        print("\ninterrupted: servers stopped, nothing written", file=sys.stderr)
         return 130
     print(summary_text(rows))
-    _write(chosen.out, about, rows)
-    # A quick run shows that all works; its figures are no ground to fail anything.
-    return 0 if rows_measured(rows) and (chosen.quick or rows_passed(rows)) else 1
+    _write(options.out, run_facts, rows)
+    # A quick run only shows that everything works: a missed target does not fail it.
+    return 0 if rows_measured(rows) and (options.quick or rows_passed(rows)) else 1
 
 
-def _write(out: Path, about: dict[str, object], rows: Sequence[Row]) -> None:
+def _write(out: Path, run_facts: dict[str, object], rows: Sequence[Row]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "results.json", about, rows)
+    write_json(out / "results.json", run_facts, rows)
     print(f"written: {out / 'results.json'}")
     try:
-        write_plot(out / "results.png", about, rows)
+        write_plot(out / "results.png", run_facts, rows)
         print(f"written: {out / 'results.png'}")
     except ImportError:
-        print("no plot: matplotlib is not installed (uv run --group bench …)")
+        print("no plot: matplotlib is not installed; use uv run --group bench")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

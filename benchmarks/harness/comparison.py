@@ -1,130 +1,154 @@
-"""Contenders that get the same calls in turns, and what their replies must hold."""
+"""Measures systems in turns with the same requests, and verifies their replies."""
 
 import base64
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness.http import Connection, Reply
 from benchmarks.harness.plan import Plan
-from benchmarks.harness.processes import Fleet, Server
+from benchmarks.harness.processes import Fleet, HasCpuTime, Server
 from benchmarks.harness.results import BenchmarkError, Sample, Series
 from benchmarks.harness.workload import PER_CAPABILITY
-from benchmarks.harness.wrk import CONNECTIONS, Busy, cycle_script, measure, wrk
+from benchmarks.harness.wrk import CONNECTIONS, cycle_script, measure, wrk
 
-PROBES = 50
+VERIFIED_REPLIES = 50
 RATE = "calls/s"
 Verify = Callable[[Reply, str], None]
+Measure = Callable[[], Sample]
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
-    """A system under test, the calls it gets, and how its replies are checked.
+class SystemUnderTest:
+    """A server, the requests it gets, and how its replies are verified.
 
-    The load has so many ``connections``, and its own core unless ``cores`` are named.
+    The load has its own core unless ``cores`` are named.
     """
 
-    system: str
+    name: str
     server: Server
     script: Path
-    names: tuple[str, ...]
-    call: Callable[[str], bytes]
+    keys: tuple[str, ...]
+    request_for: Callable[[str], bytes]
     verify: Verify
     connections: int = CONNECTIONS
     cores: tuple[int, ...] = ()
 
-    def probe(self) -> float:
-        """Return the mean size of some replies in bytes, once each was verified."""
-        size = 0
-        with Connection(self.server.port) as line:
-            for name in self.names[:PROBES]:
-                line.send(self.call(name))
-                reply = line.receive()
+    def verify_replies(self) -> float:
+        """Verify some replies, and return their mean size in bytes."""
+        size, keys = 0, self.keys[:VERIFIED_REPLIES]
+        with Connection(self.server.port) as connection:
+            for key in keys:
+                connection.send(self.request_for(key))
+                reply = connection.receive()
                 if reply.status != 200:
-                    raise BenchmarkError(f"{self.system} answered {reply.status}")
-                self.verify(reply, name)
+                    raise BenchmarkError(f"{self.name} answered {reply.status}")
+                self.verify(reply, key)
                 size += reply.size
-        return size / len(self.names[:PROBES])
+        return size / len(keys)
 
 
-def contender(
+def system_under_test(
     fleet: Fleet,
-    system: str,
+    name: str,
     server: Server,
-    names: Iterable[str],
-    make: Callable[[str], bytes],
+    keys: Iterable[str],
+    request_for: Callable[[str], bytes],
     verify: Verify,
-) -> Contender:
-    """Return a contender that gets a call for each of the names in turn."""
-    known = tuple(names)
-    path = fleet.folder / f"{system.replace(' ', '-')}-{server.port}.lua"
-    script = cycle_script(path, map(make, known))
-    return Contender(system, server, script, known, make, verify)
+) -> SystemUnderTest:
+    """Return a system that gets the request for each of the keys in turn."""
+    all_keys = tuple(keys)
+    path = fleet.folder / f"{name.replace(' ', '-')}-{server.port}.lua"
+    script = cycle_script(path, map(request_for, all_keys))
+    return SystemUnderTest(name, server, script, all_keys, request_for, verify)
 
 
-def compete(
+def take_turns(repeats: int, **measures: Measure) -> list[Series]:
+    """Return a series of rates for each measurement, in the order given.
+
+    The order is reversed every time (A B, B A), so neither a drift of the machine nor
+    the place in the round favours one of them.
+    """
+    samples: dict[str, list[Sample]] = {name: [] for name in measures}
+    for turn in range(repeats):
+        for name in measures if turn % 2 == 0 else reversed(list(measures)):
+            samples[name].append(measures[name]())
+    return [Series(name, RATE, tuple(taken)) for name, taken in samples.items()]
+
+
+def compare(
     plan: Plan,
     fleet: Fleet,
-    field: Sequence[Contender],
-    beside: Sequence[Busy] = (),
+    systems: Sequence[SystemUnderTest],
+    beside: Sequence[HasCpuTime] = (),
     pausing: bool = True,
 ) -> list[Series]:
-    """Return a series for each contender, measured in turns.
+    """Return a series for each system, measured in turns.
 
-    The order is turned round every time (A B, B A), so that neither a drift of the
-    machine nor the place in the round favours anyone. Without ``pausing`` the others
-    run on meanwhile: a replica that is paused would be lost to its store.
+    Without ``pausing`` the other servers keep running: the store would give up a
+    replica that is paused.
     """
-    taken: dict[str, list[Sample]] = {each.system: [] for each in field}
-    for turn in range(plan.repeats):
-        for each in field if turn % 2 == 0 else reversed(field):
-            with fleet.only(each.server) if pausing else nullcontext():
-                size = each.probe()
-                port, how = each.server.port, (each.connections, each.cores)
-                wrk(port, each.script, plan.warm, *how)
-                _, sample = measure(
-                    each.server, port, each.script, plan.seconds, beside, *how
-                )
-                each.probe()
-            # wrk reads no reply, but replies of another kind have another size.
-            if not 0.9 < (sample.reply_bytes or 0) / size < 1.1:
-                raise BenchmarkError(
-                    f"{each.system}: replies of {sample.reply_bytes:.0f} bytes under"
-                    f" load, of {size:.0f} before"
-                )
-            taken[each.system].append(sample)
-    return [Series(name, RATE, tuple(samples)) for name, samples in taken.items()]
+    measures = {
+        system.name: partial(measure_system, plan, fleet, system, beside, pausing)
+        for system in systems
+    }
+    return take_turns(plan.repeats, **measures)
+
+
+def measure_system(
+    plan: Plan,
+    fleet: Fleet,
+    system: SystemUnderTest,
+    beside: Sequence[HasCpuTime] = (),
+    pausing: bool = True,
+) -> Sample:
+    """Return one repeat: the load on the system, its replies verified around it."""
+    server, script = system.server, system.script
+    load = (system.connections, system.cores)
+    with fleet.pausing_others(server) if pausing else nullcontext():
+        size = system.verify_replies()
+        wrk(server.port, script, plan.warmup, *load)
+        _, sample = measure(server, script, plan.seconds, beside, *load)
+        system.verify_replies()
+    # wrk reads no reply, but another kind of reply has another size.
+    if not 0.9 < (sample.reply_bytes or 0) / size < 1.1:
+        raise BenchmarkError(
+            f"{system.name}: replies of {sample.reply_bytes:.0f} bytes under load, of"
+            f" {size:.0f} before"
+        )
+    return sample
 
 
 def one_provider(reply: Reply, capability: str) -> None:
-    """Refuse a reply that is not one healthy provider of the capability."""
+    """Raise unless the reply is one healthy provider of the capability."""
     service = reply.json()
     if service["status"] != "healthy" or capability not in service["capabilities"]:
         raise BenchmarkError(f"a wrong provider of {capability}: {service}")
 
 
 def all_providers(reply: Reply, capability: str) -> None:
-    """Refuse a reply that is not every provider of the capability."""
+    """Raise unless the reply is every provider of the capability."""
     body = reply.json()
-    right = [s for s in body["services"] if capability in s["capabilities"]]
-    if not len(right) == body["count"] == PER_CAPABILITY:
-        raise BenchmarkError(f"{len(right)} providers of {capability}")
+    providers = [s for s in body["services"] if capability in s["capabilities"]]
+    if not len(providers) == body["count"] == PER_CAPABILITY:
+        raise BenchmarkError(f"{len(providers)} providers of {capability}")
 
 
 def consul_providers(
     reply: Reply, capability: str, count: int = PER_CAPABILITY
 ) -> None:
-    """Refuse a reply of Consul that is not every instance of the service."""
-    found = [entry["Service"]["Service"] for entry in reply.json()]
-    if found != [capability] * count:
-        raise BenchmarkError(f"Consul: {len(found)} instances of {capability}")
+    """Raise unless Consul's reply is every instance of the service."""
+    names = [entry["Service"]["Service"] for entry in reply.json()]
+    if names != [capability] * count:
+        raise BenchmarkError(f"Consul: {len(names)} instances of {capability}")
 
 
 def etcd_providers(reply: Reply, capability: str, count: int = PER_CAPABILITY) -> None:
-    """Refuse a reply of etcd that is not every key under the capability."""
-    values = [base64.b64decode(kv["value"]) for kv in reply.json()["kvs"]]
-    right = [v for v in values if capability in json.loads(v)["capabilities"]]
-    if not len(right) == len(values) == count:
-        raise BenchmarkError(f"etcd: {len(right)} keys under {capability}")
+    """Raise unless etcd's reply is every key under the capability."""
+    values = [json.loads(base64.b64decode(kv["value"])) for kv in reply.json()["kvs"]]
+    matching = [value for value in values if capability in value["capabilities"]]
+    if not len(matching) == len(values) == count:
+        raise BenchmarkError(f"etcd: {len(matching)} keys under {capability}")

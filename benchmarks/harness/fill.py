@@ -1,65 +1,84 @@
-"""Servers that hold the services before anything is measured."""
+"""Fills servers with services before anything is measured."""
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
-from benchmarks.harness import workload as w
-from benchmarks.harness.http import get, pour
+from benchmarks.harness import workload
+from benchmarks.harness.http import get, send_all
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import Fleet, Server, wait_until
-from benchmarks.harness.results import BenchmarkError
-from benchmarks.harness.systems import consul, etcd, launch_registry
+from benchmarks.harness.results import BenchmarkError, Sample
+from benchmarks.harness.systems import consul, etcd, start_registry
+from benchmarks.harness.workload import Service
 
 
-def total(server: Server) -> int:
+def total_services(server: Server) -> int:
     """Return how many services the registry says it holds."""
     count: int = get(server.port, "/api/stats")["total_services"]
     return count
 
 
 def sqlite_url(fleet: Fleet) -> str:
-    """Return the address of a database that does not exist yet."""
+    """Return the URL of a database that does not exist yet."""
     folder = Path(mkdtemp(prefix="sqlite-", dir=fleet.folder))
     return f"sqlite:///{folder}/registry.db"
 
 
 def filled_registry(
-    plan: Plan,
-    fleet: Fleet,
-    services: Iterable[w.Spec],
-    store: str = "memory://",
+    plan: Plan, fleet: Fleet, services: Iterable[Service], url: str = "memory://"
 ) -> Server:
-    """Return a registry that holds the services."""
-    server = launch_registry(fleet, store, script=plan.registry).ready("/ready")
+    """Return a new registry that holds the services."""
+    server = start_registry(plan, fleet, url)
     fill_registry(server, services)
     return server
 
 
-def fill_registry(server: Server, services: Iterable[w.Spec]) -> None:
-    """Register the services, and see that as many more are there."""
-    before = total(server)
-    sent = pour(server.port, map(w.registry_register, services))
-    if total(server) != before + sent:
-        raise BenchmarkError(f"{total(server)} services of {before + sent} are there")
+def fill_registry(server: Server, services: Iterable[Service]) -> None:
+    """Register the services; raises unless the registry then holds as many more."""
+    before = total_services(server)
+    sent = send_all(server.port, map(workload.registry_register, services))
+    if (total := total_services(server)) != before + sent:
+        raise BenchmarkError(f"the registry holds {total} of {before + sent} services")
 
 
-def filled_consul(fleet: Fleet, services: Sequence[w.Spec]) -> Server:
+def fill_store(plan: Plan, fleet: Fleet, services: Iterable[Service], url: str) -> None:
+    """Write the services to a store, through a registry that is stopped afterwards."""
+    with fleet.stopping(filled_registry(plan, fleet, services, url), graceful=True):
+        pass
+
+
+def time_to_ready(plan: Plan, fleet: Fleet, url: str, count: int) -> Sample:
+    """Return the seconds from starting a registry to its /ready.
+
+    Raises `BenchmarkError` unless it then holds ``count`` services.
+    """
+    began = time.perf_counter()
+    server = start_registry(plan, fleet, url)
+    seconds = time.perf_counter() - began
+    with fleet.stopping(server, graceful=True):
+        if (total := total_services(server)) != count:
+            raise BenchmarkError(f"ready with {total} of {count:,} services")
+    return Sample(seconds)
+
+
+def filled_consul(fleet: Fleet, services: Sequence[Service]) -> Server:
     """Return a Consul whose catalog holds the services."""
     server = consul(fleet, dev=False)
-    pour(server.port, map(w.consul_register, services))
+    send_all(server.port, map(workload.consul_register, services))
     names = {service.capability for service in services}
 
     def synced() -> bool:
         return names <= set(get(server.port, "/v1/catalog/services"))
 
-    # The agent answers first and brings its services to the catalog afterwards.
-    wait_until(synced, 300, "Consul's sync")
+    # The agent answers first, and syncs its services to the catalog afterwards.
+    wait_until(synced, 300, "Consul's sync to its catalog")
     return server
 
 
-def filled_etcd(fleet: Fleet, services: Iterable[w.Spec]) -> Server:
+def filled_etcd(fleet: Fleet, services: Iterable[Service]) -> Server:
     """Return an etcd that holds the services under their capabilities."""
     server = etcd(fleet)
-    pour(server.port, map(w.etcd_register, services))
+    send_all(server.port, map(workload.etcd_register, services))
     return server

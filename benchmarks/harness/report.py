@@ -1,29 +1,29 @@
-"""The findings for people, for programs, and as a picture."""
+"""Writes the results as text, as JSON and as a plot."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.harness.results import TRIFLE, Check, Row, Series
+from benchmarks.harness.results import FOREIGN_LIMIT, Check, Row, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {"consul": "#c2476e", "etcd": "#3d85b8", "nginx": "#7a8b5c"}
 OURS = "#e08a2e"
-PLAIN = "#8d929b"
+REFERENCE = "#8d929b"
 
 
 def number(value: float) -> str:
-    """Return a figure with three digits or so that mean something."""
+    """Return a figure with about three significant digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def row_text(row: Row) -> str:
-    """Return a row as lines of text: the figures, then the targets."""
+    """Return a row as text: the figures, then the targets, problems and notes."""
     lines = [f"{row.key}: {row.title}"]
     lines += [_series_line(series) for series in row.series]
     lines += [_check_line(check) for check in row.checks]
@@ -36,52 +36,52 @@ def _series_line(series: Series) -> str:
     low, high = min(series.values), max(series.values)
     parts = [f"  {series.system:<18}{number(series.median):>9} {series.unit:<12}"]
     parts.append(f"({number(low)} to {number(high)})".ljust(22))
-    p50, p99 = series.middle("p50"), series.middle("p99")
+    p50, p99 = series.median_of("p50"), series.median_of("p99")
     if p50 is not None and p99 is not None:
         parts.append(f"p50 {p50:6.2f} ms  p99 {p99:6.2f} ms")
-    busy, client = series.middle("server_busy"), series.middle("client_busy")
+    busy, client = series.median_of("server_busy"), series.median_of("client_busy")
     if busy is not None and client is not None:
         parts.append(f"  server {busy:4.0%}  other core {client:4.0%}")
-    foreign = series.middle("foreign") or 0.0
-    if foreign > TRIFLE:
-        parts.append(f"  OTHERS {foreign:.0%}")
+    foreign = series.median_of("foreign") or 0.0
+    if foreign > FOREIGN_LIMIT:
+        parts.append(f"  other programs {foreign:.0%}")
     return " ".join(parts).rstrip()
 
 
 def _check_line(check: Check) -> str:
     verdict = "pass" if check.passed else "MISS"
     sign = ">=" if check.better == "more" else "<="
-    found = f"{number(check.value)} {check.unit}"
+    value = f"{number(check.value)} {check.unit}"
     spread = f"({number(min(check.values))} to {number(max(check.values))})"
-    wanted = f"{sign} {check.target:g} {check.unit}"
-    return f"  {verdict}  {check.text:<32} {found:>10} {spread:<18} wanted {wanted}"
+    target = f"{sign} {check.target:g} {check.unit}"
+    return f"  {verdict}  {check.text:<32} {value:>10} {spread:<18} target {target}"
 
 
 def summary_text(rows: Sequence[Row]) -> str:
-    """Return the verdict in one line."""
+    """Return the verdict on all rows in one line."""
     checks = [check for row in rows for check in row.checks]
-    kept = sum(check.passed for check in checks)
-    text = f"{kept} of {len(checks)} targets kept"
+    met = sum(check.passed for check in checks)
+    text = f"{met} of {len(checks)} targets met"
     broken = [row.key for row in rows if row.problems]
     disturbed = [row.key for row in rows if row.disturbed]
     skipped = [row.key for row in rows if row.skipped]
     if broken:
         text += f"; not measured: {', '.join(broken)}"
     if skipped:
-        text += f"; left out, see the notes: {', '.join(skipped)}"
+        text += f"; skipped, see the notes: {', '.join(skipped)}"
     if disturbed:
-        text += f"; disturbed by other programs, measure again: {', '.join(disturbed)}"
+        text += f"; disturbed by other programs, run again: {', '.join(disturbed)}"
     return text
 
 
 def write_json(path: Path, facts: Mapping[str, object], rows: Sequence[Row]) -> None:
-    """Write everything that was found, every sample of it."""
+    """Write the facts and every row with all its samples."""
     data = {"facts": facts, "rows": [row.to_json() for row in rows]}
     path.write_text(json.dumps(data, indent=2) + "\n")
 
 
 def write_plot(path: Path, facts: Mapping[str, object], rows: Sequence[Row]) -> None:
-    """Draw a panel for each row and one with the margins to the targets.
+    """Draw a panel for each row, and one with the margins to the targets.
 
     Raises `ImportError` where matplotlib is not installed.
     """
@@ -90,16 +90,16 @@ def write_plot(path: Path, facts: Mapping[str, object], rows: Sequence[Row]) -> 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    shown = [row for row in rows if row.series]
-    count = len(shown) + 1
-    lines = (count + 1) // 2
+    measured = [row for row in rows if row.series]
+    count = len(measured) + 1
+    height = (count + 1) // 2
     figure, grid = pyplot.subplots(
-        lines, 2, figsize=(13, 2.7 * lines), layout="constrained", squeeze=False
+        height, 2, figsize=(13, 2.7 * height), layout="constrained", squeeze=False
     )
     panels = list(grid.flat)
-    for axes, row in zip(panels, shown, strict=False):
+    for axes, row in zip(panels, measured, strict=False):
         _draw_row(axes, row)
-    _draw_margins(panels[len(shown)], shown)
+    _draw_margins(panels[len(measured)], measured)
     for axes in panels[count:]:
         axes.axis("off")
     figure.suptitle(
@@ -130,9 +130,9 @@ def _draw_row(axes: "Axes", row: Row) -> None:
 
 
 def _colour(system: str) -> str:
-    """Return grey for what a store is measured against."""
-    plain = system.endswith(" driver") or system.startswith("memory, ")
-    return PLAIN if plain else COLOURS.get(system, OURS)
+    """Return the colour of a system; grey is for what a store is compared with."""
+    reference = system.endswith(" driver") or system.startswith("memory, ")
+    return REFERENCE if reference else COLOURS.get(system, OURS)
 
 
 def _draw_margins(axes: "Axes", rows: Sequence[Row]) -> None:
@@ -145,6 +145,6 @@ def _draw_margins(axes: "Axes", rows: Sequence[Row]) -> None:
     axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_title("found, as a multiple of the target (right of the line: kept)")
+    axes.set_title("result as a multiple of the target (right of the line: met)")
     axes.title.set_fontsize(10)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""What a benchmark finds: series of samples, targets, and rows that hold both."""
+"""What a benchmark finds: rows of series and checks. A series is many samples."""
 
 import math
 from collections.abc import Sequence
@@ -6,19 +6,23 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-TRIFLE = 0.1
-"""The share of a core that other programs may take before figures are in doubt."""
+FOREIGN_LIMIT = 0.1
+"""The share of a core that other programs may take before a row counts as disturbed."""
 
 
 class BenchmarkError(Exception):
-    """A measurement that can't be trusted or made; its text says why."""
+    """A measurement failed or can't be trusted; the text says why."""
+
+
+class ScenarioSkipped(Exception):
+    """Something that the scenario needs is not installed; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One repeat of one system. Times are milliseconds, shares are of one core.
+    """One repeat of one system. Times are in milliseconds, shares are of one core.
 
-    ``foreign`` is what programs that have no part in the benchmark took meanwhile.
+    ``foreign`` is the share that programs outside the benchmark took meanwhile.
     """
 
     value: float
@@ -32,7 +36,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """All the repeats of one system, in the order in which they were made."""
+    """All repeats of one system, in the order in which they ran."""
 
     system: str
     unit: str
@@ -40,24 +44,24 @@ class Series:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The figure itself, once a repeat."""
+        """The main figure of each repeat."""
         return tuple(sample.value for sample in self.samples)
 
     @property
     def median(self) -> float:
-        """The middle of the values."""
+        """The median of the values."""
         return median(self.values)
 
-    def middle(self, field: str) -> float | None:
-        """Return the median of another field of the samples; None when not taken."""
-        found = [getattr(sample, field) for sample in self.samples]
-        known = [value for value in found if value is not None]
-        return median(known) if known else None
+    def median_of(self, field: str) -> float | None:
+        """Return the median of another field of the samples; None if not measured."""
+        values = [getattr(sample, field) for sample in self.samples]
+        measured = [value for value in values if value is not None]
+        return median(measured) if measured else None
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A target beside what was found. ``text`` names what is held to it."""
+    """A target and the values that are held to it. ``text`` names the values."""
 
     text: str
     values: tuple[float, ...]
@@ -67,28 +71,27 @@ class Check:
 
     @property
     def value(self) -> float:
-        """The middle of the values."""
+        """The median of the values."""
         return median(self.values)
 
     @property
     def passed(self) -> bool:
-        """Whether the median keeps the target."""
+        """Whether the median meets the target."""
         if self.better == "more":
             return self.value >= self.target
         return self.value <= self.target
 
     @property
     def margin(self) -> float:
-        """How far inside its target the median is; 1 is just on it."""
-        best, least = self.value, self.target
+        """How far the median is inside its target; 1 is exactly on it."""
         if self.better == "more":
-            return best / least
-        return least / best if best else 1.0
+            return self.value / self.target
+        return self.target / self.value if self.value else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The outcome of one scenario. One with problems has no valid figures."""
+    """The outcome of one scenario. A row with problems has no valid figures."""
 
     key: str
     title: str
@@ -99,22 +102,22 @@ class Row:
 
     @property
     def disturbed(self) -> bool:
-        """Whether other programs took more than a trifle of the machine."""
-        shares = [series.middle("foreign") or 0.0 for series in self.series]
-        return max(shares, default=0.0) > TRIFLE
+        """Whether other programs took more of the machine than `FOREIGN_LIMIT`."""
+        shares = [series.median_of("foreign") or 0.0 for series in self.series]
+        return max(shares, default=0.0) > FOREIGN_LIMIT
 
     @property
     def skipped(self) -> bool:
-        """Whether what it is about isn't there, so that there are no figures."""
+        """Whether it has no figures because something is not installed."""
         return not self.series and not self.problems
 
     @property
     def passed(self) -> bool:
-        """Whether it was measured without a fault and keeps every target."""
+        """Whether it was measured without a problem and meets every target."""
         return not self.problems and all(check.passed for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values, with the medians and verdicts worked out."""
+        """Return plain values, the medians and verdicts included."""
         data = asdict(self)
         for series, raw in zip(self.series, data["series"], strict=True):
             raw["median"] = series.median
@@ -124,18 +127,18 @@ class Row:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the least of the values that ``share`` of them do not exceed."""
+    """Return the smallest value that ``share`` of the values do not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def ratios(ours: Series, theirs: Series) -> tuple[float, ...]:
-    """Return ours / theirs for each round.
+    """Return ours / theirs for each repeat.
 
-    The two of a round were measured seconds apart, so what slows the whole machine
-    for a while weighs on both and drops out; a ratio of two medians would keep it.
+    The two were measured seconds apart. A slow spell of the machine weighs on both and
+    drops out of their ratio; the ratio of two medians would keep it.
     """
     pairs = zip(ours.values, theirs.values, strict=True)
-    return tuple(mine / other for mine, other in pairs)
+    return tuple(our_value / their_value for our_value, their_value in pairs)
 
 
 def at_least(ours: Series, theirs: Series, target: float) -> Check:
@@ -151,5 +154,5 @@ def rows_measured(rows: Sequence[Row]) -> bool:
 
 
 def rows_passed(rows: Sequence[Row]) -> bool:
-    """Say whether every row kept every target."""
+    """Say whether every row met every target."""
     return all(row.passed for row in rows)

@@ -1,13 +1,14 @@
-"""How each system is started: the registry as a user does, the peers at their best."""
+"""Starts the registry as a user does, and Consul, etcd and nginx at their fastest."""
 
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from benchmarks.harness.http import call, request
+from benchmarks.harness.paths import PROGRAMS
+from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import (
     START_LIMIT,
     Fleet,
@@ -16,9 +17,6 @@ from benchmarks.harness.processes import (
     wait_until,
 )
 from benchmarks.harness.results import BenchmarkError
-
-HERE = Path(__file__).resolve().parents[1]
-REGISTRY = HERE.parent / "packages" / "registry" / "registry_service.py"
 
 NGINX = """
 daemon off; worker_processes 1; pid nginx.pid; error_log stderr;
@@ -32,32 +30,35 @@ http {
 }
 """
 
+# A location of nginx that a health check finds healthy.
+HEALTHY = """default_type application/json; return 200 '{"status":"healthy"}';"""
 
-def launch_registry(
+
+def start_registry(
+    plan: Plan,
     fleet: Fleet,
-    store: str = "memory://",
+    url: str = "memory://",
     env: Mapping[str, str] | None = None,
-    script: Path = REGISTRY,
     workers: int = 1,
     cores: Sequence[int] = (),
 ) -> Server:
-    """Start the registry, on the servers' core if none is named; return at once."""
-    if not script.is_file():
-        raise BenchmarkError(f"no registry at {script}")
+    """Return a registry that is ready, on the servers' core or on ``cores``."""
+    if not plan.registry.is_file():
+        raise BenchmarkError(f"no registry at {plan.registry}")
     port = free_port()
-    command = [sys.executable, str(script), "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--store", store]
+    command = [sys.executable, str(plan.registry), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--store", url]
     if workers > 1:
         command += ["--workers", str(workers)]
-    return fleet.launch("registry", command, port, env, cores)
+    return fleet.launch("registry", command, port, env, cores).ready("/ready")
 
 
 def consul(fleet: Fleet, dev: bool) -> Server:
-    """Start a Consul server of one node: in memory (``dev``), or on disk.
+    """Return a Consul server of one node: in memory (``dev``), or on disk.
 
-    Only the one on disk answers in compact JSON: ``-dev`` indents every reply, which
-    costs it a good part of its speed. So reads are compared with the one on disk and
-    writes with the one in memory, each the faster of the two.
+    Only the server on disk answers in compact JSON: ``-dev`` indents every reply, which
+    costs much of its speed. So reads are compared with the server on disk and writes
+    with the one in memory, each the faster of the two.
     """
     ports = {"http": free_port(), "server": free_port(), "serf_lan": free_port()}
     config: dict[str, object] = {
@@ -75,7 +76,7 @@ def consul(fleet: Fleet, dev: bool) -> Server:
     path.write_text(json.dumps(config))
     command = [consul_binary(), "agent", "-node", "bench", "-config-file", str(path)]
     server = fleet.launch("consul", command + ["-dev"] * dev, ports["http"])
-    # It answers before it leads. Its own node in the catalog shows that it does.
+    # It answers before it is the leader. Then its own node is in the catalog.
     server.ready("/v1/status/leader")
     wait_until(lambda: _consul_leads(server), START_LIMIT, "Consul's election")
     return server
@@ -87,19 +88,16 @@ def _consul_leads(server: Server) -> bool:
 
 
 def etcd(fleet: Fleet) -> Server:
-    """Start an etcd of one node, which syncs to the disk as it always does."""
-    port, peer = free_port(), free_port()
-    here, there = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
+    """Return an etcd of one node, which syncs to the disk as it always does."""
+    port, peer_port = free_port(), free_port()
+    client_url, peer_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
     command = [_program("etcd", "etcd-server"), "--name", "bench"]
-    command += [
-        "--log-level",
-        "error",
-        "--data-dir",
-        str(fleet.folder / f"etcd-{port}"),
-    ]
-    command += ["--listen-client-urls", here, "--advertise-client-urls", here]
-    command += ["--listen-peer-urls", there, "--initial-advertise-peer-urls", there]
-    command += ["--initial-cluster", f"bench={there}"]
+    command += ["--data-dir", str(fleet.folder / f"etcd-{port}")]
+    command += ["--log-level", "error", "--initial-cluster", f"bench={peer_url}"]
+    for prefix in ("--listen", "--advertise"):
+        command += [f"{prefix}-client-urls", client_url]
+    for prefix in ("--listen", "--initial-advertise"):
+        command += [f"{prefix}-peer-urls", peer_url]
     command += ["--quota-backend-bytes", str(8 << 30)]
     return fleet.launch("etcd", command, port).ready("/health")
 
@@ -111,18 +109,18 @@ def nginx(
     core: int | None = None,
     settings: str = "",
 ) -> Server:
-    """Start an nginx of one worker with these locations in its only server.
+    """Return an nginx with one worker and these locations.
 
-    It listens on that many addresses of loopback, from 127.0.0.1 on. The ``settings``
-    are for all its HTTP.
+    It listens on so many loopback ``addresses``, from 127.0.0.1 on. The ``settings``
+    go into its ``http`` block.
     """
     port = free_port()
     folder = fleet.folder / f"nginx-{port}"
     folder.mkdir()
     listen = "".join(f"listen 127.0.0.{n + 1}:{port};" for n in range(addresses))
     config = folder / "nginx.conf"
-    filled = {"listen": listen, "locations": locations, "settings": settings}
-    config.write_text(NGINX % filled)
+    values = {"listen": listen, "locations": locations, "settings": settings}
+    config.write_text(NGINX % values)
     command = [_program("nginx", "nginx-light"), "-p", str(folder), "-e", "stderr"]
     command += ["-c", str(config)]
     cores = () if core is None else (core,)
@@ -130,8 +128,8 @@ def nginx(
 
 
 def consul_binary() -> str:
-    """Return the path of Consul, fetched by get-consul the first time."""
-    command = [str(HERE / "programs" / "get-consul")]
+    """Return the path of Consul, which get-consul fetches the first time."""
+    command = [str(PROGRAMS / "get-consul")]
     run = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=300
     )
@@ -141,28 +139,28 @@ def consul_binary() -> str:
 
 
 def _program(name: str, package: str) -> str:
-    """Return its path; Debian keeps some where only root's PATH looks."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    if found is None:
+    """Return its path; Debian keeps some in /usr/sbin, which only root's PATH has."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    if path is None:
         raise BenchmarkError(f"no {name}: apt-get install {package}")
-    return found
+    return path
 
 
 def versions() -> dict[str, str]:
-    """Return what each peer and tool says of its own version; "missing" if none."""
+    """Return the version of each system and tool, or "missing"."""
     commands: Mapping[str, Callable[[], list[str]]] = {
         "consul": lambda: [consul_binary(), "version"],
         "etcd": lambda: [_program("etcd", "etcd-server"), "--version"],
         "nginx": lambda: [_program("nginx", "nginx-light"), "-v"],
         "wrk": lambda: [_program("wrk", "wrk"), "-v"],
     }
-    found = {}
+    lines = {}
     for name, command in commands.items():
         try:
             run = subprocess.run(
                 command(), capture_output=True, text=True, check=False, timeout=10
             )
-            found[name] = (run.stdout + run.stderr).splitlines()[0].strip()
+            lines[name] = (run.stdout + run.stderr).splitlines()[0].strip()
         except BenchmarkError:
-            found[name] = "missing"
-    return found
+            lines[name] = "missing"
+    return lines

@@ -1,7 +1,7 @@
-"""The services that are registered and the calls that are made, for every system.
+"""The services that are registered and the requests that are made, for each system.
 
-One service is described once and written down as each system wants it, so that all
-of them carry the same facts. Everything follows from a number or from the seed.
+A service is described once and written in the format of each system, so all systems
+hold the same facts. Everything follows from a number or from the seed.
 """
 
 import base64
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from benchmarks.harness.http import request
 
 PER_CAPABILITY = 10
-# Enough that no two neighbours ask alike, and as many at every size of the registry,
-# so that the generator's own memory does not change what is compared.
-CALLS = 20_000
+# The same number at every size of the registry, so that the memory of wrk itself does
+# not change what is compared.
+REQUESTS = 20_000
 
 RUNTIMES = ("python", "go", "java", "node", "rust")
 REGIONS = ("eu-central-1", "eu-west-1", "us-east-1", "ap-south-1")
@@ -23,8 +23,8 @@ ETCD_PREFIX = "services/"
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """A service. The number and group are text, so that a script can fill them in."""
+class Service:
+    """A service. Number and group are text, so that a wrk script can fill them in."""
 
     number: str
     group: str
@@ -37,17 +37,17 @@ class Spec:
 
     @property
     def id(self) -> str:
-        """Its id, unique."""
+        """Its unique id."""
         return f"inst-{self.number}"
 
     @property
     def capability(self) -> str:
-        """The capability it is looked up by; `PER_CAPABILITY` services share it."""
+        """The capability that `PER_CAPABILITY` services share."""
         return f"orders-{self.group}"
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What its owner wants known."""
+        """Its metadata, as an owner would write it."""
         return {
             "runtime": self.runtime,
             "region": self.region,
@@ -58,14 +58,14 @@ class Spec:
         }
 
 
-def spec(number: int, mode: str = "standalone", ttl: int | None = None) -> Spec:
-    """Return service ``number`` of the fleet, with an address of its own.
+def service(number: int, mode: str = "standalone", ttl: int | None = None) -> Service:
+    """Return service ``number``, with an address of its own.
 
-    The mode is one that is never checked, so that nothing is sent to the address: it
-    only has to be stored, and as long as a real one.
+    Services of mode ``standalone`` are never checked, so nothing is sent to the
+    address. It only has to be as long as a real one.
     """
     a, b, c = number >> 16 & 255, number >> 8 & 255, number & 255
-    return Spec(
+    return Service(
         number=f"{number:09d}",
         group=f"{number // PER_CAPABILITY:09d}",
         location=f"http://10.{a}.{b}.{c}:{8000 + number % 1000}",
@@ -77,13 +77,13 @@ def spec(number: int, mode: str = "standalone", ttl: int | None = None) -> Spec:
     )
 
 
-def lone(number: int) -> Spec:
-    """Return a service that is the only one with its capability."""
-    return replace(spec(number), group=f"lone-{number:09d}")
+def sole_provider(number: int) -> Service:
+    """Return a service that is the only provider of its capability."""
+    return replace(service(number), group=f"lone-{number:09d}")
 
 
-def registry_body(service: Spec) -> str:
-    """Return the registration of a service with this registry, about 350 bytes."""
+def registry_body(service: Service) -> str:
+    """Return the body of a registration, about 350 bytes."""
     body: dict[str, object] = {
         "id": service.id,
         "name": f"orders service {service.group}",
@@ -98,13 +98,13 @@ def registry_body(service: Spec) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
-def registry_register(service: Spec) -> bytes:
-    """Return the call that registers a service with this registry."""
+def registry_register(service: Service) -> bytes:
+    """Return the request that registers a service with this registry."""
     return request("POST", "/api/register", registry_body(service))
 
 
-def consul_body(service: Spec) -> str:
-    """Return the same service as a Consul agent takes it."""
+def consul_body(service: Service) -> str:
+    """Return the same service in the format of a Consul agent."""
     address = service.location.removeprefix("http://")
     host, _, port = address.partition(":")
     body = {
@@ -118,73 +118,85 @@ def consul_body(service: Spec) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
-def consul_register(service: Spec) -> bytes:
-    """Return the call that registers a service with a Consul agent."""
+def consul_register(service: Service) -> bytes:
+    """Return the request that registers a service with a Consul agent."""
     return request("PUT", "/v1/agent/service/register", consul_body(service))
 
 
-def etcd_register(service: Spec) -> bytes:
-    """Return the call that puts a service under its capability in etcd."""
+def etcd_register(service: Service) -> bytes:
+    """Return the request that puts a service under its capability in etcd."""
     key = f"{ETCD_PREFIX}{service.capability}/{service.id}"
     body = {"key": _base64(key), "value": _base64(registry_body(service))}
     return request("POST", "/v3/kv/put", json.dumps(body))
 
 
 def registry_lookup(capability: str) -> bytes:
-    """Return the call for one healthy provider."""
+    """Return the request for one healthy provider."""
     return request("GET", f"/api/capabilities/{capability}")
 
 
 def registry_list(capability: str) -> bytes:
-    """Return the call for all the providers."""
+    """Return the request for all providers."""
     return request("GET", f"/api/capabilities/{capability}/services")
 
 
 def consul_lookup(capability: str) -> bytes:
-    """Return Consul's call for the healthy instances of a service."""
+    """Return Consul's request for the healthy instances of a service."""
     return request("GET", f"/v1/health/service/{capability}?passing")
 
 
 def etcd_lookup(capability: str) -> bytes:
-    """Return etcd's call for all the keys under a capability."""
+    """Return etcd's request for all keys under a capability."""
     prefix = f"{ETCD_PREFIX}{capability}/"
     end = prefix[:-1] + chr(ord("/") + 1)
     body = {"key": _base64(prefix), "range_end": _base64(end)}
     return request("POST", "/v3/kv/range", json.dumps(body))
 
 
-def drawn(items: Sequence[str], seed: int) -> Iterator[str]:
-    """Return `CALLS` of the items, drawn at random, the same for the same seed."""
-    return iter(random.Random(seed).choices(items, k=CALLS))
+def draw(items: Sequence[str], seed: int) -> Iterator[str]:
+    """Return `REQUESTS` items, drawn at random; the same seed gives the same items."""
+    return iter(random.Random(seed).choices(items, k=REQUESTS))
 
 
-def fleet(services: int, alone: int = 0) -> Iterator[Spec]:
-    """Return so many services, and after them those that are ``alone``."""
-    yield from map(spec, range(services))
-    yield from map(lone, range(services, services + alone))
+def services(count: int, sole: int = 0) -> Iterator[Service]:
+    """Yield ``count`` services, then ``sole`` ones that are sole providers."""
+    yield from map(service, range(count))
+    yield from map(sole_provider, range(count, count + sole))
 
 
-def capabilities(services: int) -> list[str]:
-    """Return the capabilities that the first ``services`` services provide."""
-    return [spec(n).capability for n in range(0, services, PER_CAPABILITY)]
+def checked_services(count: int, port: int, addresses: int) -> Iterator[bytes]:
+    """Yield the registrations of services that are checked at a server on loopback.
+
+    They are spread over so many addresses, from 127.0.0.1 on; the path is the number.
+    """
+    for number in range(count):
+        location = f"http://127.0.0.{number % addresses + 1}:{port}/{number:09d}"
+        yield registry_register(
+            replace(service(number, mode="http"), location=location)
+        )
 
 
-# Markers that a script puts numbers in place of: as long as what replaces them, so a
-# request's length is right from the start, and a multiple of 3, so they stay visible
-# in base64 after a prefix that is one too.
-BLANK = Spec(number="N" * 9, group="G" * 9)
+def capabilities(count: int) -> list[str]:
+    """Return the capabilities of the first ``count`` services."""
+    return [service(n).capability for n in range(0, count, PER_CAPABILITY)]
+
+
+# Markers that a script replaces by numbers. They are as long as the numbers, so the
+# length of a request is right from the start. They are a multiple of 3 long, so they
+# stay visible in base64 after a prefix whose length is a multiple of 3 too.
+BLANK = Service(number="N" * 9, group="G" * 9)
 
 
 def etcd_blank() -> bytes:
-    """Return etcd's put of one service, with the marker for its number in the key."""
-    key, value = f"{ETCD_PREFIX}{BLANK.number}", registry_body(spec(1))
+    """Return etcd's put of a service, with the marker for its number in the key."""
+    key, value = f"{ETCD_PREFIX}{BLANK.number}", registry_body(service(1))
     assert len(ETCD_PREFIX) % 3 == 0
     body = json.dumps({"key": _base64(key), "value": _base64(value)})
     return request("POST", "/v3/kv/put", body)
 
 
 def etcd_count() -> bytes:
-    """Return etcd's call for how many services it holds."""
+    """Return etcd's request for the number of services it holds."""
     end = ETCD_PREFIX[:-1] + chr(ord("/") + 1)
     body = {"key": _base64(ETCD_PREFIX), "range_end": _base64(end), "count_only": True}
     return request("POST", "/v3/kv/range", json.dumps(body))

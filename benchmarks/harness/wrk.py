@@ -1,20 +1,22 @@
-"""The load: wrk with scripts written here, its findings as values.
+"""Runs wrk, the load generator, with Lua scripts that are written here.
 
-wrk prints its summary for people and rounds it. The scripts' `done` prints the same
-as JSON, exact, and tells the errors apart.
+The summary that wrk prints is rounded. The `done` function of the scripts prints exact
+figures as JSON, and counts each kind of error.
 """
 
 import base64
 import json
-import os
-import resource
 import subprocess
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from benchmarks.harness.processes import (
+    CpuMeter,
+    HasCpuTime,
+    Server,
+    children_cpu_seconds,
+)
 from benchmarks.harness.results import BenchmarkError, Sample
 from benchmarks.harness.workload import BLANK, PER_CAPABILITY
 
@@ -34,7 +36,7 @@ function done(summary, latency, requests)
 end
 """.replace("MARK", MARK)
 
-# The requests are ready to send, so that the generator does next to nothing for each.
+# The requests are built beforehand, so wrk does next to nothing for each.
 CYCLE = """
 local calls, count, at = {}, 0, 0
 local file = assert(io.open(%(file)s, "rb"))
@@ -50,8 +52,8 @@ function request()
 end
 """
 
-# Three digits at a time, from a table: cheaper than formatting, and it works in
-# base64 too, where three bytes become four characters.
+# Three digits at a time from a table are cheaper than formatting. It works in base64
+# too, where three bytes become four characters.
 COUNT = """
 local triple = {%(triples)s}
 local floor = math.floor
@@ -69,19 +71,19 @@ end
 """
 
 
-def cycle_script(path: Path, calls: Iterable[bytes]) -> Path:
-    """Write a script that sends the calls over and over, and return where it is."""
+def cycle_script(path: Path, requests: Iterable[bytes]) -> Path:
+    """Write a script that sends the requests over and over, and return its path."""
     data = path.with_suffix(".calls")
-    data.write_bytes(SEPARATOR.encode().join(calls))
+    data.write_bytes(SEPARATOR.encode().join(requests))
     path.write_text(CYCLE % {"file": _lua(str(data))} + DONE)
     return path
 
 
 def count_script(path: Path, blank: bytes, start: int, encoded: bool = False) -> Path:
-    """Write a script whose every request is new, and return where it is.
+    """Write a script that sends a new service each time, and return its path.
 
-    ``blank`` is a request made of `workload.BLANK`; its markers become numbers that
-    follow on ``start``. ``encoded`` is for a marker that stands in base64.
+    ``blank`` is a request built from `workload.BLANK`. Its markers are replaced by
+    numbers that count up from ``start``. ``encoded`` is for a marker in base64.
     """
     plain = [f"{n:03d}" for n in range(1000)]
     triples = [base64.b64encode(t.encode()).decode() for t in plain]
@@ -108,7 +110,7 @@ def _lua(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of wrk found. Times are milliseconds."""
+    """The figures of one run of wrk. ``p50`` and ``p99`` are in milliseconds."""
 
     requests: int
     seconds: float
@@ -118,13 +120,6 @@ class Load:
     client_busy: float
 
 
-class Busy(Protocol):
-    """Anything that knows how much processor time it has used."""
-
-    def cpu_seconds(self) -> float:
-        """Return the seconds used so far."""
-
-
 def wrk(
     port: int,
     script: Path,
@@ -132,9 +127,9 @@ def wrk(
     connections: int,
     cores: Sequence[int] = (),
 ) -> Load:
-    """Return what a run of wrk found; raises when any request went wrong.
+    """Run wrk and return its figures; raises when any request failed.
 
-    It runs where this process does, unless ``cores`` are named.
+    It runs on the core of this process, or on ``cores``.
     """
     command = ["setpriv", "--pdeathsig", "KILL"]
     if cores:
@@ -142,7 +137,7 @@ def wrk(
     command += ["wrk", "--threads", "1"]
     command += ["--connections", str(connections), "--timeout", "10s"]
     command += ["--duration", f"{max(1, round(seconds))}s", "--script", str(script)]
-    before = _children_cpu()
+    before = children_cpu_seconds()
     run = subprocess.run(
         [*command, f"http://127.0.0.1:{port}"],
         capture_output=True,
@@ -150,7 +145,7 @@ def wrk(
         text=True,
         timeout=seconds + 60,
     )
-    line = next((x for x in run.stdout.splitlines() if x.startswith(MARK)), None)
+    line = next((s for s in run.stdout.splitlines() if s.startswith(MARK)), None)
     if run.returncode != 0 or line is None:
         raise BenchmarkError(f"wrk failed: {(run.stderr or run.stdout).strip()}")
     figures: dict[str, int] = json.loads(line.removeprefix(MARK))
@@ -162,59 +157,39 @@ def wrk(
         p50=figures["p50_us"] / 1000,
         p99=figures["p99_us"] / 1000,
         reply_bytes=figures["bytes"] / figures["requests"],
-        client_busy=(_children_cpu() - before) / took,
+        client_busy=(children_cpu_seconds() - before) / took,
     )
 
 
 def _refuse_errors(figures: dict[str, int]) -> None:
     kinds = ("connect", "read", "write", "status", "timeout")
-    wrong = {kind: figures[kind] for kind in kinds if figures[kind]}
-    if wrong or not figures["requests"]:
-        raise BenchmarkError(f"of {figures['requests']} requests, failed: {wrong}")
+    errors = {kind: figures[kind] for kind in kinds if figures[kind]}
+    if errors or not figures["requests"]:
+        raise BenchmarkError(f"{figures['requests']} requests, errors: {errors}")
 
 
 def measure(
-    server: Busy,
-    port: int,
+    server: Server,
     script: Path,
     seconds: float,
-    beside: Sequence[Busy] = (),
+    beside: Sequence[HasCpuTime] = (),
     connections: int = CONNECTIONS,
     cores: Sequence[int] = (),
 ) -> tuple[Load, Sample]:
-    """Return a run of wrk, and the same as a sample with the server's share in it.
+    """Return the figures of a run of wrk, and a sample with the processor shares.
 
-    Whoever works ``beside`` the server does so on the load's core. The rest is as in
-    `wrk`.
+    ``beside`` are programs that work for the measurement on the core of the load.
     """
-    others, before = foreign_seconds(server, *beside), server.cpu_seconds()
-    worked = sum(each.cpu_seconds() for each in beside)
-    load = wrk(port, script, seconds, connections, cores)
-    used = server.cpu_seconds() - before
-    worked = sum(each.cpu_seconds() for each in beside) - worked
+    meter = CpuMeter(server, *beside)
+    load = wrk(server.port, script, seconds, connections, cores)
+    server_used, *beside_used = meter.used()
     sample = Sample(
         value=load.requests / load.seconds,
         p50=load.p50,
         p99=load.p99,
-        server_busy=used / load.seconds,
-        client_busy=load.client_busy + worked / load.seconds,
+        server_busy=server_used / load.seconds,
+        client_busy=load.client_busy + sum(beside_used) / load.seconds,
         reply_bytes=load.reply_bytes,
-        foreign=max(0.0, foreign_seconds(server, *beside) - others) / load.seconds,
+        foreign=meter.foreign_share(),
     )
     return load, sample
-
-
-def foreign_seconds(*ours: Busy) -> float:
-    """Return the processor time used so far by all that is not ours, on all cores.
-
-    wrk and this process are ours as well.
-    """
-    user, nice, system = Path("/proc/stat").read_text().split(maxsplit=4)[1:4]
-    everyone = (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
-    known = sum(server.cpu_seconds() for server in ours)
-    return everyone - known - _children_cpu() - time.process_time()
-
-
-def _children_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime

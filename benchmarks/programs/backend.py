@@ -1,8 +1,8 @@
-"""Runs the server of one kind of store, by the fixtures of the registry's own tests.
+"""Runs the server of one kind of store, with the fixtures of the registry's tests.
 
-A program of its own, since the tests' ``servers`` would be taken for the module here.
-It takes orders on stdin and answers on stdout, a line of JSON each, and ends when stdin
-does or at SIGTERM; its server ends with it.
+``python backend.py KIND FOLDER SIZE`` reads commands on stdin and writes replies on
+stdout, one JSON object a line. It ends when stdin does or at SIGTERM, and stops its
+server.
 """
 
 import json
@@ -17,12 +17,12 @@ from types import FrameType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-HERE = Path(__file__).resolve().parents[1]
-TESTS = HERE.parent / "packages" / "registry" / "tests"
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "packages" / "registry" / "tests"
 
 
 class Running(NamedTuple):
-    """A server that answers: its URL as a store, and what the tests know it as."""
+    """A server that is ready: its URL as a store, and the fixture of the tests."""
 
     url: str
     fixture: Any
@@ -33,52 +33,58 @@ Start = Callable[[Path, int], AbstractContextManager[Running]]
 
 @contextmanager
 def postgresql(folder: Path, _size: int) -> Iterator[Running]:
-    """Give a server that syncs to the disk, as one does by default."""
-    tests = import_module("support.servers.postgres")
-    # It makes a folder of its own, for another user than this one.
+    """Yield a server that syncs to the disk, as it does by default."""
+    from support.servers import postgres
+
+    # The fixture makes its own folder, for the user that PostgreSQL runs as.
     tempfile.tempdir = str(folder)
-    fixture = tests.Postgres(
+    fixture = postgres.Postgres(
         fsync="on", max_connections="100", shared_buffers="128MB", max_wal_size="1GB"
     )
     try:
         fixture.start()
-        fixture.sql(f"CREATE DATABASE {tests.DATABASE}", database="postgres")
-        credentials = f"{tests.USER}:{quote(tests.PASSWORD, safe='')}"
-        place = f"{tests.HOST}:{fixture.port}/{tests.DATABASE}"
-        yield Running(f"postgresql://{credentials}@{place}", fixture)
+        fixture.sql(f"CREATE DATABASE {postgres.DATABASE}", database="postgres")
+        credentials = f"{postgres.USER}:{quote(postgres.PASSWORD, safe='')}"
+        address = f"127.0.0.1:{fixture.port}/{postgres.DATABASE}"
+        yield Running(f"postgresql://{credentials}@{address}", fixture)
     finally:
         fixture.close()
 
 
 @contextmanager
 def redis(folder: Path, _size: int) -> Iterator[Running]:
-    """Give a server with an append-only file, synced every second by default."""
-    with import_module("support.servers.redis").running(folder) as fixture:
+    """Yield a server with an append-only file, synced every second by default."""
+    from support.servers.redis import running
+
+    with running(folder) as fixture:
         yield Running(f"redis://127.0.0.1:{fixture.port}/0", fixture)
 
 
 @contextmanager
 def etcd(folder: Path, size: int) -> Iterator[Running]:
-    """Give a cluster of that size, which syncs to the disk as it always does."""
+    """Yield a cluster of that size, which syncs to the disk as it always does."""
+    from support.servers.etcd import running
+
     options = ("--quota-backend-bytes", str(4 << 30))
-    with import_module("support.servers.etcd").running(
-        folder, size, options
-    ) as fixture:
+    with running(folder, size, options) as fixture:
         yield Running(f"etcd://{','.join(map(str, fixture.hosts))}", fixture)
 
 
 @contextmanager
 def zookeeper(folder: Path, _size: int) -> Iterator[Running]:
-    """Give a server that syncs to the disk as it always does."""
-    with import_module("support.servers.zookeeper").running(folder) as fixture:
+    """Yield a server that syncs to the disk as it always does."""
+    from support.servers.zookeeper import running
+
+    with running(folder) as fixture:
         yield Running(f"zookeeper://127.0.0.1:{fixture.port}", fixture)
 
 
 @contextmanager
 def consul(folder: Path, _size: int) -> Iterator[Running]:
-    """Give a server of one node that keeps its data on the disk."""
-    tests = import_module("support.servers.consul")
-    with tests.running(tests.Agent(folder)) as fixture:
+    """Yield a server of one node that keeps its data on the disk."""
+    from support.servers.consul import Agent, running
+
+    with running(Agent(folder)) as fixture:
         yield Running(f"consul://127.0.0.1:{fixture.port}", fixture)
 
 
@@ -92,7 +98,7 @@ STARTS: dict[str, Start] = {
 
 
 def kill_leader(running: Running) -> dict[str, Any]:
-    """Kill the member of an etcd cluster that leads, and name it."""
+    """Kill the leader of an etcd cluster; return the member's name."""
     member = running.fixture.leader()
     member.kill()
     return {"member": member.name}
@@ -101,57 +107,57 @@ def kill_leader(running: Running) -> dict[str, Any]:
 def revive(running: Running, name: str) -> dict[str, Any]:
     """Start a member again; return when it has caught up and there is a leader."""
     cluster = running.fixture
-    (member,) = (each for each in cluster.members if each.name == name)
-    cluster.start(member)
+    (dead,) = (member for member in cluster.members if member.name == name)
+    cluster.start(dead)
     return {"leader": cluster.leader().name}
 
 
 def serve(running: Running) -> None:
-    """Carry out orders until there are no more."""
-    answer({"url": running.url})
+    """Run commands until there are no more."""
+    reply({"url": running.url})
     for line in sys.stdin:
-        order = json.loads(line)
-        if order["do"] == "kill_leader":
-            answer(kill_leader(running))
-        elif order["do"] == "revive":
-            answer(revive(running, order["member"]))
+        command = json.loads(line)
+        if command["do"] == "kill_leader":
+            reply(kill_leader(running))
+        elif command["do"] == "revive":
+            reply(revive(running, command["member"]))
         else:
-            answer({"error": f"no such order: {order['do']}"})
+            reply({"error": f"no such command: {command['do']}"})
 
 
-def answer(data: dict[str, Any]) -> None:
+def reply(data: dict[str, Any]) -> None:
     """Write a line of JSON."""
-    sys.stdout.write(json.dumps(data) + "\n")
-    sys.stdout.flush()
+    print(json.dumps(data), flush=True)
 
 
-def leave(_number: int, _frame: FrameType | None) -> None:
+def stop(_number: int, _frame: FrameType | None) -> None:
     """End in order, the server first."""
     raise SystemExit(0)
 
 
 def main() -> int:
-    """Return 0 when stdin ended, 1 when something failed, its reason answered."""
+    """Return 0 when stdin ends, 1 when something fails; the reply says why."""
     kind, folder, size = sys.argv[1:]
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, stop)
+    # The fixtures are imported only once their folder is on the path.
     sys.path[0] = str(TESTS)
     try:
-        # What the fixtures say when a program is missing is a reason to skip a test.
+        # A fixture whose program is missing skips its test, and says why.
         skipped: type[BaseException] = import_module("pytest").skip.Exception
     except ImportError as error:
-        answer({"missing": f"{error.name}, which its fixture needs, is not installed"})
+        reply({"missing": f"{error.name}, which the fixtures need, is not installed"})
         return 1
     try:
         with STARTS[kind](Path(folder), int(size)) as running:
             serve(running)
     except skipped as reason:
-        answer({"missing": str(reason)})
+        reply({"missing": str(reason)})
         return 1
     except ModuleNotFoundError as error:
-        answer({"missing": f"the module {error.name} is not there"})
+        reply({"missing": f"the module {error.name} is not installed"})
         return 1
     except (OSError, AssertionError, LookupError) as error:
-        answer({"error": f"{type(error).__name__}: {error}"})
+        reply({"error": f"{type(error).__name__}: {error}"})
         return 1
     return 0
 

@@ -1,7 +1,7 @@
-"""Opens a store and takes its first view, by the registry's own code.
+"""Opens a store and times its first snapshot, with the registry's own code.
 
-A program of its own, on the core where the registry would be. It takes orders on stdin
-and answers on stdout, a line of JSON each, and ends when stdin does.
+``python first_view.py`` runs on the core of the registry. It reads commands on stdin
+and writes replies on stdout, one JSON object a line. It ends when stdin does.
 """
 
 import json
@@ -17,43 +17,41 @@ LIMIT = 120.0
 
 
 def view(url: str) -> dict[str, object]:
-    """Return the seconds from opening a store to its snapshot, and what is in it."""
-    found: list[Snapshot] = []
-    there = threading.Event()
+    """Return the seconds from opening a store to its snapshot, and the sizes of it."""
+    snapshots: list[Snapshot] = []
+    arrived = threading.Event()
 
     def send(event: Event) -> None:
-        if isinstance(event, Snapshot) and not found:
-            found.append(event)
-            there.set()
+        if isinstance(event, Snapshot):
+            snapshots.append(event)
+            arrived.set()
 
     began = time.perf_counter()
     store = open_store(url)
     watch = store.watch(send)
-    there.wait(LIMIT)
-    took = time.perf_counter() - began
+    arrived.wait(LIMIT)
+    seconds = time.perf_counter() - began
     watch.close()
     store.close()
-    if not found:
+    if not snapshots:
         return {"error": f"no snapshot within {LIMIT:g} s"}
-    records = found[0].records
+    records = snapshots[0].records
     return {
-        "seconds": took,
+        "seconds": seconds,
         "records": sum(record.key.startswith("services/") for record in records),
         "bytes": sum(len(record.value) for record in records),
     }
 
 
-def main() -> int:
-    """Return 0 when stdin ended."""
+def main() -> None:
+    """Run commands until there are no more."""
     for line in sys.stdin:
         try:
-            found = view(json.loads(line)["url"])
+            reply = view(json.loads(line)["url"])
         except StoreError as error:
-            found = {"error": error.detail}
-        sys.stdout.write(json.dumps(found) + "\n")
-        sys.stdout.flush()
-    return 0
+            reply = {"error": error.detail}
+        print(json.dumps(reply), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

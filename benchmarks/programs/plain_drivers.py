@@ -1,7 +1,8 @@
-"""Plain writes with the driver of each store, as a measure for the registry's own.
+"""Plain writes with the driver of each store, to compare the registry's writes with.
 
-A program of its own, on the core where the registry would be. It takes orders on stdin
-and answers on stdout, a line of JSON each, and ends when stdin does.
+``python plain_drivers.py KIND URL THREADS SIZE`` runs on the core of the registry. It
+reads commands on stdin and writes replies on stdout, one JSON object a line. It ends
+when stdin does.
 """
 
 import json
@@ -14,43 +15,43 @@ from importlib import import_module
 from urllib.parse import urlsplit
 
 Write = Callable[[str, bytes], object]
-"""Stores a value under a key that is not there yet; returns when it is stored."""
+"""Stores a value under a new key; returns when it is stored."""
 
 Connect = Callable[[], Write]
-"""Called by each thread, for what it writes with."""
+"""Called once for each thread; returns what the thread writes with."""
 
 
 def sqlite(url: str) -> Connect:
-    """Return how to write to a file: a commit each, on the disk, one after another.
+    """Return a writer to SQLite: a synced commit for each value, one after another.
 
-    The threads take turns by a lock: SQLite's own way to wait is to sleep, which with
-    this many is several times slower.
+    The threads take turns with a lock. SQLite itself waits by sleeping, which is
+    several times slower with this many threads.
     """
     path = urlsplit(url).path.removeprefix("/")
-    line = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    line.execute("PRAGMA journal_mode=WAL")
-    line.execute("PRAGMA synchronous=FULL")
-    line.execute("CREATE TABLE plain (key TEXT PRIMARY KEY, value BLOB)")
-    turn = threading.Lock()
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE plain (key TEXT PRIMARY KEY, value BLOB)")
+    lock = threading.Lock()
 
     def write(key: str, value: bytes) -> None:
-        with turn:
-            line.execute("INSERT INTO plain VALUES (?, ?)", (key, value))
+        with lock:
+            connection.execute("INSERT INTO plain VALUES (?, ?)", (key, value))
 
     return lambda: write
 
 
 def postgresql(url: str) -> Connect:
-    """Return how to write to PostgreSQL: a connection a thread, a commit each."""
+    """Return a writer to PostgreSQL: a connection for each thread, a commit a value."""
     psycopg = import_module("psycopg")
-    plain = url.partition("?")[0]
+    server = url.partition("?")[0]
 
     def connect() -> Write:
-        line = psycopg.connect(plain, autocommit=True)
+        connection = psycopg.connect(server, autocommit=True)
         text = "INSERT INTO plain VALUES (%s, %s)"
-        return lambda key, value: line.execute(text, (key, value))
+        return lambda key, value: connection.execute(text, (key, value))
 
-    with psycopg.connect(plain, autocommit=True) as first:
+    with psycopg.connect(server, autocommit=True) as first:
         first.execute(
             "CREATE TABLE IF NOT EXISTS plain (key TEXT PRIMARY KEY, v BYTEA)"
         )
@@ -58,7 +59,7 @@ def postgresql(url: str) -> Connect:
 
 
 def redis(url: str) -> Connect:
-    """Return how to write to Redis: one client, whose pool has a line a thread."""
+    """Return a writer to Redis: one client, whose pool has a connection a thread."""
     parts = urlsplit(url)
     client = import_module("redis").Redis(parts.hostname, parts.port)
     write: Write = client.set
@@ -66,7 +67,7 @@ def redis(url: str) -> Connect:
 
 
 def etcd(url: str) -> Connect:
-    """Return how to write to etcd: one client, whose line takes many calls at once."""
+    """Return a writer to etcd: one client, whose connection takes many calls."""
     parts = urlsplit(url)
     client = import_module("pyetcd").client(parts.hostname, parts.port)
     write: Write = client.put
@@ -74,7 +75,7 @@ def etcd(url: str) -> Connect:
 
 
 def zookeeper(url: str) -> Connect:
-    """Return how to write to ZooKeeper: one client, whose line takes many calls."""
+    """Return a writer to ZooKeeper: one client, whose connection takes many calls."""
     parts = urlsplit(url)
     client = import_module("kazoo.client").KazooClient(parts.netloc)
     client.start(30)
@@ -83,7 +84,7 @@ def zookeeper(url: str) -> Connect:
 
 
 def consul(url: str) -> Connect:
-    """Return how to write to Consul: a client a thread, since its pool is small."""
+    """Return a writer to Consul: a client for each thread, since its pool is small."""
     parts = urlsplit(url)
     module = import_module("consul")
 
@@ -92,7 +93,7 @@ def consul(url: str) -> Connect:
 
         def write(key: str, value: bytes) -> None:
             if not client.kv.put(f"plain/{key}", value):
-                raise RuntimeError("Consul did not take a key")
+                raise RuntimeError("Consul did not store a key")
 
         return write
 
@@ -110,65 +111,69 @@ DRIVERS: dict[str, Callable[[str], Connect]] = {
 
 
 class Writers:
-    """Threads that write as fast as they can, each waiting for its last write."""
+    """Threads that write as fast as they can, each one value at a time."""
 
     def __init__(self, connect: Connect, threads: int, size: int) -> None:
         self._value = b"v" * size
-        self._lines = [connect() for _ in range(threads)]
-        self._rounds = 0
+        self._writes = [connect() for _ in range(threads)]
+        self._runs = 0
 
     def run(self, seconds: float) -> dict[str, object]:
-        """Write for so long, and return each write's seconds with the time taken."""
-        self._rounds += 1
-        took: list[list[float]] = [[] for _ in self._lines]
-        faults: list[BaseException] = []
+        """Write for so long; return the count, the seconds, and percentiles of them."""
+        self._runs += 1
+        durations: list[list[float]] = [[] for _ in self._writes]
+        errors: list[BaseException] = []
         began = time.perf_counter()
-        until = began + seconds
-
-        def work(number: int) -> None:
-            write, taken = self._lines[number], took[number]
-            try:
-                while (start := time.perf_counter()) < until:
-                    key = f"{self._rounds:03d}-{number:02d}-{len(taken):07d}"
-                    write(key, self._value)
-                    taken.append(time.perf_counter() - start)
-            except Exception as error:  # a driver may raise anything
-                faults.append(error)
-
+        args = (durations, errors, began + seconds)
         threads = [
-            threading.Thread(target=work, args=(n,)) for n in range(len(self._lines))
+            threading.Thread(target=self._work, args=(number, *args))
+            for number in range(len(self._writes))
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        if faults:
-            return {"error": f"{type(faults[0]).__name__}: {faults[0]}"}
-        every = sorted(one for taken in took for one in taken)
+        if errors:
+            return {"error": f"{type(errors[0]).__name__}: {errors[0]}"}
+        ordered = sorted(duration for own in durations for duration in own)
         return {
-            "writes": len(every),
+            "writes": len(ordered),
             "seconds": time.perf_counter() - began,
-            "p50": every[len(every) // 2],
-            "p99": every[len(every) * 99 // 100],
+            "p50": ordered[len(ordered) // 2],
+            "p99": ordered[len(ordered) * 99 // 100],
         }
 
+    def _work(
+        self,
+        number: int,
+        durations: list[list[float]],
+        errors: list[BaseException],
+        until: float,
+    ) -> None:
+        write, own = self._writes[number], durations[number]
+        try:
+            while (began := time.perf_counter()) < until:
+                write(f"{self._runs:03d}-{number:02d}-{len(own):07d}", self._value)
+                own.append(time.perf_counter() - began)
+        except Exception as error:  # a driver may raise anything
+            errors.append(error)
 
-def answer(data: dict[str, object]) -> None:
+
+def reply(data: dict[str, object]) -> None:
     """Write a line of JSON."""
-    sys.stdout.write(json.dumps(data) + "\n")
-    sys.stdout.flush()
+    print(json.dumps(data), flush=True)
 
 
 def main() -> int:
-    """Return 0 when stdin ended, 1 when the driver failed, its reason answered."""
+    """Return 0 when stdin ends, 1 when the driver fails; the reply says why."""
     kind, url, threads, size = sys.argv[1:]
     try:
         writers = Writers(DRIVERS[kind](url), int(threads), int(size))
     except Exception as error:  # a driver may raise anything
-        answer({"error": f"{type(error).__name__}: {error}"})
+        reply({"error": f"{type(error).__name__}: {error}"})
         return 1
     for line in sys.stdin:
-        answer(writers.run(json.loads(line)["seconds"]))
+        reply(writers.run(json.loads(line)["seconds"]))
     return 0
 
 

@@ -1,37 +1,37 @@
-"""A module that answers calls with its own name: ``python provider.py PORT NAME``."""
+"""A provider that answers calls with its own name: ``python provider.py PORT NAME``."""
 
 import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# Seconds of work for a call: at 200 a second some are always under way at an end.
+# Seconds that a call takes: at 200 a second some are always under way at a kill.
 WORK = 0.03
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The two calls of a module that the row needs."""
+    """The two endpoints of a module that the scenario needs."""
 
     protocol_version = "HTTP/1.1"
-    # Small answers must not wait for the caller's acknowledgement.
+    # Small replies must not wait for the caller's acknowledgement.
     disable_nagle_algorithm = True
     wbufsize = -1
 
     def do_GET(self) -> None:
-        """Answer the check of its health."""
-        self._answer({"status": "healthy"})
+        """Answer the health check."""
+        self._reply({"status": "healthy"})
 
     def do_POST(self) -> None:
-        """Answer an invocation: who it was that answered, and the params."""
+        """Answer a call with the provider's name and the params."""
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         threading.Event().wait(WORK)
         result = {"by": sys.argv[2], "params": call["params"]}
-        self._answer({"capability": call["capability"], "result": result})
+        self._reply({"capability": call["capability"], "result": result})
 
     def log_message(self, format: str, *args: object) -> None:
-        """Print nothing for each call."""
+        """Log nothing."""
 
-    def _answer(self, value: dict[str, object]) -> None:
+    def _reply(self, value: dict[str, object]) -> None:
         body = json.dumps(value).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """One that many callers may come to at once, and that leaves without waiting."""
+    """A server for many callers at once, which ends without waiting for them."""
 
     daemon_threads = True
     request_queue_size = 128

@@ -1,10 +1,10 @@
-"""The watchers' side of a measurement: thousands of them in one loop.
+"""Holds thousands of watchers in one loop, and makes the changes that they watch.
 
-A program of its own, so that nothing else delays its reading. It takes orders on
-stdin and answers on stdout, a line of JSON each, and ends when stdin does. It makes
-the changes too, so that one clock tells when a change was sent and when each watcher
-had it. Streams of events and blocking queries, which are asked anew after each answer,
-are read by the same code.
+``python watchers.py`` is a separate program, so nothing else delays its reading. It
+reads commands on stdin and writes replies on stdout, one JSON object a line. It ends
+when stdin does. One clock tells when a change was sent and when each watcher received
+it. The same code reads streams of events and blocking queries, which are sent again
+after each reply.
 """
 
 import gc
@@ -21,25 +21,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# So many may be on their way in at once, well below any queue of connections.
+# Connections that may be opening at once, well below any server's backlog.
 OPENING = 200
 OPEN_LIMIT = 120.0
 CHANGE_LIMIT = 60.0
-# What stands in a query for the index after which it waits.
+# The placeholder in a query for the index after which it waits.
 INDEX = b"{index}"
 
 STATUS = re.compile(rb"HTTP/1\.1 2\d\d ")
 LENGTH = re.compile(rb"\r\nContent-Length: *(\d+)", re.IGNORECASE)
-SEEN = re.compile(rb"\r\nX-Consul-Index: *(\d+)", re.IGNORECASE)
+CONSUL_INDEX = re.compile(rb"\r\nX-Consul-Index: *(\d+)", re.IGNORECASE)
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Failed(Exception):
-    """The measurement can't go on; its text says why."""
+class MeasurementFailed(Exception):
+    """The measurement can't go on; the text says why."""
 
 
-class Line:
-    """A connection, and what has come on it of the answer under way."""
+class Connection:
+    """A connection with the part of the reply that it has received."""
 
     __slots__ = ("buffer", "number", "opened", "request", "socket")
 
@@ -52,13 +52,13 @@ class Line:
         self.opened = False
 
     def begin(self) -> None:
-        """Send what makes it a watcher."""
+        """Send the request that makes it a watcher."""
         self.socket.sendall(self.request)
 
     def complete(self) -> bool:
-        """Say whether the reply in the buffer has come to its end."""
-        head, found, body = self.buffer.partition(b"\r\n\r\n")
-        if not found:
+        """Say whether the reply in the buffer is complete."""
+        head, separator, body = self.buffer.partition(b"\r\n\r\n")
+        if not separator:
             return False
         length = LENGTH.search(head)
         if length is not None:
@@ -66,19 +66,19 @@ class Line:
         return body.endswith(b"0\r\n\r\n")
 
     def proceed(self) -> None:
-        """Do what follows on a complete reply."""
-        self.refuse_failure()
+        """Do what follows a complete reply."""
+        self.require_success()
         self.buffer = b""
         self.opened = True
 
-    def refuse_failure(self) -> None:
+    def require_success(self) -> None:
         """Raise unless the reply in the buffer is a 2xx."""
         if STATUS.match(self.buffer) is None:
-            raise Failed(f"a watcher was answered {self.buffer[:200]!r}")
+            raise MeasurementFailed(f"a watcher got {self.buffer[:200]!r}")
 
 
-class Stream(Line):
-    """A stream of events: its only reply never ends, its chunks do."""
+class Stream(Connection):
+    """A stream of events: its reply never ends, but each of its chunks does."""
 
     __slots__ = ()
 
@@ -90,13 +90,13 @@ class Stream(Line):
 
     def proceed(self) -> None:
         if not self.opened:
-            self.refuse_failure()
+            self.require_success()
         self.buffer = b""
         self.opened = True
 
 
-class Query(Line):
-    """A blocking query: what it has seen is what it asks for more than."""
+class Query(Connection):
+    """A blocking query, which is sent again with the index of the last reply."""
 
     __slots__ = ()
 
@@ -104,177 +104,188 @@ class Query(Line):
         self.socket.sendall(self.request.replace(INDEX, b"0"))
 
     def proceed(self) -> None:
-        self.refuse_failure()
-        seen = SEEN.search(self.buffer)
-        if seen is None:
-            raise Failed("an answer has no index to go on from")
+        self.require_success()
+        index = CONSUL_INDEX.search(self.buffer)
+        if index is None:
+            raise MeasurementFailed("a reply has no index")
         self.buffer = b""
         self.opened = True
-        self.socket.sendall(self.request.replace(INDEX, seen[1]))
+        self.socket.sendall(self.request.replace(INDEX, index[1]))
 
 
-KINDS: dict[str, Callable[[int, int, bytes], Line]] = {"stream": Stream, "query": Query}
+KINDS: dict[str, Callable[[int, int, bytes], Connection]] = {
+    "stream": Stream,
+    "query": Query,
+}
 
 
 class Watchers:
-    """All the watchers, and the writer whose changes they hear of."""
+    """All watchers, and the writer whose changes they receive."""
 
     def __init__(self) -> None:
         self._poll = select.epoll()
         self._poll.register(sys.stdin, select.EPOLLIN)
-        self._lines: dict[int, Line] = {}
+        self._connections: dict[int, Connection] = {}
         self._marker: bytes | None = None
-        self._hearers = 0
-        self._due: set[int] = set()
-        self._heard: list[float] = []
+        self._expected = 0
+        self._waiting: set[int] = set()
+        self._received_at: list[float] = []
         self._strays = 0
 
-    def open(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Open a watcher for each request; return how long it took until all were."""
-        kind, port = KINDS[order["kind"]], int(order["port"])
-        todo = [raw.encode() for raw in order["requests"]]
+    def open(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Open a watcher for each request; return the seconds until all were open."""
+        kind, port = KINDS[command["kind"]], int(command["port"])
         began = time.monotonic()
-        opening: list[Line] = []
-        for number, raw in enumerate(todo):
-            line = self._add(kind(port, number, raw))
-            line.begin()
-            opening.append(line)
+        opening: list[Connection] = []
+        for number, raw in enumerate(command["requests"]):
+            connection = self._add(kind(port, number, raw.encode()))
+            connection.begin()
+            opening.append(connection)
             while len(opening) >= OPENING:
                 opening = self._still_opening(opening, began)
         while opening:
             opening = self._still_opening(opening, began)
-        # What is there by now stays: a search for garbage would only delay a reading.
+        # What exists by now stays: collecting garbage would only delay the reading.
         gc.collect()
         gc.freeze()
         return {"seconds": time.monotonic() - began}
 
-    def change(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Make the changes one after another; return when whom each has reached."""
-        # Opened for the occasion: the server ends a connection that is idle for long.
-        writer = self._add(Line(int(order["port"]), -1, b""))
-        self._hearers, self._strays = int(order["hearers"]), 0
+    def change(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Make the changes one after another; return the delays of each."""
+        # A new connection, because the server closes one that is idle for long.
+        writer = self._add(Connection(int(command["port"]), -1, b""))
+        self._expected, self._strays = int(command["expected"]), 0
         made = []
-        for each in order["changes"]:
-            self.rest(each["pause"])
-            made.append(self._one(each, writer, order["pids"]))
+        for change in command["changes"]:
+            self._read_for(change["pause"])
+            made.append(self._make(change, writer, command["pids"]))
         fd = writer.socket.fileno()
         self._poll.unregister(fd)
-        self._lines.pop(fd).socket.close()
+        self._connections.pop(fd).socket.close()
         return {"changes": made, "strays": self._strays}
 
-    def rest(self, seconds: float) -> None:
-        """Go on reading for so long."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self._turn(left)
-
     def serve(self) -> None:
-        """Carry out orders until there are no more."""
-        orders = {"open": self.open, "change": self.change}
+        """Run commands until there are no more."""
+        commands = {"open": self.open, "change": self.change}
         pending = b""
         while True:
             while b"\n" not in pending:
-                if self._turn(60.0):
-                    read = os.read(0, 1 << 20)
-                    if not read:
+                if self._read(60.0):
+                    data = os.read(0, 1 << 20)
+                    if not data:
                         return
-                    pending += read
+                    pending += data
             text, _, pending = pending.partition(b"\n")
-            order = json.loads(text)
-            answer(orders[order["do"]](order))
+            command = json.loads(text)
+            reply(commands[command["do"]](command))
 
-    def _add(self, line: Line) -> Line:
-        line.socket.setblocking(False)
-        self._lines[line.socket.fileno()] = line
-        self._poll.register(line.socket, select.EPOLLIN)
-        return line
+    def _add(self, connection: Connection) -> Connection:
+        connection.socket.setblocking(False)
+        self._connections[connection.socket.fileno()] = connection
+        self._poll.register(connection.socket, select.EPOLLIN)
+        return connection
 
-    def _still_opening(self, opening: list[Line], began: float) -> list[Line]:
-        self._turn(1.0)
-        left = [line for line in opening if not line.opened]
+    def _still_opening(
+        self, opening: list[Connection], began: float
+    ) -> list[Connection]:
+        self._read(1.0)
+        left = [connection for connection in opening if not connection.opened]
         if time.monotonic() - began > OPEN_LIMIT:
-            raise Failed(f"{len(left)} watchers were not open after {OPEN_LIMIT:g} s")
+            raise MeasurementFailed(
+                f"{len(left)} watchers were not open after {OPEN_LIMIT:g} s"
+            )
         return left
 
-    def _one(
-        self, each: dict[str, Any], writer: Line, pids: Sequence[int]
+    def _read_for(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._read(left)
+
+    def _make(
+        self, change: dict[str, Any], writer: Connection, pids: Sequence[int]
     ) -> dict[str, Any]:
-        numbers = range(self._hearers)
-        self._due = {fd for fd, line in self._lines.items() if line.number in numbers}
-        self._heard = []
-        self._marker = each["marker"].encode()
-        raw, writer.opened, acked = each["raw"].encode(), False, 0.0
-        spent, served = time.process_time(), cpu_seconds(pids)
+        """Make a change; return its delays when all expected watchers have it."""
+        self._waiting = {
+            fd
+            for fd, connection in self._connections.items()
+            if 0 <= connection.number < self._expected
+        }
+        self._received_at = []
+        self._marker = change["marker"].encode()
+        raw, writer.opened, acknowledged = change["raw"].encode(), False, 0.0
+        cpu, server_cpu = time.process_time(), cpu_seconds(pids)
         sent = time.monotonic()
         writer.socket.sendall(raw)
-        while self._due or not acked:
-            self._turn(1.0)
+        while self._waiting or not acknowledged:
+            self._read(1.0)
             now = time.monotonic()
-            if writer.opened and not acked:
-                acked = now
+            if writer.opened and not acknowledged:
+                acknowledged = now
             if now - sent > CHANGE_LIMIT:
-                raise Failed(f"{len(self._due)} watchers did not hear of a change")
+                raise MeasurementFailed(
+                    f"{len(self._waiting)} watchers did not receive a change"
+                )
         self._marker = None
         return {
-            "acked": acked - sent,
-            "heard": [at - sent for at in self._heard],
-            "took": time.monotonic() - sent,
-            "spent": time.process_time() - spent,
-            "served": cpu_seconds(pids) - served,
+            "acknowledged": acknowledged - sent,
+            "received": [at - sent for at in self._received_at],
+            "seconds": time.monotonic() - sent,
+            "cpu": time.process_time() - cpu,
+            "server_cpu": cpu_seconds(pids) - server_cpu,
         }
 
-    def _turn(self, timeout: float) -> bool:
-        """Read what has come; wait for it if need be. Say whether an order has."""
-        lines, marker, due = self._lines, self._marker, self._due
-        ended, order = [], False
-        for fd, _ in self._poll.poll(timeout, len(lines) + 1):
+    def _read(self, timeout: float) -> bool:
+        """Wait for data and read it; say whether a command is on stdin."""
+        connections, marker, waiting = self._connections, self._marker, self._waiting
+        complete, command = [], False
+        for fd, _ in self._poll.poll(timeout, len(connections) + 1):
             if fd == 0:
-                order = True
+                command = True
                 continue
-            line = lines[fd]
-            data = line.socket.recv(65_536)
+            connection = connections[fd]
+            data = connection.socket.recv(65_536)
             now = time.monotonic()
-            line.buffer = line.buffer + data if line.buffer else data
-            if marker is not None and marker in line.buffer:
-                if fd in due:
-                    due.remove(fd)
-                    self._heard.append(now)
-                elif line.number >= self._hearers:
+            buffer = connection.buffer + data if connection.buffer else data
+            connection.buffer = buffer
+            if marker is not None and marker in buffer:
+                if fd in waiting:
+                    waiting.remove(fd)
+                    self._received_at.append(now)
+                elif connection.number >= self._expected:
                     self._strays += 1
             if not data:
-                raise Failed("the server has closed a watcher's connection")
-            if line.complete():
-                ended.append(line)
-        # Asking anew can wait until everyone's news is read.
-        for line in ended:
-            line.proceed()
-        return order
+                raise MeasurementFailed("the server closed a watcher's connection")
+            if connection.complete():
+                complete.append(connection)
+        # The next queries can wait until everything is read.
+        for connection in complete:
+            connection.proceed()
+        return command
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
     """Return the processor time that these processes have used so far."""
-    total = 0
+    ticks = 0
     for pid in pids:
         with suppress(OSError):
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICKS
 
 
-def answer(data: dict[str, Any]) -> None:
+def reply(data: dict[str, Any]) -> None:
     """Write a line of JSON."""
-    sys.stdout.write(json.dumps(data) + "\n")
-    sys.stdout.flush()
+    print(json.dumps(data), flush=True)
 
 
 def main() -> int:
-    """Return 0 when stdin ended, 1 when something failed, its reason answered."""
+    """Return 0 when stdin ends, 1 when something fails; the reply says why."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         Watchers().serve()
-    except (Failed, OSError) as error:
-        answer({"error": f"{type(error).__name__}: {error}"})
+    except (MeasurementFailed, OSError) as error:
+        reply({"error": f"{type(error).__name__}: {error}"})
         return 1
     return 0
 

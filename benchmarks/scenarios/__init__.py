@@ -1,10 +1,10 @@
-"""The scenarios by name, in the order in which they are run."""
+"""The scenarios by name, in the order in which they run."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from benchmarks.harness.plan import Plan
-from benchmarks.harness.results import BenchmarkError, Row
+from benchmarks.harness.results import BenchmarkError, Row, ScenarioSkipped
 from benchmarks.scenarios.adoption import adoption
 from benchmarks.scenarios.capacity import checks, memory, start
 from benchmarks.scenarios.client import resolve, subscribed, takeover
@@ -52,11 +52,13 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
 
 
 def run(name: str, plan: Plan) -> Row:
-    """Return the scenario's row; one that could not be measured says why."""
+    """Return the scenario's row; if it could not be measured, the row says why."""
     scenario = SCENARIOS[name]
+    title = (scenario.__doc__ or name).strip().rstrip(".").lower()
     try:
         return scenario(plan)
+    except ScenarioSkipped as reason:
+        return Row(name, title, notes=(f"not measured: {reason}",))
     except (BenchmarkError, OSError, LookupError, ValueError) as error:
-        # One row less must not cost the others, and never passes.
-        title = (scenario.__doc__ or name).strip().rstrip(".").lower()
+        # A row that fails must not cost the others, and never passes.
         return Row(name, title, problems=(f"{type(error).__name__}: {error}",))

@@ -2,22 +2,23 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 
-from benchmarks.harness import workload as w
-from benchmarks.harness.backends import Backend, first_of
+from benchmarks.harness import workload
+from benchmarks.harness.backends import Backend, first_available
 from benchmarks.harness.comparison import (
     RATE,
-    Contender,
-    compete,
-    contender,
+    SystemUnderTest,
+    compare,
     one_provider,
+    system_under_test,
 )
-from benchmarks.harness.event_listener import Listener
-from benchmarks.harness.fill import sqlite_url, total
-from benchmarks.harness.http import Connection, call, get, pour, request
+from benchmarks.harness.event_listener import EventListener
+from benchmarks.harness.fill import sqlite_url, total_services
+from benchmarks.harness.http import Connection, call, get, request, send_all
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import Fleet, Server, cpu_seconds, wait_until
 from benchmarks.harness.results import (
@@ -26,247 +27,281 @@ from benchmarks.harness.results import (
     Row,
     Sample,
     Series,
+    percentile,
     ratios,
 )
-from benchmarks.harness.systems import launch_registry
+from benchmarks.harness.systems import start_registry
 from benchmarks.harness.wrk import CONNECTIONS
-from benchmarks.scenarios.stores import Found, over_each
-from benchmarks.scenarios.watchers import registry_watch, tell, watched
+from benchmarks.scenarios.stores import StoreResult, over_each
+from benchmarks.scenarios.watchers import (
+    measure_changes,
+    open_watchers,
+    registry_watch,
+)
 
 REPLICAS = 3
-# The registry's own kinds of store that a registration must cross within `SOON` ms.
-SWIFT = ("postgresql", "redis", "etcd")
-SOON = 50
-# Of varied length, so that changes keep step with nobody who looks now and then.
+# The stores with a target: a registration must reach other replicas within so many ms.
+FAST_KINDS = ("postgresql", "redis", "etcd")
+PROPAGATION_LIMIT = 50
+# Seconds between two changes, of varied length so that they keep step with no polling.
 PAUSE = (0.02, 0.12)
-# A lease in periods of its heartbeat: none may be missed, but one may come late.
-LEASE = 1.5
+# A lease in heartbeat periods: no heartbeat may be missed, but one may be late.
+LEASE_PERIODS = 1.5
 TICK = 0.1
-LINES = 8
+CONNECTIONS_PER_REPLICA = 8
 
 
-def replicas(
+def start_replicas(
     plan: Plan, fleet: Fleet, url: str, count: int, env: dict[str, str] | None = None
 ) -> list[Server]:
-    """Return so many replicas over one store, which all know of each other."""
-    started = [
-        launch_registry(fleet, url, env, plan.registry).ready("/ready")
-        for _ in range(count)
-    ]
-    wait_until(lambda: all(living(s) == count for s in started), 30, "a meeting")
-    return started
+    """Return so many new replicas over one store, once they all know each other."""
+    servers = [start_registry(plan, fleet, url, env) for _ in range(count)]
+    wait_until(
+        lambda: all(alive_replicas(server) == count for server in servers),
+        30,
+        "all replicas knowing each other",
+    )
+    return servers
 
 
-def living(server: Server) -> int:
-    """Return how many replicas this one takes to be alive."""
-    found = get(server.port, "/health")["replicas"]
-    return sum(each["state"] == "alive" for each in found)
+def alive_replicas(server: Server) -> int:
+    """Return how many replicas this one considers alive."""
+    replicas = get(server.port, "/health")["replicas"]
+    return sum(replica["state"] == "alive" for replica in replicas)
 
 
 def workers(plan: Plan) -> Row:
     """Lookups by two workers on both cores, against one worker on one core."""
     both = (plan.server_core, plan.load_core)
     with plan.fleet() as fleet:
-        alone, pair = (_crew(plan, fleet, both[:count]) for count in (1, 2))
-        one = replace(alone, system="1 worker", cores=both)
-        field = (
+        alone, pair = (_workers(plan, fleet, both[:count]) for count in (1, 2))
+        one = replace(alone, name="1 worker", cores=both)
+        systems = (
             one,
-            replace(one, system="1, all on 1 core", cores=both[:1]),
+            replace(one, name="1, all on 1 core", cores=both[:1]),
             replace(pair, connections=2 * CONNECTIONS, cores=both),
         )
         pids = pair.server.pids()
         used = [cpu_seconds([pid]) for pid in pids]
-        first, shut_in, two = compete(plan, fleet, field, pausing=False)
-        used = [cpu_seconds([p]) - was for p, was in zip(pids, used, strict=True)]
-    able_one, able_two = _capacity(first, 1), _capacity(two, 2)
+        first, on_one_core, two = compare(plan, fleet, systems, pausing=False)
+        used = [cpu_seconds([p]) - before for p, before in zip(pids, used, strict=True)]
+    capacity_1, capacity_2 = _capacity(first, 1), _capacity(two, 2)
     checks = (
-        Check("all on 2 cores / all on 1", ratios(two, shut_in), 1.7, "more"),
-        Check("capacity of 2 / of 1", ratios(able_two, able_one), 1.7, "more"),
+        Check("all on 2 cores / all on 1", ratios(two, on_one_core), 1.7, "more"),
+        Check("capacity of 2 / of 1", ratios(capacity_2, capacity_1), 1.7, "more"),
     )
     notes = (
-        "'1 worker' has one core, and wrk may use both; '1, all on 1 core': wrk has to"
-        " do with that core too; '2 workers' and wrk share both cores",
-        "'capacity': calls for a second of the registry's processor time (utime and"
-        " stime of its processes), times its cores: what these would serve with the"
-        " load elsewhere",
+        "'1 worker' has one core, and wrk may use both; in '1, all on 1 core' wrk"
+        " shares that core; '2 workers' and wrk share both cores",
+        "'capacity': calls for each second of the registry's processor time (utime and"
+        " stime), times its cores: what it would serve with the load elsewhere",
         f"2 workers / '1 worker', whose load has a core to itself:"
         f" {median(ratios(two, first)):.2f} x; no target",
         f"the busier of the two took {max(used) / sum(used):.0%} of their time;"
         f" {CONNECTIONS} connections a worker, store SQLite",
     )
-    title = f"capability lookup by 1 and 2 workers, {plan.stored:,} services"
-    found = (first, shut_in, two, able_one, able_two)
-    return Row("workers", title, found, checks, notes)
+    title = f"capability lookup by 1 and 2 workers, {plan.stored_services:,} services"
+    series = (first, on_one_core, two, capacity_1, capacity_2)
+    return Row("workers", title, series, checks, notes)
 
 
-def _crew(plan: Plan, fleet: Fleet, cores: tuple[int, ...]) -> Contender:
-    """Return a registry of a worker for each core, with a file of their own."""
-    count = len(cores)
-    started = launch_registry(
-        fleet, sqlite_url(fleet), script=plan.registry, workers=count, cores=cores
-    )
-    server = started.ready("/ready")
-    pour(server.port, map(w.registry_register, w.fleet(plan.stored)))
-    _all_have(server, plan.stored)
-    names = list(w.drawn(w.capabilities(plan.stored), plan.seed))
-    how = (names, w.registry_lookup, one_provider)
-    return contender(fleet, f"{count} workers", server, *how)
+def _workers(plan: Plan, fleet: Fleet, cores: tuple[int, ...]) -> SystemUnderTest:
+    """Return a registry with a worker for each core, over a SQLite file of its own."""
+    count, services = len(cores), plan.stored_services
+    server = start_registry(plan, fleet, sqlite_url(fleet), workers=count, cores=cores)
+    registrations = map(workload.registry_register, workload.services(services))
+    send_all(server.port, registrations)
+    _wait_for_all_workers(server, services)
+    keys = list(workload.draw(workload.capabilities(services), plan.seed))
+    load = (server, keys, workload.registry_lookup, one_provider)
+    return system_under_test(fleet, f"{count} workers", *load)
 
 
-def _all_have(server: Server, count: int) -> None:
-    """Return once every worker has shown that it holds the services."""
+def _wait_for_all_workers(server: Server, count: int) -> None:
+    """Return once every worker holds so many services."""
 
     def held() -> bool:
-        # The kernel divides connections among the workers at random.
-        totals = {get(server.port, "/api/stats")["total_services"] for _ in range(16)}
+        # The kernel spreads connections over the workers at random.
+        totals = {total_services(server) for _ in range(16)}
         return totals == {count}
 
-    wait_until(held, 30, "the workers' agreement")
+    wait_until(held, 30, "all workers holding the same services")
 
 
 def _capacity(series: Series, cores: int) -> Series:
     samples = tuple(
-        Sample(cores * each.value / (each.server_busy or 1.0))
-        for each in series.samples
+        Sample(cores * sample.value / (sample.server_busy or 1.0))
+        for sample in series.samples
     )
     return Series(f"capacity of {cores}", RATE, samples)
 
 
 def propagation(plan: Plan) -> Row:
     """From a registration at one replica to a watcher of another."""
-    title = f"registration at one replica to a stream of another, {plan.news} each, p99"
+    count = plan.propagations
+    title = f"registration at one replica to a stream of another, {count} each, p99"
     notes = (
         "from sending the registration to the other's watcher having it, so the write"
-        " itself is in it; both replicas on one core",
-        f"target for {', '.join(SWIFT)}; the others for information",
+        " itself is included; both replicas on one core",
+        f"target for {', '.join(FAST_KINDS)}; the others for information",
     )
-    return over_each(plan, "propagation", title, _propagated, notes)
+    return over_each(plan, "propagation", title, _propagation, notes)
 
 
-def _propagated(plan: Plan, fleet: Fleet, store: Backend) -> Found:
-    here, there = replicas(plan, fleet, store.place(), 2)
-    news = replace(plan, changes=plan.news)
+def _propagation(plan: Plan, fleet: Fleet, store: Backend) -> StoreResult:
+    written, watched = start_replicas(plan, fleet, store.empty_store(), 2)
+    stream = registry_watch(workload.sole_provider(0).capability)
     samples: list[Sample] = []
-    acked: list[float] = []
-    with watched(plan, there.port, [registry_watch(w.lone(0).capability)]) as watcher:
+    acknowledged: list[float] = []
+    with open_watchers(plan, watched.port, [stream]) as watcher:
         for turn in range(min(plan.repeats, 2)):
-            seeded = replace(news, seed=plan.seed + turn)
-            told = tell(
-                seeded,
-                here,
+            delays = measure_changes(
+                replace(plan, changes=plan.propagations, seed=plan.seed + turn),
+                written,
                 watcher,
-                w.registry_register,
+                workload.registry_register,
                 1,
                 pause=PAUSE,
-                beside=(there, store),
+                beside=(watched, store),
             )
-            samples.append(told.sample)
-            acked += told.acked
+            samples.append(delays.sample)
+            acknowledged += delays.acknowledged
     series = Series(f"over {store.kind}", "ms", tuple(samples))
-    middle = sorted(acked)[len(acked) // 2]
-    note = f"{store.kind}: the writer had its reply after {middle:.1f} ms (p50)"
-    if store.kind not in SWIFT:
-        return Found((series,), notes=(note,))
-    check = Check(f"{store.kind} p99", series.values, SOON, "less", "ms")
-    return Found((series,), (check,), (note,))
+    reply = percentile(acknowledged, 0.5)
+    note = f"{store.kind}: the writer had its reply after {reply:.1f} ms (p50)"
+    if store.kind not in FAST_KINDS:
+        return StoreResult((series,), notes=(note,))
+    limit = PROPAGATION_LIMIT
+    check = Check(f"{store.kind} p99", series.values, limit, "less", "ms")
+    return StoreResult((series,), (check,), (note,))
+
+
+@dataclass(frozen=True, slots=True)
+class Beats:
+    """What some seconds of heartbeats did to the store and to the services."""
+
+    sent: int
+    revisions: int
+    seconds: float
+    status_changes: int
 
 
 def beats(plan: Plan) -> Row:
     """Writes to the store for the heartbeats of many services at three replicas."""
-    ids = [w.spec(n).id for n in range(plan.services)]
+    ttl = round(LEASE_PERIODS * plan.heartbeat_period)
     with plan.fleet() as fleet, ExitStack() as stack:
-        store = first_of(plan, fleet, ("etcd", "redis", "sqlite"), stack)
-        servers = replicas(plan, fleet, store.place(), REPLICAS)
-        ttl = round(LEASE * plan.period)
-        leased = (w.spec(n, ttl=ttl) for n in range(plan.services))
-        pour(servers[0].port, map(w.registry_register, leased))
+        store = first_available(plan, fleet, ("etcd", "redis", "sqlite"), stack)
+        servers = start_replicas(plan, fleet, store.empty_store(), REPLICAS)
+        leased = (workload.service(n, ttl=ttl) for n in range(plan.services))
+        send_all(servers[0].port, map(workload.registry_register, leased))
         wait_until(
-            lambda: all(total(s) == plan.services for s in servers), 30, "the news"
+            lambda: all(total_services(s) == plan.services for s in servers),
+            30,
+            "all replicas holding all services",
         )
-        listeners = [stack.enter_context(Listener(s.port)) for s in servers]
-        with Beating(servers, ids, plan.period) as beating:
-            # Once around, so that all replicas have heard of everyone.
-            beating.run(plan.period)
-            before, began = _revision(store, servers[0]), time.perf_counter()
-            sent = beating.run(plan.beating)
-            took = time.perf_counter() - began
-            written = _revision(store, servers[0]) - before
-        changed = max(each.status_changes() for each in listeners)
+        outcome = _beat(plan, store, servers)
         healthy = [get(s.port, "/api/stats")["active_services"] for s in servers]
     if min(healthy) != plan.services:
         raise BenchmarkError(f"{healthy} of {plan.services} services are healthy")
-    series = Series(f"over {store.kind}", "writes/s", (Sample(written / took),))
+    rate = Sample(outcome.revisions / outcome.seconds)
+    series = Series(f"over {store.kind}", "writes/s", (rate,))
+    changed = float(outcome.status_changes)
     checks = (
         Check("writes a second", series.values, 5, "less", "/s"),
-        Check("services that changed status", (float(changed),), 0, "less", ""),
+        Check("services that changed status", (changed,), 0, "less", ""),
     )
     notes = (
-        f"{written} revisions for {sent:,} heartbeats in {took:.0f} s, by the count of"
+        f"{outcome.revisions} revisions for {outcome.sent:,} heartbeats in"
+        f" {outcome.seconds:.0f} s, counted by"
         f" {'etcd itself' if store.kind == 'etcd' else 'the replica'}",
-        f"every {plan.period} s each, ttl {ttl} s, divided among {REPLICAS} replicas;"
-        " all were healthy at the end, at every replica",
+        f"every {plan.heartbeat_period} s each, ttl {ttl} s, spread over {REPLICAS}"
+        " replicas; all were healthy at the end, at every replica",
     )
     title = f"heartbeats of {plan.services:,} services at {REPLICAS} replicas"
     return Row("beats", title, (series,), checks, notes)
 
 
+def _beat(plan: Plan, store: Backend, servers: Sequence[Server]) -> Beats:
+    ids = [workload.service(n).id for n in range(plan.services)]
+    period = plan.heartbeat_period
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(EventListener(s.port)) for s in servers]
+        sender = stack.enter_context(HeartbeatSender(servers, ids, period))
+        # After one period every replica has heard from every service.
+        sender.run(period)
+        before, began = _revision(store, servers[0]), time.perf_counter()
+        sent = sender.run(plan.heartbeat_seconds)
+        seconds = time.perf_counter() - began
+        revisions = _revision(store, servers[0]) - before
+        changes = max(listener.status_changes() for listener in listeners)
+    return Beats(sent, revisions, seconds, changes)
+
+
 def _revision(store: Backend, server: Server) -> int:
-    """Return the store's newest revision, by its own count where it tells."""
+    """Return the store's newest revision; etcd's own count, else the replica's."""
     if store.kind == "etcd":
-        port = int(store.base.rpartition(":")[2])
-        return int(call(port, w.etcd_count()).json()["header"]["revision"])
+        port = int(store.base_url.rpartition(":")[2])
+        reply = call(port, workload.etcd_count()).json()
+        return int(reply["header"]["revision"])
     return int(get(server.port, "/health")["revision"])
 
 
-class Beating:
-    """Sends every service's heartbeat once a period, each to its own replica."""
+class HeartbeatSender:
+    """Sends every service's heartbeat once a period, always to the same replica."""
 
-    def __init__(self, servers: list[Server], ids: list[str], period: float) -> None:
+    def __init__(
+        self, servers: Sequence[Server], ids: Sequence[str], period: float
+    ) -> None:
         self._servers = servers
         self._period = period
-        self._calls = [request("POST", f"/api/heartbeat/{each}", b"") for each in ids]
-        self._lines: list[list[Connection]] = []
-        self._at = 0
+        self._requests = [
+            request("POST", f"/api/heartbeat/{service_id}", b"") for service_id in ids
+        ]
+        self._pools: list[list[Connection]] = []
+        self._position = 0
         self._stack = ExitStack()
 
-    def __enter__(self) -> "Beating":
+    def __enter__(self) -> "HeartbeatSender":
         for server in self._servers:
-            lines = [Connection(server.port) for _ in range(LINES)]
-            self._lines.append([self._stack.enter_context(line) for line in lines])
+            connections = range(CONNECTIONS_PER_REPLICA)
+            pool = [
+                self._stack.enter_context(Connection(server.port)) for _ in connections
+            ]
+            self._pools.append(pool)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def run(self, seconds: float) -> int:
-        """Go on for so long, and return how many were sent; raises if it falls back."""
+        """Send for so long; return how many were sent. Raises if it falls behind."""
         pause, began = threading.Event(), time.perf_counter()
-        share = len(self._calls) / self._period
+        rate = len(self._requests) / self._period
         sent = 0
         while (passed := time.perf_counter() - began) < seconds:
-            sent += self._send(int(share * passed) - sent)
+            sent += self._send(int(rate * passed) - sent)
             pause.wait(TICK)
-        if sent < 0.9 * share * seconds:
+        if sent < 0.9 * rate * seconds:
             raise BenchmarkError(f"{sent} heartbeats in {seconds:.0f} s: too slow")
         return sent
 
     def _send(self, count: int) -> int:
-        numbers = [(self._at + n) % len(self._calls) for n in range(count)]
-        self._at += count
-        # One line of each replica to spare: where the round ends, one gets two.
-        most = len(self._lines) * (LINES - 1)
-        for first in range(0, count, most):
-            self._exchange(numbers[first : first + most])
+        numbers = [(self._position + n) % len(self._requests) for n in range(count)]
+        self._position += count
+        # One connection to each replica is spare: at the end of a round one gets two.
+        batch = len(self._pools) * (CONNECTIONS_PER_REPLICA - 1)
+        for first in range(0, count, batch):
+            self._exchange(numbers[first : first + batch])
         return count
 
     def _exchange(self, numbers: list[int]) -> None:
-        free = [list(lines) for lines in self._lines]
+        free = [list(pool) for pool in self._pools]
         busy = []
         for number in numbers:
-            line = free[number % len(free)].pop()
-            line.send(self._calls[number])
-            busy.append(line)
-        for line in busy:
-            reply = line.receive()
+            connection = free[number % len(free)].pop()
+            connection.send(self._requests[number])
+            busy.append(connection)
+        for connection in busy:
+            reply = connection.receive()
             if reply.status != 200:
                 raise BenchmarkError(f"a heartbeat got {reply.status}")

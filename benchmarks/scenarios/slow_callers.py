@@ -1,16 +1,15 @@
-"""Calls beside a crowd of callers who are silent, who drip, and who hardly read."""
+"""Calls beside a crowd of slow callers: silent, dripping, or hardly reading."""
 
 import random
 import resource
 import threading
 import time
 from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
 
-from benchmarks.harness import workload as w
+from benchmarks.harness import workload
 from benchmarks.harness.fill import filled_registry
-from benchmarks.harness.http import Connection
+from benchmarks.harness.http import Connection, Reply
+from benchmarks.harness.paths import REGISTRY_TESTS
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import Server
 from benchmarks.harness.programs import Program
@@ -23,103 +22,102 @@ from benchmarks.harness.results import (
     percentile,
 )
 
-HERE = Path(__file__).resolve().parents[1]
-PROGRAM = HERE.parent / "packages/registry/tests/e2e/fuzz/crowds.py"
+CROWDS_SCRIPT = REGISTRY_TESTS / "e2e" / "fuzz" / "crowds.py"
 # Milliseconds.
 LIMIT = 100.0
-PACE = 0.005
-WRITES = 0.2
-FRESH = 0.2
+# Seconds between two calls.
+PAUSE = 0.005
+REGISTRATION_SHARE = 0.2
+NEW_CONNECTION_SHARE = 0.2
 # A list of so many services is 1.5 MB: more than the buffers of a connection hold.
-LISTED = 4_000
+SERVICES = 4_000
 
 
 def slow(plan: Plan) -> Row:
     """Calls beside slow callers."""
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2
-    )
-    many, few = plan.slow, plan.slow // 10
-    crowds: Mapping[str, Mapping[str, int]] = {
-        "nobody": {},
-        "silent": {"silent": many},
-        "dripping": {"dripping": many - 3 * few, "uploading": 2 * few, "chunking": few},
-        "all these": {
-            "silent": many,
-            "dripping": many - 3 * few,
-            "uploading": 2 * few,
-            "chunking": few,
-        },
-        "slow readers": {"reading": 2 * few},
-    }
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    many = plan.slow_callers
     series, checks, notes = [], [], []
     with plan.fleet() as fleet:
-        server = filled_registry(plan, fleet, w.fleet(LISTED))
-        for name, counts in crowds.items():
+        server = filled_registry(plan, fleet, workload.services(SERVICES))
+        for name, counts in _crowds(many).items():
             before = server.worker_rss()
-            times, note = _beside(plan, server, counts)
-            grown = (server.worker_rss() - before) / 1e6
-            series.append(_series(f"beside {name}", times))
-            p99, most = (percentile(times, share) for share in (0.99, 1.0))
-            note += f", the slowest {most:.0f} ms; memory {grown:+.0f} MB"
+            times, note = _call_beside(plan, server, counts)
+            growth = (server.worker_rss() - before) / 1e6
+            p50, p99, slowest = (percentile(times, share) for share in (0.5, 0.99, 1.0))
+            series.append(Series(f"beside {name}", "ms", (Sample(p50, p50, p99),)))
+            note += f", the slowest {slowest:.0f} ms; memory {growth:+.0f} MB"
             notes.append(f"{name}: {note}")
             if counts:
-                check = partial(Check, target=LIMIT, better="less", unit="ms")
-                checks.append(check(f"p99 beside {name}", (p99,)))
-                checks.append(check(f"slowest beside {name}", (most,)))
+                for label, value in (("p99", p99), ("slowest", slowest)):
+                    text = f"{label} beside {name}"
+                    checks.append(Check(text, (value,), LIMIT, "less", "ms"))
     title = f"calls beside {many:,} silent and {many:,} dripping callers, in turn"
     return Row("slow", title, tuple(series), tuple(checks), tuple(notes))
 
 
-def _series(name: str, times: list[float]) -> Series:
-    figures = (percentile(times, share) for share in (0.5, 0.5, 0.99))
-    return Series(name, "ms", (Sample(*figures),))
+def _crowds(many: int) -> Mapping[str, Mapping[str, int]]:
+    few = many // 10
+    silent = {"silent": many}
+    dripping = {"dripping": many - 3 * few, "uploading": 2 * few, "chunking": few}
+    return {
+        "nobody": {},
+        "silent": silent,
+        "dripping": dripping,
+        "all these": {**silent, **dripping},
+        "slow readers": {"reading": 2 * few},
+    }
 
 
-def _beside(
+def _call_beside(
     plan: Plan, server: Server, counts: Mapping[str, int]
 ) -> tuple[list[float], str]:
-    """Return the milliseconds of each call beside this crowd, and how that went."""
+    """Return the milliseconds of each call beside this crowd, and a note on it."""
     seconds = plan.slow_seconds
     if not counts:
-        times = _calls(plan, server, seconds)
+        times = _call(plan, server, seconds)
         return times, f"{len(times):,} calls"
-    with Program(plan.load_core, PROGRAM) as program:
-        there = program.ask(port=server.port, counts=counts, seconds=seconds)["open"]
-        times = _calls(plan, server, seconds - 1)
-        came = program.answer()
-    openings = sum(came["openings"].values())
-    note = f"{len(times):,} calls, {sum(there.values()):,} in the crowd,"
-    note += f" {openings:,} openings, refused with {came['statuses'] or 'nothing'}"
+    with Program(plan.load_core, CROWDS_SCRIPT) as crowd:
+        opened = crowd.ask(port=server.port, counts=counts, seconds=seconds)["open"]
+        times = _call(plan, server, seconds - 1)
+        outcome = crowd.reply()
+    openings = sum(outcome["openings"].values())
+    note = f"{len(times):,} calls, {sum(opened.values()):,} in the crowd,"
+    note += f" {openings:,} openings, refused with {outcome['statuses'] or 'nothing'}"
     return times, note
 
 
-def _calls(plan: Plan, server: Server, seconds: float) -> list[float]:
-    """Make lookups, some registrations among them, some on a connection of their own.
+def _call(plan: Plan, server: Server, seconds: float) -> list[float]:
+    """Return the milliseconds of each call, connecting included.
 
-    Returns the milliseconds of each, connecting included.
+    The calls are lookups and some registrations, some on a new connection.
     """
     rng = random.Random(plan.seed)
-    names = w.capabilities(LISTED)
+    capabilities = workload.capabilities(SERVICES)
     times: list[float] = []
     pause, end = threading.Event(), time.perf_counter() + seconds
     with Connection(server.port) as kept:
         while time.perf_counter() < end:
-            if rng.random() < WRITES:
-                # Of those that are there: the lists stay as long as they are.
-                raw = w.registry_register(w.spec(rng.randrange(LISTED)))
+            if rng.random() < REGISTRATION_SHARE:
+                # Of services that exist, so the lists keep their length.
+                service = workload.service(rng.randrange(SERVICES))
+                raw = workload.registry_register(service)
             else:
-                raw = w.registry_lookup(rng.choice(names))
+                raw = workload.registry_lookup(rng.choice(capabilities))
             began = time.perf_counter()
-            if rng.random() < FRESH:
-                with Connection(server.port) as own:
-                    own.send(raw)
-                    reply = own.receive()
+            if rng.random() < NEW_CONNECTION_SHARE:
+                with Connection(server.port) as connection:
+                    reply = _exchange(connection, raw)
             else:
-                kept.send(raw)
-                reply = kept.receive()
+                reply = _exchange(kept, raw)
             times.append((time.perf_counter() - began) * 1000)
             if reply.status != 200:
                 raise BenchmarkError(f"a call got {reply.status}: {reply.body[:200]!r}")
-            pause.wait(PACE)
+            pause.wait(PAUSE)
     return times
+
+
+def _exchange(connection: Connection, raw: bytes) -> Reply:
+    connection.send(raw)
+    return connection.receive()

@@ -1,17 +1,22 @@
-"""What each store costs: writes, lookups above it, and the first view of all."""
+"""What each store costs: writes, lookups, and the first view of all services."""
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
-from benchmarks.harness import workload as w
-from benchmarks.harness.backends import KINDS, Backend, Missing, backend
-from benchmarks.harness.comparison import RATE, compete, contender, one_provider
-from benchmarks.harness.fill import filled_registry, total
+from benchmarks.harness import workload
+from benchmarks.harness.backends import KINDS, Backend, BackendMissing, backend
+from benchmarks.harness.comparison import (
+    compare,
+    one_provider,
+    system_under_test,
+    take_turns,
+)
+from benchmarks.harness.fill import fill_store, filled_registry, time_to_ready
+from benchmarks.harness.paths import PROGRAMS
 from benchmarks.harness.plan import Plan
-from benchmarks.harness.processes import Fleet, Server
+from benchmarks.harness.processes import CpuMeter, Fleet
 from benchmarks.harness.programs import Program
 from benchmarks.harness.results import (
     BenchmarkError,
@@ -21,24 +26,21 @@ from benchmarks.harness.results import (
     Series,
     ratios,
 )
-from benchmarks.harness.systems import launch_registry
-from benchmarks.harness.wrk import CONNECTIONS, foreign_seconds
-from benchmarks.scenarios.writes import writes
+from benchmarks.harness.wrk import CONNECTIONS
+from benchmarks.scenarios.writes import registry_writes
 
-HERE = Path(__file__).resolve().parents[1]
-DRIVERS, VIEWER = HERE / "programs/plain_drivers.py", HERE / "programs/first_view.py"
-# What the registry's own record of such a service takes, to a few bytes.
-SIZE = 450
+# The bytes of the registry's own record of such a service, nearly.
+RECORD_SIZE = 450
 # Makes a record of the first view 600 bytes long.
-LONGER = "0" * 150
+PADDING = "0" * 150
 # Seconds that the first view may take.
-QUICKLY, SLOWLY = 5.0, 20.0
-SLOW = ("zookeeper", "consul")
+FAST_LIMIT, SLOW_LIMIT = 5.0, 20.0
+SLOW_KINDS = ("zookeeper", "consul")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was found over one kind of store."""
+class StoreResult:
+    """What was measured over one kind of store."""
 
     series: tuple[Series, ...]
     checks: tuple[Check, ...] = ()
@@ -49,28 +51,28 @@ def over_each(
     plan: Plan,
     key: str,
     title: str,
-    measure: Callable[[Plan, Fleet, Backend], Found],
+    measure: Callable[[Plan, Fleet, Backend], StoreResult],
     notes: Sequence[str] = (),
 ) -> Row:
-    """Return a row with every kind of store that can be had; it names the others."""
-    found: list[Found] = []
-    problems, said = [], list(notes)
+    """Return a row with every kind of store that can run here; it names the others."""
+    results: list[StoreResult] = []
+    problems, all_notes = [], list(notes)
     for kind in KINDS:
         print(f"  {key} over {kind} …", file=sys.stderr, flush=True)
         try:
             with plan.fleet() as fleet, backend(plan, fleet, kind) as store:
-                found.append(measure(plan, fleet, store))
-        except Missing as error:
-            said.append(f"left out: {error}")
+                results.append(measure(plan, fleet, store))
+        except BackendMissing as error:
+            all_notes.append(f"skipped: {error}")
         except (BenchmarkError, OSError, LookupError, ValueError) as error:
-            # One store less must not cost the others, and the row never passes.
+            # A store that fails must not cost the others, and the row never passes.
             problems.append(f"{kind}: {type(error).__name__}: {error}")
     return Row(
         key,
         title,
-        tuple(series for each in found for series in each.series),
-        tuple(check for each in found for check in each.checks),
-        (*said, *(note for each in found for note in each.notes)),
+        tuple(series for result in results for series in result.series),
+        tuple(check for result in results for check in result.checks),
+        (*all_notes, *(note for result in results for note in result.notes)),
         tuple(problems),
     )
 
@@ -78,125 +80,103 @@ def over_each(
 def stores(plan: Plan) -> Row:
     """Registrations through one replica over each store, against its plain driver."""
     notes = (
-        f"'driver': {CONNECTIONS} threads, one plain write of {SIZE} bytes each at a"
-        " time, in Python, on the core where the registry is otherwise",
-        "'other core' is the store's server, and wrk where there is one",
-        "everyone syncs as it does by default; only Redis answers before it has",
+        f"'driver': {CONNECTIONS} threads of Python, each with one plain write of"
+        f" {RECORD_SIZE} bytes at a time, on the core of the registry",
+        "'other core' is the store's server, and wrk where it runs",
+        "each store syncs as it does by default; only Redis answers before it has",
     )
     title = f"registrations over each store, {CONNECTIONS} connections"
-    return over_each(plan, "stores", title, _written, notes)
+    return over_each(plan, "stores", title, _compare_with_driver, notes)
 
 
-def _written(plan: Plan, fleet: Fleet, store: Backend) -> Found:
-    arguments = (store.kind, store.place(), str(CONNECTIONS), str(SIZE))
-    ours: list[Sample] = []
-    plain: list[Sample] = []
-    with Program(plan.server_core, DRIVERS, arguments) as driver:
-        for turn in range(plan.repeats):
-            order = ("registry", "driver") if turn % 2 == 0 else ("driver", "registry")
-            for each in order:
-                if each == "registry":
-                    ours.append(_registry_writes(plan, fleet, store))
-                else:
-                    plain.append(_driver_writes(plan, store, driver))
-    mine = Series(f"over {store.kind}", RATE, tuple(ours))
-    drivers = Series(f"{store.kind} driver", RATE, tuple(plain))
-    share = ratios(mine, drivers)
-    check = Check(f"over {store.kind} / its driver", share, 0.5, "more")
-    return Found((mine, drivers), (check,))
-
-
-def _registry_writes(plan: Plan, fleet: Fleet, store: Backend) -> Sample:
-    def start() -> Server:
-        place = store.place()
-        return launch_registry(fleet, place, script=plan.registry).ready("/ready")
-
-    blank = w.registry_register(w.BLANK)
-    return writes(plan, fleet, start, blank, total, beside=(store,))
+def _compare_with_driver(plan: Plan, fleet: Fleet, store: Backend) -> StoreResult:
+    script = PROGRAMS / "plain_drivers.py"
+    arguments = (store.kind, store.empty_store(), str(CONNECTIONS), str(RECORD_SIZE))
+    over_store, plain_driver = f"over {store.kind}", f"{store.kind} driver"
+    with Program(plan.server_core, script, arguments) as driver:
+        measures = {
+            over_store: partial(
+                registry_writes, plan, fleet, store.empty_store, (store,)
+            ),
+            plain_driver: partial(_driver_writes, plan, store, driver),
+        }
+        registry, plain = take_turns(plan.repeats, **measures)
+    share = ratios(registry, plain)
+    check = Check(f"{over_store} / its driver", share, 0.5, "more")
+    return StoreResult((registry, plain), (check,))
 
 
 def _driver_writes(plan: Plan, store: Backend, driver: Program) -> Sample:
-    driver.ask(seconds=plan.warm)
-    others, worked = foreign_seconds(driver, store), driver.cpu_seconds()
-    served = store.cpu_seconds()
-    found = driver.ask(seconds=plan.seconds)
-    took: float = found["seconds"]
+    driver.ask(seconds=plan.warmup)
+    meter = CpuMeter(driver, store)
+    reply = driver.ask(seconds=plan.seconds)
+    seconds: float = reply["seconds"]
+    driver_used, store_used = meter.used()
     return Sample(
-        value=found["writes"] / took,
-        p50=1000 * found["p50"],
-        p99=1000 * found["p99"],
-        server_busy=(driver.cpu_seconds() - worked) / took,
-        client_busy=(store.cpu_seconds() - served) / took,
-        foreign=max(0.0, foreign_seconds(driver, store) - others) / took,
+        value=reply["writes"] / seconds,
+        p50=1000 * reply["p50"],
+        p99=1000 * reply["p99"],
+        server_busy=driver_used / seconds,
+        client_busy=store_used / seconds,
+        foreign=meter.foreign_share(),
     )
 
 
 def storelookup(plan: Plan) -> Row:
-    """Lookups in a replica over each store, against one over memory."""
+    """Lookups at a replica over each store, against one over memory."""
     title = (
-        f"capability lookup over each store, {plan.stored:,} services,"
+        f"capability lookup over each store, {plan.stored_services:,} services,"
         f" {CONNECTIONS} connections"
     )
-    notes = ("the two of each pair run on while the other is measured",)
-    return over_each(plan, "storelookup", title, _looked_up, notes)
+    notes = ("both of a pair keep running while the other is measured",)
+    return over_each(plan, "storelookup", title, _compare_with_memory, notes)
 
 
-def _looked_up(plan: Plan, fleet: Fleet, store: Backend) -> Found:
-    names = list(w.drawn(w.capabilities(plan.stored), plan.seed))
-    field = []
+def _compare_with_memory(plan: Plan, fleet: Fleet, store: Backend) -> StoreResult:
+    count = plan.stored_services
+    keys = list(workload.draw(workload.capabilities(count), plan.seed))
+    systems = []
     for name, url in (
-        (f"over {store.kind}", store.place()),
+        (f"over {store.kind}", store.empty_store()),
         (f"memory, {store.kind}", "memory://"),
     ):
-        server = filled_registry(plan, fleet, w.fleet(plan.stored), url)
-        how = (w.registry_lookup, one_provider)
-        field.append(contender(fleet, name, server, names, *how))
-    mine, memory = compete(plan, fleet, field, beside=(store,), pausing=False)
-    share = ratios(mine, memory)
+        server = filled_registry(plan, fleet, workload.services(count), url)
+        load = (server, keys, workload.registry_lookup, one_provider)
+        systems.append(system_under_test(fleet, name, *load))
+    over_store, memory = compare(plan, fleet, systems, beside=(store,), pausing=False)
+    share = ratios(over_store, memory)
     check = Check(f"over {store.kind} / memory", share, 0.9, "more")
-    return Found((mine, memory), (check,))
+    return StoreResult((over_store, memory), (check,))
 
 
 def firstview(plan: Plan) -> Row:
     """The first view of many services in each store, alone and until /ready."""
-    title = f"first view of {plan.viewed:,} services in each store"
+    title = f"first view of {plan.first_view_services:,} services in each store"
     notes = (
         "'watch': from opening the store to its snapshot, in a program of its own",
         "'ready': from starting the registry to its /ready",
     )
-    return over_each(plan, "firstview", title, _viewed, notes)
+    return over_each(plan, "firstview", title, _first_view, notes)
 
 
-def _viewed(plan: Plan, fleet: Fleet, store: Backend) -> Found:
-    url, count = store.place(), plan.viewed
-    services = (replace(s, build=s.build + LONGER) for s in w.fleet(count))
-    filled = filled_registry(plan, fleet, services, url)
-    with fleet.lent(filled, gently=True):
-        pass
-    watched, started = [], []
-    with Program(plan.server_core, VIEWER) as viewer:
+def _first_view(plan: Plan, fleet: Fleet, store: Backend) -> StoreResult:
+    url, count = store.empty_store(), plan.first_view_services
+    services = workload.services(count)
+    longer = (replace(s, build=s.build + PADDING) for s in services)
+    fill_store(plan, fleet, longer, url)
+    snapshots, starts = [], []
+    with Program(plan.server_core, PROGRAMS / "first_view.py") as viewer:
         for _ in range(min(plan.repeats, 3)):
-            found = viewer.ask(url=url)
-            if found["records"] != count:
-                raise BenchmarkError(f"a view of {found['records']} of {count}")
-            watched.append(Sample(found["seconds"]))
-            started.append(_started(plan, fleet, url))
+            reply = viewer.ask(url=url)
+            if reply["records"] != count:
+                raise BenchmarkError(f"a view of {reply['records']} of {count}")
+            snapshots.append(Sample(reply["seconds"]))
+            starts.append(time_to_ready(plan, fleet, url, count))
     series = (
-        Series(f"{store.kind} watch", "s", tuple(watched)),
-        Series(f"{store.kind} ready", "s", tuple(started)),
+        Series(f"{store.kind} watch", "s", tuple(snapshots)),
+        Series(f"{store.kind} ready", "s", tuple(starts)),
     )
-    limit = SLOWLY if store.kind in SLOW else QUICKLY
+    limit = SLOW_LIMIT if store.kind in SLOW_KINDS else FAST_LIMIT
     checks = tuple(Check(s.system, s.values, limit, "less", "s") for s in series)
-    note = f"{store.kind}: {found['bytes'] / count:.0f} bytes a service"
-    return Found(series, checks, (note,))
-
-
-def _started(plan: Plan, fleet: Fleet, url: str) -> Sample:
-    began = time.perf_counter()
-    started = launch_registry(fleet, url, script=plan.registry)
-    with fleet.lent(started, gently=True) as server:
-        server.ready("/ready")
-        took = time.perf_counter() - began
-        if total(server) != plan.viewed:
-            raise BenchmarkError(f"ready with {total(server)} of {plan.viewed:,}")
-    return Sample(took)
+    note = f"{store.kind}: {reply['bytes'] / count:.0f} bytes a service"
+    return StoreResult(series, checks, (note,))

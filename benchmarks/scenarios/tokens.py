@@ -1,50 +1,52 @@
-"""What it costs to ask everybody for a token."""
+"""What it costs to require a token of every caller."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
-from benchmarks.harness import workload as w
-from benchmarks.harness.comparison import compete, contender, one_provider
+from benchmarks.harness import workload
+from benchmarks.harness.comparison import compare, one_provider, system_under_test
 from benchmarks.harness.fill import fill_registry
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.results import Row, at_least
-from benchmarks.harness.systems import launch_registry
+from benchmarks.harness.systems import start_registry
 from modularity_registry import tokens
 from modularity_registry.model.rights import Right, Wish
 
 
-def shown(token: str) -> Callable[[str], bytes]:
-    """Return what makes the call for a provider with this token."""
+def lookup_with(token: str) -> Callable[[str], bytes]:
+    """Return a function that makes lookups with this token."""
     header = f"Authorization: Bearer {token}\r\n\r\n".encode()
 
     def lookup(capability: str) -> bytes:
-        return w.registry_lookup(capability).removesuffix(b"\r\n") + header
+        return workload.registry_lookup(capability).removesuffix(b"\r\n") + header
 
     return lookup
 
 
 def guarded(plan: Plan) -> Row:
-    """The same lookup with a token, and without any."""
+    """The same lookup with a token and without."""
     with plan.fleet() as fleet:
-        path = Path(fleet.folder) / "tokens.json"
-        wish = Wish("bench", frozenset({Right.READ}))
-        shelf = tokens.FileShelf(str(path))
-        token = tokens.create(shelf, wish, datetime.now(UTC)).text
-        settings = {
+        path = str(fleet.folder / "tokens.json")
+        token_request = Wish("bench", frozenset({Right.READ}))
+        token = tokens.create(tokens.FileShelf(path), token_request, datetime.now(UTC))
+        auth = {
             "REGISTRY_AUTH": "true",
-            "REGISTRY_TOKENS_FILE": str(path),
-            # To be filled and counted; what is measured shows its token.
+            "REGISTRY_TOKENS_FILE": path,
+            # Filling and counting need no token; the measured lookups send one.
             "REGISTRY_ANONYMOUS": "read,register",
         }
-        names = list(w.drawn(w.capabilities(plan.services), plan.seed))
-        field = []
-        for system, env in (("open", {}), ("with a token", settings)):
-            server = launch_registry(fleet, env=env, script=plan.registry)
-            fill_registry(server.ready("/ready"), w.fleet(plan.services))
-            call = shown(token) if env else w.registry_lookup
-            field.append(contender(fleet, system, server, names, call, one_provider))
-        series = compete(plan, fleet, field)
+        keys = list(workload.draw(workload.capabilities(plan.services), plan.seed))
+        systems = []
+        for name, env, lookup in (
+            ("open", {}, workload.registry_lookup),
+            ("with a token", auth, lookup_with(token.text)),
+        ):
+            server = start_registry(plan, fleet, env=env)
+            fill_registry(server, workload.services(plan.services))
+            systems.append(
+                system_under_test(fleet, name, server, keys, lookup, one_provider)
+            )
+        series = compare(plan, fleet, systems)
     check = at_least(series[1], series[0], 0.85)
     title = f"capability lookup with a token, {plan.services:,} services"
     return Row("guarded", title, tuple(series), (check,))
