@@ -25,8 +25,7 @@ from modularity_registry.network.name_lookup import Names
 from modularity_registry.ratelimit import Rates
 from modularity_registry.replicas.announcer import PERIOD, Beacon
 from modularity_registry.replicas.membership import Roster
-from modularity_registry.replicas.staleness import Freshness
-from modularity_registry.replicas.store_ping import Pulse
+from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
 from modularity_registry.telemetry.counters import Metrics
@@ -49,8 +48,7 @@ class Registry:
     traffic: Traffic
     metrics: Metrics
     audit: Audit
-    pulse: Pulse
-    freshness: Freshness
+    view_health: ViewHealth
     roster: Roster
     beacon: Beacon | None
     commands: Commands
@@ -68,10 +66,9 @@ class Registry:
         self.feed.start()
         if self.token_file is not None:
             self.token_file.start()
-        self.pulse.start()
         if self.beacon is not None:
             self.beacon.start()
-        self.freshness.start()
+        self.view_health.start()
         self.monitor.start()
         self.audit.start(
             version=__version__,
@@ -88,8 +85,7 @@ class Registry:
             self.token_file.stop()
         if self.beacon is not None:
             self.beacon.stop()
-        self.freshness.stop()
-        self.pulse.stop()
+        self.view_health.stop()
         self.feed.stop()
         self.store.close()
         self.audit.stop()
@@ -102,9 +98,7 @@ class Registry:
     def degraded(self) -> list[str]:
         """Return why this replica is not at its best; empty when it is."""
         reasons = [
-            self.feed.lost,
-            self.pulse.fault,
-            self.roster.doubt(),
+            *self.view_health.problems(),
             self.monitor.suspicion,
             self.token_file.fault if self.token_file else None,
             self.audit.fault,
@@ -118,12 +112,7 @@ class Registry:
 
         0 for a store within this process, which is never behind.
         """
-        echo = self.roster.echo()
-        return 0.0 if echo is None else self.clock.monotonic() - echo
-
-    def unready(self) -> str | None:
-        """Return why it should get no traffic; None when it may."""
-        return self.feed.lost or self.pulse.fault or self.roster.doubt()
+        return self.roster.own_record_age() or 0.0
 
 
 def build(
@@ -154,8 +143,7 @@ def build(
     names = Names()
     roster = Roster(replica, catalog, clock, period)
     beacon = Beacon(measured, roster, clock, clock.now()) if store.shared else None
-    pulse = Pulse(measured, clock)
-    freshness = Freshness(clock, (lambda: feed.away, lambda: pulse.fault, roster.doubt))
+    view_health = ViewHealth(measured, feed, roster, clock)
     audit = Audit.at(settings, clock, replica)
     commands = Commands(
         measured, feed, catalog, policy, names.resolve, clock, beacon, metrics, audit
@@ -174,7 +162,7 @@ def build(
         schedule,
         clock,
         roster,
-        lambda: freshness.reason,
+        view_health,
         metrics,
     )
     hub = Hub(
@@ -187,7 +175,7 @@ def build(
     feed.listen(history)
     feed.listen(monitor)
     feed.listen(hub)
-    feed.on_line_change(freshness.look)
+    feed.on_connection_change(view_health.check)
     feed.keep(REPLICAS, roster)
     roster.listen(monitor.redistribute)
     tokens = Tokens(clock) if settings.auth else None
@@ -209,8 +197,7 @@ def build(
         traffic=Traffic(clock),
         metrics=metrics,
         audit=audit,
-        pulse=pulse,
-        freshness=freshness,
+        view_health=view_health,
         roster=roster,
         beacon=beacon,
         commands=commands,

@@ -637,7 +637,7 @@ def test_without_its_store_it_reads_on_but_is_not_ready(
     register(client, "a")
     assert client.get("/ready").status_code == 200
     registry.store.close()
-    registry.pulse.ask()
+    registry.view_health.ping()
     health = client.get("/health")
     assert health.status_code == 200
     assert health.json is not None and health.json["status"] == "degraded"

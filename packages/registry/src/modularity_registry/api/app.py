@@ -55,7 +55,7 @@ def create_app(
     @app.after_request
     def mark_stale(response: Response) -> Response:
         if "X-Registry-Revision" in response.headers:
-            response.headers.extend(replies.stale(registry.freshness))
+            response.headers.extend(replies.stale(registry.view_health))
         return response
 
     guard = authorization.Guard(registry)

@@ -57,7 +57,7 @@ class HotPath:
         self._commands: Commands = registry.commands
         self._feed = registry.feed
         self._roster = registry.roster
-        self._freshness = registry.freshness
+        self._view_health = registry.view_health
         self._audit = registry.audit
         self._metrics = metrics = registry.metrics
         self._lookups = metrics.request("/api/capabilities/{name}", 200)
@@ -110,8 +110,8 @@ class HotPath:
                 headers.append(
                     (request_context.REQUEST_ID, request_context.request_id(environ))
                 )
-                if self._freshness.since is not None:
-                    headers += replies.stale(self._freshness)
+                if self._view_health.stale_since is not None:
+                    headers += replies.stale(self._view_health)
                 start_response("200 OK", headers)
                 timings.observe(perf_counter() - started)
                 return [found[0]]
@@ -218,7 +218,7 @@ class HotPath:
         else:
             return None
         entry = self._catalog.service(service_id)
-        if entry is None or entry.faulty or self._feed.away is not None:
+        if entry is None or entry.faulty or self._feed.interruption is not None:
             return None
         if self._closed or entry.owner:
             try:

@@ -153,7 +153,7 @@ class Collector:
         yield _gauge(
             "registry_view_stale_seconds",
             "For how long the view has been stale; 0 while it is current.",
-            registry.freshness.stale_seconds or 0,
+            registry.view_health.stale_seconds or 0,
         )
         yield _gauge(
             "registry_revision", "Revision of the view.", registry.catalog.revision

@@ -13,7 +13,7 @@ from modularity_registry.api.query import Page, Query, cursor_after
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import Filter
 from modularity_registry.errors import UnsupportedMediaType
-from modularity_registry.replicas.staleness import Freshness
+from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.serving.body import read_body
 from modularity_registry.serving.forwarded import LOCAL, is_loopback
 from modularity_registry.writes.commands import ANY, Precondition, Written
@@ -112,9 +112,9 @@ def unless_known(tag: str, render: Callable[[], bytes], kind: str) -> Response:
     return response
 
 
-def stale(freshness: Freshness) -> list[tuple[str, str]]:
+def stale(view_health: ViewHealth) -> list[tuple[str, str]]:
     """Return the header that marks a read from a view which is not current."""
-    seconds = freshness.stale_seconds
+    seconds = view_health.stale_seconds
     return [] if seconds is None else [("X-Registry-Stale", str(seconds))]
 
 

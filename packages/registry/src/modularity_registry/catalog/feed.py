@@ -57,32 +57,30 @@ class Keeper(Protocol):
 
 
 class Feed:
-    """Watches the store, writes the catalog, tells the listeners, in this order."""
+    """Watches the store, writes the catalog, tells the listeners, in this order.
+
+    ``interruption`` is why the store's changes do not arrive, None while they do.
+    """
 
     def __init__(self, store: Store, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
         self._listeners: list[Listener] = []
         self._keepers: dict[str, Keeper] = {}
-        self._on_line_change: list[Callable[[], None]] = []
+        self._on_connection_change: list[Callable[[], None]] = []
         self._gate = threading.Lock()
         # By revision: only those whose revision has come are woken. One condition for
         # all would wake 32 writers 32 times each.
         self._waiting: list[tuple[int, int, threading.Lock]] = []
         self._order = count()
         self._watch: Watch | None = None
-        self._lost: str | None = UNREAD
+        self.interruption: str | None = UNREAD
         self._unreadable: dict[str, str] = {}
 
     @property
-    def away(self) -> str | None:
-        """Why nothing is heard of the store; None while its changes come in."""
-        return self._lost
-
-    @property
-    def lost(self) -> str | None:
-        """Why the view can't be trusted to be whole; None while it can."""
-        return self._lost or next(iter(self._unreadable.values()), None)
+    def unreadable(self) -> str | None:
+        """Why the view is not complete: a record can't be read. None if all can."""
+        return next(iter(self._unreadable.values()), None)
 
     def listen(self, listener: Listener) -> None:
         """Tell ``listener`` of every change from now on. Before `start` only."""
@@ -92,14 +90,14 @@ class Feed:
         """Give ``keeper`` the records whose keys begin so. Before `start` only."""
         self._keepers[prefix] = keeper
 
-    def on_line_change(self, tell: Callable[[], None]) -> None:
+    def on_connection_change(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` when the store goes away or is back. Before `start` only."""
-        self._on_line_change.append(tell)
+        self._on_connection_change.append(tell)
 
     def require(self) -> None:
         """Raise `StoreUnavailable` while the store is away, so that nothing waits."""
-        if self._lost is not None:
-            raise StoreUnavailable(f"the store is away: {self._lost}")
+        if self.interruption is not None:
+            raise StoreUnavailable(f"the store is away: {self.interruption}")
 
     def start(self) -> None:
         """Load the catalog and follow the store; raises what the store raises.
@@ -117,7 +115,7 @@ class Feed:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-        self._lost = "the registry is stopping"
+        self.interruption = "the registry is stopping"
 
     def wait(self, revision: int, timeout: float = VISIBLE_WITHIN) -> None:
         """Return when the catalog holds ``revision``.
@@ -150,7 +148,7 @@ class Feed:
             self._take(event)
         except Exception as error:
             # The store drops a watcher that fails: nobody may take this view for true.
-            self._lost = (
+            self.interruption = (
                 f"the registry failed to follow the store ({type(error).__name__});"
                 " restart it, and see its log"
             )
@@ -170,9 +168,9 @@ class Feed:
             case Snapshot():
                 self._load(event)
             case Lost():
-                self._lost = event.reason
+                self.interruption = event.reason
                 log.warning("the line to the store broke: %s", event.reason)
-                self._tell_line()
+                self._report_connection()
 
     def _apply(self, change: Change) -> None:
         self._unreadable.pop(change.key, None)
@@ -201,25 +199,25 @@ class Feed:
         ]
         stored = [each for each in read if each is not None]
         changes = self._catalog.load(stored, snapshot.revision)
-        if self._lost not in (None, UNREAD):
+        if self.interruption not in (None, UNREAD):
             log.info("the line to the store is back, at revision %d", snapshot.revision)
-        self._lost = None
+        self.interruption = None
         for listener in self._listeners:
             listener.reloaded(changes, snapshot.revision)
         for prefix, keeper in self._keepers.items():
             found = [each for each in snapshot.records if _prefix(each.key) == prefix]
             keeper.loaded(found)
-        self._tell_line()
+        self._report_connection()
 
-    def _tell_line(self) -> None:
-        for tell in self._on_line_change:
+    def _report_connection(self) -> None:
+        for tell in self._on_connection_change:
             tell()
 
     def _read(self, key: str, value: bytes, revision: int) -> Stored | None:
         try:
             return Stored(documents.decode(key, value), value, revision)
         except StoreCorrupt as error:
-            # One bad record must not hide all others; `lost` says that it is there.
+            # One bad record must not hide all others; `unreadable` reports it.
             self._unreadable[key] = error.detail
             log.error("unreadable record: %s", error.detail)
             return None

@@ -23,6 +23,7 @@ from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.health.schedule import Schedule, Watched
 from modularity_registry.model.service import CheckEvidence, Fault, FaultSource
 from modularity_registry.replicas.membership import Roster
+from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.writes.commands import Commands
 
@@ -53,12 +54,12 @@ class Monitor:
         schedule: Schedule,
         clock: Clock,
         roster: Roster,
-        stale: Callable[[], str | None] = lambda: None,
+        view_health: ViewHealth,
         metrics: Metrics | None = None,
     ) -> None:
         """Return a monitor of what ``roster`` gives this replica to watch.
 
-        ``stale`` says why the view is not current: nothing expires by it then.
+        No lease expires while ``view_health`` says that the view is stale.
         """
         self._catalog = catalog
         self._commands = commands
@@ -66,7 +67,7 @@ class Monitor:
         self._schedule = schedule
         self._clock = clock
         self._roster = roster
-        self._stale = stale
+        self._view_health = view_health
         self._metrics = metrics or Metrics()
         self._moved = False
         self._inbox: deque[Transition] = deque()
@@ -285,7 +286,7 @@ class Monitor:
             return
         now = self._clock.monotonic()
         seen = entry.vitals.lease_seen + self._roster.slack
-        if self._stale() is not None:
+        if self._view_health.stale_reason is not None:
             seen = now  # a heartbeat may have been taken where this one can't see
         lease = self._schedule.leased(watched, seen, now)
         if lease == "missed":

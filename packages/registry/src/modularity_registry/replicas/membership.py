@@ -88,21 +88,18 @@ class Roster:
             return alive[0].id
         return rendezvous.pick(service_id, alive).id
 
-    def echo(self) -> float | None:
-        """Return when (monotonic) this replica last heard itself; None for never."""
-        own = self._members.get(self.own)
-        return None if own is None else own.seen
+    def own_record_age(self) -> float | None:
+        """Return the seconds since this replica's own record came back from the store.
 
-    def doubt(self) -> str | None:
-        """Why this replica's view may be behind: it does not hear itself."""
-        echo = self.echo()
-        silent = 0.0 if echo is None else self._clock.monotonic() - echo
-        if silent < self._term:
-            return None
-        return (
-            "this replica's own record has not come back from the store for"
-            f" {silent:.0f} s, so its view may be as old"
-        )
+        None if it never did.
+        """
+        own = self._members.get(self.own)
+        return None if own is None else self._clock.monotonic() - own.seen
+
+    def overdue_seconds(self) -> float | None:
+        """Return `own_record_age` if it is too high for a current view, else None."""
+        age = self.own_record_age()
+        return None if age is None or age < self._term else age
 
     def seen(self) -> list[Seen]:
         """Return all replicas: this one, the living, then the lost until struck."""
@@ -158,7 +155,7 @@ class Roster:
         """Take one change of a record. For the feed."""
         now = self._clock.monotonic()
         replica_id = key[len(documents.REPLICAS) :]
-        if replica_id == self.own and self.doubt() is not None:
+        if replica_id == self.own and self.overdue_seconds() is not None:
             self._after_gap(now)
         member = None if value is None else self._read(key, value, revision, now)
         with self._lock:
@@ -178,7 +175,7 @@ class Roster:
     def judge(self) -> None:
         """Find out who is lost. By a view that is not fresh nobody is."""
         now = self._clock.monotonic()
-        if self.echo() is None or self.doubt() is not None:
+        if self.own_record_age() is None or self.overdue_seconds() is not None:
             return
         with self._lock:
             lost = frozenset(

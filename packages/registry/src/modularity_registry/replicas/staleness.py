@@ -1,66 +1,135 @@
-"""Whether the view is current, and if not, since when."""
+"""Whether this replica's view of the store is current, and if not, since when."""
 
 import logging
 import threading
-from collections.abc import Callable
 
+from modularity_registry.catalog.feed import Feed
 from modularity_registry.clock import Clock
+from modularity_registry.errors import StoreError
+from modularity_registry.replicas.membership import Roster
+from modularity_registry.stores.base import Store
 
 log = logging.getLogger(__name__)
 
-PERIOD = 0.25
-"""Seconds between two looks."""
+CHECK_PERIOD = 0.25
+"""Seconds between two checks."""
 
-Doubt = Callable[[], str | None]
+PING_PERIOD = 1.0
+"""Seconds between two pings of the store."""
+
+PING_TIMEOUT = 3.0
+"""A store that takes longer than this (seconds) to answer a ping counts as away."""
 
 
-class Freshness:
-    """What all who may doubt the view say of it. Read from any thread.
+class ViewHealth:
+    """Whether the view is current. Read from any thread.
 
-    ``since`` is when (monotonic) the view went stale, None while it is fresh: one
-    attribute, because every read looks at it.
+    Three things may be wrong: the store's changes do not arrive, the store does not
+    answer a ping, or this replica's own record does not come back from it.
+
+    ``stale_since`` is when (monotonic) the view went stale, None while it is current;
+    ``stale_reason`` says why. Both are attributes, because every read looks at them.
     """
 
-    def __init__(self, clock: Clock, doubts: tuple[Doubt, ...]) -> None:
-        self.since: float | None = None
-        self.reason: str | None = None
+    def __init__(
+        self, store: Store, feed: Feed, membership: Roster, clock: Clock
+    ) -> None:
+        self.stale_since: float | None = None
+        self.stale_reason: str | None = None
+        self._store = store
+        self._feed = feed
+        self._membership = membership
         self._clock = clock
-        self._doubts = doubts
+        self._ping_error: str | None = None
+        self._ping_started: float | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="freshness", daemon=True)
+        # Two threads: a ping of a store that hangs blocks, and the check must say so.
+        self._threads = [
+            threading.Thread(target=run, name=name, daemon=True)
+            for run, name in (
+                (self._check_often, "view-check"),
+                (self._ping_often, "store-ping"),
+            )
+        ]
 
     @property
     def stale_seconds(self) -> int | None:
-        """For how long the view has been stale, in whole seconds; None if fresh."""
-        since = self.since
+        """How long the view has been stale, in whole seconds; None if it is current."""
+        since = self.stale_since
         return None if since is None else int(self._clock.monotonic() - since)
 
-    def look(self) -> None:
-        """Ask everyone now."""
+    def problems(self) -> list[str]:
+        """Return why the view may be out of date or incomplete; empty if it is not.
+
+        A record that can't be read makes it incomplete, but not stale.
+        """
+        reasons = (
+            self._feed.interruption or self._feed.unreadable,
+            self._unanswered_ping(),
+            self._silence(),
+        )
+        return [reason for reason in reasons if reason is not None]
+
+    def check(self) -> None:
+        """Set ``stale_since`` and ``stale_reason`` to what holds now."""
         with self._lock:
-            reasons = (doubt() for doubt in self._doubts)
-            reason = next((each for each in reasons if each is not None), None)
-            since, now = self.since, self._clock.monotonic()
+            reason = (
+                self._feed.interruption or self._unanswered_ping() or self._silence()
+            )
+            since, now = self.stale_since, self._clock.monotonic()
             if reason is None:
-                self.since = None
+                self.stale_since = None
             elif since is None:
-                self.since = now
-            self.reason = reason
+                self.stale_since = now
+            self.stale_reason = reason
         if since is None and reason is not None:
             log.warning("the view may be out of date: %s", reason)
         elif since is not None and reason is None:
             log.info("the view is current again after %.1f s", now - since)
 
+    def ping(self) -> None:
+        """Ping the store now; blocks for as long as the store takes."""
+        self._ping_started = self._clock.monotonic()
+        try:
+            self._store.ping()
+            self._ping_error = None
+        except StoreError as error:
+            self._ping_error = error.detail
+        finally:
+            self._ping_started = None
+
     def start(self) -> None:
-        """Go on looking, in a thread of its own."""
-        self.look()
-        self._thread.start()
+        """Check now, then check and ping in threads of their own."""
+        self.check()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Stop looking. Idempotent."""
+        """Stop both threads without waiting for a ping that hangs. Idempotent."""
         self._stop.set()
 
-    def _run(self) -> None:
-        while not self._stop.wait(PERIOD):
-            self.look()
+    def _unanswered_ping(self) -> str | None:
+        started = self._ping_started
+        if started is not None:
+            waited = self._clock.monotonic() - started
+            if waited > PING_TIMEOUT:
+                return f"the store has not answered for {waited:.0f} s"
+        return self._ping_error
+
+    def _silence(self) -> str | None:
+        age = self._membership.overdue_seconds()
+        if age is None:
+            return None
+        return (
+            "this replica's own record has not come back from the store for"
+            f" {age:.0f} s, so its view may be as old"
+        )
+
+    def _check_often(self) -> None:
+        while not self._stop.wait(CHECK_PERIOD):
+            self.check()
+
+    def _ping_often(self) -> None:
+        while not self._stop.wait(PING_PERIOD):
+            self.ping()

@@ -165,14 +165,15 @@ def test_by_a_view_that_is_not_fresh_nobody_is_lost(fleet: Fleet) -> None:
     fleet.clock.advance(LOST_BEATS * PERIOD * 10)
     a.roster.judge()
     assert alive(a) == ("a", "b")
-    assert a.roster.doubt() is not None
-    assert a.unready() is not None
+    assert a.roster.overdue_seconds() is not None
+    [reason] = a.view_health.problems()
+    assert "own record has not come back from the store for 60 s" in reason
     # Hearing itself again, it gives everyone a full term.
     assert a.beacon is not None
     a.beacon.beat()
     a.roster.judge()
     assert alive(a) == ("a", "b")
-    assert a.unready() is None
+    assert a.view_health.problems() == []
 
 
 def test_a_fresh_snapshot_gives_everyone_a_full_term(fleet: Fleet) -> None:

@@ -1,40 +1,133 @@
 """Whether the view is current, and since when not."""
 
-from modularity_registry.replicas.staleness import Freshness
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from modularity_registry import config, runtime
+from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
+from modularity_registry.replicas.membership import LOST_BEATS
+from modularity_registry.replicas.staleness import PING_TIMEOUT
+from modularity_registry.runtime import Registry
+from modularity_registry.stores.base import Lost, Snapshot
+from modularity_registry.stores.memory import MemoryStore
 from support.registry import ManualClock, eventually
+from support.shared_memory_store import Handle
 
 
-class Doubter:
-    reason: str | None = None
+class SickStore(Handle):
+    error: StoreError | None = None
+    hangs: threading.Event | None = None
 
-    def __call__(self) -> str | None:
-        return self.reason
+    def ping(self) -> None:
+        if self.hangs is not None:
+            self.hangs.wait()
+        if self.error is not None:
+            raise self.error
 
 
-def test_it_is_stale_from_the_first_doubt_to_the_last() -> None:
-    clock, one, other = ManualClock(), Doubter(), Doubter()
-    freshness = Freshness(clock, (one, other))
-    freshness.look()
-    assert (freshness.since, freshness.stale_seconds) == (None, None)
-    other.reason = "away"
-    freshness.look()
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store() -> SickStore:
+    return SickStore(MemoryStore())
+
+
+@pytest.fixture
+def registry(clock: ManualClock, store: SickStore) -> Iterator[Registry]:
+    registry = runtime.build(
+        config.Settings(), clock, period=1.0, store=store, replica="a"
+    )
+    registry.feed.start()
+    yield registry
+    registry.view_health.stop()
+    registry.feed.stop()
+
+
+def test_it_is_stale_from_the_first_problem_to_the_last(
+    registry: Registry, clock: ManualClock, store: SickStore
+) -> None:
+    view, feed = registry.view_health, registry.feed
+    view.check()
+    assert (view.stale_since, view.stale_seconds) == (None, None)
+    store.error = StoreUnavailable("no ping")
+    view.ping()
+    view.check()
+    assert (view.stale_reason, view.stale_seconds) == ("no ping", 0)
     clock.advance(3.5)
-    one.reason = "silent"
-    freshness.look()
-    assert (freshness.reason, freshness.stale_seconds) == ("silent", 3)
-    one.reason = None
-    freshness.look()
-    assert (freshness.reason, freshness.stale_seconds) == ("away", 3)
-    other.reason = None
-    freshness.look()
-    assert (freshness.reason, freshness.since) == (None, None)
+    feed._receive(Lost("no changes"))
+    assert (view.stale_reason, view.stale_seconds) == ("no changes", 3)
+    assert view.problems() == ["no changes", "no ping"]
+    feed._receive(Snapshot((), 7))
+    assert (view.stale_reason, view.stale_seconds) == ("no ping", 3)
+    store.error = None
+    view.ping()
+    view.check()
+    assert (view.stale_reason, view.stale_since) == (None, None)
+    assert view.problems() == []
 
 
-def test_it_goes_on_looking_by_itself() -> None:
-    doubter = Doubter()
-    freshness = Freshness(ManualClock(), (doubter,))
-    freshness.start()
-    doubter.reason = "away"
-    eventually(lambda: freshness.since is not None)
-    freshness.stop()
-    freshness.stop()
+def test_it_is_stale_while_its_own_record_does_not_come_back(
+    registry: Registry, clock: ManualClock
+) -> None:
+    assert registry.beacon is not None
+    view = registry.view_health
+    registry.beacon.beat()
+    clock.advance(LOST_BEATS - 0.5)
+    view.check()
+    assert view.stale_since is None
+    clock.advance(1)
+    view.check()
+    assert "own record has not come back" in str(view.stale_reason)
+    registry.beacon.beat()
+    view.check()
+    assert view.stale_since is None
+
+
+def test_an_unreadable_record_makes_it_incomplete_but_not_stale(
+    registry: Registry,
+) -> None:
+    registry.store.put("services/a", b"{}")
+    registry.view_health.check()
+    assert registry.view_health.stale_since is None
+    assert "services/a" in registry.view_health.problems()[0]
+
+
+def test_it_goes_on_checking_and_pinging_by_itself(
+    registry: Registry, store: SickStore
+) -> None:
+    view = registry.view_health
+    view.start()
+    store.error = StoreUnavailable("away")
+    eventually(lambda: view.stale_reason == "away")
+    view.stop()
+    view.stop()
+
+
+def test_the_store_s_answer_to_a_ping_is_what_readers_hear(
+    registry: Registry, store: SickStore
+) -> None:
+    for error in (StoreUnavailable("away"), StoreCorrupt("broken"), None):
+        store.error = error
+        registry.view_health.ping()
+        assert registry.view_health.problems() == ([error.detail] if error else [])
+
+
+def test_a_store_that_hangs_counts_as_away_and_keeps_nobody_waiting(
+    registry: Registry, clock: ManualClock, store: SickStore
+) -> None:
+    view = registry.view_health
+    store.hangs = threading.Event()
+    pinging = threading.Thread(target=view.ping)
+    pinging.start()
+    eventually(lambda: view._ping_started is not None)
+    assert view.problems() == []
+    clock.advance(PING_TIMEOUT + 1)
+    assert view.problems() == ["the store has not answered for 4 s"]
+    store.hangs.set()
+    pinging.join()
+    assert view.problems() == []

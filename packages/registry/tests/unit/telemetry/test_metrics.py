@@ -129,5 +129,5 @@ def test_what_it_is_and_how_it_does(hot: Client, registry: Registry) -> None:
     assert scraped(hot, "registry_view_stale_seconds") == 0
     assert scraped(hot, "process_resident_memory_bytes") > 0
     registry.store.close()
-    registry.pulse.ask()
+    registry.view_health.ping()
     assert scraped(hot, "registry_degraded") == 1

@@ -178,10 +178,10 @@ def test_a_store_that_is_lost_and_back_is_logged_once_each(
 ) -> None:
     caplog.set_level(logging.INFO)
     registry.feed._receive(Lost("connection reset"))
-    registry.freshness.look()
+    registry.view_health.check()
     clock.advance(3)
     registry.feed._receive(Snapshot((), 7))
-    registry.freshness.look()
+    registry.view_health.check()
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
         ("WARNING", "the line to the store broke: connection reset"),
         ("WARNING", "the view may be out of date: connection reset"),

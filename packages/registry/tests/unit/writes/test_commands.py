@@ -202,10 +202,12 @@ def test_a_bad_record_met_later_is_reported_until_it_is_mended(
 ) -> None:
     registry.commands.register(said(), True)
     registry.store.put("services/a", b"{}")
-    assert registry.feed.lost is not None and "services/a" in registry.feed.lost
+    assert "services/a" in str(registry.feed.unreadable)
+    assert registry.view_health.problems() == [registry.feed.unreadable]
     assert service(registry).registration == said(), "the last good one stays"
     registry.store.delete("services/a")
-    assert registry.feed.lost is None
+    assert registry.feed.unreadable is None
+    assert registry.view_health.problems() == []
     assert registry.catalog.service("a") is None
 
 
@@ -218,8 +220,8 @@ def test_records_of_others_only_move_the_revision(registry: Registry) -> None:
 def test_a_lost_line_is_told_until_the_next_snapshot(registry: Registry) -> None:
     feed = registry.feed
     feed._receive(Lost("the store went away"))
-    assert feed.lost == "the store went away"
-    assert registry.unready() == "the store went away"
+    assert feed.interruption == "the store went away"
+    assert registry.view_health.problems() == ["the store went away"]
     Feed(registry.store, registry.catalog).start()
 
 
@@ -231,7 +233,7 @@ def test_a_feed_that_fails_says_so_instead_of_standing_still(
 
     monkeypatch.setattr(registry.catalog, "apply", fail)
     registry.store.put("services/a", documents.encode(Service(said(), NOW, since=NOW)))
-    assert registry.unready() is not None
+    assert registry.view_health.problems() != []
     assert "RuntimeError" in registry.degraded()[0]
 
 

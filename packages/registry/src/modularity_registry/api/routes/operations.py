@@ -49,7 +49,7 @@ def routes(registry: Registry, certificates: Certificates | None = None) -> Blue
             "replica": registry.replica,
             "replicas": replicas(),
         }
-        stale = registry.freshness.stale_seconds
+        stale = registry.view_health.stale_seconds
         if stale is not None:
             shown["stale_seconds"] = stale
         if reasons:
@@ -60,10 +60,10 @@ def routes(registry: Registry, certificates: Certificates | None = None) -> Blue
 
     @blueprint.get("/ready")
     def ready() -> Response:
-        reason = registry.unready()
-        if reason is not None:
+        problems = registry.view_health.problems()
+        if problems:
             reader = authorization.caller_of(request).may(Right.READ)
-            raise NotReady(reason if reader else "not ready; the log says why")
+            raise NotReady(problems[0] if reader else "not ready; the log says why")
         return replies.reply({"status": "ready", "revision": catalog.revision})
 
     @blueprint.get("/api/stats")
