@@ -22,7 +22,7 @@ from support import PROGRAMS
 from support.registry import eventually, registration
 from support.serving import free_port
 
-APP = PROGRAMS / "client.py"
+APP = PROGRAMS / "registry.py"
 KEEP_ALIVE = 0.3
 NAMES = str.maketrans(" {}", "...")
 

@@ -28,7 +28,7 @@ from support import PROGRAMS
 from support.registry import eventually, registration
 from support.serving import HOST, free_port
 
-APP = PROGRAMS / "client.py"
+APP = PROGRAMS / "registry.py"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 KEPT = f"00-{TRACE}-{SPAN}-01"

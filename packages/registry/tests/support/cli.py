@@ -24,7 +24,7 @@ from support import PROGRAMS, TESTS
 from support.registry import eventually, registration
 from support.serving import HOST, free_port
 
-APP = PROGRAMS / "client.py"
+APP = PROGRAMS / "registry.py"
 PREFIXES = ("REGISTRY_", "HEALTH_CHECK_")
 
 

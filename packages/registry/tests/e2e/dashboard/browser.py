@@ -18,7 +18,7 @@ from support.registry import eventually, registration
 from support.servers import program
 from support.serving import free_port
 
-APP = PROGRAMS / "client.py"
+APP = PROGRAMS / "registry.py"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",

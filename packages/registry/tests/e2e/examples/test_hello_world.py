@@ -85,7 +85,7 @@ def world() -> Iterator[World]:
 
         def call(*arguments: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
-                [sys.executable, str(EXAMPLE / "http/call.py"), *arguments],
+                [sys.executable, str(EXAMPLE / "call.py"), *arguments],
                 env=environ,
                 capture_output=True,
                 text=True,

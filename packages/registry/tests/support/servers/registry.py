@@ -11,7 +11,7 @@ from support import PROGRAMS
 from support.registry import eventually, registration
 from support.serving import HOST, free_port
 
-APP = PROGRAMS / "client.py"
+APP = PROGRAMS / "registry.py"
 
 
 class Registered:
