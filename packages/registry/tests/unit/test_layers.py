@@ -1,18 +1,22 @@
 """Modules import only what stands before them."""
 
 import ast
+import importlib.util
+import tomllib
 from pathlib import Path
 
 import modularity_registry
+from support import REPOSITORY
 
 ROOT = Path(modularity_registry.__file__).parent
+DOCS = REPOSITORY / "docs"
 
 # From the ground up. A package counts as one.
-LAYERS = (
-    "errors", "clock", "model", "network", "stores", "schema", "telemetry", "config",
-    "ratelimit", "catalog", "events", "replicas", "tokens", "dns", "audit", "writes",
-    "health", "runtime", "transfer", "serving", "api", "serve", "cli",
-)  # fmt: skip
+LAYERS = tuple(
+    part
+    for layer in tomllib.loads((DOCS / "layers.toml").read_text())["layer"]
+    for part in layer["parts"]
+)
 CONFORMANCE = ROOT / "stores" / "conformance"
 
 
@@ -49,3 +53,14 @@ def test_a_store_knows_nothing_of_services() -> None:
     for path in (ROOT / "stores").rglob("*.py"):
         if path.parent != CONFORMANCE:
             assert imported(path) <= {"errors", "stores"}, path.name
+
+
+def test_the_picture_shows_the_layers_as_they_are() -> None:
+    path = DOCS / "draw_architecture.py"
+    spec = importlib.util.spec_from_file_location("draw_architecture", path)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    for theme in script.THEMES:
+        picture = (DOCS / "images" / f"architecture-{theme}.svg").read_text()
+        assert script.drawn(theme) == picture, "run: uv run just docs"

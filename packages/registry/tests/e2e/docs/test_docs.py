@@ -83,17 +83,10 @@ SUBSTITUTES = {
     "uv run black registry_service.py tests/": Substitute(
         "uv run black --check registry_service.py tests/e2e/docs/test_docs.py", _WRITES
     ),
-    "uv run black .": Substitute(
-        "uv run black --check packages/registry/registry_service.py", _WRITES
-    ),
-    "uv run ruff check": Substitute(
-        "uv run ruff check packages/registry/registry_service.py", _WHOLE
-    ),
-    "uv run mypy packages/registry": Substitute(
-        "uv run mypy packages/registry/registry_service.py", _WHOLE
-    ),
-    "uv run mypy packages/client": Substitute(
-        "uv run mypy packages/client/src/modularity_client/events/sse.py", _WHOLE
+    "uv run just setup": Substitute("uv run just --dry-run setup", _ENVIRONMENT),
+    "uv run just check": Substitute("uv run just --dry-run check", _WHOLE),
+    "uv run just test": Substitute(
+        "uv run just test packages/registry/tests/unit/test_layers.py", _SUITE
     ),
     f"{_MOVE} export {_OLD} --output {_FILE}": Substitute(
         f"sed -n '/^```jsonl$/,/^```$/p' docs/moving.md | grep -v '^```' |"

@@ -1,0 +1,53 @@
+# What developers do, by name. `uv run just` lists it.
+
+# The paths that linters read.
+code := "packages examples benchmarks docs conftest.py"
+
+_list:
+    @just --list --unsorted
+
+# Install everything that the workspace needs
+setup:
+    uv sync
+
+# Start a registry at http://127.0.0.1:5000; arguments go to `serve`
+run *arguments:
+    uv run --directory packages/registry python registry_service.py {{ arguments }}
+
+# Run all tests, or those in a path
+test *arguments:
+    uv run pytest {{ arguments }}
+
+# Run the tests that start no process and listen on no port
+test-unit *arguments:
+    uv run pytest packages/registry/tests/unit {{ arguments }}
+
+# Check lint, format and types
+check: lint types
+
+# Check lint and format
+lint:
+    uv run ruff check .
+    uv run black --check --quiet .
+    uv run flake8 --config packages/registry/.flake8 {{ code }}
+    uv run bandit --quiet --configfile pyproject.toml --recursive packages/registry/src packages/client/src
+
+# Check types
+types:
+    uv run mypy packages/registry examples/01-hello-world
+    uv run mypy packages/client examples/02-weather-system
+    uv run --group bench mypy benchmarks docs/draw_architecture.py
+
+# Repair what linters can repair
+fix:
+    uv run ruff check --fix .
+    uv run black --quiet .
+
+# Measure, beside Consul, etcd and nginx; `just bench --quick` for a trial
+bench *arguments:
+    uv run --group bench python -m benchmarks {{ arguments }}
+
+# Draw the picture of the architecture, and run the commands in the documentation
+docs:
+    uv run python docs/draw_architecture.py
+    uv run pytest packages/registry/tests/e2e/docs
