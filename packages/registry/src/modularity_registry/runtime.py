@@ -23,8 +23,8 @@ from modularity_registry.model.rights import Caller
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import Names
 from modularity_registry.ratelimit import Rates
-from modularity_registry.replicas.announcer import PERIOD, Beacon
-from modularity_registry.replicas.membership import Roster
+from modularity_registry.replicas.announcer import PERIOD, Announcer
+from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
@@ -49,8 +49,8 @@ class Registry:
     metrics: Metrics
     audit: Audit
     view_health: ViewHealth
-    roster: Roster
-    beacon: Beacon | None
+    membership: Membership
+    announcer: Announcer | None
     commands: Commands
     monitor: Monitor
     tokens: Tokens | None
@@ -66,8 +66,8 @@ class Registry:
         self.feed.start()
         if self.token_file is not None:
             self.token_file.start()
-        if self.beacon is not None:
-            self.beacon.start()
+        if self.announcer is not None:
+            self.announcer.start()
         self.view_health.start()
         self.monitor.start()
         self.audit.start(
@@ -83,8 +83,8 @@ class Registry:
         self.monitor.stop()
         if self.token_file is not None:
             self.token_file.stop()
-        if self.beacon is not None:
-            self.beacon.stop()
+        if self.announcer is not None:
+            self.announcer.stop()
         self.view_health.stop()
         self.feed.stop()
         self.store.close()
@@ -112,7 +112,7 @@ class Registry:
 
         0 for a store within this process, which is never behind.
         """
-        return self.roster.own_record_age() or 0.0
+        return self.membership.own_record_age() or 0.0
 
 
 def build(
@@ -141,12 +141,14 @@ def build(
     catalog = Catalog(Renderer(defaults), clock)
     feed = Feed(measured, catalog)
     names = Names()
-    roster = Roster(replica, catalog, clock, period)
-    beacon = Beacon(measured, roster, clock, clock.now()) if store.shared else None
-    view_health = ViewHealth(measured, feed, roster, clock)
+    membership = Membership(replica, catalog, clock, period)
+    announcer = (
+        Announcer(measured, membership, clock, clock.now()) if store.shared else None
+    )
+    view_health = ViewHealth(measured, feed, membership, clock)
     audit = Audit.at(settings, clock, replica)
     commands = Commands(
-        measured, feed, catalog, policy, names.resolve, clock, beacon, metrics, audit
+        measured, feed, catalog, policy, names.resolve, clock, announcer, metrics, audit
     )
     schedule = Schedule(
         defaults,
@@ -161,7 +163,7 @@ def build(
         prober,
         schedule,
         clock,
-        roster,
+        membership,
         view_health,
         metrics,
     )
@@ -176,8 +178,8 @@ def build(
     feed.listen(monitor)
     feed.listen(hub)
     feed.on_connection_change(view_health.check)
-    feed.keep(REPLICAS, roster)
-    roster.listen(monitor.redistribute)
+    feed.keep(REPLICAS, membership)
+    membership.listen(monitor.redistribute)
     tokens = Tokens(clock) if settings.auth else None
     follower: Follower | None = None
     shelf: Shelf | None = None
@@ -198,8 +200,8 @@ def build(
         metrics=metrics,
         audit=audit,
         view_health=view_health,
-        roster=roster,
-        beacon=beacon,
+        membership=membership,
+        announcer=announcer,
         commands=commands,
         monitor=monitor,
         tokens=tokens,

@@ -56,7 +56,7 @@ class HotPath:
         self._catalog: Catalog = registry.catalog
         self._commands: Commands = registry.commands
         self._feed = registry.feed
-        self._roster = registry.roster
+        self._membership = registry.membership
         self._view_health = registry.view_health
         self._audit = registry.audit
         self._metrics = metrics = registry.metrics
@@ -161,7 +161,7 @@ class HotPath:
         entry = self._catalog.service(service_id)
         if entry is None:
             return None
-        checker = self._roster.owner(service_id)
+        checker = self._membership.owner(service_id)
         return entry.json_with_evidence(checker), entry.revision
 
     def _register(

@@ -166,9 +166,9 @@ class Collector:
             "Replicas as this one sees them, itself included.",
             labels=["state"],
         )
-        seen = [each.state for each in registry.roster.seen()]
-        replicas.add_metric(["alive"], len(registry.roster.alive))
-        replicas.add_metric(["lost"], seen.count("lost"))
+        states = [replica.state for replica in registry.membership.states()]
+        replicas.add_metric(["alive"], len(registry.membership.alive))
+        replicas.add_metric(["lost"], states.count("lost"))
         yield replicas
         yield _gauge(
             "registry_degraded",

@@ -44,10 +44,16 @@ def decode(key: str, value: bytes) -> Service:
     return service
 
 
-class Beat(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a replica says of itself every few seconds.
+class ReplicaRecord(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    omit_defaults=True,
+    rename={"heartbeats": "sighted"},
+):
+    """What a replica stores of itself every few seconds.
 
-    ``count`` is another one each time; ``sighted`` are the ids of the services whose
+    ``count`` grows with each write; ``heartbeats`` are the ids of the services whose
     heartbeats it took since the last one.
     """
 
@@ -55,10 +61,10 @@ class Beat(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     host: str
     version: str
     started_at: datetime
-    sighted: tuple[str, ...] = ()
+    heartbeats: tuple[str, ...] = ()
 
 
-_decode_beat = msgspec.json.Decoder(Beat).decode
+_decode_replica = msgspec.json.Decoder(ReplicaRecord).decode
 
 
 def key_of_replica(replica_id: str) -> str:
@@ -66,14 +72,14 @@ def key_of_replica(replica_id: str) -> str:
     return REPLICAS + replica_id
 
 
-def encode_beat(beat: Beat) -> bytes:
+def encode_replica(record: ReplicaRecord) -> bytes:
     """Return the record to store."""
-    return schema.encode(beat)
+    return schema.encode(record)
 
 
-def decode_beat(key: str, value: bytes) -> Beat:
-    """Return the beat in a record; raise `StoreCorrupt` if it holds none."""
-    return _decoded(key, value, _decode_beat, "a replica's beat")
+def decode_replica(key: str, value: bytes) -> ReplicaRecord:
+    """Return the record of a replica; raise `StoreCorrupt` if it isn't one."""
+    return _decoded(key, value, _decode_replica, "a replica's record")
 
 
 _decode_token = msgspec.json.Decoder(Token).decode

@@ -22,7 +22,7 @@ from modularity_registry.errors import StoreError
 from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.health.schedule import Schedule, Watched
 from modularity_registry.model.service import CheckEvidence, Fault, FaultSource
-from modularity_registry.replicas.membership import Roster
+from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.writes.commands import Commands
@@ -53,11 +53,11 @@ class Monitor:
         prober: Prober,
         schedule: Schedule,
         clock: Clock,
-        roster: Roster,
+        membership: Membership,
         view_health: ViewHealth,
         metrics: Metrics | None = None,
     ) -> None:
-        """Return a monitor of what ``roster`` gives this replica to watch.
+        """Return a monitor of what ``membership`` gives this replica to watch.
 
         No lease expires while ``view_health`` says that the view is stale.
         """
@@ -66,7 +66,7 @@ class Monitor:
         self._prober = prober
         self._schedule = schedule
         self._clock = clock
-        self._roster = roster
+        self._membership = membership
         self._view_health = view_health
         self._metrics = metrics or Metrics()
         self._moved = False
@@ -96,12 +96,12 @@ class Monitor:
     def advanced(self, revision: int) -> None:
         """Nothing to take note of."""
 
-    def redistribute(self, fell: bool) -> None:
-        """Take over what is this replica's by now, and let go of what isn't.
+    def redistribute(self, any_lost: bool) -> None:
+        """Watch the services that are this replica's now, and no others.
 
-        If a replica ``fell``, it may have taken signs of life with it.
+        A replica that was lost may have taken heartbeats with it.
         """
-        if fell:
+        if any_lost:
             self._catalog.renew_leases()
         if self._started:
             self._moved = True
@@ -207,7 +207,7 @@ class Monitor:
                 entry.unchecked()
 
     def _is_own(self, service_id: str) -> bool:
-        return self._roster.owner(service_id) == self._roster.own
+        return self._membership.owner(service_id) == self._membership.own
 
     def _start_due(self) -> None:
         now = self._clock.monotonic()
@@ -276,7 +276,7 @@ class Monitor:
             outcome=outcome.kind,
             message=outcome.message,
             next_check=now + timedelta(seconds=due - self._clock.monotonic()),
-            checked_by=self._roster.own,
+            checked_by=self._membership.own,
         )
         entry.checked(outcome.ok, watched.failures, evidence)
 
@@ -285,7 +285,7 @@ class Monitor:
         if entry is None:
             return
         now = self._clock.monotonic()
-        seen = entry.vitals.lease_seen + self._roster.slack
+        seen = entry.vitals.lease_seen + self._membership.heartbeat_delay
         if self._view_health.stale_reason is not None:
             seen = now  # a heartbeat may have been taken where this one can't see
         lease = self._schedule.leased(watched, seen, now)

@@ -1,4 +1,4 @@
-"""Rendezvous hashing: every observer picks the same member for a key."""
+"""Rendezvous hashing: every observer picks the same candidate for a key."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ class Named(msgspec.Struct, frozen=True, gc=False):
     id: str
 
 
-Member = TypeVar("Member", bound=Identified)
+Candidate = TypeVar("Candidate", bound=Identified)
 
 
-def pick(key: str, members: Sequence[Member]) -> Member:
-    """Return the member that ``key`` belongs to; ``members`` must not be empty.
+def pick(key: str, candidates: Sequence[Candidate]) -> Candidate:
+    """Return the candidate that ``key`` belongs to; ``candidates`` must not be empty.
 
     Highest random weight (Thaler and Ravishankar, 1998): every observer picks the
-    same one, and when a member leaves, only its own keys move.
+    same one, and when a candidate leaves, only its own keys move.
     """
     prefix = hashlib.blake2b(key.encode(), digest_size=8)
 
-    def score(member: Member) -> bytes:
+    def score(candidate: Candidate) -> bytes:
         digest = prefix.copy()
-        digest.update(member.id.encode())
+        digest.update(candidate.id.encode())
         return digest.digest()
 
-    return max(members, key=score)
+    return max(candidates, key=score)

@@ -7,127 +7,128 @@ from datetime import datetime
 
 from modularity_registry import __version__
 from modularity_registry.catalog import documents
-from modularity_registry.catalog.documents import Beat
+from modularity_registry.catalog.documents import ReplicaRecord
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreConflict, StoreError
-from modularity_registry.replicas.membership import Roster
+from modularity_registry.replicas.membership import Membership
 from modularity_registry.stores.base import Store
 
 log = logging.getLogger(__name__)
 
 PERIOD = 2.0
-"""Seconds between two beats: one small write carries all heartbeats since."""
+"""Seconds between two announcements: one small write carries all heartbeats since."""
 
-HURRIED = 0.25
-"""Seconds to the next beat when one record could not hold them all."""
+SHORT_PERIOD = 0.25
+"""Seconds to the next announcement when one record could not hold all heartbeats."""
 
-FAREWELL_SECONDS = 1.0
-"""How long a beat that is under way may delay the end."""
+LEAVE_TIMEOUT = 1.0
+"""How long (seconds) an announcement under way may delay the end."""
 
-LARGEST = 60_000
+MAX_IDS_BYTES = 60_000
 """Bytes of ids that one record holds; every store takes values of 64 KiB."""
 
 
-class Beacon:
+class Announcer:
     """Writes this replica's own record, in a thread of its own."""
 
     def __init__(
-        self, store: Store, roster: Roster, clock: Clock, started_at: datetime
+        self, store: Store, membership: Membership, clock: Clock, started_at: datetime
     ) -> None:
         self._store = store
-        self._roster = roster
-        self._key = documents.key_of_replica(roster.own)
+        self._membership = membership
+        self._key = documents.key_of_replica(membership.own)
         self._host = socket.gethostname()
         self._started_at = started_at
-        self._sighted: dict[str, None] = {}
+        self._heartbeats: dict[str, None] = {}
         self._count = 0
         self._fault: str | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="beacon", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
 
-    @property
-    def beats(self) -> int:
-        """How many beats this replica has written."""
-        return self._count
-
-    def sighted(self, service_id: str) -> None:
-        """Have the others told, with the next beat, that a service gave a sign."""
-        self._sighted[service_id] = None
+    def record_heartbeat(self, service_id: str) -> None:
+        """Tell the others of this service's heartbeat with the next announcement."""
+        self._heartbeats[service_id] = None
 
     def start(self) -> None:
-        """Write the first beat, raises what the store raises; then go on."""
-        self.beat()
+        """Announce this replica, then go on; raises what the store raises."""
+        self.announce()
         self._thread.start()
 
     def stop(self) -> None:
-        """Hand over what was sighted and leave. Idempotent."""
+        """Announce the last heartbeats and delete the record. Idempotent."""
         if self._stop.is_set():
             return
         self._stop.set()
         if not self._thread.is_alive():
             return
-        self._thread.join(FAREWELL_SECONDS)
+        self._thread.join(LEAVE_TIMEOUT)
         if self._fault is not None:
-            return  # the others find out by themselves
+            return  # the others notice by themselves
         try:
-            self.beat()
+            self.announce()
             self._store.delete(self._key)
         except StoreError as error:
-            log.info("could not take leave of the other replicas: %s", error.detail)
+            log.info("can't tell the other replicas of the stop: %s", error.detail)
 
-    def beat(self) -> bool:
-        """Write one beat; say whether there is more to tell than it could hold.
+    def announce(self) -> bool:
+        """Write this replica's record; say whether heartbeats are left for the next.
 
-        Raises what the store raises; nothing sighted is forgotten then.
+        Raises what the store raises; no heartbeat is lost then.
         """
-        taken = self._take()
-        beat = Beat(
-            self._count + 1, self._host, __version__, self._started_at, tuple(taken)
+        heartbeats = self._take_heartbeats()
+        record = ReplicaRecord(
+            self._count + 1,
+            self._host,
+            __version__,
+            self._started_at,
+            tuple(heartbeats),
         )
         try:
-            self._store.put(self._key, documents.encode_beat(beat))
+            self._store.put(self._key, documents.encode_replica(record))
         except BaseException:
-            for service_id in taken:
-                self._sighted[service_id] = None
+            for service_id in heartbeats:
+                self._heartbeats[service_id] = None
             raise
         self._count += 1
-        return bool(self._sighted)
+        return bool(self._heartbeats)
 
-    def strike(self) -> None:
-        """Remove the records of replicas that are long lost."""
-        for member in self._roster.forgotten():
-            key = documents.key_of_replica(member.id)
+    def delete_lost(self) -> None:
+        """Delete the records of replicas that have been lost for long."""
+        for replica in self._membership.to_delete():
+            key = documents.key_of_replica(replica.id)
             try:
-                self._store.delete(key, expected=member.revision)
+                self._store.delete(key, expected=replica.revision)
             except StoreConflict:
-                log.info("replica %s is back", member.id)
+                log.info("replica %s is back", replica.id)
 
-    def _take(self) -> list[str]:
-        taken: list[str] = []
+    def _take_heartbeats(self) -> list[str]:
+        heartbeats: list[str] = []
         size = 0
-        while self._sighted and size < LARGEST:
-            # Atomic for one key at a time, so `sighted` needs no lock.
-            service_id, _ = self._sighted.popitem()
-            taken.append(service_id)
+        while self._heartbeats and size < MAX_IDS_BYTES:
+            # Atomic for one key at a time, so `record_heartbeat` needs no lock.
+            service_id, _ = self._heartbeats.popitem()
+            heartbeats.append(service_id)
             size += len(service_id) + 3
-        return taken
+        return heartbeats
 
     def _run(self) -> None:
-        delay = self._roster.period
+        delay = self._membership.period
         while not self._stop.wait(delay):
-            delay = self._roster.period
+            delay = self._membership.period
             try:
-                if self.beat():
-                    delay = min(HURRIED, delay)
-                self._note(None)
-                self._roster.judge()
-                self.strike()
+                if self.announce():
+                    delay = min(SHORT_PERIOD, delay)
+                self._set_fault(None)
+                self._membership.find_lost()
+                self.delete_lost()
             except StoreError as error:
-                self._note(error.detail)
+                self._set_fault(error.detail)
 
-    def _note(self, fault: str | None) -> None:
+    def _set_fault(self, fault: str | None) -> None:
         if fault and not self._fault:
-            log.warning("this replica can't tell the others that it lives: %s", fault)
+            log.warning(
+                "can't tell the other replicas that this one is alive: %s", fault
+            )
         elif self._fault and not fault:
-            log.warning("this replica tells the others again that it lives")
+            log.warning("the other replicas hear again that this one is alive")
         self._fault = fault

@@ -1,4 +1,4 @@
-"""Who else serves this catalog: the replicas, as this one sees them.
+"""Which replicas serve this catalog, as this one sees them.
 
 Each replica keeps one record and rewrites it every few seconds. It is alive while its
 record keeps changing, by the observer's own monotonic clock: no two machines' clocks
@@ -14,7 +14,7 @@ import msgspec
 
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.catalog import Catalog
-from modularity_registry.catalog.documents import Beat
+from modularity_registry.catalog.documents import ReplicaRecord
 from modularity_registry.clock import Clock, rfc3339
 from modularity_registry.errors import StoreCorrupt
 from modularity_registry.model import rendezvous
@@ -22,23 +22,23 @@ from modularity_registry.stores.base import Record
 
 log = logging.getLogger(__name__)
 
-LOST_BEATS = 3
-"""A replica that missed this many beats in a row is lost."""
+LOST_AFTER = 3
+"""A replica that missed this many announcements in a row is lost."""
 
-FORGET_BEATS = 60
-"""A replica that missed this many is struck from the store."""
+DELETED_AFTER = 60
+"""The record of a replica that missed this many is deleted from the store."""
 
 
-class Member(msgspec.Struct, frozen=True):
+class Replica(msgspec.Struct, frozen=True):
     """A replica: its record, at which revision, and when (monotonic) it changed."""
 
     id: str
-    beat: Beat
+    record: ReplicaRecord
     revision: int
     seen: float
 
 
-class Seen(msgspec.Struct, frozen=True, gc=False):
+class ReplicaState(msgspec.Struct, frozen=True, gc=False):
     """A replica as the HTTP API shows it; ``seen`` is seconds ago."""
 
     id: str
@@ -50,21 +50,21 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     self: bool
 
 
-class Roster:
+class Membership:
     """The replicas by id. The feed's thread writes, any thread reads.
 
-    This replica itself is always among the living. ``period`` is the time between two
-    beats (seconds).
+    This replica itself always counts as alive. ``period`` is the time between two
+    announcements (seconds).
     """
 
     def __init__(self, own: str, catalog: Catalog, clock: Clock, period: float) -> None:
         self.own = own
         self.period = period
-        self._term = LOST_BEATS * period
+        self._term = LOST_AFTER * period
         self._catalog = catalog
         self._clock = clock
         self._lock = threading.Lock()
-        self._members: dict[str, Member] = {}
+        self._replicas: dict[str, Replica] = {}
         self._lost: frozenset[str] = frozenset()
         self._alive: tuple[rendezvous.Named, ...] = (rendezvous.Named(own),)
         self._listeners: list[Callable[[bool], None]] = []
@@ -74,11 +74,11 @@ class Roster:
     @property
     def alive(self) -> tuple[str, ...]:
         """The ids of the replicas that are alive, in order; with this one's own."""
-        return tuple(each.id for each in self._alive)
+        return tuple(replica.id for replica in self._alive)
 
     @property
-    def slack(self) -> float:
-        """Seconds by which the news of a heartbeat may come late: none if alone."""
+    def heartbeat_delay(self) -> float:
+        """By how many seconds news of a heartbeat may come late: 0 if it is alone."""
         return 2 * self.period if len(self._alive) > 1 else 0.0
 
     def owner(self, service_id: str) -> str:
@@ -93,7 +93,7 @@ class Roster:
 
         None if it never did.
         """
-        own = self._members.get(self.own)
+        own = self._replicas.get(self.own)
         return None if own is None else self._clock.monotonic() - own.seen
 
     def overdue_seconds(self) -> float | None:
@@ -101,55 +101,55 @@ class Roster:
         age = self.own_record_age()
         return None if age is None or age < self._term else age
 
-    def seen(self) -> list[Seen]:
-        """Return all replicas: this one, the living, then the lost until struck."""
+    def states(self) -> list[ReplicaState]:
+        """Return all replicas: this one, those alive, then the lost until deleted."""
         now = self._clock.monotonic()
         with self._lock:
-            members, lost = sorted(self._members.items()), self._lost
-        members.sort(key=lambda item: (item[0] != self.own, item[0] in lost))
+            replicas, lost = sorted(self._replicas.items()), self._lost
+        replicas.sort(key=lambda item: (item[0] != self.own, item[0] in lost))
         return [
-            Seen(
+            ReplicaState(
                 key,
                 "lost" if key in lost else "alive",
-                round(now - each.seen, 3),
-                each.beat.host,
-                each.beat.version,
-                rfc3339(each.beat.started_at),
+                round(now - replica.seen, 3),
+                replica.record.host,
+                replica.record.version,
+                rfc3339(replica.record.started_at),
                 key == self.own,
             )
-            for key, each in members
+            for key, replica in replicas
         ]
 
-    def forgotten(self) -> list[Member]:
-        """Return those whose records should go, if it is for this replica to do it."""
+    def to_delete(self) -> list[Replica]:
+        """Return the lost replicas whose records this one should delete."""
         now = self._clock.monotonic()
         if min(self.alive) != self.own:
             return []
         with self._lock:
             return [
-                self._members[key]
+                self._replicas[key]
                 for key in self._lost
-                if now - self._members[key].seen >= FORGET_BEATS * self.period
+                if now - self._replicas[key].seen >= DELETED_AFTER * self.period
             ]
 
     # Writing
 
     def listen(self, listener: Callable[[bool], None]) -> None:
-        """Call ``listener`` when the living change; True when somebody was lost."""
+        """Call ``listener`` when the living change, with True if a replica was lost."""
         self._listeners.append(listener)
 
-    def loaded(self, found: list[Record]) -> None:
-        """Take all records anew: everyone gets a full term. For the feed."""
+    def loaded(self, records: list[Record]) -> None:
+        """Replace all records, and give every replica a full term. For the feed."""
         now = self._clock.monotonic()
-        members = {}
-        for record in found:
-            member = self._read(record.key, record.value, record.revision, now)
-            if member is not None:
-                members[member.id] = member
+        replicas = {}
+        for record in records:
+            replica = self._read(record.key, record.value, record.revision, now)
+            if replica is not None:
+                replicas[replica.id] = replica
         with self._lock:
-            self._members = members
+            self._replicas = replicas
             self._lost = frozenset()
-        self._reckon(fell=False)
+        self._update_alive(any_lost=False)
 
     def changed(self, key: str, value: bytes | None, revision: int) -> None:
         """Take one change of a record. For the feed."""
@@ -157,66 +157,68 @@ class Roster:
         replica_id = key[len(documents.REPLICAS) :]
         if replica_id == self.own and self.overdue_seconds() is not None:
             self._after_gap(now)
-        member = None if value is None else self._read(key, value, revision, now)
+        replica = None if value is None else self._read(key, value, revision, now)
         with self._lock:
-            is_back = member is not None and replica_id in self._lost
-            if member is not None:
-                self._members[replica_id] = member
+            is_back = replica is not None and replica_id in self._lost
+            if replica is not None:
+                self._replicas[replica_id] = replica
             elif value is None:
-                self._members.pop(replica_id, None)
+                self._replicas.pop(replica_id, None)
             self._lost -= {replica_id}
         if is_back:
             log.info("replica %s is back", replica_id)
-        if member is not None and replica_id != self.own:
-            self._sight(member.beat.sighted, now)
-        # One that leaves in order has handed over all that it took.
-        self._reckon(fell=False)
+        if replica is not None and replica_id != self.own:
+            self._record_heartbeats(replica.record.heartbeats, now)
+        # One that stops in order has announced all heartbeats that it took.
+        self._update_alive(any_lost=False)
 
-    def judge(self) -> None:
-        """Find out who is lost. By a view that is not fresh nobody is."""
+    def find_lost(self) -> None:
+        """Find the replicas that are lost; none while this one's view is stale."""
         now = self._clock.monotonic()
         if self.own_record_age() is None or self.overdue_seconds() is not None:
             return
         with self._lock:
             lost = frozenset(
                 key
-                for key, each in self._members.items()
-                if key != self.own and now - each.seen >= self._term
+                for key, replica in self._replicas.items()
+                if key != self.own and now - replica.seen >= self._term
             )
-            fell = lost - self._lost
+            newly_lost = lost - self._lost
             self._lost = lost
-        for key in sorted(fell):
-            log.warning("replica %s is lost; its share is taken over", key)
-        self._reckon(fell=bool(fell))
+        for key in sorted(newly_lost):
+            log.warning("replica %s is lost; the others take over its services", key)
+        self._update_alive(any_lost=bool(newly_lost))
 
     def _after_gap(self, now: float) -> None:
-        """Give everyone a full term: what they said meanwhile may not have come."""
+        """Give every replica a full term: its announcements may not have arrived."""
         with self._lock:
-            for key, member in self._members.items():
-                self._members[key] = msgspec.structs.replace(member, seen=now)
+            for key, replica in self._replicas.items():
+                self._replicas[key] = msgspec.structs.replace(replica, seen=now)
         self._catalog.renew_leases()
 
-    def _reckon(self, fell: bool) -> None:
+    def _update_alive(self, any_lost: bool) -> None:
         with self._lock:
-            living = {*self._members, self.own} - self._lost
-            alive = tuple(rendezvous.Named(each) for each in sorted(living))
+            ids = {*self._replicas, self.own} - self._lost
+            alive = tuple(rendezvous.Named(replica_id) for replica_id in sorted(ids))
             same = alive == self._alive
             self._alive = alive
         if not same:
             for listener in self._listeners:
-                listener(fell)
+                listener(any_lost)
 
-    def _sight(self, ids: tuple[str, ...], now: float) -> None:
+    def _record_heartbeats(self, ids: tuple[str, ...], now: float) -> None:
         at: datetime = self._clock.now()
         for service_id in ids:
             entry = self._catalog.service(service_id)
             if entry is not None:
                 entry.beaten(at, now)
 
-    def _read(self, key: str, value: bytes, revision: int, now: float) -> Member | None:
+    def _read(
+        self, key: str, value: bytes, revision: int, now: float
+    ) -> Replica | None:
         try:
-            beat = documents.decode_beat(key, value)
+            record = documents.decode_replica(key, value)
         except StoreCorrupt as error:
             log.error("unreadable record: %s", error.detail)
             return None
-        return Member(key[len(documents.REPLICAS) :], beat, revision, now)
+        return Replica(key[len(documents.REPLICAS) :], record, revision, now)

@@ -6,7 +6,7 @@ import threading
 from modularity_registry.catalog.feed import Feed
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreError
-from modularity_registry.replicas.membership import Roster
+from modularity_registry.replicas.membership import Membership
 from modularity_registry.stores.base import Store
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class ViewHealth:
     """
 
     def __init__(
-        self, store: Store, feed: Feed, membership: Roster, clock: Clock
+        self, store: Store, feed: Feed, membership: Membership, clock: Clock
     ) -> None:
         self.stale_since: float | None = None
         self.stale_reason: str | None = None

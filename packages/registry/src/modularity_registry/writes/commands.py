@@ -32,7 +32,7 @@ from modularity_registry.network.address_policy import (
     Resolver,
     parse_location,
 )
-from modularity_registry.replicas.announcer import Beacon
+from modularity_registry.replicas.announcer import Announcer
 from modularity_registry.schema import Heartbeat
 from modularity_registry.stores.base import Store
 from modularity_registry.telemetry.counters import Metrics
@@ -105,7 +105,7 @@ class Commands:
         policy: AddressPolicy,
         resolve: Resolver,
         clock: Clock,
-        beacon: Beacon | None = None,
+        announcer: Announcer | None = None,
         metrics: Metrics | None = None,
         audit: Audit = OFF,
     ) -> None:
@@ -115,7 +115,7 @@ class Commands:
         self._policy = policy
         self._resolve = resolve
         self._clock = clock
-        self._beacon = beacon
+        self._announcer = announcer
         self._metrics = metrics or Metrics()
         self._audit = audit
 
@@ -235,8 +235,8 @@ class Commands:
         """Note a sign of life in memory: it moves `last_seen` and renews a lease."""
         entry.beaten(self._clock.now(), self._clock.monotonic())
         self._metrics.heartbeats += 1
-        if self._beacon is not None:
-            self._beacon.sighted(entry.id)
+        if self._announcer is not None:
+            self._announcer.record_heartbeat(entry.id)
 
     def accuse(self, subject: Subject, fault: Fault) -> None:
         """Record a fault of ``subject``, once.

@@ -12,8 +12,8 @@ from modularity_registry.catalog import documents
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.events import Hub, Interest
 from modularity_registry.health.monitor import MAX_STALL
-from modularity_registry.replicas.announcer import LARGEST
-from modularity_registry.replicas.membership import FORGET_BEATS, LOST_BEATS
+from modularity_registry.replicas.announcer import MAX_IDS_BYTES
+from modularity_registry.replicas.membership import DELETED_AFTER, LOST_AFTER
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
@@ -25,7 +25,7 @@ PERIOD = 2.0
 
 
 class Fleet:
-    """Replicas by name over one store and on one clock; beats come when told to."""
+    """Replicas by name over one store and on one clock; they announce when told to."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -45,8 +45,8 @@ class Fleet:
         self.replicas[name] = replica
         replica.hub.start()
         replica.feed.start()
-        assert replica.beacon is not None
-        replica.beacon.beat()
+        assert replica.announcer is not None
+        replica.announcer.announce()
         if watching:
             replica.monitor.start()
         return replica
@@ -59,22 +59,22 @@ class Fleet:
         replica.hub.stop()
 
     def pass_time(self, seconds: float) -> None:
-        """Move on in steps of a beat, each replica beating and judging at each."""
+        """Move on in steps of a period, with an announcement by each replica."""
         steps = round(seconds / PERIOD)
         for _ in range(steps):
             assert PERIOD < MAX_STALL
             self.clock.advance(PERIOD)
-            self.beat()
+            self.announce()
             for replica in self.replicas.values():
                 replica.monitor.poke()
                 eventually(partial(_idle, replica))
 
-    def beat(self) -> None:
+    def announce(self) -> None:
         for replica in list(self.replicas.values()):
-            assert replica.beacon is not None
-            replica.beacon.beat()
-            replica.roster.judge()
-            replica.beacon.strike()
+            assert replica.announcer is not None
+            replica.announcer.announce()
+            replica.membership.find_lost()
+            replica.announcer.delete_lost()
 
     def register(self, service_id: str, **changes: object) -> None:
         first = next(iter(self.replicas.values()))
@@ -96,7 +96,7 @@ def fleet() -> Iterator[Fleet]:
 
 
 def alive(replica: Registry) -> tuple[str, ...]:
-    return replica.roster.alive
+    return replica.membership.alive
 
 
 # Who is there
@@ -105,7 +105,7 @@ def alive(replica: Registry) -> tuple[str, ...]:
 def test_replicas_see_each_other(fleet: Fleet) -> None:
     a, b = fleet.join("a"), fleet.join("b")
     assert alive(a) == alive(b) == ("a", "b")
-    assert [(each.id, each.state, each.self) for each in b.roster.seen()] == [
+    assert [(each.id, each.state, each.self) for each in b.membership.states()] == [
         ("b", "alive", True),
         ("a", "alive", False),
     ]
@@ -114,45 +114,45 @@ def test_replicas_see_each_other(fleet: Fleet) -> None:
 def test_one_that_falls_silent_is_lost_by_the_observers_clock(fleet: Fleet) -> None:
     a, _ = fleet.join("a"), fleet.join("b")
     fleet.crash("b")
-    fleet.pass_time((LOST_BEATS - 1) * PERIOD)
+    fleet.pass_time((LOST_AFTER - 1) * PERIOD)
     assert alive(a) == ("a", "b")
     fleet.pass_time(PERIOD)
     assert alive(a) == ("a",)
-    assert [each.state for each in a.roster.seen()] == ["alive", "lost"]
+    assert [each.state for each in a.membership.states()] == ["alive", "lost"]
 
 
 def test_one_that_is_back_is_alive_again(fleet: Fleet) -> None:
     a, b = fleet.join("a"), fleet.join("b")
     del fleet.replicas["b"]
-    fleet.pass_time(LOST_BEATS * PERIOD)
+    fleet.pass_time(LOST_AFTER * PERIOD)
     assert alive(a) == ("a",)
     fleet.replicas["b"] = b
-    fleet.beat()
+    fleet.announce()
     assert alive(a) == alive(b) == ("a", "b")
 
 
 def test_one_that_leaves_in_order_is_gone_at_once(fleet: Fleet) -> None:
     a, b = fleet.join("a"), fleet.join("b")
-    assert b.beacon is not None
-    b.beacon._thread.start()
+    assert b.announcer is not None
+    b.announcer._thread.start()
     b.stop()
     del fleet.replicas["b"]
     assert alive(a) == ("a",)
-    assert [each.id for each in a.roster.seen()] == ["a"]
+    assert [each.id for each in a.membership.states()] == ["a"]
 
 
-def test_the_record_of_one_long_lost_is_struck(fleet: Fleet) -> None:
+def test_the_record_of_one_long_lost_is_deleted(fleet: Fleet) -> None:
     a, c = fleet.join("a"), fleet.join("c")
     fleet.join("b")
     fleet.crash("b")
-    fleet.pass_time((FORGET_BEATS - 1) * PERIOD)
-    assert [each.id for each in c.roster.seen()] == ["c", "a", "b"]
+    fleet.pass_time((DELETED_AFTER - 1) * PERIOD)
+    assert [each.id for each in c.membership.states()] == ["c", "a", "b"]
     fleet.pass_time(PERIOD)
-    assert [each.id for each in c.roster.seen()] == ["c", "a"]
+    assert [each.id for each in c.membership.states()] == ["c", "a"]
     assert alive(a) == alive(c) == ("a", "c")
 
 
-def test_a_record_that_is_no_beat_hurts_nobody(fleet: Fleet) -> None:
+def test_an_unreadable_record_does_no_harm(fleet: Fleet) -> None:
     a = fleet.join("a")
     fleet.store.put("replicas/x", b"junk")
     fleet.register("s")
@@ -162,16 +162,16 @@ def test_a_record_that_is_no_beat_hurts_nobody(fleet: Fleet) -> None:
 
 def test_by_a_view_that_is_not_fresh_nobody_is_lost(fleet: Fleet) -> None:
     a, _ = fleet.join("a"), fleet.join("b")
-    fleet.clock.advance(LOST_BEATS * PERIOD * 10)
-    a.roster.judge()
+    fleet.clock.advance(LOST_AFTER * PERIOD * 10)
+    a.membership.find_lost()
     assert alive(a) == ("a", "b")
-    assert a.roster.overdue_seconds() is not None
+    assert a.membership.overdue_seconds() is not None
     [reason] = a.view_health.problems()
     assert "own record has not come back from the store for 60 s" in reason
     # Hearing itself again, it gives everyone a full term.
-    assert a.beacon is not None
-    a.beacon.beat()
-    a.roster.judge()
+    assert a.announcer is not None
+    a.announcer.announce()
+    a.membership.find_lost()
     assert alive(a) == ("a", "b")
     assert a.view_health.problems() == []
 
@@ -179,10 +179,10 @@ def test_by_a_view_that_is_not_fresh_nobody_is_lost(fleet: Fleet) -> None:
 def test_a_fresh_snapshot_gives_everyone_a_full_term(fleet: Fleet) -> None:
     a, _ = fleet.join("a"), fleet.join("b")
     fleet.crash("b")
-    fleet.pass_time((LOST_BEATS - 1) * PERIOD)
+    fleet.pass_time((LOST_AFTER - 1) * PERIOD)
     a.feed._receive(Lost("away"))
     a.feed.start()
-    fleet.pass_time((LOST_BEATS - 1) * PERIOD)
+    fleet.pass_time((LOST_AFTER - 1) * PERIOD)
     assert alive(a) == ("a", "b")
     fleet.pass_time(PERIOD)
     assert alive(a) == ("a",)
@@ -200,37 +200,37 @@ def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
     entry = a.catalog.service("s")
     assert entry is not None
     seen = entry.vitals.lease_seen
-    fleet.beat()
+    fleet.announce()
     assert entry.vitals.lease_seen == seen + 3
     assert f'"last_seen":"{fleet.clock.now().isoformat()[:-6]}' in entry.json.decode()
-    # Whatever their number, the store sees one write a beat and replica.
+    # Whatever their number, the store sees one write a period and replica.
     assert fleet.store.put("other/x", b"") == before + 2 + 1
 
 
 def test_more_heartbeats_than_a_record_holds_are_told_in_turn(fleet: Fleet) -> None:
     a, _ = fleet.join("a"), fleet.join("b")
     ids = [f"service-{number:04}" for number in range(6_000)]
-    assert a.beacon is not None
+    assert a.announcer is not None
     for service_id in ids:
-        a.beacon.sighted(service_id)
+        a.announcer.record_heartbeat(service_id)
     told: list[str] = []
     more = True
     while more:
-        more = a.beacon.beat()
+        more = a.announcer.announce()
         value = fleet.store._records["replicas/a"].value
-        assert len(value) < LARGEST + 1_000
-        told += documents.decode_beat("replicas/a", value).sighted
+        assert len(value) < MAX_IDS_BYTES + 1_000
+        told += documents.decode_replica("replicas/a", value).heartbeats
     assert sorted(told) == ids
 
 
-def test_heartbeats_are_not_lost_with_a_beat_that_failed(fleet: Fleet) -> None:
+def test_heartbeats_are_not_lost_with_an_announcement_that_failed(fleet: Fleet) -> None:
     a = fleet.join("a")
-    assert a.beacon is not None
-    a.beacon.sighted("s")
+    assert a.announcer is not None
+    a.announcer.record_heartbeat("s")
     a.store.close()
     with pytest.raises(StoreUnavailable):
-        a.beacon.beat()
-    assert list(a.beacon._sighted) == ["s"]
+        a.announcer.announce()
+    assert list(a.announcer._heartbeats) == ["s"]
 
 
 def test_a_lease_kept_at_one_replica_holds_at_all(fleet: Fleet) -> None:
@@ -242,7 +242,7 @@ def test_a_lease_kept_at_one_replica_holds_at_all(fleet: Fleet) -> None:
         for number in range(20):
             b.commands.heartbeat(f"s{number}", schema.parse_heartbeat(b""))
     assert a.catalog.by_status["healthy"] == 20
-    # With nobody beating, whoever owns the lease finds out.
+    # With no announcement, whoever owns the lease finds out.
     fleet.pass_time(12)
     eventually(lambda: a.catalog.by_status["unhealthy"] == 20)
 
@@ -252,7 +252,7 @@ def test_with_a_lost_replica_every_lease_gets_a_full_term(fleet: Fleet) -> None:
     fleet.register("s", mode="standalone", location="here", ttl=10)
     b.commands.heartbeat("s", schema.parse_heartbeat(b""))
     fleet.crash("b")
-    fleet.pass_time(LOST_BEATS * PERIOD)
+    fleet.pass_time(LOST_AFTER * PERIOD)
     assert alive(a) == ("a",)
     entry = a.catalog.service("s")
     assert entry is not None
@@ -283,7 +283,9 @@ def test_checks_are_divided_and_none_is_made_twice(fleet: Fleet) -> None:
     assert sum(shares) == 60
     assert min(shares) > 5
     for replica in replicas:
-        assert {replica.roster.owner(f"s{number}") for number in range(60)} == {*"abc"}
+        assert {replica.membership.owner(f"s{number}") for number in range(60)} == {
+            *"abc"
+        }
 
 
 def test_a_lost_replicas_share_is_adopted_and_no_verdict_changes(fleet: Fleet) -> None:
@@ -300,7 +302,7 @@ def test_a_lost_replicas_share_is_adopted_and_no_verdict_changes(fleet: Fleet) -
     events = a.catalog.changed
     fleet.crash("b")
     fleet.prober.asked.clear()
-    fleet.pass_time(LOST_BEATS * PERIOD + 2)
+    fleet.pass_time(LOST_AFTER * PERIOD + 2)
     eventually(lambda: a.monitor.watched == 40)
     fleet.pass_time(60)
     assert len({target.location for target in fleet.prober.asked}) == 40
@@ -315,9 +317,9 @@ def test_a_new_replica_takes_its_share_and_the_others_let_go(fleet: Fleet) -> No
     b = fleet.join("b", watching=True)
     eventually(lambda: a.monitor.watched + b.monitor.watched == 40)
     assert b.monitor.watched > 5
-    theirs = next(s for s in a.catalog.services() if a.roster.owner(s.id) == "b")
+    theirs = next(s for s in a.catalog.services() if a.membership.owner(s.id) == "b")
     eventually(lambda: theirs.vitals.evidence is None)
-    evidence = json.loads(theirs.json_with_evidence(a.roster.owner(theirs.id)))
+    evidence = json.loads(theirs.json_with_evidence(a.membership.owner(theirs.id)))
     assert evidence["evidence"]["checked_by"] == "b"
 
 
@@ -344,7 +346,7 @@ def test_stats_and_health_show_the_replicas(fleet: Fleet) -> None:
     a = fleet.join("a")
     fleet.join("b")
     fleet.crash("b")
-    fleet.pass_time(LOST_BEATS * PERIOD)
+    fleet.pass_time(LOST_AFTER * PERIOD)
     client = create_app(a).test_client()
     for path in ("/health", "/api/stats"):
         body = client.get(path).get_json()
@@ -352,7 +354,7 @@ def test_stats_and_health_show_the_replicas(fleet: Fleet) -> None:
         first, second = body["replicas"]
         assert (first["id"], first["state"], first["self"]) == ("a", "alive", True)
         assert (second["id"], second["state"], second["self"]) == ("b", "lost", False)
-        assert second["seen"] == LOST_BEATS * PERIOD
+        assert second["seen"] == LOST_AFTER * PERIOD
         assert {"host", "version", "started_at"} <= second.keys()
 
 
@@ -388,13 +390,13 @@ def test_while_the_store_is_away_reads_are_marked_and_writes_refused(
     assert client.post("/api/heartbeat/s").status_code == 200
 
 
-def test_beats_do_not_change_what_lists_show(fleet: Fleet) -> None:
+def test_announcements_do_not_change_what_lists_show(fleet: Fleet) -> None:
     a = fleet.join("a")
     fleet.register("s")
     client = create_app(a).test_client()
     for path in ("/api/services", "/api/capabilities"):
         first = client.get(path)
-        fleet.beat()
+        fleet.announce()
         again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
         assert again.status_code == 304
         revisions = [
@@ -403,15 +405,15 @@ def test_beats_do_not_change_what_lists_show(fleet: Fleet) -> None:
         assert revisions[1] > revisions[0]
 
 
-def test_one_who_waits_is_not_woken_by_beats(fleet: Fleet) -> None:
+def test_one_who_waits_is_not_woken_by_announcements(fleet: Fleet) -> None:
     a = fleet.join("a")
     fleet.register("s")
-    fleet.beat()
+    fleet.announce()
     hub: Hub = a.hub
     assert hub.revision == a.catalog.revision
     _, missed = hub.watch(Interest(), after=a.catalog.revision)
     assert missed == []
-    fleet.beat()
+    fleet.announce()
     watcher, missed = hub.watch(Interest(), after=a.catalog.revision - 1)
     assert missed == []
     fleet.register("t")

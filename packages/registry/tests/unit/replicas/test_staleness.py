@@ -7,7 +7,7 @@ import pytest
 
 from modularity_registry import config, runtime
 from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
-from modularity_registry.replicas.membership import LOST_BEATS
+from modularity_registry.replicas.membership import LOST_AFTER
 from modularity_registry.replicas.staleness import PING_TIMEOUT
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost, Snapshot
@@ -74,16 +74,16 @@ def test_it_is_stale_from_the_first_problem_to_the_last(
 def test_it_is_stale_while_its_own_record_does_not_come_back(
     registry: Registry, clock: ManualClock
 ) -> None:
-    assert registry.beacon is not None
+    assert registry.announcer is not None
     view = registry.view_health
-    registry.beacon.beat()
-    clock.advance(LOST_BEATS - 0.5)
+    registry.announcer.announce()
+    clock.advance(LOST_AFTER - 0.5)
     view.check()
     assert view.stale_since is None
     clock.advance(1)
     view.check()
     assert "own record has not come back" in str(view.stale_reason)
-    registry.beacon.beat()
+    registry.announcer.announce()
     view.check()
     assert view.stale_since is None
 

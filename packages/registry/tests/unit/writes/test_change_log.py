@@ -202,17 +202,17 @@ def test_a_replica_that_is_lost_and_back_is_logged(
     try:
         for each in (one, other):
             each.feed.start()
-            assert each.beacon is not None
-            each.beacon.beat()
-        for beats in ([one], [one], [one], [one, other]):
+            assert each.announcer is not None
+            each.announcer.announce()
+        for announcing in ([one], [one], [one], [one, other]):
             clock.advance(2)
-            for each in beats:
-                assert each.beacon is not None
-                each.beacon.beat()
-            one.roster.judge()
+            for each in announcing:
+                assert each.announcer is not None
+                each.announcer.announce()
+            one.membership.find_lost()
         told = [each.getMessage() for each in caplog.records]
         assert told == [
-            "replica other is lost; its share is taken over",
+            "replica other is lost; the others take over its services",
             "replica other is back",
         ]
     finally:

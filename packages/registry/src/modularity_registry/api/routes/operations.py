@@ -11,7 +11,7 @@ from modularity_registry.clock import rfc3339
 from modularity_registry.errors import NotReady
 from modularity_registry.model.rights import Right
 from modularity_registry.model.service import STATUSES
-from modularity_registry.replicas.membership import Seen
+from modularity_registry.replicas.membership import ReplicaState
 from modularity_registry.runtime import Registry
 from modularity_registry.serving import bind_warnings
 from modularity_registry.serving.certificate_reload import Certificates, Expiries
@@ -25,8 +25,8 @@ def routes(registry: Registry, certificates: Certificates | None = None) -> Blue
     exposed.register(Expiries(certificates))
     warnings = bind_warnings.warnings(registry.settings)
 
-    def replicas() -> list[Seen]:
-        return registry.roster.seen()
+    def replicas() -> list[ReplicaState]:
+        return registry.membership.states()
 
     @blueprint.get("/health")
     def health() -> Response:

@@ -67,7 +67,7 @@ def routes(registry: Registry) -> Blueprint:
         replies.query().finish()
         revision = catalog.revision
         entry = catalog.require(service_id)
-        checker = registry.roster.owner(service_id)
+        checker = registry.membership.owner(service_id)
         return replies.read(
             lambda: entry.json_with_evidence(checker), entry.revision, revision
         )
