@@ -28,7 +28,8 @@ def free_port() -> int:
 def alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
+        # The second: it ended between the opening and the reading of the file.
         return False
     return state != "Z"
 
