@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
 from api.test_hot_path import CALLS
-from modularity_registry.api import rate_limits
+from modularity_registry.api import route_policy
 from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import HotPath
 from modularity_registry.api.openapi.document import document
-from modularity_registry.api.rate_limits import COSTS, Cost, client_of
+from modularity_registry.api.rate_limits import client_of
+from modularity_registry.api.route_policy import ROUTES, Cost
 from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting
 from modularity_registry.events import Interest
@@ -70,25 +71,25 @@ def test_a_client_with_a_token_is_the_token_wherever_it_calls_from() -> None:
     assert client_of({"REMOTE_ADDR": "10.0.0.7"}, caller) == "the token ci"
 
 
-def test_every_route_has_a_cost_and_every_cost_a_route(registry: Registry) -> None:
+def test_every_route_has_a_policy_and_every_policy_a_route(registry: Registry) -> None:
     flask = create_app(registry)
     routes = {
         (method, rule.rule)
         for rule in flask.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert set(COSTS) == routes
+    assert set(ROUTES) == routes
 
 
-def test_a_route_without_a_row_does_not_start(registry: Registry) -> None:
+def test_a_route_without_a_row_does_not_start() -> None:
     flask = Flask("x", static_folder=None)
     flask.add_url_rule("/new", view_func=lambda: "")
     with pytest.raises(LookupError, match="GET /new has no row"):
-        rate_limits.install(flask, registry.rates)
+        route_policy.check(flask)
 
 
 def test_every_call_that_may_be_refused_is_described_so() -> None:
-    for (method, rule), cost in COSTS.items():
+    for (method, rule), (_, cost) in ROUTES.items():
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
         responses = document()["paths"][path][method.lower()]["responses"]
         if cost is not Cost.FREE:
@@ -128,7 +129,7 @@ WRITES = {
 
 def test_the_tables_here_are_those_of_the_code() -> None:
     found: dict[Cost, set[str]] = {}
-    for (method, rule), cost in COSTS.items():
+    for (method, rule), (_, cost) in ROUTES.items():
         found.setdefault(cost, set()).add(f"{method} {rule}")
     assert found[Cost.READ] == set(READS)
     assert found[Cost.WRITE] == set(WRITES)

@@ -7,15 +7,16 @@ from flask import Flask, Response
 from modularity_registry.api import (
     authorization,
     cors,
+    metrics,
     problems,
     rate_limits,
     replies,
-    request_timing,
+    route_policy,
     security_headers,
 )
 from modularity_registry.api.dashboard import routes
 from modularity_registry.api.openapi import page as openapi
-from modularity_registry.api.request_context import Scope
+from modularity_registry.api.request_context import ContextMiddleware
 from modularity_registry.api.routes import (
     call_graph,
     capabilities,
@@ -50,7 +51,7 @@ def create_app(
     app.register_blueprint(routes.routes(registry.settings.auth))
     app.register_blueprint(openapi.routes())
 
-    request_timing.install(app, registry.metrics)
+    metrics.time_requests(app, registry.metrics)
 
     @app.after_request
     def mark_stale(response: Response) -> Response:
@@ -58,10 +59,13 @@ def create_app(
             response.headers.extend(replies.stale(registry.view_health))
         return response
 
-    guard = authorization.Guard(registry)
-    authorization.install(app, guard)
+    route_policy.check(app)
+    authenticator = authorization.Authenticator(registry)
+    authorization.install(app, authenticator)
     rate_limits.install(app, registry.rates)
     if registry.tokens is not None:
         registry.tokens.listen(lambda: events.dismiss(registry))
-    app.wsgi_app = Scope(app.wsgi_app, guard)  # type: ignore[method-assign]
+    app.wsgi_app = ContextMiddleware(  # type: ignore[method-assign]
+        app.wsgi_app, authenticator
+    )
     return app

@@ -18,7 +18,7 @@ from modularity_registry.api import (
     request_context,
 )
 from modularity_registry.api import security_headers as fixed_headers
-from modularity_registry.api.authorization import Guard
+from modularity_registry.api.authorization import Authenticator
 from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.errors import RegistryError
@@ -51,8 +51,8 @@ class HotPath:
         traced: bool = False,
     ) -> None:
         """Return it; ``traced`` leaves calls whose trace is kept to ``application``."""
-        self._guard = Guard(registry)
-        self._closed = self._guard.closed
+        self._authenticator = Authenticator(registry)
+        self._closed = self._authenticator.closed
         self._catalog: Catalog = registry.catalog
         self._commands: Commands = registry.commands
         self._feed = registry.feed
@@ -85,7 +85,7 @@ class HotPath:
             return self._application(environ, start_response)
         started = perf_counter()
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        caller = self._guard.caller(environ) if self._closed else OPEN
+        caller = self._authenticator.caller(environ) if self._closed else OPEN
         found = None
         if method == "GET" and "HTTP_IF_NONE_MATCH" not in environ:
             if not caller.may(Right.READ):
@@ -172,7 +172,7 @@ class HotPath:
         started: float,
     ) -> Iterable[bytes]:
         asked = request_context.of(environ)
-        token = logs.origin.set(asked)
+        token = logs.current_request.set(asked)
         try:
             registration, key = schema.parse_owned(read_body(environ))
             caller.require_service(registration.id, registration.capabilities)
@@ -189,7 +189,7 @@ class HotPath:
             self._count(REGISTER, problem.status_code, started)
             return problem(environ, start_response)
         finally:
-            logs.origin.reset(token)
+            logs.current_request.reset(token)
         body, status = replies.registered(written, registration.name)
         headers = self._headers(body)
         headers.append((request_context.REQUEST_ID, asked.request_id))

@@ -1,12 +1,14 @@
-"""Shows a running registry by Prometheus' names and conventions.
+"""The registry's metrics, named by Prometheus' conventions.
 
-Read at each scrape from the parts themselves, so nothing is counted twice and an idle
-registry counts nothing. No label grows with the number of services.
+Each scrape reads them from the parts themselves, so nothing is counted twice. No label
+grows with the number of services.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING
 
+from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -18,20 +20,44 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from modularity_registry import __version__
+from modularity_registry.api.route_policy import template
 from modularity_registry.model.service import MODES, STATUSES
-from modularity_registry.telemetry.counters import BOUNDS, Timings
+from modularity_registry.telemetry.counters import BOUNDS, Metrics, Timings
 
 if TYPE_CHECKING:
     from modularity_registry.runtime import Registry
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-FOUND = ("/api/capabilities/{name}", "/api/discover")
+DISCOVERY = ("/api/capabilities/{name}", "/api/discover")
 """Routes that are discovery queries."""
+
+OTHER = "other"
+"""The label of requests that match no route: their paths may be anything."""
+
+
+def time_requests(app: Flask, metrics: Metrics) -> None:
+    """Time every request of ``app`` up to its headers; the hot path times its own."""
+
+    @app.before_request
+    def begin() -> None:
+        g.began = perf_counter()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        rule = request.url_rule
+        route = OTHER if rule is None else template(rule.rule)
+        began = g.get("began", None)
+        if began is not None:
+            timings = metrics.request(
+                route.replace("{service_id}", "{id}"), response.status_code
+            )
+            timings.observe(perf_counter() - began)
+        return response
 
 
 class Collector:
-    """Gives Prometheus' client what there is to show now."""
+    """Gives Prometheus' client the present figures."""
 
     def __init__(self, registry: "Registry") -> None:
         self._registry = registry
@@ -39,7 +65,9 @@ class Collector:
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family, each once."""
         yield from self._catalog()
-        yield from self._work()
+        yield from self._requests()
+        yield from self._changes()
+        yield from self._health_checks()
         yield from self._watching()
         yield from self._store()
         yield from self._state()
@@ -60,7 +88,7 @@ class Collector:
             catalog.total_capabilities,
         )
 
-    def _work(self) -> Iterator[Metric]:
+    def _requests(self) -> Iterator[Metric]:
         metrics = self._registry.metrics
         yield _histograms(
             "registry_http_request_duration_seconds",
@@ -69,6 +97,15 @@ class Collector:
             {(route, str(code)): t for (route, code), t in metrics.requests.items()},
         )
         yield _counters(
+            "registry_discovery_queries",
+            "Discovery queries, by whether a provider matched.",
+            "result",
+            self._queries(),
+        )
+
+    def _changes(self) -> Iterator[Metric]:
+        metrics = self._registry.metrics
+        yield _counters(
             "registry_registrations",
             "Registrations, by whether the id was new.",
             "result",
@@ -76,7 +113,7 @@ class Collector:
         )
         yield _counters(
             "registry_unregistrations",
-            "Services that were taken out, by request or because their lease ran out.",
+            "Services that were removed, on request or because their lease expired.",
             "reason",
             {
                 "request": metrics.unregistered - metrics.expired,
@@ -84,45 +121,48 @@ class Collector:
             },
         )
         yield _counter(
-            "registry_heartbeats", "Heartbeats that were taken.", metrics.heartbeats
+            "registry_heartbeats", "Heartbeats that were accepted.", metrics.heartbeats
         )
         audit = self._registry.audit
         yield _counters(
             "registry_audit_lines",
-            "Lines of the audit, and those that could not be written.",
+            "Lines of the audit log, and those that could not be written.",
             "result",
             {"written": audit.lines, "lost": audit.lost},
         )
-        yield _counters(
-            "registry_discovery_queries",
-            "Questions for a provider, by whether there was one.",
-            "result",
-            self._queries(),
-        )
+
+    def _health_checks(self) -> Iterator[Metric]:
         yield _histograms(
             "registry_health_check_duration_seconds",
-            "Time that health checks took.",
+            "Duration of health checks.",
             ("outcome",),
-            {(outcome,): timings for outcome, timings in metrics.checks.items()},
+            {
+                (outcome,): timings
+                for outcome, timings in self._registry.metrics.checks.items()
+            },
         )
         yield _gauge(
             "registry_health_watched_services",
-            "Services that this replica checks or whose lease it watches.",
+            "Services that this replica checks, or whose lease it watches.",
             self._registry.monitor.watched,
         )
 
     def _queries(self) -> dict[str, int]:
-        found = {"hit": 0, "miss": 0}
+        results = {"hit": 0, "miss": 0}
         for (route, status), timings in list(self._registry.metrics.requests.items()):
-            if route in FOUND:
-                found["hit" if status in (200, 304) else "miss"] += timings.count
-        return found
+            if route in DISCOVERY:
+                results["hit" if status in (200, 304) else "miss"] += timings.count
+        return results
 
     def _watching(self) -> Iterator[Metric]:
         hub, metrics = self._registry.hub, self._registry.metrics
-        yield _gauge("registry_watchers", "Open streams and waiting reads.", len(hub))
         yield _gauge(
-            "registry_watchers_limit", "Places for streams and waits.", hub.places
+            "registry_watchers", "Open event streams and waiting reads.", len(hub)
+        )
+        yield _gauge(
+            "registry_watchers_limit",
+            "Limit on event streams and waiting reads together.",
+            hub.places,
         )
         yield _histograms(
             "registry_propagation_seconds",
@@ -135,24 +175,24 @@ class Collector:
         registry, metrics = self._registry, self._registry.metrics
         yield _histograms(
             "registry_store_operation_duration_seconds",
-            "Time that the store took.",
+            "Duration of store operations.",
             ("operation",),
             {(name,): timings for name, timings in metrics.store.items()},
         )
         yield _counters(
             "registry_store_errors",
-            "Operations that the store failed at.",
+            "Store operations that failed.",
             "operation",
             dict(metrics.store_errors),
         )
         yield _gauge(
             "registry_feed_age_seconds",
-            "Time since the store was last heard of; 0 where it is in this process.",
+            "Time since the last message from the store; 0 if it is in this process.",
             registry.feed_age,
         )
         yield _gauge(
             "registry_view_stale_seconds",
-            "For how long the view has been stale; 0 while it is current.",
+            "How long the view has been stale; 0 while it is current.",
             registry.view_health.stale_seconds or 0,
         )
         yield _gauge(
@@ -163,7 +203,7 @@ class Collector:
         registry = self._registry
         replicas = GaugeMetricFamily(
             "registry_replicas",
-            "Replicas as this one sees them, itself included.",
+            "Replicas that this one knows of, itself included.",
             labels=["state"],
         )
         states = [replica.state for replica in registry.membership.states()]
@@ -172,7 +212,7 @@ class Collector:
         yield replicas
         yield _gauge(
             "registry_degraded",
-            "1 while /health says degraded.",
+            "1 while /health reports degraded, else 0.",
             int(bool(registry.degraded())),
         )
         yield _gauge(
@@ -180,7 +220,7 @@ class Collector:
             "Time since this replica started.",
             registry.clock.monotonic() - registry.started_at,
         )
-        info = InfoMetricFamily("registry", "What this registry is.")
+        info = InfoMetricFamily("registry", "Version and kind of store.")
         info.add_metric(
             [], {"version": __version__, "store": registry.settings.store_kind}
         )
@@ -188,16 +228,16 @@ class Collector:
 
 
 def exposition(registry: "Registry") -> CollectorRegistry:
-    """Return everything that ``/metrics`` shows, the process's own figures as well."""
-    collected = CollectorRegistry(auto_describe=False)
-    collected.register(Collector(registry))
-    ProcessCollector(registry=collected)
-    return collected
+    """Return everything that ``/metrics`` shows, including figures of the process."""
+    collectors = CollectorRegistry(auto_describe=False)
+    collectors.register(Collector(registry))
+    ProcessCollector(registry=collectors)
+    return collectors
 
 
-def text(collected: CollectorRegistry) -> bytes:
-    """Return it in Prometheus' text format."""
-    return generate_latest(collected)
+def text(collectors: CollectorRegistry) -> bytes:
+    """Return the metrics in Prometheus' text format."""
+    return generate_latest(collectors)
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:
@@ -210,8 +250,8 @@ def _counter(name: str, help_: str, value: float) -> Metric:
 
 def _counters(name: str, help_: str, label: str, values: Mapping[str, float]) -> Metric:
     family = CounterMetricFamily(name, help_, labels=[label])
-    for each, value in values.items():
-        family.add_metric([each], value)
+    for label_value, value in values.items():
+        family.add_metric([label_value], value)
     return family
 
 
@@ -222,12 +262,12 @@ def _histograms(
     timings: Mapping[tuple[str, ...], Timings],
 ) -> Metric:
     family = HistogramMetricFamily(name, help_, labels=list(labels))
-    for values, each in list(timings.items()):
-        # Read once: the sum of the buckets is the count, whatever comes meanwhile.
-        counts, total = list(each.counts), each.total
+    for label_values, timing in list(timings.items()):
+        # Read once: the sum of the buckets is the count, whatever is added meanwhile.
+        counts, total = list(timing.counts), timing.total
         buckets, below = [], 0
         for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=True):
             below += count
             buckets.append((bound, below))
-        family.add_metric(list(values), buckets, total)
+        family.add_metric(list(label_values), buckets, total)
     return family

@@ -1,6 +1,6 @@
-"""Whose request it is: its id, its trace, its sender.
+"""The context of a request: its id, its trace, its sender.
 
-Trace ids come as the W3C's Trace Context has them
+Trace ids follow the W3C's Trace Context
 (https://www.w3.org/TR/trace-context/#traceparent-header).
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from modularity_registry.api.authorization import CALLER, Guard
+from modularity_registry.api.authorization import CALLER, Authenticator
 from modularity_registry.model.rights import Caller
 from modularity_registry.serving.forwarded import CONNECTED
 from modularity_registry.telemetry import logs
-from modularity_registry.telemetry.logs import Origin
+from modularity_registry.telemetry.logs import RequestContext
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -24,14 +24,14 @@ REQUEST_ID = "X-Request-ID"
 GIVEN = "HTTP_X_REQUEST_ID"
 TRACEPARENT = "HTTP_TRACEPARENT"
 
-_sane = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
+_valid = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 _traceparent = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})"
 ).match
 
 
-class _Numbers:
-    """Makes ids: a part that no other process has, and a number."""
+class _RequestIds:
+    """Makes ids: a prefix that no other process has, and a number."""
 
     def __init__(self) -> None:
         self.renew()
@@ -44,44 +44,44 @@ class _Numbers:
         return f"{self._prefix}-{self._next():x}"
 
 
-_numbers = _Numbers()
-os.register_at_fork(after_in_child=_numbers.renew)
+_request_ids = _RequestIds()
+os.register_at_fork(after_in_child=_request_ids.renew)
 
 
 def request_id(environ: "WSGIEnvironment") -> str:
-    """Return the request's id: the one it came with, if that is sane, else a new one.
+    """Return the request's id: the one it came with, if that is valid, else a new one.
 
-    Sane are 1 to 128 letters, digits, dots, underscores and hyphens. A new one takes
-    the other's place in ``environ``: the same for the reply and for every line.
+    Valid are 1 to 128 letters, digits, dots, underscores and hyphens. A new one is
+    stored in ``environ``, so that the reply and every log line have the same.
     """
     given = environ.get(GIVEN)
-    if given is None or not _sane(given):
-        given = environ[GIVEN] = _numbers.make()
+    if given is None or not _valid(given):
+        given = environ[GIVEN] = _request_ids.make()
     return str(given)
 
 
 def trace(environ: Mapping[str, Any]) -> tuple[str | None, bool]:
     """Return the id of the trace that the request belongs to, and whether it is kept.
 
-    None and False where its ``traceparent`` says nothing, or not what it should.
+    None and False without a valid ``traceparent``.
     """
     given = environ.get(TRACEPARENT)
-    found = _traceparent(given) if given else None
-    if given is None or found is None:
+    match = _traceparent(given) if given else None
+    if given is None or match is None:
         return None, False
     # Version 00 ends here; later ones may go on after a hyphen.
-    rest = given[found.end() :]
+    rest = given[match.end() :]
     if rest and (given.startswith("00") or not rest.startswith("-")):
         return None, False
-    return found[1], bool(int(found[2], 16) & 1)
+    return match[1], bool(int(match[2], 16) & 1)
 
 
-def of(environ: "WSGIEnvironment") -> Origin:
-    """Return whose request this is; with the token's name if a guard has seen it."""
+def of(environ: "WSGIEnvironment") -> RequestContext:
+    """Return the request's context; with the token's name once it is authenticated."""
     caller: Caller | None = environ.get(CALLER)
     address = environ.get("REMOTE_ADDR", "")
     sender = environ.get(CONNECTED, address)
-    return Origin(
+    return RequestContext(
         request_id(environ),
         address,
         trace(environ)[0],
@@ -90,27 +90,29 @@ def of(environ: "WSGIEnvironment") -> Origin:
     )
 
 
-class Scope:
-    """WSGI around WSGI: a request's lines say which it is, and so does its reply."""
+class ContextMiddleware:
+    """Adds the request's id to its log lines and to its reply."""
 
-    def __init__(self, application: "WSGIApplication", guard: Guard) -> None:
+    def __init__(
+        self, application: "WSGIApplication", authenticator: Authenticator
+    ) -> None:
         self._application = application
-        self._guard = guard
+        self._authenticator = authenticator
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        self._guard.caller(environ)
-        found = of(environ)
+        self._authenticator.caller(environ)
+        context = of(environ)
 
         def start(
             status: str, headers: list[tuple[str, str]], exc_info: Any = None
         ) -> Callable[[bytes], object]:
-            headers.append((REQUEST_ID, found.request_id))
+            headers.append((REQUEST_ID, context.request_id))
             return start_response(status, headers, exc_info)
 
-        token = logs.origin.set(found)
+        token = logs.current_request.set(context)
         try:
             return self._application(environ, start)
         finally:
-            logs.origin.reset(token)
+            logs.current_request.reset(token)

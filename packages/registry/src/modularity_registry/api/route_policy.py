@@ -1,18 +1,94 @@
-"""A table with a row for each route, and the row of the call that Flask is at."""
+"""Each route's policy: the right that a call needs, and what it counts as.
+
+Authorization, rate limits and OpenAPI's security read it from here.
+"""
 
 import re
-from collections.abc import Mapping
+from enum import Enum
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Final, NamedTuple
 
 from flask import Flask, request
 
-RowT = TypeVar("RowT")
+from modularity_registry.model.rights import Right
 
 Route = tuple[str, str]
 """A method and a rule, as Flask has it."""
 
+PUBLIC = None
+"""No right: the route shows nothing of what is registered, or checks for itself."""
+
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+
+
+class Cost(Enum):
+    """What a call counts as.
+
+    A lookup is free unless it waits. A heartbeat is free unless it reports the service
+    as unhealthy, which is a write: one host may send them for thousands of services.
+    """
+
+    FREE = "free"
+    LOOKUP = "lookup"
+    HEARTBEAT = "heartbeat"
+    READ = "read"
+    WRITE = "write"
+
+
+class RoutePolicy(NamedTuple):
+    """The right that a caller needs, `PUBLIC` for none, and the call's cost."""
+
+    right: Right | None
+    cost: Cost
+
+
+_READ = RoutePolicy(Right.READ, Cost.READ)
+_LOOKUP = RoutePolicy(Right.READ, Cost.LOOKUP)
+_REGISTER = RoutePolicy(Right.REGISTER, Cost.WRITE)
+_HEARTBEAT = RoutePolicy(Right.REGISTER, Cost.HEARTBEAT)
+_ADMIN_READ = RoutePolicy(Right.ADMIN, Cost.READ)
+_ADMIN_WRITE = RoutePolicy(Right.ADMIN, Cost.WRITE)
+_PUBLIC = RoutePolicy(PUBLIC, Cost.FREE)
+
+ROUTES: Final[dict[Route, RoutePolicy]] = {
+    ("POST", "/api/register"): _REGISTER,
+    ("GET", "/api/services"): _READ,
+    ("GET", "/api/services/<service_id>"): _LOOKUP,
+    ("PUT", "/api/services/<service_id>"): _REGISTER,
+    ("DELETE", "/api/services/<service_id>"): _REGISTER,
+    ("DELETE", "/api/unregister/<service_id>"): _REGISTER,
+    ("GET", "/api/services/<service_id>/history"): _READ,
+    ("PUT", "/api/services/<service_id>/drain"): _REGISTER,
+    ("DELETE", "/api/services/<service_id>/drain"): _REGISTER,
+    ("POST", "/api/heartbeat/<service_id>"): _HEARTBEAT,
+    ("POST", "/api/services/<service_id>/heartbeat"): _HEARTBEAT,
+    ("GET", "/api/capabilities"): _READ,
+    ("GET", "/api/capabilities/<path:name>"): _LOOKUP,
+    ("GET", "/api/capabilities/<path:name>/services"): _READ,
+    ("GET", "/api/capabilities/<path:name>/explain"): _READ,
+    ("POST", "/api/discover"): _READ,
+    ("GET", "/api/events"): _READ,
+    ("POST", "/api/track/invocation"): RoutePolicy(Right.TRACK, Cost.WRITE),
+    ("GET", "/api/connections/<service_id>"): _READ,
+    ("GET", "/api/graph"): _READ,
+    ("GET", "/api/stats"): _READ,
+    ("GET", "/api/sd/prometheus"): _READ,
+    ("GET", "/metrics"): _READ,
+    ("GET", "/api/tokens"): _ADMIN_READ,
+    ("POST", "/api/tokens"): _ADMIN_WRITE,
+    ("DELETE", "/api/tokens/<name>"): _ADMIN_WRITE,
+    ("POST", "/api/tokens/<name>/rotate"): _ADMIN_WRITE,
+    # Anyone with a token may read its rights: the route itself refuses the others.
+    ("GET", "/api/whoami"): _PUBLIC,
+    # Both show less to those who may not read.
+    ("GET", "/health"): _PUBLIC,
+    ("GET", "/ready"): _PUBLIC,
+    ("GET", "/openapi.json"): _PUBLIC,
+    ("GET", "/docs"): _PUBLIC,
+    ("GET", "/docs/<name>"): _PUBLIC,
+    ("GET", "/"): _PUBLIC,
+    ("GET", "/assets/<name>"): _PUBLIC,
+}
 
 
 @lru_cache
@@ -21,27 +97,20 @@ def template(rule: str) -> str:
     return _PARAMETER.sub(r"{\1}", rule)
 
 
-class Table(Generic[RowT]):
-    """The rows of an application's routes, none of which can be forgotten."""
+def check(app: Flask) -> None:
+    """Raise `LookupError` if a route of ``app`` has no row in `ROUTES`."""
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            if (method, rule.rule) not in ROUTES:
+                raise LookupError(f"{method} {rule.rule} has no row in ROUTES")
 
-    def __init__(self, app: Flask, rows: Mapping[Route, RowT], where: str) -> None:
-        """Return it, after all routes are there.
 
-        Raises `LookupError` for one that has no row, which belongs ``where``.
-        """
-        for rule in app.url_map.iter_rules():
-            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-                if (method, rule.rule) not in rows:
-                    raise LookupError(f"{method} {rule.rule} has no row in {where}")
-        self._rows = rows
+def current() -> RoutePolicy:
+    """Return the policy of the call that Flask is at. `HEAD` is a `GET`.
 
-    def row(self, default: RowT) -> RowT:
-        """Return the row of the present call.
-
-        ``default`` for one that no route is for, and for `OPTIONS`, which asks what
-        there is. `HEAD` is a `GET`.
-        """
-        if request.url_rule is None or request.method == "OPTIONS":
-            return default
-        method = "GET" if request.method == "HEAD" else request.method
-        return self._rows[method, request.url_rule.rule]
+    It is public and free where no route matches, and for `OPTIONS`.
+    """
+    if request.url_rule is None or request.method == "OPTIONS":
+        return _PUBLIC
+    method = "GET" if request.method == "HEAD" else request.method
+    return ROUTES[method, request.url_rule.rule]

@@ -6,7 +6,7 @@ from modularity_registry import tokens
 from modularity_registry.model import status
 from modularity_registry.model.rights import OWNER_KEY, Claim, Token, shown_owner
 from modularity_registry.model.service import Registration, Service
-from modularity_registry.telemetry.logs import Origin
+from modularity_registry.telemetry.logs import RequestContext
 
 Act = tuple[str, dict[str, Any]]
 """What happened, and the fields that are about it."""
@@ -17,24 +17,24 @@ _NOT_SHOWN = frozenset({"metadata"})
 """May be 16 KiB: of these it is said that they changed, not how."""
 
 
-def of_origin(origin: Origin | None, claim: Claim | None) -> dict[str, Any]:
+def of_request(request: RequestContext | None, claim: Claim | None) -> dict[str, Any]:
     """Return who asked for it, from where, and in which request.
 
     ``who`` is None for somebody without a name; where nobody asked, ``by`` says that
     it was the registry itself.
     """
-    if origin is None:
+    if request is None:
         return {"who": None, "by": "registry"}
-    who = origin.caller
+    who = request.caller
     if who is None and claim is not None and claim.key is not None:
         who = OWNER_KEY
-    found: dict[str, Any] = {"who": who, "peer": origin.peer}
-    if origin.proxy is not None:
-        found["proxy"] = origin.proxy
-    found["request_id"] = origin.request_id
-    if origin.trace_id is not None:
-        found["trace_id"] = origin.trace_id
-    return found
+    line: dict[str, Any] = {"who": who, "peer": request.peer}
+    if request.proxy is not None:
+        line["proxy"] = request.proxy
+    line["request_id"] = request.request_id
+    if request.trace_id is not None:
+        line["trace_id"] = request.trace_id
+    return line
 
 
 def of_write(old: Service | None, new: Service) -> Act | None:

@@ -137,10 +137,10 @@ class Audit:
         """
         if self._file is None:
             return
-        found = logs.origin.get()
+        request = logs.current_request.get()
         with self._lock:
             left_out = self._refusals.turn()
-            who, where = (found.caller, found.peer) if found else (None, "")
+            who, where = (request.caller, request.peer) if request else (None, "")
             shown = self._refusals.take(who, where)
         self._sum_up(left_out)
         if shown:
@@ -189,7 +189,7 @@ class Audit:
             "timestamp": rfc3339(self._clock.now()),
             "event": event,
         }
-        line |= lines.of_origin(logs.origin.get() if asked else None, claim)
+        line |= lines.of_request(logs.current_request.get() if asked else None, claim)
         line |= {name: each for name, each in fields.items() if each is not None}
         line["replica"] = self._replica
         return _encoded(line)

@@ -1,4 +1,4 @@
-"""What a line carries: whose request a thread is at, and what the process binds."""
+"""What every log line carries: the request it belongs to, and the replica."""
 
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ bound: dict[str, Any] = {}
 """What every line of this process carries: its replica, once that has a name."""
 
 
-class Origin(NamedTuple):
-    """The request that something is done for, and who sent it.
+class RequestContext(NamedTuple):
+    """The request that is being answered, and who sent it.
 
     ``caller`` is the name of the token that came with it. ``proxy`` is the address of
-    the trusted proxy that it came through; ``peer`` is who that says it is from.
+    the trusted proxy that forwarded it; ``peer`` is the caller that the proxy names.
     """
 
     request_id: str
@@ -24,5 +24,7 @@ class Origin(NamedTuple):
     proxy: str | None = None
 
 
-origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
-"""The request that this thread is at, so that its lines can be found together."""
+current_request: ContextVar[RequestContext | None] = ContextVar(
+    "current_request", default=None
+)
+"""The request that this thread answers, so that its lines can be found together."""

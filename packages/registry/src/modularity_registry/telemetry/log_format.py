@@ -14,7 +14,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
 from modularity_registry.clock import rfc3339
-from modularity_registry.telemetry.log_context import FIELDS, bound, origin
+from modularity_registry.telemetry.log_context import FIELDS, bound, current_request
 
 Event = MutableMapping[str, Any]
 
@@ -56,14 +56,14 @@ def _described(logger: Any, method: str, event: Event) -> Event:
         **bound,
     }
     own = getattr(record, FIELDS, None)
-    found = origin.get()
-    if found is not None:
-        line["request_id"] = found.request_id
-        if found.trace_id is not None:
-            line["trace_id"] = found.trace_id
-        line["peer"] = found.peer
-        if found.caller is not None:
-            line["caller"] = found.caller
+    request = current_request.get()
+    if request is not None:
+        line["request_id"] = request.request_id
+        if request.trace_id is not None:
+            line["trace_id"] = request.trace_id
+        line["peer"] = request.peer
+        if request.caller is not None:
+            line["caller"] = request.caller
     if isinstance(own, Mapping):
         line.update(own)
     line.update(event)

@@ -8,18 +8,23 @@ import logging
 import sys
 from typing import Any
 
-from modularity_registry.telemetry.log_context import FIELDS, Origin, bound, origin
+from modularity_registry.telemetry.log_context import (
+    FIELDS,
+    RequestContext,
+    bound,
+    current_request,
+)
 from modularity_registry.telemetry.log_stream import Stream
 
 __all__ = [
     "FORMATS",
     "LEVELS",
-    "Origin",
+    "RequestContext",
     "bind",
     "configure",
+    "current_request",
     "fields",
     "gather",
-    "origin",
     "say",
 ]
 

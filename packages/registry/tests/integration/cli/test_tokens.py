@@ -15,7 +15,7 @@ import requests
 
 from e2e.docs.reader import ROOT
 from modularity_registry import config
-from modularity_registry.api.authorization import RIGHTS
+from modularity_registry.api.route_policy import ROUTES
 from modularity_registry.tokens import FileShelf
 from support import TESTS
 from support.cli import Served, environ, run
@@ -284,7 +284,7 @@ def test_the_page_names_every_route_with_its_right() -> None:
             shown[method, path] = word
     real = {
         (method, _as_documented(path)): "none" if right is None else right.value
-        for (method, path), right in RIGHTS.items()
+        for (method, path), (right, _) in ROUTES.items()
     }
     assert shown == real
 

@@ -20,11 +20,11 @@ SECRET = "hunter2"
 
 
 @pytest.fixture
-def asked() -> Iterator[logs.Origin]:
-    found = logs.Origin("id-1", "10.0.0.7", "ab" * 16)
-    token = logs.origin.set(found)
+def asked() -> Iterator[logs.RequestContext]:
+    found = logs.RequestContext("id-1", "10.0.0.7", "ab" * 16)
+    token = logs.current_request.set(found)
     yield found
-    logs.origin.reset(token)
+    logs.current_request.reset(token)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def fail(message: str) -> None:
 
 
 def test_a_json_line_says_when_what_where_and_for_whom(
-    asked: logs.Origin, replica: str
+    asked: logs.RequestContext, replica: str
 ) -> None:
     log = Log("json")
     logs.say(log.logger, logging.INFO, "it is", service_id="a", reason=None, count=2)

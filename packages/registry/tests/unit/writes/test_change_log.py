@@ -167,7 +167,7 @@ def test_a_change_says_whose_request_it_was(registry: Registry, hot: bool) -> No
         CHANGES.setLevel(logging.NOTSET)
     found = (log.last["request_id"], log.last["peer"], log.last["trace_id"])
     assert found == ("mine", "10.0.0.9", trace)
-    assert logs.origin.get() is None
+    assert logs.current_request.get() is None
 
 
 # What was lost and is back

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-from modularity_registry.api.authorization import PUBLIC, RIGHTS
 from modularity_registry.api.openapi import errors
 from modularity_registry.api.openapi.builders import Json
 from modularity_registry.api.openapi.operation import CODES
 from modularity_registry.api.openapi.parameters import parameters
-from modularity_registry.api.route_policy import template
+from modularity_registry.api.route_policy import PUBLIC, ROUTES, template
 from modularity_registry.model.rights import Right
 
 SCHEME = "token"
@@ -20,7 +19,8 @@ SECURITY_SCHEMES: dict[str, Json] = {
 }
 
 _RIGHTS = {
-    (method.lower(), template(rule)): right for (method, rule), right in RIGHTS.items()
+    (method.lower(), template(rule)): policy.right
+    for (method, rule), policy in ROUTES.items()
 }
 
 
