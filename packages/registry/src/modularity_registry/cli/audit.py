@@ -9,16 +9,22 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
-from modularity_registry.cli.output import count, plain, show_json_line, take_any_text
-from modularity_registry.cli.session import PROGRAM, fail
+from modularity_registry.audit import reader as audit_reader
+from modularity_registry.audit.reader import Broken, Line, Wanted
+from modularity_registry.cli.audit_lines import page, sentence
+from modularity_registry.cli.exit import PROGRAM, fail
+from modularity_registry.cli.output import (
+    count,
+    plain,
+    show,
+    show_json_line,
+    take_any_text,
+)
 from modularity_registry.clock import rfc3339
-
-if TYPE_CHECKING:
-    from modularity_registry.audit.reader import Line, Wanted
 
 SHOWN: Final = 100
 """So many lines a table has, unless more are asked for."""
@@ -89,15 +95,13 @@ def audit(
     as_json: bool,
     **given: str | None,
 ) -> None:
-    """Show who did what, from the audit file of a registry on this machine.
+    """Show who did what, from a registry's audit file.
 
-    The files that were put aside are read as well, the oldest first.
+    Run it on the machine that has the file. Renamed files are read as well, oldest
+    first.
     """
-    # Imported late, here and below: --help needs none of it.
-    from modularity_registry.audit import reader as reading
-
     path = _file(name)
-    wanted = reading.Wanted(
+    wanted = Wanted(
         **given,
         since=rfc3339(since) if since else "",
         until=rfc3339(until) if until else "~",
@@ -109,10 +113,10 @@ def audit(
     try:
         if follow:
             with suppress(KeyboardInterrupt):
-                lines = reading.follow(path, begin, Event().wait)
+                lines = audit_reader.follow(path, begin, Event().wait)
                 _follow(reader, lines, last, as_json)
         else:
-            found = reader.found(reading.lines(path, begin))
+            found = reader.found(audit_reader.lines(path, begin))
             _show(last.of(found), as_json)
     except BrokenPipeError:
         raise
@@ -138,21 +142,19 @@ def _file(name: str | None) -> Path:
 class _Reader:
     """Picks lines, and tells on standard error of those that can't be read."""
 
-    def __init__(self, wanted: "Wanted") -> None:
+    def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._broken = 0
 
-    def found(self, lines: "Iterable[Line]") -> Iterator[dict[str, Any]]:
+    def found(self, lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
         """Yield those of the lines that are wanted."""
         for line in lines:
             each = self.read(line)
             if each is not None:
                 yield each
 
-    def read(self, line: "Line") -> dict[str, Any] | None:
+    def read(self, line: Line) -> dict[str, Any] | None:
         """Return a line if it is wanted."""
-        from modularity_registry.audit.reader import Broken
-
         try:
             return self._wanted.read(line.data)
         except Broken:
@@ -199,9 +201,6 @@ def _show(found: Iterable[dict[str, Any]], as_json: bool) -> None:
         for each in found:
             show_json_line(each)
         return
-    from modularity_registry.cli.audit_lines import page
-    from modularity_registry.cli.output import show
-
     table = page(found)
     if table is None:
         click.echo("There is nothing.")
@@ -211,12 +210,11 @@ def _show(found: Iterable[dict[str, Any]], as_json: bool) -> None:
 
 def _follow(
     reader: _Reader,
-    lines: "Iterator[Line | None]",
+    lines: Iterator[Line | None],
     last: "_Last",
     as_json: bool,
 ) -> None:
     """Print the last of those that are there, then each one that comes."""
-    from modularity_registry.cli.audit_lines import sentence
 
     def tell(each: dict[str, Any]) -> None:
         if as_json:

@@ -1,12 +1,19 @@
 """Lines of an audit in words: what a row of ``audit`` says."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from modularity_registry.cli.output import Cell, compact, moment, names, pairs, plain
+from rich.table import Table
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from modularity_registry.cli.output import (
+    Cell,
+    compact,
+    moment,
+    names,
+    pairs,
+    plain,
+    table,
+)
 
 HEADINGS: Final = ("TIME", "EVENT", "WHO", "FROM", "ABOUT", "WHAT")
 
@@ -19,10 +26,8 @@ _STYLES: Final = {
 Act = dict[str, Any]
 
 
-def page(found: Iterable[Act]) -> "Table | None":
+def page(found: Iterable[Act]) -> Table | None:
     """Return a table of them, one a row; None for none."""
-    from modularity_registry.cli.output import table
-
     rows = [_row(each) for each in found]
     return table(HEADINGS, rows) if rows else None
 

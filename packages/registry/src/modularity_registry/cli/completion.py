@@ -6,15 +6,14 @@ Completion must neither wait nor complain: whatever goes wrong, there are no wor
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 from click.shell_completion import get_completion_class
 
-from modularity_registry.cli.session import DEFAULT_URL, PROGRAM
-
-if TYPE_CHECKING:
-    from modularity_client import Service
+from modularity_client import Registry, Service
+from modularity_registry.cli.exit import PROGRAM
+from modularity_registry.cli.session import DEFAULT_URL
 
 PATIENCE: Final = 1.0
 """Seconds that somebody who pressed Tab may wait."""
@@ -57,8 +56,6 @@ def _begun(
 
 def _services(params: dict[str, Any]) -> Iterator["Service"]:
     """Yield the services, as many as come in time."""
-    from modularity_client import Registry
-
     url = params.get("url") or os.environ.get("REGISTRY_URL") or DEFAULT_URL
     token, token_file = params.get("token"), params.get("token_file")
     until = time.monotonic() + PATIENCE
@@ -73,7 +70,7 @@ def _services(params: dict[str, Any]) -> Iterator["Service"]:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete commands, ids and capabilities.
+    """Print the script that lets SHELL complete commands, ids and capabilities.
 
     \b
     bash:  eval "$(modularity-registry completion bash)"   in ~/.bashrc

@@ -4,7 +4,9 @@ from typing import Any, Final
 
 import click
 
+from modularity_client import calls
 from modularity_registry.cli import completion
+from modularity_registry.cli.exit import FAILED, PROGRAM, fail
 from modularity_registry.cli.filter_options import filters, wanted
 from modularity_registry.cli.output import (
     Cell,
@@ -15,7 +17,8 @@ from modularity_registry.cli.output import (
     status_cell,
     table,
 )
-from modularity_registry.cli.session import FAILED, PROGRAM, Asked, asks, fail
+from modularity_registry.cli.render import service_page
+from modularity_registry.cli.session import Session, with_session
 
 STRATEGIES: Final = ("round_robin", "random", "weighted", "hash")
 
@@ -24,14 +27,12 @@ _capability = click.argument("capability", shell_complete=completion.capabilitie
 
 @click.command("ls")
 @filters()
-@asks
-def list_services(asked: Asked, **given: Any) -> None:
-    """List services, by id."""
-    from modularity_client import calls
-
+@with_session
+def list_services(session: Session, **given: Any) -> None:
+    """List services, sorted by id."""
     chosen = wanted(given)
-    answer = asked.read(calls.services, **chosen)
-    if asked.json:
+    answer = session.read(calls.services, **chosen)
+    if session.json:
         show_json(answer)
     elif answer["services"]:
         show(services_table(answer["services"]))
@@ -58,18 +59,17 @@ def _row(service: Any) -> tuple[Cell, ...]:
 
 @click.command()
 @click.argument("service_id", metavar="ID", shell_complete=completion.ids)
-@asks
-def info(asked: Asked, service_id: str) -> None:
-    """Show all that is known of a service, and what its status rests on."""
-    from modularity_client import calls
+@with_session
+def info(session: Session, service_id: str) -> None:
+    """Show everything about one service.
 
-    service = asked.read(calls.service, service_id)
-    connections = asked.read(calls.connections, service_id)
-    if asked.json:
+    Its registration, why it has its status, whom it calls and who calls it.
+    """
+    service = session.read(calls.service, service_id)
+    connections = session.read(calls.connections, service_id)
+    if session.json:
         show_json({**service, "connections": connections})
     else:
-        from modularity_registry.cli.render import service_page
-
         show(*service_page(service, connections))
 
 
@@ -83,28 +83,26 @@ def info(asked: Asked, service_id: str) -> None:
 )
 @click.option("--key", help="For --strategy hash: the same key, the same provider.")
 @click.option("--location", "bare", is_flag=True, help="Print its location alone.")
-@asks
+@with_session
 def find(
-    asked: Asked,
+    session: Session,
     capability: str,
     strategy: str | None,
     key: str | None,
     bare: bool,
     **given: Any,
 ) -> None:
-    """Find one healthy provider of CAPABILITY, ready to call."""
-    from modularity_client import calls
-
-    if bare and asked.json:
+    """Find one healthy provider of CAPABILITY."""
+    if bare and session.json:
         raise click.UsageError("--location and --json are two ways to print it.")
     if key is not None and strategy is None:
         strategy = "hash"
     if (strategy == "hash") != bool(key):
         raise click.UsageError("--strategy hash and --key go together.")
-    found = asked.read(
+    found = session.read(
         calls.capability, capability, strategy=strategy, key=key, **wanted(given)
     )
-    if asked.json:
+    if session.json:
         show_json(found)
     elif bare:
         click.echo(plain(found["location"]))
@@ -115,13 +113,11 @@ def find(
 @click.command()
 @_capability
 @filters("capability")
-@asks
-def explain(asked: Asked, capability: str, **given: Any) -> None:
-    """Say of each provider of CAPABILITY whether callers get it, and if not, why."""
-    from modularity_client import calls
-
-    answer = asked.read(calls.explain, capability, **wanted(given))
-    if asked.json:
+@with_session
+def explain(session: Session, capability: str, **given: Any) -> None:
+    """Show which providers of CAPABILITY callers get, and why not the others."""
+    answer = session.read(calls.explain, capability, **wanted(given))
+    if session.json:
         show_json(answer)
     elif answer["providers"]:
         headings = ("ID", "STATUS", "RETURNED", "WHY NOT")
@@ -155,16 +151,14 @@ def _explained(provider: Any) -> tuple[Cell, ...]:
     help="Better with this one as well; may be given several times.",
 )
 @filters("status", "capability")
-@asks
+@with_session
 def discover(
-    asked: Asked, required: tuple[str, ...], optional: tuple[str, ...], **given: Any
+    session: Session, required: tuple[str, ...], optional: tuple[str, ...], **given: Any
 ) -> None:
-    """Find healthy services that provide every CAPABILITY, the best first."""
-    from modularity_client import calls
-
-    found = asked.read(calls.discover, required, optional=optional, **wanted(given))
+    """Find healthy services that provide every CAPABILITY, best first."""
+    found = session.read(calls.discover, required, optional=optional, **wanted(given))
     matches = found["matches"]
-    if asked.json:
+    if session.json:
         show_json(found)
     elif matches:
         headings = ("SCORE", "ID", "LOCATION", "REQUIRED", "OPTIONAL")

@@ -8,13 +8,12 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 # Text, or text and its style.
 Cell = str | tuple[str, str]
@@ -97,11 +96,8 @@ def show_json_line(value: Any) -> None:
     click.echo(json.dumps(value, separators=(",", ":")))
 
 
-def show(*parts: "RenderableType") -> None:
+def show(*parts: RenderableType) -> None:
     """Print what rich renders; whole lines, without blanks at their ends."""
-    # Imported late: --help and a pipe into jq need none of it.
-    from rich.console import Console
-
     width = None if sys.stdout.isatty() else _WIDE
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
@@ -114,10 +110,8 @@ def _stripped(text: str) -> Iterator[str]:
     return (line.rstrip() for line in text.rstrip("\n").split("\n"))
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> "Table":
+def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     """Return a table; what is too long for the terminal is folded, not cut."""
-    from rich.table import Table
-
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings:
         made.add_column(heading, overflow="fold")
@@ -126,10 +120,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> "Table":
     return made
 
 
-def facts(rows: Iterable[tuple[str, Cell]]) -> "Table":
+def facts(rows: Iterable[tuple[str, Cell]]) -> Table:
     """Return names with what they stand for, one a line."""
-    from rich.table import Table
-
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
@@ -139,7 +131,5 @@ def facts(rows: Iterable[tuple[str, Cell]]) -> "Table":
 
 
 def _text(cell: Cell) -> Any:
-    from rich.text import Text
-
     text, style = (cell, "") if isinstance(cell, str) else cell
     return Text(text, style=style, overflow="fold")

@@ -6,10 +6,13 @@ from typing import Any, Final
 
 import click
 
+from modularity_client import Forbidden, OwnedByAnother, ServiceNotFound, calls
+from modularity_client.types.services import ServiceFields
 from modularity_registry.cli import completion
+from modularity_registry.cli.exit import FAILED, PROGRAM
 from modularity_registry.cli.filter_options import key_values
 from modularity_registry.cli.output import plain, show_json, show_json_line
-from modularity_registry.cli.session import FAILED, PROGRAM, Asked, asks, complaint
+from modularity_registry.cli.session import Session, complaint, with_session
 from modularity_registry.model.service import MODES
 
 REQUIRED: Final = ("id", "capabilities", "location")
@@ -58,15 +61,12 @@ _owner_key = click.option(
 @click.option("--health-timeout", type=float, help="Seconds that a check may take.")
 @click.option("--only-new", is_flag=True, help="Refuse to replace one with this id.")
 @_owner_key
-@asks
-def register(asked: Asked, source: Any, only_new: bool, **given: Any) -> None:
-    """Register a service, or replace the one with its id.
+@with_session
+def register(session: Session, source: Any, only_new: bool, **given: Any) -> None:
+    """Register a service, or replace the one with the same id.
 
-    From options, from a JSON object, or from both.
+    Describe it with options, with a JSON object, or both.
     """
-    from modularity_client import calls
-    from modularity_client.types.services import ServiceFields
-
     fields = _merged(_read(source), given)
     missing = [f"--{_option(name)}" for name in REQUIRED if not fields.get(name)]
     if missing:
@@ -80,8 +80,8 @@ def register(asked: Asked, source: Any, only_new: bool, **given: Any) -> None:
             f"{', '.join(map(repr, sorted(unknown)))} is no field of a registration;"
             f" known are {', '.join(ServiceFields.__annotations__)}."
         )
-    done, reply = asked.reply(calls.put, only_new=only_new, **fields)
-    if asked.json:
+    done, reply = session.reply(calls.put, only_new=only_new, **fields)
+    if session.json:
         show_json(reply)
     else:
         word = "registered" if done.created else "replaced"
@@ -128,23 +128,26 @@ def _merged(read: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     shell_complete=completion.ids,
 )
 @_owner_key
-@asks
+@with_session
 def unregister(
-    asked: Asked, service_ids: tuple[str, ...], owner_key: str | None
+    session: Session, service_ids: tuple[str, ...], owner_key: str | None
 ) -> None:
-    """Forget services. With --json: one reply a line."""
-    from modularity_client import Forbidden, OwnedByAnother, ServiceNotFound, calls
+    """Unregister one or more services.
 
+    With --json, it prints one reply on each line.
+    """
     failed = False
     for service_id in service_ids:
         try:
-            done, reply = asked.reply(calls.unregister, service_id, owner_key=owner_key)
+            done, reply = session.reply(
+                calls.unregister, service_id, owner_key=owner_key
+            )
         except (ServiceNotFound, OwnedByAnother, Forbidden) as error:
             # The others are unregistered all the same.
             click.echo(f"{PROGRAM}: {complaint(error)}", err=True)
             failed = True
             continue
-        if asked.json:
+        if session.json:
             show_json_line(reply or _confirmation(done))
         else:
             click.echo(f"unregistered {plain(done.service_id)}")
@@ -166,13 +169,15 @@ def _confirmation(done: Any) -> dict[str, Any]:
 @_service_id
 @click.option("--reason", default="", help="Why; whoever asks why is told.")
 @_owner_key
-@asks
-def drain(asked: Asked, service_id: str, reason: str, owner_key: str | None) -> None:
-    """Take a service out of discovery without forgetting it."""
-    from modularity_client import calls
-
-    _, reply = asked.reply(calls.drain, service_id, reason=reason, owner_key=owner_key)
-    if asked.json:
+@with_session
+def drain(
+    session: Session, service_id: str, reason: str, owner_key: str | None
+) -> None:
+    """Take a service out of discovery without unregistering it."""
+    _, reply = session.reply(
+        calls.drain, service_id, reason=reason, owner_key=owner_key
+    )
+    if session.json:
         show_json(reply)
     else:
         click.echo(f"{plain(service_id)} gets no new calls; undrain puts it back")
@@ -181,13 +186,11 @@ def drain(asked: Asked, service_id: str, reason: str, owner_key: str | None) -> 
 @click.command()
 @_service_id
 @_owner_key
-@asks
-def undrain(asked: Asked, service_id: str, owner_key: str | None) -> None:
+@with_session
+def undrain(session: Session, service_id: str, owner_key: str | None) -> None:
     """Put a drained service back into discovery."""
-    from modularity_client import calls
-
-    done, reply = asked.reply(calls.undrain, service_id, owner_key=owner_key)
-    if asked.json:
+    done, reply = session.reply(calls.undrain, service_id, owner_key=owner_key)
+    if session.json:
         show_json(reply)
     else:
         click.echo(f"{plain(service_id)} is {plain(done.status)}")

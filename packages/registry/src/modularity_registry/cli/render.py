@@ -1,7 +1,11 @@
 """How a service, the numbers and the graph look when people read them."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from rich.console import RenderableType
+from rich.text import Text
+from rich.tree import Tree
 
 from modularity_registry.cli.output import (
     Cell,
@@ -17,9 +21,6 @@ from modularity_registry.cli.output import (
     status_cell,
     table,
 )
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 Facts = list[tuple[str, Cell]]
 
@@ -188,9 +189,6 @@ def duration(seconds: float) -> str:
 
 def graph_page(graph: Any) -> Iterator["RenderableType"]:
     """Yield a tree for each caller with whom it has called, then who stands alone."""
-    from rich.text import Text
-    from rich.tree import Tree
-
     nodes = {node["id"]: node for node in graph["nodes"]}
     callers = sorted({edge["from"] for edge in graph["edges"]})
     for caller in callers:
@@ -211,8 +209,6 @@ def graph_page(graph: Any) -> Iterator["RenderableType"]:
 
 
 def _node(service_id: str, node: Any) -> Any:
-    from rich.text import Text
-
     label = Text(plain(service_id), style="bold")
     if node is None or not node["registered"]:
         return label.append(" (not registered)", style="not bold")

@@ -1,29 +1,25 @@
 """What every command that asks a registry has: whom, as whom, and what went wrong."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
+import modularity_client as client
+from modularity_client import Registry, RegistryError
+from modularity_client.http.call import Call
+from modularity_client.http.endpoints import parse_urls
+from modularity_registry.cli.exit import PROGRAM, fail
 from modularity_registry.cli.output import plain, take_any_text
 from modularity_registry.cli.tls_options import context, tls_options
-
-if TYPE_CHECKING:
-    from modularity_client import Registry, RegistryError
-    from modularity_client.http.call import Call
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FAILED: Final = 1
-"""The code with which a command ends that did not get, or do, what it was asked to."""
-
 DEFAULT_URL: Final = "http://127.0.0.1:5000"
-PROGRAM: Final = "modularity-registry"
 
 TOKEN_HINT: Final = (
     "give a token with --token-file, or with REGISTRY_TOKEN or REGISTRY_TOKEN_FILE"
@@ -31,15 +27,15 @@ TOKEN_HINT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Session:
     """The registry that a command talks to, and whether it prints JSON."""
 
-    registry: "Registry"
+    registry: Registry
     url: str
     json: bool
 
     def reply(
-        self, make: "Callable[P, Call[T]]", *args: P.args, **kwargs: P.kwargs
+        self, make: Callable[P, Call[T]], *args: P.args, **kwargs: P.kwargs
     ) -> tuple[T, Any]:
         """Make a call of `modularity_client.calls`; return its result and its JSON.
 
@@ -53,7 +49,7 @@ class Asked:
         return value, None if reply is None else reply.json()
 
     def read(
-        self, make: "Callable[P, Call[Any]]", *args: P.args, **kwargs: P.kwargs
+        self, make: Callable[P, Call[Any]], *args: P.args, **kwargs: P.kwargs
     ) -> Any:
         """Make a call; return the JSON of its reply, checked to be one."""
         return self.reply(make, *args, **kwargs)[1]
@@ -89,7 +85,7 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def asks(command: Callable[..., None]) -> Callable[..., None]:
+def with_session(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command its registry; what that refuses is one line and code 1."""
 
     @url_option
@@ -104,7 +100,7 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         take_any_text()
         with explained(), connected(url, token, token_file) as registry:
-            command(Asked(registry, url, as_json), **rest)
+            command(Session(registry, url, as_json), **rest)
 
     return asking
 
@@ -115,15 +111,11 @@ def connected(
     token: str | None = None,
     token_file: str | None = None,
     timeout: float = 5.0,
-) -> "Iterator[Registry]":
+) -> Iterator[Registry]:
     """Give the client of a registry.
 
     A bad URL is the caller's mistake (code 2), and so is what can't be a token.
     """
-    # Imported late: --help needs no HTTP client.
-    from modularity_client import Registry
-    from modularity_client.http.endpoints import parse_urls
-
     try:
         urls = parse_urls(url)
     except ValueError as error:
@@ -141,24 +133,14 @@ def connected(
 @contextmanager
 def explained() -> Iterator[None]:
     """End the program with one line for whatever the client raises."""
-    from modularity_client import RegistryError
-
     try:
         yield
     except RegistryError as error:
         fail(complaint(error))
 
 
-def fail(message: str) -> NoReturn:
-    """End the program with one line that says what is wrong and what to do."""
-    click.echo(f"{PROGRAM}: {message}", err=True)
-    sys.exit(FAILED)
-
-
-def complaint(error: "RegistryError") -> str:
+def complaint(error: RegistryError) -> str:
     """Return in one line what went wrong and what to do about it."""
-    import modularity_client as client
-
     said = plain(" ".join(error.detail.split()))
     match error:
         case client.RegistryUnreachable():

@@ -1,16 +1,19 @@
 """The commands about tokens: create, list, rotate, revoke, whoami.
 
-A token's text goes to standard output, and nothing else does where one is made: so
-that ``TOKEN=$(modularity-registry token create ...)`` holds it.
+Where a token is created, only its text goes to standard output, so that
+``TOKEN=$(modularity-registry token create ...)`` holds it.
 """
 
 import re
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
+import modularity_client as client
+from modularity_client import calls
+from modularity_registry.cli.exit import FAILED, PROGRAM, fail
 from modularity_registry.cli.output import (
     Cell,
     facts,
@@ -24,19 +27,22 @@ from modularity_registry.cli.output import (
     take_any_text,
 )
 from modularity_registry.cli.session import (
-    FAILED,
-    PROGRAM,
-    Asked,
-    asks,
-    fail,
+    Session,
     json_option,
     url_option,
+    with_session,
 )
+from modularity_registry.cli.token_backends import Json, TokenBackendOptions
 from modularity_registry.errors import TokenConflict, TokenNotFound
 from modularity_registry.model.rights import Right
 
-if TYPE_CHECKING:
-    from modularity_registry.cli.token_backends import Json, Place
+# From a registry, and from a store or a file.
+REFUSALS: Final = (
+    client.TokenNotFound,
+    client.TokenConflict,
+    TokenNotFound,
+    TokenConflict,
+)
 
 SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
@@ -44,35 +50,35 @@ SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 def duration(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> float | None:
-    """Return a time span such as ``90d`` as seconds; None if there is none."""
+    """Return a duration such as ``90d`` in seconds; None if there is none."""
     if value is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,9})([dhms])", value)
-    if found is None:
+    match = re.fullmatch(r"([0-9]{1,9})([dhms])", value)
+    if match is None:
         raise click.BadParameter(
-            f"{plain(value)!r} is no time span; write a number and its unit, such as"
+            f"{plain(value)!r} is not a duration; write a number and its unit, such as"
             " 90d, 12h, 30m or 45s"
         )
-    return float(int(found[1]) * SECONDS[found[2]])
+    return float(int(match[1]) * SECONDS[match[2]])
 
 
-def _placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the place where tokens are, by its options."""
+def _with_backend(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command its token backend, by the options for it."""
 
     @url_option
     @click.option(
         "--store",
         metavar="URL",
-        help="Straight in the registry's store, with no token; it may run meanwhile.",
+        help="Work in the registry's store directly, without a token.",
     )
     @click.option(
         "--file",
         metavar="PATH",
-        help="In a file, as for serve --tokens-file; it may run meanwhile.",
+        help="Work in a file for serve --tokens-file.",
     )
     @json_option
     @wraps(command)
-    def placed(
+    def with_backend(
         url: str,
         token: str | None,
         token_file: str | None,
@@ -80,23 +86,21 @@ def _placed(command: Callable[..., None]) -> Callable[..., None]:
         file: str | None,
         **rest: Any,
     ) -> None:
-        # Imported late: --help needs none of it.
-        from modularity_registry.cli.token_backends import Place
-
-        place = Place(url, token, token_file, store, file)
-        place.refuse_mixed(click.get_current_context())
+        options = TokenBackendOptions(url, token, token_file, store, file)
+        options.refuse_mixed(click.get_current_context())
         take_any_text()
-        command(place, **rest)
+        command(options, **rest)
 
-    return placed
+    return with_backend
 
 
 @click.group()
 def token() -> None:
-    """Make, list, rotate and revoke tokens: who may do what at a registry.
+    """Create, list, rotate and revoke tokens.
 
-    For a registry that was started with --auth, as an admin; or by --store or --file
-    for whoever can write there, such as when the last admin's token is lost.
+    The registry has to run with --auth, and you need a token with the right admin.
+    With --store or --file you need no token, but write access there: use that if the
+    last admin's token is lost.
     """
 
 
@@ -108,31 +112,31 @@ def token() -> None:
     multiple=True,
     required=True,
     type=click.Choice([right.value for right in Right]),
-    help="What it allows; may be given several times.",
+    help="Right that the token gives; can be repeated.",
 )
 @click.option(
     "--id",
     "ids",
     multiple=True,
     metavar="PATTERN",
-    help="Ids it may register, such as 'weather-*'; all if left out. Several times.",
+    help="Ids it may register, such as 'weather-*'; can be repeated. Default: all.",
 )
 @click.option(
     "--capability",
     "capabilities",
     multiple=True,
     metavar="PATTERN",
-    help="Capabilities it may register, such as 'weather.*'. As --id.",
+    help="Capabilities it may register, such as 'weather.*'; as --id.",
 )
 @click.option(
     "--expires",
     callback=duration,
     metavar="TIME",
-    help="How long it is good: 90d, 12h, 30m, 45s; for good if left out.",
+    help="How long the token is valid: 90d, 12h, 30m, 45s. Default: for ever.",
 )
-@_placed
+@_with_backend
 def create(
-    place: "Place",
+    options: TokenBackendOptions,
     name: str,
     rights: tuple[str, ...],
     ids: tuple[str, ...],
@@ -140,48 +144,51 @@ def create(
     expires: float | None,
     as_json: bool,
 ) -> None:
-    """Make a token called NAME and print its text, which is shown this once."""
-    wish: Json = {"name": name, "rights": list(dict.fromkeys(rights))}
+    """Create the token NAME and print its text.
+
+    The text is printed only now: the registry keeps no copy of it.
+    """
+    request: Json = {"name": name, "rights": list(dict.fromkeys(rights))}
     if ids:
-        wish["ids"] = list(ids)
+        request["ids"] = list(ids)
     if capabilities:
-        wish["capabilities"] = list(capabilities)
+        request["capabilities"] = list(capabilities)
     if expires is not None:
-        wish["expires_in"] = expires
-    with place.desk(new=True) as found:
-        made = found.create(wish)
-    _hand_out(made, as_json, "made")
-    if place.file is not None:
+        request["expires_in"] = expires
+    with options.open(new=True) as admin:
+        token = admin.create(request)
+    _print_token(token, as_json, "created")
+    if options.file is not None:
         click.echo(
-            f"To have it taken: {PROGRAM} serve --auth --tokens-file {place.file}",
+            f"To use the file: {PROGRAM} serve --auth --tokens-file {options.file}",
             err=True,
         )
 
 
 @token.command("list")
-@_placed
-def list_tokens(place: "Place", as_json: bool) -> None:
-    """List all tokens, by name: never their texts, which nobody knows."""
-    with place.desk() as found:
-        listed = found.all()
+@_with_backend
+def list_tokens(options: TokenBackendOptions, as_json: bool) -> None:
+    """List all tokens by name, without their texts."""
+    with options.open() as admin:
+        entries = admin.all()
     if as_json:
-        show_json({"tokens": listed, "count": len(listed)})
-    elif listed:
+        show_json({"tokens": entries, "count": len(entries)})
+    elif entries:
         headings = ("NAME", "RIGHTS", "IDS", "CAPABILITIES", "CREATED", "EXPIRES")
-        show(table((*headings, "FORMER TEXT UNTIL"), map(_row, listed)))
+        show(table((*headings, "FORMER TEXT UNTIL"), map(_row, entries)))
     else:
-        click.echo("There is no token.")
+        click.echo("No tokens.")
 
 
-def _row(each: "Json") -> tuple[Cell, ...]:
+def _row(entry: Json) -> tuple[Cell, ...]:
     return (
-        plain(each["name"]),
-        names(each["rights"]),
-        names(each["ids"]),
-        names(each["capabilities"]),
-        moment(each["created_at"]),
-        moment(each["expires_at"]),
-        moment(each["former_until"]),
+        plain(entry["name"]),
+        names(entry["rights"]),
+        names(entry["ids"]),
+        names(entry["capabilities"]),
+        moment(entry["created_at"]),
+        moment(entry["expires_at"]),
+        moment(entry["former_until"]),
     )
 
 
@@ -192,14 +199,19 @@ def _row(each: "Json") -> tuple[Cell, ...]:
     callback=duration,
     default="0s",
     metavar="TIME",
-    help="How long the former text is good still, such as 1h; not at all if left out.",
+    help="How long the former text still works, such as 1h. Default: not at all.",
 )
-@_placed
-def rotate(place: "Place", name: str, grace: float, as_json: bool) -> None:
-    """Give the token NAME another text and print it. What it owns stays its own."""
-    with place.desk() as found:
-        made = found.rotate(name, grace)
-    _hand_out(made, as_json, "rotated")
+@_with_backend
+def rotate(
+    options: TokenBackendOptions, name: str, grace: float, as_json: bool
+) -> None:
+    """Give the token NAME a new text and print it.
+
+    The token still owns the services that it registered.
+    """
+    with options.open() as admin:
+        token = admin.rotate(name, grace)
+    _print_token(token, as_json, "rotated")
 
 
 @token.command()
@@ -207,24 +219,30 @@ def rotate(place: "Place", name: str, grace: float, as_json: bool) -> None:
 @click.option(
     "--last-admin",
     is_flag=True,
-    help="Even the last that an admin has; with --store or --file only.",
+    help="Revoke even the last token with the right admin; needs --store or --file.",
 )
-@_placed
+@_with_backend
 def revoke(
-    place: "Place", names_: tuple[str, ...], last_admin: bool, as_json: bool
+    options: TokenBackendOptions,
+    names_: tuple[str, ...],
+    last_admin: bool,
+    as_json: bool,
 ) -> None:
-    """Make tokens worthless, at once. With --json: one reply a line."""
-    if last_admin and not place.offline:
+    """Revoke tokens, at once.
+
+    With --json, it prints one reply on each line.
+    """
+    if last_admin and not options.offline:
         raise click.UsageError(
-            "--last-admin goes with --store or --file: a running registry keeps at"
-            " least one token of an admin."
+            "--last-admin needs --store or --file: a running registry always keeps one"
+            " token with the right admin."
         )
     failed = False
-    with place.desk(last_admin=last_admin) as found:
+    with options.open(last_admin=last_admin) as admin:
         for name in names_:
             try:
-                found.revoke(name)
-            except _refusals() as error:
+                admin.revoke(name)
+            except REFUSALS as error:
                 # The others are revoked all the same.
                 click.echo(f"{PROGRAM}: {plain(error.detail)}", err=True)
                 failed = True
@@ -237,32 +255,23 @@ def revoke(
         click.get_current_context().exit(FAILED)
 
 
-def _refusals() -> tuple[Any, ...]:
-    import modularity_client as client
-
-    theirs = (client.TokenNotFound, client.TokenConflict)
-    return (TokenNotFound, TokenConflict, *theirs)
-
-
 @token.command()
-@asks
-def whoami(asked: Asked) -> None:
-    """Say what the token that is shown is good for."""
-    from modularity_client import calls
-
-    own = asked.read(calls.own_token)
-    if asked.json:
+@with_session
+def whoami(session: Session) -> None:
+    """Show your own token's name, rights and expiry."""
+    own = session.read(calls.own_token)
+    if session.json:
         show_json(own)
     elif own["name"] is None and not own["rights"]:
-        fail("no token was shown, and without one nothing may be done here")
+        fail("no token was given, and this registry needs one for everything")
     else:
         show(facts(_own(own)))
 
 
-def _own(own: "Json") -> list[tuple[str, Cell]]:
-    nobody = "nobody: this is what anybody may do without a token"
+def _own(own: Json) -> list[tuple[str, Cell]]:
+    no_token = "none: this is what everybody can do without a token"
     return [
-        ("name", nobody if own["name"] is None else plain(own["name"])),
+        ("name", no_token if own["name"] is None else plain(own["name"])),
         ("rights", names(own["rights"])),
         ("ids", names(own["ids"])),
         ("capabilities", names(own["capabilities"])),
@@ -270,18 +279,18 @@ def _own(own: "Json") -> list[tuple[str, Cell]]:
     ]
 
 
-def _hand_out(made: "Json", as_json: bool, done: str) -> None:
-    said = f"Token {plain(made['name'])} {done}: {names(made['rights'])}"
-    if made["ids"] != ["*"]:
-        said += f"; ids {names(made['ids'])}"
-    if made["capabilities"] != ["*"]:
-        said += f"; capabilities {names(made['capabilities'])}"
-    if made["expires_at"]:
-        said += f"; until {moment(made['expires_at'])}"
-    if made["former_until"]:
-        said += f"; its former text until {moment(made['former_until'])}"
-    click.echo(f"{said}. Its text is shown this once:", err=True)
+def _print_token(token: Json, as_json: bool, verb: str) -> None:
+    summary = f"Token {plain(token['name'])} {verb}: {names(token['rights'])}"
+    if token["ids"] != ["*"]:
+        summary += f"; ids {names(token['ids'])}"
+    if token["capabilities"] != ["*"]:
+        summary += f"; capabilities {names(token['capabilities'])}"
+    if token["expires_at"]:
+        summary += f"; expires {moment(token['expires_at'])}"
+    if token["former_until"]:
+        summary += f"; the former text works until {moment(token['former_until'])}"
+    click.echo(f"{summary}. Save its text, it is not shown again:", err=True)
     if as_json:
-        show_json(made)
+        show_json(token)
     else:
-        click.echo(made["token"])
+        click.echo(token["token"])

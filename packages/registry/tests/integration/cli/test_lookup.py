@@ -20,6 +20,7 @@ from support.cli import Served, Stub, environ, run, spaced
 from support.serving import free_port
 
 UNCHECKED = ("--capability", "x", "--location", "here", "--mode", "ipc")
+WITHOUT_JSON = {"completion", "export", "import", "serve"}
 HEAVY = {"aiohttp", "flask", "granian", "grpc", "httpx", "pydantic"}
 
 
@@ -67,7 +68,28 @@ def _lines() -> list[tuple[str, ...]]:
 def test_every_command_says_what_it_does(line: tuple[str, ...]) -> None:
     result = run(*line, "--help")
     assert result.exit_code == 0
-    assert line == ("completion",) or "--json" in result.stdout
+    assert line[0] in WITHOUT_JSON or "--json" in result.stdout
+
+
+def test_the_list_of_commands_has_each_ones_own_first_line() -> None:
+    for name, (_, text) in COMMANDS.items():
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        assert command.get_short_help_str(limit=200) == text
+
+
+def test_help_and_completion_of_a_name_import_no_command() -> None:
+    program = (
+        "import sys; from modularity_registry.cli.main import COMMANDS, main;"
+        "main(['--help'], standalone_mode=False);"
+        "main.shell_complete(main.make_context('', ['x'], resilient_parsing=True), '');"
+        "mine = {f'modularity_registry.cli.{name}' for name in ('exit', 'main')};"
+        "loaded = {m for m in sys.modules if m.startswith('modularity_registry.cli.')};"
+        "assert loaded <= mine, loaded"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=True
+    )
 
 
 def test_ls_is_a_table(served: Served) -> None:

@@ -41,7 +41,7 @@ def test_a_new_token_is_alone_on_standard_output(served: tuple[Served, str]) -> 
     )
     assert made.exit_code == 0 and TEXT.fullmatch(made.stdout)
     assert made.stdout.strip() not in made.stderr
-    for said in ("team-a made", "read, register", "a-*", "a.*", "until 20"):
+    for said in ("team-a created", "read, register", "a-*", "a.*", "expires 20"):
         assert said in made.stderr
     own = json.loads(asked(registry, made.stdout.strip(), "whoami", "--json").stdout)
     assert (own["name"], own["ids"], own["capabilities"]) == (
@@ -118,8 +118,8 @@ def test_revoking_takes_several_and_tells_which_it_could_not(
         (("revoke", "boss"), 1, "last"),
         (("revoke", "boss", "--last-admin"), 2, "--store"),
         (("revoke",), 2, "NAME"),
-        (("list", "--file", "a", "--store", "b"), 2, "don't go together"),
-        (("list", "--file", "a", "--url", "http://b"), 2, "don't go together"),
+        (("list", "--file", "a", "--store", "b"), 2, "can't be used together"),
+        (("list", "--file", "a", "--url", "http://b"), 2, "can't be used together"),
         (("list", "--store", "memory://"), 1, "memory:// lives within"),
         (("list", "--store", "nonsense://x"), 1, "--store"),
         (("list", "--store", "sqlite:////no/such/file.db"), 1, "no file /no/such"),
@@ -143,7 +143,7 @@ def test_who_is_no_admin_is_told_so(served: tuple[Served, str]) -> None:
     refused = asked(registry, text, "list")
     assert refused.exit_code == 1 and "'admin'" in refused.stderr
     nobody = asked(registry, "", "whoami")
-    assert nobody.exit_code == 1 and "no token was shown" in nobody.stderr
+    assert nobody.exit_code == 1 and "no token was given" in nobody.stderr
 
 
 def test_a_lost_admin_is_replaced_in_the_store_of_a_running_registry(

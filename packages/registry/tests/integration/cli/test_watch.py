@@ -14,7 +14,7 @@ import pytest
 from modularity_client import Event, Service
 from modularity_registry.cli.watch import event_lines
 from modularity_registry.cli.watch.screen import draw
-from modularity_registry.cli.watch.view import CONNECTING, Board
+from modularity_registry.cli.watch.view import CONNECTING, WatchView
 from support import TESTS
 from support.cli import Served, Terminal, environ
 from support.registry import eventually
@@ -189,7 +189,7 @@ def changed(service_id: str, status: str, revision: int, kind: str = "") -> Even
 
 
 def test_an_event_that_the_list_already_held_changes_nothing() -> None:
-    board = Board(lambda each: True)
+    board = WatchView(lambda each: True)
     assert board.view().fault == CONNECTING
     board.load([service("a", "unhealthy", 5), service("b")], 5)
     board.take(changed("a", "healthy", 5))
@@ -202,7 +202,7 @@ def test_an_event_that_the_list_already_held_changes_nothing() -> None:
 
 
 def test_calls_are_counted_and_do_not_push_events_away() -> None:
-    board = Board(lambda each: True)
+    board = WatchView(lambda each: True)
     board.take(Event("", "capability.invoked", data={"success": True}))
     assert (board.view().calls, board.view().events) == (1, ())
 
@@ -211,7 +211,7 @@ def test_calls_are_counted_and_do_not_push_events_away() -> None:
 def test_the_view_fits_every_window(rows: int, columns: int) -> None:
     from rich.console import Console
 
-    board = Board(lambda each: True)
+    board = WatchView(lambda each: True)
     services = [service(f"service-{n:03}-{'x' * 100}") for n in range(100)]
     board.load([*services, service("sick", "unhealthy")], 1)
     for number in range(50):

@@ -7,9 +7,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+import modularity_client as client
+from modularity_client import (
+    Forbidden,
+    Registry,
+    RegistryError,
+    ServiceNotFound,
+    Unauthorized,
+    calls,
+)
 from modularity_registry import __version__, config
 from modularity_registry.cli.doctor import findings
 from modularity_registry.cli.doctor.findings import Finding
@@ -17,9 +26,9 @@ from modularity_registry.cli.output import count, plain
 from modularity_registry.cli.session import TOKEN_HINT, connected
 from modularity_registry.errors import AddressRefused, BadSetting, StoreError
 from modularity_registry.network.address_policy import AddressPolicy, parse_location
-
-if TYPE_CHECKING:
-    from modularity_client import Registry, RegistryError
+from modularity_registry.network.name_lookup import Names
+from modularity_registry.stores import check_store_url, file_of, open_store
+from modularity_registry.stores.base import snapshot_of
 
 PATIENCE: Final = 5.0
 """Seconds that a connection or an answer may take."""
@@ -94,8 +103,6 @@ def registry(url: str, token: str) -> tuple[list[Finding], dict[str, Any] | None
     broken = line(url)
     if broken is not None:
         return [broken], None
-    from modularity_client import RegistryError
-
     with connected(url, token, timeout=PATIENCE) as asked:
         try:
             health, skew = _health(asked)
@@ -108,10 +115,8 @@ def registry(url: str, token: str) -> tuple[list[Finding], dict[str, Any] | None
     return found, health
 
 
-def _health(asked: "Registry") -> tuple[dict[str, Any], float]:
+def _health(asked: Registry) -> tuple[dict[str, Any], float]:
     """Return ``/health`` and how far its clock is off, beyond what the reply took."""
-    from modularity_client import calls
-
     before, started = datetime.now(UTC), time.monotonic()
     health, reply = asked.ask(calls.health())
     took = time.monotonic() - started
@@ -122,10 +127,8 @@ def _health(asked: "Registry") -> tuple[dict[str, Any], float]:
 
 
 def _readiness(
-    url: str, asked: "Registry", health: Mapping[str, Any]
+    url: str, asked: Registry, health: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    from modularity_client import RegistryError, calls
-
     try:
         asked.ask(calls.ready())
     except RegistryError as error:
@@ -136,10 +139,8 @@ def _readiness(
             )
 
 
-def _stranger(url: str, error: "RegistryError") -> Finding:
+def _stranger(url: str, error: RegistryError) -> Finding:
     """Return what it means that ``/health`` could not be read."""
-    import modularity_client as client
-
     said = plain(error.detail)
     match error:
         case client.Unauthorized() | client.Forbidden() if error.code:
@@ -169,14 +170,6 @@ def _other(url: str, said: str) -> Finding:
 
 def services(url: str, token: str) -> Iterator[Finding]:
     """Yield what is wrong with services, and what nobody provides."""
-    from modularity_client import (
-        Forbidden,
-        RegistryError,
-        ServiceNotFound,
-        Unauthorized,
-        calls,
-    )
-
     with connected(url, token, timeout=PATIENCE) as asked:
         try:
             reply = asked.ask(calls.services()).reply
@@ -218,8 +211,6 @@ def location(place: str, mode: str | None, environ: Mapping[str, str]) -> Findin
 
     ``mode`` left out is that of the scheme. Names are looked up from here.
     """
-    from modularity_registry.network.name_lookup import Names
-
     about = f"location {plain(place)}"
     setting = environ.get("REGISTRY_ALLOWED_NETWORKS")
     networks = setting or config.Settings().allowed_networks
@@ -245,9 +236,6 @@ def location(place: str, mode: str | None, environ: Mapping[str, str]) -> Findin
 
 def store(url: str) -> Finding:
     """Return whether a store answers; opens it as a registry would."""
-    from modularity_registry.stores import check_store_url, file_of, open_store
-    from modularity_registry.stores.base import snapshot_of
-
     kind = plain(url.partition(":")[0])  # no more of it: it may hold a password
     about = f"store {kind}"
     try:

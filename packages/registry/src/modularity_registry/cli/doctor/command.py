@@ -7,7 +7,10 @@ from typing import Final
 
 import click
 
+from modularity_client.http.endpoints import parse_urls
+from modularity_registry.cli.doctor import checks, findings, tokens
 from modularity_registry.cli.doctor.findings import Finding
+from modularity_registry.cli.exit import FAILED
 from modularity_registry.cli.output import (
     Cell,
     count,
@@ -16,7 +19,7 @@ from modularity_registry.cli.output import (
     table,
     take_any_text,
 )
-from modularity_registry.cli.session import FAILED, json_option, url_option
+from modularity_registry.cli.session import json_option, url_option
 from modularity_registry.model.service import MODES
 
 STYLES: Final = {"ok": "green", "note": "yellow", "problem": "bold red"}
@@ -47,9 +50,9 @@ def doctor(
     location: str | None,
     mode: str | None,
 ) -> None:
-    """Look for the usual faults, and say what to do about each.
+    """Look for common problems and say how to fix them.
 
-    Ends with 1 when there is a problem. Changes nothing.
+    The exit code is 1 if there is a problem. Nothing is changed.
     """
     if mode is not None and location is None:
         raise click.UsageError("--mode goes with --location.")
@@ -80,10 +83,6 @@ def _examine(
     mode: str | None,
 ) -> Iterator[Finding]:
     """Yield all findings, from the ground up."""
-    # Imported late: --help needs neither the client nor a policy.
-    from modularity_client.http.endpoints import parse_urls
-    from modularity_registry.cli.doctor import checks, findings, tokens
-
     try:
         urls = parse_urls(url)
     except ValueError as error:

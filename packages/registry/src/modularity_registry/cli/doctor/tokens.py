@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
+import modularity_client as client
+from modularity_client import Token
+from modularity_client.http import credentials
 from modularity_registry.cli.doctor.findings import Finding
+from modularity_registry.cli.exit import PROGRAM
 from modularity_registry.cli.output import count, moment, names, plain
-from modularity_registry.cli.session import PROGRAM, TOKEN_HINT, connected
+from modularity_registry.cli.session import TOKEN_HINT, connected
 from modularity_registry.clock import rfc3339
 from modularity_registry.network.listen_address import on_loopback
-
-if TYPE_CHECKING:
-    from modularity_client import Token
 
 SOON: Final = timedelta(days=7)
 """A token that expires within this is worth a word."""
@@ -22,8 +23,6 @@ ASK_AN_ADMIN: Final = f"an admin can make another: {PROGRAM} token create; {TOKE
 
 def shown(token: str | None, token_file: str | None) -> tuple[str, list[Finding]]:
     """Return the token to show, empty for none, and what is wrong with its source."""
-    from modularity_client.http import credentials
-
     try:
         return credentials.find(token, token_file).token, []
     except ValueError as error:
@@ -54,8 +53,6 @@ def admission(url: str, token: str, warned: bool, patience: float) -> Iterator[F
 
     ``warned``: it has said itself what is dangerous about where it listens.
     """
-    import modularity_client as client
-
     with connected(url, token, timeout=patience) as asked:
         try:
             own = asked.own_token()
@@ -84,7 +81,7 @@ def of_open(url: str, token: bool, warned: bool) -> Iterator[Finding]:
         yield Finding("note", url, said, "serve --auth has it look at them")
 
 
-def of_own(url: str, own: "Token", now: datetime) -> Iterator[Finding]:
+def of_own(url: str, own: Token, now: datetime) -> Iterator[Finding]:
     """Yield what the registry says that a token, or none, is good for at ``now``."""
     if own.name is None:
         if "read" in own.rights:

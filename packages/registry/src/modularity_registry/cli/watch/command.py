@@ -6,20 +6,26 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
+from rich.console import Console, RenderableType
+from rich.live import Live
 
+from modularity_client import (
+    Event,
+    EventStream,
+    RegistryUnreachable,
+    Service,
+    Unavailable,
+    calls,
+)
 from modularity_registry.cli import completion
 from modularity_registry.cli.output import show_json_line
-from modularity_registry.cli.session import Asked, asks
+from modularity_registry.cli.session import Session, with_session
 from modularity_registry.cli.watch import event_lines
-from modularity_registry.cli.watch.view import Board
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-    from modularity_client import Event, EventStream, Service
+from modularity_registry.cli.watch.screen import draw
+from modularity_registry.cli.watch.view import WatchView
 
 REFRESHES: Final = 2
 """So often in a second is the view drawn."""
@@ -48,33 +54,31 @@ TRIES: Final = 5
     shell_complete=completion.ids,
     help="Only this one; several are alternatives.",
 )
-@asks
+@with_session
 def watch(
-    asked: Asked, capabilities: tuple[str, ...], services: tuple[str, ...]
+    session: Session, capabilities: tuple[str, ...], services: tuple[str, ...]
 ) -> None:
-    """Watch services and what happens to them, until Ctrl-C.
+    """Watch services and their events, until Ctrl-C.
 
-    On a terminal it is a view that stays current; it may be left open, and goes on by
-    itself when the registry was away. Elsewhere it is one line for each event, with
-    --json one of JSON.
+    On a terminal, it shows a view that stays current, and reconnects by itself when
+    the connection is lost. In a pipe, it prints one line for each event; with --json,
+    one JSON document.
     """
     with suppress(KeyboardInterrupt), _ended_by_sigterm():
-        console = None if asked.json else _terminal()
-        with asked.registry.events(
+        console = None if session.json else _terminal()
+        with session.registry.events(
             capabilities=capabilities, services=services
         ) as stream:
             if console is None:
-                _print(stream, asked.json)
+                _print(stream, session.json)
             else:
-                _Live(asked, stream, console, set(capabilities), set(services)).run()
+                _Live(session, stream, console, set(capabilities), set(services)).run()
 
 
-def _terminal() -> "Console | None":
+def _terminal() -> Console | None:
     """Return the terminal, if there is one that can be drawn on."""
     if not sys.stdout.isatty():
         return None
-    from rich.console import Console
-
     console = Console(highlight=False, markup=False, emoji=False)
     return None if console.is_dumb_terminal else console
 
@@ -93,7 +97,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _print(stream: "EventStream", as_json: bool) -> None:
+def _print(stream: EventStream, as_json: bool) -> None:
     for event in stream:
         if as_json:
             show_json_line(event_lines.document(event))
@@ -106,23 +110,21 @@ class _Live:
 
     def __init__(
         self,
-        asked: Asked,
-        stream: "EventStream",
-        console: "Console",
+        session: Session,
+        stream: EventStream,
+        console: Console,
         capabilities: set[str],
         services: set[str],
     ) -> None:
-        self._asked = asked
+        self._session = session
         self._stream = stream
         self._console = console
         self._capabilities = capabilities
         self._services = services
-        self._board = Board(self._wanted)
+        self._view = WatchView(self._wanted)
 
     def run(self) -> None:
         """Draw and follow; does not return, but raises what ends it."""
-        from rich.live import Live
-
         with Live(
             console=self._console,
             screen=True,
@@ -134,38 +136,34 @@ class _Live:
             for event in self._stream:
                 self._take(event)
 
-    def _draw(self) -> "RenderableType":
-        from modularity_registry.cli.watch.screen import draw
-
+    def _draw(self) -> RenderableType:
         height = self._console.size.height
-        return draw(self._board.view(), self._asked.url, height)
+        return draw(self._view.view(), self._session.url, height)
 
-    def _wanted(self, service: "Service") -> bool:
+    def _wanted(self, service: Service) -> bool:
         if not self._capabilities and not self._services:
             return True
         offered = self._capabilities.intersection(service.capabilities)
         return bool(offered) or service.id in self._services
 
-    def _take(self, event: "Event") -> None:
-        self._board.take(event)
+    def _take(self, event: Event) -> None:
+        self._view.take(event)
         if event.type == "disconnected":
-            self._board.lost(str(event.data.get("reason")))
+            self._view.lost(str(event.data.get("reason")))
         elif event.type in ("connected", "resync"):
             # The stream is there already: what the list lacks comes as an event.
             self._load(event.revision or 0)
 
     def _load(self, revision: int) -> None:
-        from modularity_client import RegistryUnreachable, Unavailable, calls
-
         left, pause = TRIES, threading.Event()
         while True:
             try:
-                listed, _ = self._asked.reply(calls.services)
+                listed, _ = self._session.reply(calls.services)
             except (RegistryUnreachable, Unavailable) as error:
-                self._board.lost(error.detail)
+                self._view.lost(error.detail)
             else:
                 left -= 1
                 if listed.revision >= revision or not left:
-                    self._board.load(listed, listed.revision)
+                    self._view.load(listed, listed.revision)
                     return
             pause.wait(PAUSE)

@@ -1,16 +1,14 @@
 """Events in words: what a line of ``watch`` says."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modularity_client import Event
 from modularity_registry.cli.output import milliseconds, moment, plain
 from modularity_registry.clock import rfc3339
 
-if TYPE_CHECKING:
-    from modularity_client import Event
 
-
-def sentence(event: "Event") -> str:
+def sentence(event: Event) -> str:
     """Return what an event says, in one line."""
     data = event.data
     service_id = plain(data.get("id", ""))
@@ -50,12 +48,12 @@ def _call(data: Any) -> str:
     )
 
 
-def line(event: "Event") -> str:
+def line(event: Event) -> str:
     """Return an event as a line of text: time, type, and what it says."""
     return f"{moment(_at(event))}  {plain(event.type):<22}  {sentence(event)}".rstrip()
 
 
-def document(event: "Event") -> dict[str, Any]:
+def document(event: Event) -> dict[str, Any]:
     """Return an event as the API's streams have it in ``data``."""
     return {
         "event": event.type,
@@ -65,6 +63,6 @@ def document(event: "Event") -> dict[str, Any]:
     }
 
 
-def _at(event: "Event") -> str:
+def _at(event: Event) -> str:
     # The client's own word, that the line broke, has no time of the registry.
     return rfc3339(event.timestamp or datetime.now(UTC))

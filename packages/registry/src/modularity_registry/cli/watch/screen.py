@@ -1,16 +1,16 @@
 """Draws a view so that it fits the window, whatever its size."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from modularity_client import Service
 from modularity_registry.cli.output import STYLES, count, names, plain
 from modularity_registry.cli.render import duration
-from modularity_registry.cli.watch.view import CONNECTING, Told, View
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from modularity_client import Service
+from modularity_registry.cli.watch.view import CONNECTING, Told, ViewContent
 
 HEADER: Final = 3
 """Lines above the services: how it stands, the counts, an empty one."""
@@ -22,10 +22,8 @@ LOW: Final = 12
 """A window with fewer lines has room for the services alone."""
 
 
-def draw(view: View, url: str, height: int) -> "RenderableType":
+def draw(view: ViewContent, url: str, height: int) -> RenderableType:
     """Return the view in at most ``height`` lines."""
-    from rich.console import Group
-
     events = min(EVENTS, height // 3, len(view.events)) if height >= LOW else 0
     # The headings of both parts, and the line that parts them.
     room = height - HEADER - events - (3 if events else 1)
@@ -38,9 +36,7 @@ def draw(view: View, url: str, height: int) -> "RenderableType":
     )
 
 
-def _standing(view: View, url: str) -> "RenderableType":
-    from rich.text import Text
-
+def _standing(view: ViewContent, url: str) -> RenderableType:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(plain(url), style="bold")
     if view.fault == CONNECTING:
@@ -54,9 +50,7 @@ def _standing(view: View, url: str) -> "RenderableType":
     return line
 
 
-def _counts(view: View) -> "RenderableType":
-    from rich.text import Text
-
+def _counts(view: ViewContent) -> RenderableType:
     line = Text(count(len(view.services), "service"), no_wrap=True, overflow="ellipsis")
     for status, style in STYLES.items():
         line.append(f"  {view.counts[status]:,} {status}", style=style)
@@ -66,10 +60,7 @@ def _counts(view: View) -> "RenderableType":
     return line
 
 
-def _services(services: "tuple[Service, ...]", room: int) -> "Iterator[RenderableType]":
-    from rich.table import Table
-    from rich.text import Text
-
+def _services(services: "tuple[Service, ...]", room: int) -> Iterator[RenderableType]:
     # The last line says how many there is no room for.
     shown = services if len(services) <= room else services[: max(0, room - 1)]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
@@ -89,9 +80,7 @@ def _services(services: "tuple[Service, ...]", room: int) -> "Iterator[Renderabl
         yield Text(f"and {len(services) - len(shown):,} more", style="dim")
 
 
-def _latest(events: "Iterable[Told]") -> "Iterator[RenderableType]":
-    from rich.text import Text
-
+def _latest(events: Iterable[Told]) -> Iterator[RenderableType]:
     told = [
         Text(
             each.line,

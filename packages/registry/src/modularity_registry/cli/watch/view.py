@@ -8,12 +8,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from modularity_client import Event, Service
 from modularity_registry.cli.watch import event_lines
-
-if TYPE_CHECKING:
-    from modularity_client import Event, Service
 
 KEPT: Final = 200
 """So many of the latest events are kept for a tall window."""
@@ -34,7 +32,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ViewContent:
     """All that there is to draw, of one moment.
 
     ``fault`` is why there is no connection, ``silent`` for how many seconds there has
@@ -50,7 +48,7 @@ class View:
     silent: float
 
 
-class Board:
+class WatchView:
     """The state of a view; ``wanted`` says which services belong to it."""
 
     def __init__(
@@ -82,7 +80,7 @@ class Board:
                 self._since = self._clock()
             self._fault = reason
 
-    def take(self, event: "Event") -> None:
+    def take(self, event: Event) -> None:
         """Take one event; one that the list already held changes no service."""
         with self._lock:
             if event.type == "capability.invoked":
@@ -99,14 +97,14 @@ class Board:
             else:
                 self._services[service.id] = service
 
-    def view(self) -> View:
+    def view(self) -> ViewContent:
         """Return what to draw: services by need and id, the latest event first."""
         with self._lock:
             services = sorted(
                 self._services.values(),
                 key=lambda each: (RANKS.get(each.status, 2), each.id),
             )
-            return View(
+            return ViewContent(
                 tuple(services),
                 tuple(reversed(self._events)),
                 Counter(each.status for each in services),

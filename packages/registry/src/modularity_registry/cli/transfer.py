@@ -1,0 +1,62 @@
+"""The commands export and import: services from store to file and back."""
+
+import os
+import sys
+
+import click
+
+from modularity_registry import transfer
+from modularity_registry.cli.exit import FAILED, fail
+from modularity_registry.errors import RegistryError
+
+_store_option = click.option(
+    "--store",
+    metavar="URL",
+    help="Store to use, as for serve; memory:// does not work here. [REGISTRY_STORE]",
+)
+
+
+@click.command("export")
+@_store_option
+@click.option(
+    "--output",
+    metavar="FILE",
+    default="-",
+    help="File to write; - is standard output, the default.",
+)
+def export_command(store: str | None, output: str) -> None:
+    """Write all services of a store to a file, as JSON lines.
+
+    If the export fails, the old file stays as it is.
+    """
+    try:
+        url = transfer.store_url(store, os.environ)
+        click.echo(transfer.export_services(url, output), err=True)
+    except RegistryError as error:
+        fail(error.detail)
+
+
+@click.command("import")
+@_store_option
+@click.option(
+    "--input",
+    "source",
+    metavar="FILE",
+    default="-",
+    help="File that export wrote; - is standard input, the default.",
+)
+@click.option("--dry-run", is_flag=True, help="Check and count, but write nothing.")
+@click.option("--prune", is_flag=True, help="Delete services that are not in FILE.")
+def import_command(store: str | None, source: str, dry_run: bool, prune: bool) -> None:
+    """Write the services of an exported file to a store.
+
+    All lines are checked before the first one is written. Services that are equal
+    already are skipped, so that you can run it again.
+    """
+    try:
+        url = transfer.store_url(store, os.environ)
+        outcome = transfer.import_services(url, source, dry_run, prune)
+    except RegistryError as error:
+        fail(error.detail)
+    click.echo(outcome.summary, err=True)
+    sys.exit(FAILED if outcome.overtaken else 0)
