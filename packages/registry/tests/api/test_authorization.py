@@ -89,7 +89,7 @@ ASKS = {
     "GET /docs": Ask("/docs", None),
     "GET /docs/<name>": Ask("/docs/page.css", None),
     "GET /": Ask("/", None),
-    "GET /assets/<name>": Ask("/assets/main.js", None),
+    "GET /assets/<path:name>": Ask("/assets/main.js", None),
 }
 
 # Ways of asking: a query and headers. Each takes another path through the code.

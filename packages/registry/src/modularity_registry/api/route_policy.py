@@ -87,7 +87,7 @@ ROUTES: Final[dict[Route, RoutePolicy]] = {
     ("GET", "/docs"): _PUBLIC,
     ("GET", "/docs/<name>"): _PUBLIC,
     ("GET", "/"): _PUBLIC,
-    ("GET", "/assets/<name>"): _PUBLIC,
+    ("GET", "/assets/<path:name>"): _PUBLIC,
 }
 
 

@@ -2,6 +2,8 @@
 
 import re
 from importlib.resources import files
+from pathlib import Path
+from posixpath import dirname, join, normpath
 
 import pytest
 from flask.testing import FlaskClient
@@ -48,12 +50,18 @@ def test_types_are_those_that_browsers_ask_for(client: FlaskClient) -> None:
     assert (
         client.get("/assets/main.js").content_type == "text/javascript; charset=utf-8"
     )
-    assert client.get("/assets/base.css").content_type == "text/css; charset=utf-8"
+    assert (
+        client.get("/assets/styles/base.css").content_type == "text/css; charset=utf-8"
+    )
     assert client.get("/assets/icon.svg").content_type == "image/svg+xml"
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing.js", "..%2fdashboard.py", "../dashboard.py", "%00", "main.js/"]
+    "name",
+    (
+        *("nothing.js", "..%2froutes.py", "../routes.py", "%00", "main.js/"),
+        *("lib", "lib/", "lib/nothing.js", "lib/../main.js", "lib%2f..%2fmain.js"),
+    ),
 )
 def test_nothing_else_is_sent(client: FlaskClient, name: str) -> None:
     response = client.get(f"/assets/{name}")
@@ -67,8 +75,9 @@ def test_the_page_can_only_be_read(client: FlaskClient) -> None:
 
 
 def test_every_file_is_one_that_is_sent() -> None:
-    found = files(routes.__package__).joinpath("static").iterdir()
-    assert {file.name for file in found} == set(ASSETS)
+    static = Path(str(files(routes.__package__))) / "static"
+    paths = [path for path in static.rglob("*") if path.is_file()]
+    assert {path.relative_to(static).as_posix() for path in paths} == set(ASSETS)
 
 
 def test_the_page_has_no_script_and_no_style_within() -> None:
@@ -85,8 +94,8 @@ def test_no_script_reads_text_as_html(name: str) -> None:
     unsafe = r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function"
     assert not re.search(unsafe, text(name))
     assert not re.search(r"""setAttribute\(\s*["']style""", text(name))
-    for other in re.findall(r'from "\./([^"]+)"', text(name)):
-        assert other in ASSETS
+    for other in re.findall(r'from "([^"]+)"', text(name)):
+        assert normpath(join(dirname(name), other)) in ASSETS
 
 
 @pytest.mark.parametrize("name", sorted(ASSETS))

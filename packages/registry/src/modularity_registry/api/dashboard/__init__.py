@@ -1,1 +1,1 @@
-"""The page for people: what `GET /` shows, written for browsers as they are."""
+"""The dashboard: the page at `GET /` and the scripts and styles that it loads."""

@@ -1,6 +1,8 @@
-"""Routes of the dashboard: one page and what it loads, all from this package."""
+"""Routes of the dashboard: one page and the files that it loads."""
 
+from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from flask import Blueprint, Response, abort
 
@@ -14,18 +16,17 @@ KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Nor does any script here make a script or HTML out of text: the browser sees to it.
+# The browser refuses to turn text into HTML or script, even if a script here tries.
 HEADERS = security_headers.page(
     require_trusted_types_for="'script'", trusted_types="'none'"
 )
-
-
-# Else it would have to ask, and the browser would log that there is no such call.
+# Without it the page would have to call /api/whoami, which a registry without tokens
+# answers with 404, and the browser would log that as an error.
 _OPEN, _WITH_TOKENS = b'data-access="open"', b'data-access="tokens"'
 
 
 def routes(has_tokens: bool) -> Blueprint:
-    """Return ``/`` and ``/assets/<name>``; the page knows whether there are tokens."""
+    """Return ``/`` and ``/assets/<name>``; the page is told whether tokens exist."""
     blueprint = Blueprint("dashboard", __name__)
     assets = load(has_tokens)
 
@@ -33,7 +34,7 @@ def routes(has_tokens: bool) -> Blueprint:
     def page() -> Response:
         return assets[PAGE].reply(HEADERS)
 
-    @blueprint.get("/assets/<name>")
+    @blueprint.get("/assets/<path:name>")
     def asset(name: str) -> Response:
         if name not in assets:
             abort(404)
@@ -43,13 +44,20 @@ def routes(has_tokens: bool) -> Blueprint:
 
 
 def load(has_tokens: bool = False) -> dict[str, File]:
-    """Return all files of the dashboard by name."""
-    found = {}
-    for file in files(__package__).joinpath("static").iterdir():
-        kind = KINDS.get(f".{file.name.rpartition('.')[2]}")
-        if kind is not None:
-            data = file.read_bytes()
-            if has_tokens and file.name == PAGE:
-                data = data.replace(_OPEN, _WITH_TOKENS)
-            found[file.name] = File.of(data, kind)
-    return found
+    """Return all files of the dashboard by path below ``static``."""
+    assets = {}
+    for name, file in _files(files(__package__).joinpath("static")):
+        data = file.read_bytes()
+        if has_tokens and name == PAGE:
+            data = data.replace(_OPEN, _WITH_TOKENS)
+        assets[name] = File.of(data, KINDS[f".{name.rpartition('.')[2]}"])
+    return assets
+
+
+def _files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
+    for entry in folder.iterdir():
+        name = prefix + entry.name
+        if entry.is_dir():
+            yield from _files(entry, f"{name}/")
+        elif f".{name.rpartition('.')[2]}" in KINDS:
+            yield name, entry

@@ -1,17 +1,17 @@
 // Starts the dashboard: which view is shown, the line to the registry, keys and theme.
 
-import { address, read, whenRefused, whenTokenChanges } from "./api.js";
-import { CapabilitiesView, CapabilityView } from "./capabilities.js";
-import { askToken } from "./dialogs.js";
-import { h, icon, say } from "./dom.js";
-import { span } from "./format.js";
-import { GraphView } from "./graph.js";
-import { Me } from "./me.js";
-import { Model } from "./model.js";
-import { RegistryView } from "./registry.js";
-import { ServiceView } from "./service.js";
-import { ServicesView } from "./services.js";
-import { Stream } from "./stream.js";
+import { address, read, whenRefused, whenTokenChanges } from "./lib/api.js";
+import { CapabilitiesView, CapabilityView } from "./views/capabilities.js";
+import { askToken } from "./lib/dialogs.js";
+import { h, icon, say } from "./lib/dom.js";
+import { span } from "./lib/format.js";
+import { GraphView } from "./views/graph.js";
+import { Me } from "./lib/access.js";
+import { Model } from "./lib/service_cache.js";
+import { RegistryView } from "./views/registry.js";
+import { ServiceView } from "./views/service.js";
+import { ServicesView } from "./views/services.js";
+import { Stream } from "./lib/event_stream.js";
 
 const HEALTH = 5_000; // milliseconds between two looks at the registry's own state
 const STATES = { live: "Live", lost: "Not live", connecting: "Connecting" };

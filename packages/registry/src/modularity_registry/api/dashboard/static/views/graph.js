@@ -1,10 +1,10 @@
 // Who calls whom, as a picture and as a table.
 
-import { Reader } from "./api.js";
-import { h, icon, s, say, table } from "./dom.js";
-import { count, milliseconds, percent, plural } from "./format.js";
-import { HEIGHT, WIDTH, layout } from "./layout.js";
-import { PanZoom } from "./panzoom.js";
+import { Reader } from "../lib/api.js";
+import { h, icon, s, say, table } from "../lib/dom.js";
+import { count, milliseconds, percent, plural } from "../lib/format.js";
+import { HEIGHT, WIDTH, layout } from "../lib/graph_layout.js";
+import { PanZoom } from "../lib/pan_zoom.js";
 
 const MOST = 60; // services in the picture, the busiest
 const ROWS = 200; // in the table

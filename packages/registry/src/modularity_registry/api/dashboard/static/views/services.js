@@ -1,8 +1,8 @@
 // The list of all services: found by words, narrowed by status, mode and capability.
 
-import { badge, h, icon, mark, say } from "./dom.js";
-import { count, moment } from "./format.js";
-import { Windowed } from "./windowed.js";
+import { badge, h, icon, mark, say } from "../lib/dom.js";
+import { count, moment } from "../lib/format.js";
+import { Windowed } from "../lib/virtual_list.js";
 
 const STATUSES = ["healthy", "unhealthy", "draining"];
 const WORDS = { "": "All", healthy: "Healthy", unhealthy: "Unhealthy", draining: "Draining" };

@@ -1,8 +1,8 @@
 // The registry itself: is it well, where does it keep things, who else serves them.
 
-import { read } from "./api.js";
-import { badge, facts, h, say, table } from "./dom.js";
-import { ago, count, plural, span } from "./format.js";
+import { read } from "../lib/api.js";
+import { badge, facts, h, say, table } from "../lib/dom.js";
+import { ago, count, plural, span } from "../lib/format.js";
 
 const PERIOD = 2_000;
 

@@ -1,9 +1,9 @@
 // What the services can do, and who does it.
 
-import { read } from "./api.js";
-import { badge, h, icon, say } from "./dom.js";
-import { count, plural } from "./format.js";
-import { Windowed } from "./windowed.js";
+import { read } from "../lib/api.js";
+import { badge, h, icon, say } from "../lib/dom.js";
+import { count, plural } from "../lib/format.js";
+import { Windowed } from "../lib/virtual_list.js";
 
 const SHOWN = 4;
 

@@ -1,6 +1,6 @@
 // Calls of the registry's API, and what went wrong with them in plain words.
 
-const BASE = new URL("..", import.meta.url);
+const BASE = new URL("../..", import.meta.url);
 
 // In memory only: it is gone with the page.
 let token = "";

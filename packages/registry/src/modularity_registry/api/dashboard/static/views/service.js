@@ -1,10 +1,10 @@
 // One service: what it is, what its status rests on, and whom it calls.
 
-import { Reader, read, servicePath } from "./api.js";
-import { askDrain, askUndrain, askUnregister } from "./dialogs.js";
-import { badge, h, icon, say, table } from "./dom.js";
-import * as format from "./format.js";
-import { strip } from "./strip.js";
+import { Reader, read, servicePath } from "../lib/api.js";
+import { askDrain, askUndrain, askUnregister } from "../lib/dialogs.js";
+import { badge, h, icon, say, table } from "../lib/dom.js";
+import * as format from "../lib/format.js";
+import { strip } from "../lib/status_timeline.js";
 
 const EVIDENCE = 2_000; // milliseconds between two looks while the page is open
 const CONNECTIONS = 5_000;
