@@ -18,7 +18,7 @@ from modularity_registry.model.rights import Right, Wish
 from modularity_registry.tokens.file_backend import FileShelf
 from support.registry import registration
 
-ASKED = "The registry asks who you are"
+ASKED = "Enter an access token"
 
 
 class Guarded:
@@ -112,15 +112,15 @@ def test_the_page_asks_for_a_token_and_takes_no_wrong_one(
         expect(dialog(page).get_by_label("Token")).to_be_focused()
         for wrong, said in (
             ("", "Enter a token."),
-            ("two words", "has a space or an unusual character"),
-            ("schlüssel", "has a space or an unusual character"),
-            ("mreg_wrong", "The registry does not take this access token."),
+            ("two words", "contains a space or an unusual character"),
+            ("schlüssel", "contains a space or an unusual character"),
+            ("mreg_wrong", "The registry rejected this access token."),
         ):
             enter(page, wrong)
             expect(dialog(page).get_by_role("alert")).to_contain_text(said)
         assert page.locator(".sizer .row").count() == 0
         enter(page, f"  {closed.admin} ")
-        expect(page.locator(".toast")).to_contain_text("You are boss.")
+        expect(page.locator(".toast")).to_contain_text("You are signed in as boss.")
         expect(page.locator("#live")).to_have_text("Live")
         expect(page.locator('.row[data-key="shown"]')).to_be_visible()
         expect(page.locator("#banner")).to_be_hidden()
@@ -139,7 +139,7 @@ def test_who_does_not_answer_is_not_asked_again_and_again(
             with page.expect_response(re.compile("/api/services/shown$")):
                 pass
         expect(dialog(page)).to_have_count(0)
-        said = "asks for an access token: enter it with the key button"
+        said = "You need an access token. Enter it with the key button"
         expect(page.locator("#banner")).to_contain_text(said)
         enter(page, closed.admin)
         expect(page.locator("#live")).to_have_text("Live")
@@ -197,21 +197,20 @@ def test_it_says_who_one_is_and_what_one_may_do(
         come(page, closed, viewer)
         shown = facts(page)
         assert shown["Token"] == "viewer"
-        assert shown["You may"] == "See what is registered"
-        assert re.search(r"20\d\d", shown["Good until"])
+        assert shown["Permissions"] == "View services"
+        assert re.search(r"20\d\d", shown["Expires"])
         enter(page, team)
         expect(page.locator("#token")).to_have_text("team")
         assert facts(page) == {
             "Token": "team",
-            "You may": "See what is registered; register, drain and unregister"
-            " services",
-            "Ids": "team-*, x",
+            "Permissions": "View services; register, drain and unregister" " services",
+            "IDs": "team-*, x",
             "Capabilities": "greet",
-            "Good until": "It is revoked",
+            "Expires": "Never",
         }
         enter(page, closed.admin)
         expect(page.locator("#token")).to_have_text("boss")
-        assert facts(page)["You may"] == "Everything, tokens included"
+        assert facts(page)["Permissions"] == "Everything, including tokens"
 
 
 def test_what_one_may_not_do_is_not_offered(chromium: Browser, closed: Guarded) -> None:
@@ -223,8 +222,12 @@ def test_what_one_may_not_do_is_not_offered(chromium: Browser, closed: Guarded) 
     cases = (
         (viewer, "my-own", "Your token onlooker may not change services."),
         (mine, "my-own", ""),
-        (mine, "theirs", "Your token mine is for other ids: my-*, *-too."),
-        (mine, "my-bosses", "It belongs to boss, and only that token or an admin's"),
+        (mine, "theirs", "Your token mine is limited to the IDs my-*, *-too."),
+        (
+            mine,
+            "my-bosses",
+            "This service belongs to boss. Only that token or an admin token",
+        ),
         (closed.admin, "my-own", ""),
     )
     with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
@@ -254,9 +257,9 @@ def test_a_token_that_is_revoked_ends_the_stream_and_the_page_asks(
     with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
         come(page, closed, short)
         closed.call("DELETE", "/api/tokens/short-lived", closed.admin)
-        expect(page.locator("#live")).to_have_text("Not live")
+        expect(page.locator("#live")).to_have_text("Disconnected")
         expect(dialog(page)).to_contain_text(ASKED)
-        said = "The registry does not take this access token."
+        said = "The registry rejected this access token."
         expect(dialog(page)).to_contain_text(said)
         expect(page.locator("#banner")).to_contain_text(said)
         expect(page.locator("#token")).to_have_text("")
@@ -278,10 +281,10 @@ def test_a_refusal_that_could_not_be_foreseen_is_told_in_words(
     one = closed.token("one", Right.READ, Right.REGISTER)
     closed.register("contested", one)
     refusals = (
-        (409, "owned_by_another", "The service belongs to somebody else. Not yours."),
-        (403, "forbidden", "The access token does not allow this. Not yours."),
-        (403, "origin_refused", "The registry takes no changes from this page."),
-        (401, "unauthorized", "The registry does not take this access token."),
+        (409, "owned_by_another", "This service belongs to someone else. Not yours."),
+        (403, "forbidden", "Your access token does not allow this. Not yours."),
+        (403, "origin_refused", "The registry does not accept changes from this page."),
+        (401, "unauthorized", "The registry rejected this access token."),
     )
     with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
         come(page, closed, one, "/services/contested")
@@ -304,12 +307,12 @@ def test_readers_without_a_token_are_left_in_peace(
             expect(page.locator("#live")).to_have_text("Live")
             button = page.locator(".actions").get_by_role("button", name="Drain")
             expect(button).to_be_disabled()
-            said = "Changing services takes an access token"
+            said = "You need an access token to change services"
             expect(page.locator(".hindrance")).to_contain_text(said)
             expect(dialog(page)).to_have_count(0)
             assert facts(page) == {
                 "Access": "Without a token",
-                "You may": "See what is registered",
+                "Permissions": "View services",
             }
             enter(page, open_to_read.admin)
             expect(button).to_be_enabled()
@@ -322,4 +325,4 @@ def test_without_tokens_nobody_is_asked(chromium: Browser) -> None:
         drain = page.locator(".actions").get_by_role("button", name="Drain")
         expect(drain).to_be_enabled()
         expect(page.locator("#live")).to_have_text("Live")
-        assert "asks for no token" in facts(page)["Access"]
+        assert "needs no token" in facts(page)["Access"]

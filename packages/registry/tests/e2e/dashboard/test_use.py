@@ -155,7 +155,7 @@ def test_filters_and_order_outlive_a_reload(chromium: Browser, crowded: Served) 
         expect(head).to_have_attribute("aria-sort", "descending")
         assert texts(page, ".sizer .row .at-name") == before
         page.get_by_label("Mode").select_option("http")
-        expect(page.get_by_text("No service is like that")).to_be_visible()
+        expect(page.get_by_text("No service matches")).to_be_visible()
         page.get_by_role("button", name="Show all services").click()
         expect(page.locator(".found")).to_have_text("10,001 of 10,001")
 
@@ -248,7 +248,7 @@ def test_a_phone_shows_it_without_sideways_scrolling(
         )
         assert widths == [360, 360]
         page.get_by_role("link", name="Registry", exact=True).click(trial=True)
-        page.get_by_role("button", name=re.compile("^Use the")).click(trial=True)
+        page.get_by_role("button", name=re.compile("^Switch to the")).click(trial=True)
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -270,11 +270,11 @@ def test_the_theme_is_the_systems_until_one_is_chosen(
     with looking(chromium, crowded, color_scheme="dark") as page:
         show(page, crowded)
         assert page.evaluate(back) == dark
-        page.get_by_role("button", name="Use the light theme").click()
+        page.get_by_role("button", name="Switch to the light theme").click()
         assert page.evaluate(back) == light
         page.reload()
         assert page.evaluate(back) == light
-        page.get_by_role("button", name="Use the dark theme").click()
+        page.get_by_role("button", name="Switch to the dark theme").click()
         assert page.evaluate(back) == dark
 
 

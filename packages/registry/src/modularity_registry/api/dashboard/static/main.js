@@ -14,7 +14,7 @@ import { ServicesView } from "./views/services.js";
 import { Stream } from "./lib/event_stream.js";
 
 const HEALTH = 5_000; // milliseconds between two looks at the registry's own state
-const STATES = { live: "Live", lost: "Not live", connecting: "Connecting" };
+const STATES = { live: "Live", lost: "Disconnected", connecting: "Connecting" };
 
 const main = document.getElementById("main");
 const model = new Model();
@@ -111,8 +111,8 @@ let health = null;
 function banner() {
   const element = document.getElementById("banner");
   const words = [];
-  if (lineProblem) words.push(`${lineProblem} What is shown may be old.`);
-  if (health?.stale_seconds !== undefined) words.push(`The registry's view has not been current for ${span(health.stale_seconds)}.`);
+  if (lineProblem) words.push(`${lineProblem} The data on this page may be out of date.`);
+  if (health?.stale_seconds !== undefined) words.push(`The registry's data has been stale for ${span(health.stale_seconds)}.`);
   for (const reason of health?.reasons ?? []) words.push(`The registry is degraded: ${reason}.`);
   element.hidden = words.length === 0;
   element.replaceChildren(...words.map((text) => h("p", null, text)));
@@ -152,8 +152,8 @@ function theme() {
   const show = () => {
     const other = current() === "dark" ? "light" : "dark";
     button.replaceChildren(icon(other === "dark" ? "moon" : "sun"));
-    button.setAttribute("aria-label", `Use the ${other} theme`);
-    button.title = `Use the ${other} theme`;
+    button.setAttribute("aria-label", `Switch to the ${other} theme`);
+    button.title = `Switch to the ${other} theme`;
   };
   button.addEventListener("click", () => {
     root.dataset.theme = current() === "dark" ? "light" : "dark";

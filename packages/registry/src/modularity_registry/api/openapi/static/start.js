@@ -1,4 +1,4 @@
-// Shows the document that this registry serves, and nothing from anywhere else.
+// Starts Swagger UI with this registry's own OpenAPI document.
 window.ui = window.SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#ui",
@@ -6,6 +6,6 @@ window.ui = window.SwaggerUIBundle({
   displayRequestDuration: true,
   docExpansion: "list",
   defaultModelsExpandDepth: 0,
-  // Or it would send the document's address to a validator elsewhere.
+  // By default Swagger UI sends the document's address to an online validator.
   validatorUrl: null,
 });

@@ -4,10 +4,10 @@ import { Problem, read, setToken } from "./api.js";
 import { moment } from "./format.js";
 
 const RIGHTS = {
-  read: "see what is registered",
+  read: "view services",
   register: "register, drain and unregister services",
   track: "report calls",
-  admin: "everything, tokens included",
+  admin: "everything, including tokens",
 };
 const BY_KEY = "owner_key"; // how the registry names an owner that it knows by a key
 
@@ -42,7 +42,7 @@ export class Me {
   async use(given) {
     const token = given.trim();
     if (!/^[\x21-\x7e]+$/.test(token)) {
-      throw new Problem(token ? "This is no token: it has a space or an unusual character in it." : "Enter a token.");
+      throw new Problem(token ? "This is not a token: it contains a space or an unusual character." : "Enter a token.");
     }
     // Where the registry has no tokens, something in front of it may want this one.
     const told = this.#open ? null : await this.#ask(token);
@@ -61,7 +61,7 @@ export class Me {
 
   /** The token (`shown`), or that there is none, was refused. */
   lose(words, shown) {
-    const lost = shown ? words : "It is for those who have an access token. Whoever runs the registry can make you one.";
+    const lost = shown ? words : "This registry needs an access token. Its administrator can create one for you.";
     this.#set(null, false, words, lost);
   }
 
@@ -79,35 +79,35 @@ export class Me {
     if (told && !told.rights.includes("register")) {
       return told.name
         ? `Your token ${told.name} may not change services.`
-        : "Changing services takes an access token: enter yours with the key button at the top.";
+        : "You need an access token to change services. Enter it with the key button at the top.";
     }
     if (told && !told.ids.some((pattern) => matches(pattern, id))) {
-      return `Your token ${told.name} is for other ids: ${told.ids.join(", ")}.`;
+      return `Your token ${told.name} is limited to the IDs ${told.ids.join(", ")}.`;
     }
     if (!owner || owner === told?.name) return "";
-    if (owner === BY_KEY) return "It belongs to whoever has the key that it was registered with, which this page can't show.";
-    return `It belongs to ${owner}, and only that token or an admin's may change it.`;
+    if (owner === BY_KEY) return "This service belongs to the holder of its owner key, which this page can't send.";
+    return `This service belongs to ${owner}. Only that token or an admin token may change it.`;
   }
 
   /** Names and values that say who one is. */
   facts() {
-    if (this.#open) return [["Access", "This registry asks for no token: whoever reaches it may do everything."]];
+    if (this.#open) return [["Access", "This registry needs no token. Anyone who can reach it can change everything."]];
     const told = this.#told;
-    if (!told) return [["Access", "The registry has not said yet what you may do."]];
+    if (!told) return [["Access", "Not known yet"]];
     if (!told.name) {
       return [
         ["Access", "Without a token"],
-        ["You may", may(told.rights)],
+        ["Permissions", may(told.rights)],
       ];
     }
     const facts = [
       ["Token", told.name],
-      ["You may", may(told.rights)],
+      ["Permissions", may(told.rights)],
     ];
     if (told.rights.includes("register") && !told.rights.includes("admin")) {
-      facts.push(["Ids", bounds(told.ids)], ["Capabilities", bounds(told.capabilities)]);
+      facts.push(["IDs", bounds(told.ids)], ["Capabilities", bounds(told.capabilities)]);
     }
-    facts.push(["Good until", told.expires_at ? moment(told.expires_at) : "It is revoked"]);
+    facts.push(["Expires", told.expires_at ? moment(told.expires_at) : "Never"]);
     return facts;
   }
 
@@ -123,7 +123,7 @@ export class Me {
 function may(rights) {
   if (rights.includes("admin")) return capital(RIGHTS.admin);
   const words = Object.keys(RIGHTS).filter((right) => rights.includes(right));
-  return words.length ? capital(words.map((right) => RIGHTS[right]).join("; ")) : "Nothing";
+  return words.length ? capital(words.map((right) => RIGHTS[right]).join("; ")) : "None";
 }
 
 const capital = (text) => text[0].toUpperCase() + text.slice(1);

@@ -39,7 +39,7 @@ export const address = (path) => new URL(path, BASE);
 const headers = (more, shown) => (shown ? { ...more, Authorization: `Bearer ${shown}` } : { ...more });
 
 const IN_DOUBT =
-  "The registry did not answer, so it is not known whether this was done. Look at the service before you try again.";
+  "The registry did not answer, so the change may or may not have been made. Check the service before you try again.";
 
 /** Send a request; return the response, or throw a `Problem`. `tried` is a token not in use yet. */
 export async function send(method, path, { body, signal, more, tried } = {}) {
@@ -54,7 +54,7 @@ export async function send(method, path, { body, signal, more, tried } = {}) {
     response = await fetch(address(path), options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(method === "GET" ? "The registry does not answer." : IN_DOUBT);
+    throw new Problem(method === "GET" ? "Can't reach the registry." : IN_DOUBT);
   }
   if (response.ok || response.status === 304) return response;
   const found = await problem(response, shown);
@@ -100,15 +100,15 @@ async function problem(response, shown) {
 function words(status, told, shown) {
   const detail = sentence(told.detail ?? told.error ?? "");
   if (status === 401) {
-    if (shown) return `The registry does not take this access token. ${detail}`;
-    return "The registry asks for an access token: enter it with the key button at the top.";
+    if (shown) return `The registry rejected this access token. ${detail}`;
+    return "You need an access token. Enter it with the key button at the top.";
   }
-  if (status === 403 && told.code === "origin_refused") return `The registry takes no changes from this page. ${detail}`;
-  if (status === 403) return `The access token does not allow this. ${detail}`;
-  if (told.code === "owned_by_another") return `The service belongs to somebody else. ${detail}`;
+  if (status === 403 && told.code === "origin_refused") return `The registry does not accept changes from this page. ${detail}`;
+  if (status === 403) return `Your access token does not allow this. ${detail}`;
+  if (told.code === "owned_by_another") return `This service belongs to someone else. ${detail}`;
   if (detail) return detail;
-  if (status === 502 || status === 504) return "The proxy in between can't reach the registry.";
-  return `The registry answered with HTTP ${status} and did not say why.`;
+  if (status === 502 || status === 504) return "The proxy in front of the registry can't reach it.";
+  return `The registry answered with HTTP ${status} and gave no reason.`;
 }
 
 function sentence(text) {

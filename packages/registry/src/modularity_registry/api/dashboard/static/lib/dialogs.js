@@ -7,7 +7,7 @@ const NOTE = 6_000;
 
 /** Tell the outcome of something; a `bad` one stays until it is closed. */
 export function note(text, bad = false) {
-  const close = h("button", { class: "icon", type: "button", "aria-label": "Close this note" }, icon("close"));
+  const close = h("button", { class: "icon", type: "button", "aria-label": "Close" }, icon("close"));
   const toast = h("div", { class: "toast", "data-bad": bad, role: bad ? "alert" : null }, h("p", null, text), close);
   close.addEventListener("click", () => toast.remove());
   document.getElementById("toasts").append(toast);
@@ -73,15 +73,15 @@ export function askToken(me, unasked = false) {
   const unlisten = me.listen(show);
   show();
   const dialog = ask({
-    title: unasked ? "The registry asks who you are" : "Access token",
-    text: [who, "Enter a token to use it from now on. It is sent with every call, and is gone when this page is closed or loaded anew."],
+    title: unasked ? "Enter an access token" : "Access token",
+    text: [who, "This page sends the token with every request and keeps it in memory only. Closing or reloading the page forgets it."],
     input,
     label: "Token",
-    verb: "Use it",
+    verb: "Use token",
     other: hasToken() ? forget : null,
     act: async (value) => {
       await me.use(value);
-      return me.name ? `You are ${me.name}.` : "The token is sent from now on.";
+      return me.name ? `You are signed in as ${me.name}.` : "This page now sends the token.";
     },
   });
   dialog.addEventListener("close", unlisten);
@@ -90,10 +90,10 @@ export function askToken(me, unasked = false) {
 export function askDrain(service, done) {
   ask({
     title: ["Drain ", apart(service.name), "?"],
-    text: [`Nobody gets ${service.id} as a provider any more until it is put back. It stays registered and is checked as before.`],
+    text: [`The registry stops returning ${service.id} to callers until you undrain it. The service stays registered, and health checks go on.`],
     input: h("input", { type: "text", maxlength: 200, autocomplete: "off", placeholder: "Upgrade to 2.1" }),
     label: "Reason",
-    hint: "Others see it. It may be left out.",
+    hint: "Optional. Everyone who can view the service sees it.",
     verb: "Drain",
     act: async (reason) => {
       const body = reason.trim() ? { reason: reason.trim() } : undefined;
@@ -106,9 +106,9 @@ export function askDrain(service, done) {
 
 export function askUndrain(service, done) {
   ask({
-    title: ["Put ", apart(service.name), " back?"],
-    text: [`Callers may get ${service.id} again, as soon as it is healthy.`],
-    verb: "Put back",
+    title: ["Undrain ", apart(service.name), "?"],
+    text: [`The registry returns ${service.id} to callers again as soon as it is healthy.`],
+    verb: "Undrain",
     act: async () => {
       await send("DELETE", `${servicePath(service.id)}/drain`);
       done();
@@ -121,7 +121,7 @@ export function askUnregister(service, done) {
   ask({
     title: ["Unregister ", apart(service.name), "?"],
     text: [
-      `The registry forgets ${service.id} with all that it provides. This can't be undone here: only the service itself can register again.`,
+      `This removes ${service.id} and its capabilities from the registry. You can't undo this here: the service has to register again.`,
     ],
     verb: "Unregister",
     danger: true,

@@ -33,7 +33,7 @@ export class Stream {
     let pause = 500;
     for (;;) {
       const begun = performance.now();
-      let words = "The connection to the registry was lost; trying again.";
+      let words = "Lost the connection to the registry. Reconnecting.";
       let refused = false;
       try {
         await this.#follow();

@@ -25,7 +25,7 @@ export function ago(text, now = Date.now()) {
 }
 
 export function ahead(text, now = Date.now()) {
-  if (!text) return "none planned";
+  if (!text) return "not scheduled";
   const seconds = (Date.parse(text) - now) / 1000;
   return seconds < 1 ? "now" : `in ${span(seconds)}`;
 }
@@ -38,7 +38,7 @@ export const moment = (text) => (text ? MOMENT.format(new Date(text)) : "");
 export const timeOfDay = (text) => CLOCK.format(new Date(text));
 
 export const milliseconds = (value) =>
-  value === null || value === undefined ? "not told" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+  value === null || value === undefined ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 
 export const percent = (share) => {
   const value = share * 100;
@@ -51,25 +51,25 @@ export const percent = (share) => {
 export const value = (given) => (typeof given === "string" ? given : JSON.stringify(given));
 
 const OUTCOMES = {
-  ok: "It is well",
-  refused: "Nothing listens there",
-  unreachable: "There is no way to it",
-  timeout: "No answer in time",
-  closed: "The connection ended before the answer was complete",
-  dns: "Its name can't be looked up",
-  tls: "The certificate or the handshake is not right",
-  status: "It answered that it is not well",
-  protocol: "Its answer makes no sense",
-  policy: "The registry may not connect there",
-  local: "The registry had trouble of its own",
+  ok: "OK",
+  refused: "Nothing is listening on this port",
+  unreachable: "Host unreachable",
+  timeout: "Timed out",
+  closed: "Connection closed too early",
+  dns: "Host name not found",
+  tls: "TLS error",
+  status: "Unhealthy response",
+  protocol: "Invalid response",
+  policy: "Blocked by the address policy",
+  local: "Problem on the registry's side",
 };
 
 export const outcome = (kind) => OUTCOMES[kind] ?? kind;
 
 const SOURCES = {
-  check: "The registry's checks fail",
-  lease: "Its heartbeats stay away",
-  report: "The service says so itself",
+  check: "Health checks are failing",
+  lease: "Heartbeat overdue",
+  report: "The service reports a problem",
 };
 
 export const source = (kind) => SOURCES[kind] ?? kind;

@@ -52,5 +52,5 @@ function summary(parts, begun, now) {
   for (const { status, from, to } of parts) times[status] = (times[status] ?? 0) + Math.max(0, to - from);
   const shares = Object.entries(times).map(([status, time]) => `${status} for ${span(time / 1000)}`);
   const known = Math.max(0, now - Math.max(begun, parts[0]?.from ?? now));
-  return `Of the last ${span(known / 1000)}: ${shares.join(", ")}`;
+  return `Last ${span(known / 1000)}: ${shares.join(", ")}`;
 }

@@ -90,8 +90,8 @@ export class CapabilitiesView {
 
 function nothing({ loaded, problem }, total) {
   if (problem) return problem;
-  if (!loaded) return "Reading the services…";
-  return total ? "No capability has this in its name." : "No registered service offers anything yet.";
+  if (!loaded) return "Loading services…";
+  return total ? "No capability matches." : "No capabilities yet. They appear here when services register them.";
 }
 
 /** Every capability that somebody offers, by name, with those who offer it by id. */
@@ -179,8 +179,8 @@ export class CapabilityView {
     if (text === this.#shown) return;
     this.#shown = text;
     const able = providers.filter(({ returned }) => returned).length;
-    const words = `Callers get ${able} of ${plural(providers.length, "provider")}`;
-    say(this.summary, problem ?? (providers.length ? `${words}${next ? ", of the first 1,000" : ""}` : "Nobody offers it now."));
+    const words = `${count(able)} of ${plural(providers.length, "provider")} available`;
+    say(this.summary, problem ?? (providers.length ? `${words}${next ? " (of the first 1,000)" : ""}` : "No service provides this capability."));
     const order = [...providers].sort((a, b) => a.returned - b.returned);
     this.list.replaceChildren(...order.map(provider));
   }
@@ -192,6 +192,6 @@ function provider({ service_id: id, name, status, reasons }) {
     { class: "card" },
     h("a", { href: `#/services/${encodeURIComponent(id)}` }, name, h("small", null, id)),
     badge(status),
-    reasons.length ? h("p", null, `Not given to callers: ${reasons.join("; ")}.`) : h("p", { class: "faint" }, "Given to callers"),
+    reasons.length ? h("p", null, `Not available: ${reasons.join("; ")}.`) : h("p", { class: "faint" }, "Available"),
   );
 }

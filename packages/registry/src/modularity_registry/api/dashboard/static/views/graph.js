@@ -9,7 +9,7 @@ import { PanZoom } from "../lib/pan_zoom.js";
 const MOST = 60; // services in the picture, the busiest
 const ROWS = 200; // in the table
 const PERIOD = 2_000; // milliseconds from one reading to the next, at least
-const RATES = { good: "99% or more succeed", fair: "90% or more", poor: "less than 90%" };
+const RATES = { good: "At least 99% successful", fair: "At least 90%", poor: "Below 90%" };
 const LETTERS = 19; // of a name; the line under it has smaller ones
 const SMALL = 21;
 
@@ -21,7 +21,7 @@ export class GraphView {
   #gone = new AbortController();
   #dirty = true;
   #shape = "";
-  #picture = s("svg", { class: "picture", tabindex: 0, role: "group", "aria-label": "Who calls whom. Arrow keys move the picture, plus and minus scale it." });
+  #picture = s("svg", { class: "picture", tabindex: 0, role: "group", "aria-label": "Call graph. Move it with the arrow keys, zoom with plus and minus." });
   #panzoom = new PanZoom(this.#picture);
   #summary = h("p", { class: "found", role: "status" });
   #rows = h("div");
@@ -53,19 +53,19 @@ export class GraphView {
       h(
         "div",
         { class: "zoom" },
-        tool("Closer", "plus", () => this.#panzoom.zoom(1.3)),
-        tool("Farther", "minus", () => this.#panzoom.zoom(1 / 1.3)),
-        tool("Show all", "fit", () => this.#panzoom.fit(true)),
+        tool("Zoom in", "plus", () => this.#panzoom.zoom(1.3)),
+        tool("Zoom out", "minus", () => this.#panzoom.zoom(1 / 1.3)),
+        tool("Show the whole graph", "fit", () => this.#panzoom.fit(true)),
       ),
-      h("ul", { class: "legend", "aria-label": "Colours of calls" }, Object.entries(RATES).map(key)),
+      h("ul", { class: "legend", "aria-label": "Success rate" }, Object.entries(RATES).map(key)),
     );
     this.element = h(
       "section",
       { class: "view graph" },
-      h("div", { class: "heading" }, h("h1", { tabindex: -1 }, "Who calls whom"), this.#summary),
+      h("div", { class: "heading" }, h("h1", { tabindex: -1 }, "Call graph"), this.#summary),
       this.frame,
       this.#empty,
-      h("details", { class: "card" }, h("summary", null, "The same as a table"), this.#rows),
+      h("details", { class: "card" }, h("summary", null, "Show as a table"), this.#rows),
     );
   }
 
@@ -91,7 +91,7 @@ export class GraphView {
     this.#empty.hidden = chosen.length > 0;
     if (chosen.length === 0) this.#empty.replaceChildren(...nobody());
     const words = [plural(chosen.length, "service"), plural(shown.length, "connection")];
-    if (hidden) words.push(`the busiest; ${count(hidden)} more are in the table`);
+    if (hidden) words.push(`showing the busiest, ${count(hidden)} more in the table`);
     if (quiet) words.push(`${count(quiet)} without calls`);
     say(this.#summary, words.join(" · "));
     this.#draw(chosen, shown);
@@ -192,7 +192,7 @@ function heads() {
 
 function line(edge, call) {
   const rate = rated(call.rate);
-  const words = call.capabilities.map((each) => `${each.capability}: ${plural(each.weight, "call")}, ${percent(each.rate)} succeed, ${milliseconds(each.latency)}`);
+  const words = call.capabilities.map((each) => `${each.capability}: ${plural(each.weight, "call")}, ${percent(each.rate)} successful, latency ${milliseconds(each.latency)}`);
   const d = curve(edge);
   return s(
     "g",
@@ -247,7 +247,7 @@ function list(calls, nodes) {
 
 function nobody() {
   return [
-    h("h2", null, "No calls were reported yet"),
-    h("p", null, "Services report their calls with ", h("code", null, "POST /api/track/invocation"), ". Those of the last hour are drawn here."),
+    h("h2", null, "No calls reported yet"),
+    h("p", null, "Services report calls with ", h("code", null, "POST /api/track/invocation"), ". The graph shows the last hour."),
   ];
 }

@@ -2,7 +2,7 @@
 
 import { read } from "../lib/api.js";
 import { badge, facts, h, say, table } from "../lib/dom.js";
-import { ago, count, plural, span } from "../lib/format.js";
+import { ago, count, span } from "../lib/format.js";
 
 const PERIOD = 2_000;
 
@@ -19,7 +19,7 @@ export class RegistryView {
     this.element = h(
       "section",
       { class: "view" },
-      h("div", { class: "heading" }, h("h1", { tabindex: -1 }, "The registry"), h("p", { class: "found" }, this.uptime)),
+      h("div", { class: "heading" }, h("h1", { tabindex: -1 }, "Registry"), h("p", { class: "found" }, this.uptime)),
       this.problem,
       this.cards,
     );
@@ -56,7 +56,7 @@ export class RegistryView {
     const card = (title, ...content) => h("section", { class: "card" }, h("h2", null, title), content);
     this.cards.replaceChildren(
       card("State", state(health)),
-      card("Work", work(stats)),
+      card("Activity", work(stats)),
       card("Services by mode", bars(stats.services_by_mode)),
       card("Services by runtime", bars(stats.services_by_runtime)),
       h("div", { class: "wide" }, card("Replicas", who(health))),
@@ -72,7 +72,7 @@ function state(health) {
     ["Revision", count(health.revision)],
     ["This replica", health.replica],
   ];
-  if (health.stale_seconds !== undefined) rows.push(["View", `Not current for ${span(health.stale_seconds)}`]);
+  if (health.stale_seconds !== undefined) rows.push(["View", `Stale for ${span(health.stale_seconds)}`]);
   return [facts(rows), (health.reasons ?? []).map((reason) => h("div", { class: "reason-box", "data-status": "unhealthy" }, h("p", null, reason)))].flat();
 }
 
@@ -81,9 +81,9 @@ function work({ total_services: total, total_capabilities: capabilities, checks,
   return facts([
     ["Services", count(total)],
     ["Capabilities", count(capabilities)],
-    ["Under watch here", count(checks.watched)],
-    ["Checks made", done ? `${count(done)}, of which ${count(checks.failed)} failed` : "None yet"],
-    ["Open streams and waits", count(watchers)],
+    ["Checked by this replica", count(checks.watched)],
+    ["Checks run", done ? `${count(done)} (${count(checks.failed)} failed)` : "None yet"],
+    ["Watchers", count(watchers)],
   ]);
 }
 
@@ -97,16 +97,16 @@ function bars(counts) {
     return h("li", null, h("span", null, name), h("span", { class: "bar", "aria-hidden": "true" }, bar), h("b", null, count(number)));
   };
   const more = rows.length - 8;
-  return [h("ul", { class: "bars" }, rows.slice(0, 8).map(row)), more > 0 ? h("p", { class: "faint" }, `and ${plural(more, "more kind")}`) : null].filter(Boolean);
+  return [h("ul", { class: "bars" }, rows.slice(0, 8).map(row)), more > 0 ? h("p", { class: "faint" }, `and ${count(more)} more`) : null].filter(Boolean);
 }
 
 function who({ replicas, store }) {
   if (!replicas.length) {
-    return h("p", { class: "faint" }, `This is the only one: the store (${store}) is not shared with others.`);
+    return h("p", { class: "faint" }, `This is the only replica. The ${store} store is not shared.`);
   }
   return table(
     "Replicas",
-    ["Replica", "State", "Heard", "Host", "Version", "Started"],
+    ["Replica", "State", "Last seen", "Host", "Version", "Started"],
     replicas.map((each) => [
       each.self ? `${each.id} (this one)` : each.id,
       badge(each.state === "alive" ? "healthy" : "unhealthy", each.state),

@@ -116,8 +116,8 @@ export class ServiceView {
     this.badge.replaceChildren();
     this.#shown = {};
     this.missing.replaceChildren(
-      h("h2", null, "It is not registered"),
-      h("p", null, "It was unregistered, its lease ran out, or it never was. If it registers, this page shows it."),
+      h("h2", null, "This service is not registered"),
+      h("p", null, "It was unregistered, its lease expired, or it never registered. This page updates when it registers."),
     );
   }
 
@@ -172,7 +172,7 @@ export class ServiceView {
       h("button", { ...why, class: `button ${kind}`, type: "button", onclick: () => ask(this.#service, done) }, text);
     const why = hindrance ? { disabled: true, "aria-describedby": "hindrance" } : {};
     return [
-      service.status === "draining" ? button("Put back", "primary", askUndrain) : button("Drain", "", askDrain),
+      service.status === "draining" ? button("Undrain", "primary", askUndrain) : button("Drain", "", askDrain),
       button("Unregister", "danger", askUnregister, leave),
       hindrance ? h("p", { class: "hindrance", id: "hindrance" }, hindrance) : "",
     ];
@@ -208,7 +208,7 @@ function reasons(faults, drain) {
   const reason = (kind, title, text, at) =>
     h("div", { class: "reason-box", "data-status": kind }, h("b", null, title), h("p", null, text), h("small", null, `Since ${format.moment(at)}`));
   const found = faults.map((each) => reason("unhealthy", format.source(each.source), each.reason, each.at));
-  if (drain) found.unshift(reason("draining", "Taken out of discovery", drain.reason || "No reason was given.", drain.at));
+  if (drain) found.unshift(reason("draining", "Taken out of discovery", drain.reason || "No reason given.", drain.at));
   return found;
 }
 
@@ -217,22 +217,22 @@ function evidence(service, now) {
   const rows = [];
   if (seen) rows.push([`${capital(service.status)} since`, `${format.moment(seen.since)} (${format.ago(seen.since, now)})`]);
   if (service.health === null) {
-    rows.push(["Checks", "None: services of this mode are not checked"]);
+    rows.push(["Checks", "None: the registry does not check services of this mode"]);
   } else {
     const { interval, timeout, path } = service.health;
     if (seen?.checked_at) {
-      rows.push(["Last check", `${format.outcome(seen.outcome)}, ${format.ago(seen.checked_at, now)}`]);
-      rows.push(["It said", seen.message]);
+      rows.push(["Health check", `${format.outcome(seen.outcome)} · checked ${format.ago(seen.checked_at, now)}`]);
+      rows.push(["Message", seen.message]);
       rows.push(["Latency", format.milliseconds(seen.latency_ms)]);
       rows.push(["Failures in a row", String(service.failed_checks)]);
       rows.push(["Next check", format.ahead(seen.next_check, now)]);
     } else {
-      rows.push(["Last check", seen?.checked_by ? "None by this replica yet" : "None yet"]);
+      rows.push(["Health check", seen?.checked_by ? "None by this replica yet" : "None yet"]);
     }
-    rows.push(["Checked", `every ${interval} s${path ? ` at ${path}` : ""}, for at most ${timeout} s`]);
+    rows.push(["Schedule", `Every ${interval} s${path ? ` at ${path}` : ""}, timeout ${timeout} s`]);
     if (seen?.checked_by) rows.push(["Checked by", seen.checked_by]);
   }
-  rows.push(["Last seen well", format.ago(service.last_seen, now)]);
+  rows.push(["Last seen", format.ago(service.last_seen, now)]);
   return rows;
 }
 
@@ -240,21 +240,21 @@ const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
 function registration(service) {
   return [
-    ["Id", service.id],
+    ["ID", service.id],
     ["Location", service.location],
     ["Mode", service.mode],
     ["Version", service.version],
     ["Weight", String(service.weight)],
     ["Owner", owner(service.owner)],
-    ["Lease", service.ttl === null ? "None: it stays until it is unregistered" : `A heartbeat within every ${service.ttl} s`],
+    ["Lease", service.ttl === null ? "None: stays registered until it is unregistered" : `A heartbeat at least every ${service.ttl} s`],
     ["Registered", format.moment(service.registered_at)],
     ["Revision", String(service.revision)],
   ];
 }
 
 function owner(name) {
-  if (!name) return "Nobody: whoever may register may change it";
-  return name === "owner_key" ? "Whoever has the key that it was registered with" : name;
+  if (!name) return "None: anyone who may register services can change it";
+  return name === "owner_key" ? "The holder of its owner key" : name;
 }
 
 function said({ capabilities, metadata }) {
@@ -269,7 +269,7 @@ function said({ capabilities, metadata }) {
 
 function connections({ consuming, providing }) {
   if (!consuming.length && !providing.length) {
-    return [h("p", { class: "faint" }, "Nobody reported a call from or to this service within the last hour.")];
+    return [h("p", { class: "faint" }, "No calls from or to this service were reported in the last hour.")];
   }
   const side = (title, list, role) =>
     list.length === 0
@@ -289,7 +289,7 @@ function connections({ consuming, providing }) {
             ]),
           ),
         ];
-  return [side("It calls", consuming, "provider"), side("It is called by", providing, "consumer")].flat().filter(Boolean);
+  return [side("Outgoing calls", consuming, "provider"), side("Incoming calls", providing, "consumer")].flat().filter(Boolean);
 }
 
 const rate = (share) =>

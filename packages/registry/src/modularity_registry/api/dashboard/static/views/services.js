@@ -74,7 +74,7 @@ export class ServicesView {
   #build() {
     const search = h("input", {
       type: "search",
-      placeholder: "Search id, name, capability, metadata",
+      placeholder: "Search by ID, name, capability or metadata",
       "aria-label": "Search services",
       "aria-keyshortcuts": "/",
       autocomplete: "off",
@@ -243,18 +243,18 @@ export class ServicesView {
 }
 
 function nothing(loaded, problem, total, clear) {
-  if (problem) return [h("h2", null, "The services can't be shown"), h("p", null, problem)];
-  if (!loaded) return [h("p", null, "Reading the services…")];
+  if (problem) return [h("h2", null, "Can't load the services"), h("p", null, problem)];
+  if (!loaded) return [h("p", null, "Loading services…")];
   if (total) {
     return [
-      h("h2", null, "No service is like that"),
-      h("p", null, "Nothing matches the search and the filters together."),
+      h("h2", null, "No service matches"),
+      h("p", null, "Change the search or the filters."),
       h("button", { class: "button", type: "button", onclick: clear }, "Show all services"),
     ];
   }
   return [
     h("h2", null, "No service is registered yet"),
-    h("p", null, "As soon as one registers with ", h("code", null, "POST /api/register"), ", it appears here."),
+    h("p", null, "Services appear here when they register with ", h("code", null, "POST /api/register"), "."),
   ];
 }
 
