@@ -141,7 +141,7 @@ def two_alike(
             assert done.status_code == 201
         entry = registry.catalog.service("b")
         assert entry is not None
-        registry.commands.accuse(entry, Fault("check", "x", registry.clock.now()))
+        registry.commands.add_fault(entry, Fault("check", "x", registry.clock.now()))
         pair.append((registry, client))
     return pair[0], pair[1]
 

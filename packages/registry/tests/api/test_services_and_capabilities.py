@@ -25,11 +25,11 @@ def register(
     return response
 
 
-def accuse(registry: Registry, service_id: str, why: str = "it is on fire") -> None:
+def add_fault(registry: Registry, service_id: str, why: str = "it is on fire") -> None:
     entry = registry.catalog.service(service_id)
     assert entry is not None
     fault = Fault("check", why, registry.clock.now())
-    registry.commands.accuse(entry, fault)
+    registry.commands.add_fault(entry, fault)
 
 
 def ids(response: TestResponse) -> list[str]:
@@ -228,7 +228,7 @@ def test_never_offered_is_404_and_nobody_healthy_is_503(
 ) -> None:
     problem(client.get("/api/capabilities/greet"), 404, "capability_not_found")
     register(client, "a")
-    accuse(registry, "a")
+    add_fault(registry, "a")
     problem(client.get("/api/capabilities/greet"), 503, "no_healthy_provider")
     client.delete("/api/services/a")
     problem(client.get("/api/capabilities/greet"), 503, "no_healthy_provider")
@@ -326,7 +326,7 @@ def test_only_capabilities_with_a_healthy_provider_are_listed(
 ) -> None:
     register(client, "a", capabilities=["x", "y"])
     register(client, "b", capabilities=["y", "z"])
-    accuse(registry, "b")
+    add_fault(registry, "b")
     body = body_of(client.get("/api/capabilities"))
     assert body["capabilities"] == [
         {"capability": "x", "providers": ["a"], "count": 1},
@@ -340,7 +340,7 @@ def test_every_provider_is_listed_healthy_or_not(
 ) -> None:
     register(client, "a")
     register(client, "b")
-    accuse(registry, "a")
+    add_fault(registry, "a")
     assert ids(client.get("/api/capabilities/greet/services")) == ["a", "b"]
     assert ids(client.get("/api/capabilities/greet/services?status=active")) == ["b"]
     assert ids(client.get("/api/capabilities/unknown/services")) == []
@@ -349,7 +349,7 @@ def test_every_provider_is_listed_healthy_or_not(
 def test_explain_says_why(client: FlaskClient, registry: Registry) -> None:
     for name in ("good", "ill", "away"):
         register(client, name)
-    accuse(registry, "ill", "it is on fire")
+    add_fault(registry, "ill", "it is on fire")
     client.put("/api/services/away/drain", json={"reason": "new disk"})
     body = body_of(client.get("/api/capabilities/greet/explain?version=1.2.0"))
     providers = {each["service_id"]: each for each in body["providers"]}
@@ -370,7 +370,7 @@ def test_discover(client: FlaskClient, registry: Registry) -> None:
     register(client, "more", capabilities=["a", "b", "c", "d"])
     register(client, "less", capabilities=["a"])
     register(client, "ill", capabilities=["a", "b", "c", "d"])
-    accuse(registry, "ill")
+    add_fault(registry, "ill")
     response = client.post(
         "/api/discover", json={"capabilities": ["a", "b"], "optional": ["d"]}
     )
@@ -425,7 +425,7 @@ def test_filters(
         client, "d", name="Four", mode="embedded", location="here", version="2.0.1",
         metadata={"n": 7, "deep.dot": True},
     )  # fmt: skip
-    accuse(registry, "b")
+    add_fault(registry, "b")
     client.put("/api/services/c/drain")
     assert ids(client.get(f"/api/services?{argument}")) == expected
 
@@ -554,7 +554,7 @@ def test_drain_hides_and_reveals_a_fault(
 ) -> None:
     register(client, "a")
     client.put("/api/services/a/drain")
-    accuse(registry, "a")
+    add_fault(registry, "a")
     shown = body_of(client.get("/api/services/a"))
     assert shown["status"] == "draining"
     back = body_of(client.delete("/api/services/a/drain"))
@@ -608,7 +608,7 @@ def test_a_heartbeat_does_not_outvote_the_checks(
     client: FlaskClient, registry: Registry
 ) -> None:
     register(client, "a")
-    accuse(registry, "a")
+    add_fault(registry, "a")
     client.post("/api/heartbeat/a", json={"status": "healthy"})
     shown = body_of(client.get("/api/services/a"))
     assert shown["status"] == "unhealthy"
@@ -654,7 +654,7 @@ def test_stats(client: FlaskClient, registry: Registry) -> None:
     register(client, "a", capabilities=["x", "y"])
     register(client, "b", metadata={})
     register(client, "c", metadata={"runtime": "go"})
-    accuse(registry, "b")
+    add_fault(registry, "b")
     client.put("/api/services/c/drain")
     body = body_of(client.get("/api/stats"))
     assert body["total_services"] == 3

@@ -125,7 +125,7 @@ class HotPath:
         elif method == "POST" and _has_no_body(environ):
             entry = self._beating(path, caller, environ)
             if entry is not None:
-                self._commands.sighted(entry)
+                self._commands.record_heartbeat(entry)
                 body = replies.acknowledgement(entry.ttl)
                 headers = self._headers(body)
                 headers.append(

@@ -16,7 +16,7 @@ from modularity_registry.errors import UnsupportedMediaType
 from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.serving.body import read_body
 from modularity_registry.serving.forwarded import LOCAL, is_loopback
-from modularity_registry.writes.commands import ANY, Precondition, Written
+from modularity_registry.writes.precondition import ANY, Precondition, WriteResult
 
 JSON = "application/json"
 # What a proxy adds; as WSGI spells it.
@@ -118,16 +118,16 @@ def stale(view_health: ViewHealth) -> list[tuple[str, str]]:
     return [] if seconds is None else [("X-Registry-Stale", str(seconds))]
 
 
-def registered(written: Written, name: str) -> tuple[bytes, HTTPStatus]:
+def registered(result: WriteResult, name: str) -> tuple[bytes, HTTPStatus]:
     """Return body and status of the reply to a registration; ``name`` is for people."""
-    done = "registered" if written.created else "replaced"
+    done = "registered" if result.created else "replaced"
     answer = {
         "status": "registered",
-        "service_id": written.service_id,
-        "revision": written.revision,
+        "service_id": result.service_id,
+        "revision": result.revision,
         "message": f"Service {name!r} {done}",
     }
-    status = HTTPStatus.CREATED if written.created else HTTPStatus.OK
+    status = HTTPStatus.CREATED if result.created else HTTPStatus.OK
     return schema.encode(answer), status
 
 

@@ -104,15 +104,15 @@ class Entry:
         """The service's name, for people."""
         return self.service.registration.name
 
-    def beaten(self, at: datetime, monotonic: float) -> None:
-        """Note a heartbeat: it renews the lease."""
+    def record_heartbeat(self, at: datetime, monotonic: float) -> None:
+        """Record a heartbeat: it renews the lease."""
         with _noting:
             self.vitals.lease_seen = monotonic
             self.vitals.last_seen = at
             self.json = self.json[: self._head] + self.vitals.json
 
-    def checked(self, ok: bool, failures: int, evidence: CheckEvidence) -> None:
-        """Note a check; ``failures`` in a row by now."""
+    def record_check(self, ok: bool, failures: int, evidence: CheckEvidence) -> None:
+        """Record a check; ``failures`` is how many failed in a row by now."""
         with _noting:
             self.vitals.failed_checks = failures
             self.vitals.evidence = evidence
@@ -120,8 +120,8 @@ class Entry:
                 self.vitals.last_seen = evidence.checked_at
             self.json = self.json[: self._head] + self.vitals.json
 
-    def unchecked(self) -> None:
-        """Forget what was found here: another replica checks it from now on."""
+    def forget_check(self) -> None:
+        """Forget the last check: another replica checks the service from now on."""
         with _noting:
             self.vitals.failed_checks = 0
             self.vitals.evidence = None

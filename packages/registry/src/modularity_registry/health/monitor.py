@@ -20,7 +20,7 @@ from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreError
 from modularity_registry.health.probes import Outcome, Prober, Target
-from modularity_registry.health.schedule import Schedule, Watched
+from modularity_registry.health.schedule import Schedule, WatchedService
 from modularity_registry.model.service import CheckEvidence, Fault, FaultSource
 from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
@@ -204,7 +204,7 @@ class Monitor:
                 self._schedule.follow(entry.id, entry.service, now, spread=True)
             elif watched and not own:
                 self._schedule.follow(entry.id, None, now, spread=False)
-                entry.unchecked()
+                entry.forget_check()
 
     def _is_own(self, service_id: str) -> bool:
         return self._membership.owner(service_id) == self._membership.own
@@ -244,7 +244,7 @@ class Monitor:
         log.warning("the monitor stood still; all leases get a full term")
         self._catalog.renew_leases()
 
-    async def _check(self, watched: Watched) -> None:
+    async def _check(self, watched: WatchedService) -> None:
         entry, plan = self._entry(watched), watched.plan
         if entry is None or plan is None:
             return
@@ -256,16 +256,16 @@ class Monitor:
         self._metrics.checks[kind].observe(outcome.latency_ms / 1000)
         # In trouble itself, the registry has learnt nothing of the service.
         ok = None if outcome.kind == "local" else outcome.ok
-        verdict, due = self._schedule.checked(watched, ok, started)
+        verdict, due = self._schedule.record_check(watched, ok, started)
         self._note(watched, outcome, due)
-        if verdict == "accuse":
+        if verdict == "add_fault":
             message = f"{watched.failures} checks failed in a row: {outcome.message}"
             fault = Fault("check", message, self._clock.now())
-            await self._write(self._commands.accuse, watched, fault)
-        elif verdict == "clear":
-            await self._write(self._commands.clear, watched, CHECK)
+            await self._write(self._commands.add_fault, watched, fault)
+        elif verdict == "remove_faults":
+            await self._write(self._commands.remove_faults, watched, CHECK)
 
-    def _note(self, watched: Watched, outcome: Outcome, due: float) -> None:
+    def _note(self, watched: WatchedService, outcome: Outcome, due: float) -> None:
         entry = self._entry(watched)
         if entry is None:
             return
@@ -278,9 +278,9 @@ class Monitor:
             next_check=now + timedelta(seconds=due - self._clock.monotonic()),
             checked_by=self._membership.own,
         )
-        entry.checked(outcome.ok, watched.failures, evidence)
+        entry.record_check(outcome.ok, watched.failures, evidence)
 
-    async def _judge_lease(self, watched: Watched) -> None:
+    async def _judge_lease(self, watched: WatchedService) -> None:
         entry = self._entry(watched)
         if entry is None:
             return
@@ -288,15 +288,15 @@ class Monitor:
         seen = entry.vitals.lease_seen + self._membership.heartbeat_delay
         if self._view_health.stale_reason is not None:
             seen = now  # a heartbeat may have been taken where this one can't see
-        lease = self._schedule.leased(watched, seen, now)
+        lease = self._schedule.check_lease(watched, seen, now)
         if lease == "missed":
             message = f"no heartbeat within its ttl of {watched.ttl:g} s"
             fault = Fault("lease", message, self._clock.now())
-            await self._write(self._commands.accuse, watched, fault)
+            await self._write(self._commands.add_fault, watched, fault)
         elif lease == "expired":
             await self._write(self._commands.expire, watched)
 
-    def _entry(self, watched: Watched) -> Entry | None:
+    def _entry(self, watched: WatchedService) -> Entry | None:
         """The service as it is now; None if this registration is no more."""
         entry = self._catalog.service(watched.id)
         if entry is None or entry.registered_at != watched.registered_at:

@@ -14,17 +14,17 @@ from modularity_registry.model.service import CheckPlan, Service
 JITTER = 0.1
 """An interval varies by this share, so that checks don't fall into step."""
 
-Verdict = Literal["accuse", "clear"]
-Lease = Literal["held", "missed", "expired"]
+Verdict = Literal["add_fault", "remove_faults"]
+LeaseState = Literal["held", "missed", "expired"]
 
 
-class Watched:
+class WatchedService:
     """A registration under watch: by checks (``plan``), by its lease, or both."""
 
     __slots__ = (
-        "accused",
         "failures",
         "gone",
+        "has_fault",
         "id",
         "judged",
         "plan",
@@ -40,14 +40,14 @@ class Watched:
         self.ttl = service.registration.ttl
         self.failures = 0
         self.successes = 0
-        self.accused = _accused(service)
+        self.has_fault = _has_fault(service)
         self.judged = False
         self.gone = False
 
     @property
     def good(self) -> bool:
         """Checked at least once, and not found unhealthy so far."""
-        return self.judged and not self.accused
+        return self.judged and not self.has_fault
 
     @property
     def failing(self) -> bool:
@@ -66,8 +66,8 @@ class Schedule:
         self._rise = rise
         self._rng = rng
         self._order = count()
-        self._watched: dict[str, Watched] = {}
-        self._heap: list[tuple[float, int, Watched, bool]] = []
+        self._watched: dict[str, WatchedService] = {}
+        self._heap: list[tuple[float, int, WatchedService, bool]] = []
         self.good = 0
         self.failing = 0
 
@@ -109,10 +109,10 @@ class Schedule:
         """Say whether a service is under watch here."""
         return service_id in self._watched
 
-    def pop(self, now: float) -> tuple[Watched, bool] | None:
+    def pop(self, now: float) -> tuple[WatchedService, bool] | None:
         """Return who is due next and whether for a check; None if nobody is yet.
 
-        Whoever is returned is not due again before `checked` or `leased` was told.
+        It is not due again before `record_check` or `check_lease` is called for it.
         """
         while self._heap and self._heap[0][0] <= now:
             _, _, watched, is_check = heapq.heappop(self._heap)
@@ -124,8 +124,8 @@ class Schedule:
         """Return when somebody is due next."""
         return self._heap[0][0] if self._heap else None
 
-    def checked(
-        self, watched: Watched, ok: bool | None, started: float
+    def record_check(
+        self, watched: WatchedService, ok: bool | None, started: float
     ) -> tuple[Verdict | None, float]:
         """Return what a check's outcome changes, and when the next check is due.
 
@@ -143,7 +143,9 @@ class Schedule:
         self._tally(watched, 1)
         return self._verdict(watched), due
 
-    def leased(self, watched: Watched, seen: float, now: float) -> Lease:
+    def check_lease(
+        self, watched: WatchedService, seen: float, now: float
+    ) -> LeaseState:
         """Return the state of a lease whose last sign of life was at ``seen``."""
         ttl = watched.ttl or 0.0
         if status.lease_expired(seen, ttl, now):
@@ -160,42 +162,42 @@ class Schedule:
         ttl = service.registration.ttl
         if plan is None and ttl is None:
             return
-        watched = self._watched[key] = Watched(service, plan)
+        watched = self._watched[key] = WatchedService(service, plan)
         if plan is not None:
             delay = self._rng.uniform(0, plan.interval) if spread else 0.0
             self._push(now + delay, watched, is_check=True)
         if ttl is not None:
             self._push(now + ttl, watched, is_check=False)
 
-    def _refresh(self, watched: Watched, service: Service) -> None:
+    def _refresh(self, watched: WatchedService, service: Service) -> None:
         self._tally(watched, -1)
-        watched.accused = _accused(service)
+        watched.has_fault = _has_fault(service)
         self._tally(watched, 1)
 
-    def _verdict(self, watched: Watched) -> Verdict | None:
+    def _verdict(self, watched: WatchedService) -> Verdict | None:
         if watched.gone:
             return None
-        if watched.accused:
-            return "clear" if watched.successes >= self._rise else None
+        if watched.has_fault:
+            return "remove_faults" if watched.successes >= self._rise else None
         if watched.failures < self._fall or self.suspicion:
             return None
-        return "accuse"
+        return "add_fault"
 
-    def _pause(self, watched: Watched, first: bool) -> float:
+    def _pause(self, watched: WatchedService, first: bool) -> float:
         interval = watched.plan.interval if watched.plan else 0.0
         # After the first check, services that registered together drift apart.
         low = 0.5 if first else 1 - JITTER
         return interval * self._rng.uniform(low, 1.0 if first else 1 + JITTER)
 
-    def _push(self, due: float, watched: Watched, is_check: bool) -> None:
+    def _push(self, due: float, watched: WatchedService, is_check: bool) -> None:
         heapq.heappush(self._heap, (due, next(self._order), watched, is_check))
 
-    def _tally(self, watched: Watched, step: int) -> None:
+    def _tally(self, watched: WatchedService, step: int) -> None:
         if watched.gone:
             return
         self.good += step * watched.good
         self.failing += step * watched.failing
 
 
-def _accused(service: Service) -> bool:
+def _has_fault(service: Service) -> bool:
     return any(fault.source == "check" for fault in service.faults)

@@ -211,7 +211,7 @@ class Membership:
         for service_id in ids:
             entry = self._catalog.service(service_id)
             if entry is not None:
-                entry.beaten(at, now)
+                entry.record_heartbeat(at, now)
 
     def _read(
         self, key: str, value: bytes, revision: int, now: float

@@ -1,9 +1,6 @@
-"""Every write: decide on the view, compare-and-set, wait until it is visible."""
+"""Every write: decide by the view, compare-and-set, wait until it is visible."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
 
 from modularity_registry.audit import OFF, Audit
 from modularity_registry.catalog import documents
@@ -37,61 +34,23 @@ from modularity_registry.schema import Heartbeat
 from modularity_registry.stores.base import Store
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.writes import change_log
+from modularity_registry.writes.precondition import (
+    ANY,
+    Precondition,
+    Subject,
+    WriteResult,
+)
 
 DELETION_WITHIN = 0.1
-"""Seconds to wait for the news of a deletion that was in the way, each time."""
+"""Seconds to wait for the change of a deletion that caused a conflict, each time."""
 
 MAX_ATTEMPTS = 50
 
 SELF_REPORTED: frozenset[FaultSource] = frozenset({"lease", "report"})
-"""Faults that a good heartbeat ends; a failing check has to succeed again."""
+"""Faults that a good heartbeat removes; a failing check has to succeed again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Precondition:
-    """What a conditional request asks of the record (RFC 9110, section 13.1).
-
-    ``revisions`` of None takes any; ``absent`` wants no record at all.
-    """
-
-    revisions: frozenset[int] | None = None
-    exists: bool = False
-    absent: bool = False
-
-    def check(self, entry: Entry | None) -> None:
-        """Raise `RevisionMismatch` unless the entry is what was asked for."""
-        found = f"is at revision {entry.revision}" if entry else "is not registered"
-        if self.absent and entry is not None:
-            raise RevisionMismatch(f"{entry.id} {found} already")
-        if self.exists and entry is None:
-            raise RevisionMismatch(f"the service {found}")
-        if self.revisions is None:
-            return
-        if entry is None or entry.revision not in self.revisions:
-            raise RevisionMismatch(f"the service {found}; read it again and retry")
-
-
-ANY = Precondition()
 ANYBODY = Claim()
-
-
-class Subject(Protocol):
-    """Names one registration: an id may be taken anew."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def registered_at(self) -> datetime: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A write that is visible. ``created`` says that there was nothing before."""
-
-    service_id: str
-    revision: int
-    created: bool = False
 
 
 class Commands:
@@ -125,12 +84,12 @@ class Commands:
         caller_is_local: bool,
         precondition: Precondition = ANY,
         claim: Claim = ANYBODY,
-    ) -> Written:
+    ) -> WriteResult:
         """Register a service or replace the one with its id, whole.
 
-        It belongs to ``claim`` from then on. Raises `AddressRefused` where the policy
-        forbids its location, `OwnedByAnother` where the id is taken by somebody else,
-        and `RevisionMismatch` where ``precondition`` fails.
+        Its owner is that of ``claim``. Raises `AddressRefused` if the policy forbids
+        its location, `OwnedByAnother` if another owner has the id, and
+        `RevisionMismatch` if ``precondition`` fails.
         """
         if registration.mode in CHECKED_MODES:
             location = parse_location(registration.location, registration.mode)
@@ -146,26 +105,26 @@ class Commands:
             now = self._clock.now()
             return Service(registration, now, now, owner=owner)
 
-        written = self._write(registration.id, decide, claim)
-        if written.created:
+        result = self._write(registration.id, decide, claim)
+        if result.created:
             self._metrics.registered += 1
         else:
             self._metrics.replaced += 1
-        return written
+        return result
 
     def unregister(
         self,
         service_id: str,
         precondition: Precondition = ANY,
         claim: Claim = ANYBODY,
-    ) -> Written:
-        """Forget a service; raises `ServiceNotFound`, `OwnedByAnother`."""
+    ) -> WriteResult:
+        """Remove a service; raises `ServiceNotFound`, `OwnedByAnother`."""
         return self._remove(service_id, precondition, claim)
 
     def _remove(
         self, service_id: str, precondition: Precondition, claim: Claim | None
-    ) -> Written:
-        """Forget a service for its owner, or with its lease where there is no claim."""
+    ) -> WriteResult:
+        """Remove a service for its owner; without a claim because its lease ended."""
         self._feed.require()
         for _ in range(MAX_ATTEMPTS):
             seen = self._catalog.revision
@@ -186,35 +145,39 @@ class Commands:
             self._audit.removed(entry, revision, claim)
             self._feed.wait(revision)
             self._metrics.unregistered += 1
-            return Written(service_id, revision)
+            return WriteResult(service_id, revision)
         raise _contended(service_id)
 
-    def drain(self, service_id: str, reason: str, claim: Claim = ANYBODY) -> Written:
+    def drain(
+        self, service_id: str, reason: str, claim: Claim = ANYBODY
+    ) -> WriteResult:
         """Take a service out of discovery.
 
         Raises `ServiceNotFound`, `OwnedByAnother`.
         """
         return self._change(
             service_id,
-            lambda each: status.drained(each, reason, self._clock.now()),
+            lambda service: status.drained(service, reason, self._clock.now()),
             claim,
         )
 
-    def undrain(self, service_id: str, claim: Claim = ANYBODY) -> Written:
+    def undrain(self, service_id: str, claim: Claim = ANYBODY) -> WriteResult:
         """Put a service back into discovery; raises as `drain`."""
         return self._change(
-            service_id, lambda each: status.undrained(each, self._clock.now()), claim
+            service_id,
+            lambda service: status.undrained(service, self._clock.now()),
+            claim,
         )
 
     def heartbeat(
         self, service_id: str, heartbeat: Heartbeat, claim: Claim = ANYBODY
     ) -> Entry:
-        """Note a sign of life and return the service.
+        """Record a heartbeat and return the service.
 
         Raises `NotRegistered`, `OwnedByAnother`.
 
-        Only a change of status reaches the store. Yet without it, nobody else could
-        learn of this heartbeat, and its sender should try another replica.
+        Only a change of status reaches the store. Yet while the store is away, no other
+        replica learns of this heartbeat, so its sender should try another one.
         """
         self._feed.require()
         entry = self._catalog.service(service_id)
@@ -223,45 +186,45 @@ class Commands:
                 f"no service {service_id!r} is registered here; register it again"
             )
         _check(claim, entry)
-        self.sighted(entry)
+        self.record_heartbeat(entry)
         if heartbeat.healthy:
-            self.clear(entry, SELF_REPORTED)
+            self.remove_faults(entry, SELF_REPORTED)
         else:
             reason = heartbeat.note or "reported itself unhealthy"
-            self.accuse(entry, Fault("report", reason, self._clock.now()))
+            self.add_fault(entry, Fault("report", reason, self._clock.now()))
         return self._catalog.service(service_id) or entry
 
-    def sighted(self, entry: Entry) -> None:
-        """Note a sign of life in memory: it moves `last_seen` and renews a lease."""
-        entry.beaten(self._clock.now(), self._clock.monotonic())
+    def record_heartbeat(self, entry: Entry) -> None:
+        """Note a heartbeat in memory: it moves ``last_seen`` and renews a lease."""
+        entry.record_heartbeat(self._clock.now(), self._clock.monotonic())
         self._metrics.heartbeats += 1
         if self._announcer is not None:
             self._announcer.record_heartbeat(entry.id)
 
-    def accuse(self, subject: Subject, fault: Fault) -> None:
-        """Record a fault of ``subject``, once.
+    def add_fault(self, subject: Subject, fault: Fault) -> None:
+        """Add a fault to ``subject`` unless it has the same one already.
 
-        If that registration is gone or replaced by now, nothing happens: what was
+        Nothing happens if that registration is gone or replaced by now: what was
         seen of it says nothing about the new one.
         """
 
         def decide(service: Service) -> Service:
-            known = {(each.source, each.reason) for each in service.faults}
-            if (fault.source, fault.reason) in known:
+            faults = {(present.source, present.reason) for present in service.faults}
+            if (fault.source, fault.reason) in faults:
                 return service
             return status.with_fault(service, fault)
 
         self._change_same(subject, decide)
 
-    def clear(self, subject: Subject, sources: frozenset[FaultSource]) -> None:
-        """End the faults of these sources; as in `accuse`, of this registration."""
+    def remove_faults(self, subject: Subject, sources: frozenset[FaultSource]) -> None:
+        """Remove the faults of these sources; of this registration, as `add_fault`."""
         now = self._clock.now()
         self._change_same(
-            subject, lambda each: status.without_faults(each, sources, now)
+            subject, lambda service: status.without_faults(service, sources, now)
         )
 
     def expire(self, subject: Subject) -> None:
-        """Forget a service whose lease ran out, unless it was registered anew."""
+        """Remove a service whose lease ran out, unless it was registered again."""
         entry = self._catalog.service(subject.id)
         if entry is None or entry.registered_at != subject.registered_at:
             return
@@ -289,7 +252,7 @@ class Commands:
         service_id: str,
         change: Callable[[Service], Service],
         claim: Claim | None = None,
-    ) -> Written:
+    ) -> WriteResult:
         """Write what ``change`` makes of it; the registry itself has no claim."""
 
         def decide(entry: Entry | None) -> Service | None:
@@ -308,7 +271,7 @@ class Commands:
         service_id: str,
         decide: Callable[[Entry | None], Service | None],
         claim: Claim | None,
-    ) -> Written:
+    ) -> WriteResult:
         """Write what ``decide`` makes of the present entry; None leaves it as it is.
 
         ``claim`` is for the audit.
@@ -320,7 +283,7 @@ class Commands:
             entry = self._catalog.service(service_id)
             service = decide(entry)
             if service is None:
-                return Written(service_id, entry.revision if entry else 0)
+                return WriteResult(service_id, entry.revision if entry else 0)
             expected = entry.revision if entry else 0
             try:
                 revision = self._store.put(key, documents.encode(service), expected)
@@ -330,13 +293,13 @@ class Commands:
             change_log.written(entry, service, revision)
             self._audit.written(entry, service, revision, claim)
             self._feed.wait(revision)
-            return Written(service_id, revision, created=entry is None)
+            return WriteResult(service_id, revision, created=entry is None)
         raise _contended(service_id)
 
     def _catch_up(self, seen: int, conflict: StoreConflict) -> None:
-        """Wait for the change that was in the way, ``seen`` being the view's revision.
+        """Wait for the change that caused it; ``seen`` was the view's revision.
 
-        A deletion's own revision is not known here: any news may be it.
+        A deletion's own revision is not known here: any change may be it.
         """
         if conflict.actual:
             self._feed.wait(conflict.actual)

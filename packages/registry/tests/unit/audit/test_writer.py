@@ -165,8 +165,8 @@ def test_what_checks_find_is_nobodys_act_and_an_expiry_is_the_registrys(
     entry = registry.catalog.service("hello-service")
     assert entry is not None
     fault = Fault("check", "connection refused", registry.clock.now())
-    registry.commands.accuse(entry, fault)
-    registry.commands.clear(entry, frozenset({"check"}))
+    registry.commands.add_fault(entry, fault)
+    registry.commands.remove_faults(entry, frozenset({"check"}))
     registry.commands.expire(entry)
     assert events(path) == ["service.registered", "service.expired"]
     act = acts(path)[1]

@@ -32,10 +32,10 @@ def register(registry: Registry, service_id: str, **changes: Any) -> int:
     return registry.commands.register(schema.parse_registration(body), True).revision
 
 
-def accuse(registry: Registry, service_id: str) -> None:
+def add_fault(registry: Registry, service_id: str) -> None:
     entry = registry.catalog.service(service_id)
     assert entry is not None
-    registry.commands.accuse(entry, Fault("check", "on fire", registry.clock.now()))
+    registry.commands.add_fault(entry, Fault("check", "on fire", registry.clock.now()))
 
 
 def watch(registry: Registry, **interest: set[str]) -> Watcher:
@@ -69,7 +69,7 @@ def body(event: Event) -> dict[str, Any]:
 def test_each_change_has_its_event(registry: Registry) -> None:
     watcher = watch(registry)
     register(registry, "a")
-    accuse(registry, "a")
+    add_fault(registry, "a")
     registry.commands.drain("a", "later")
     registry.commands.undrain("a")
     assert isinstance(registry.clock, ManualClock)

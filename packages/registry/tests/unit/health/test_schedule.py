@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from modularity_registry.health.schedule import JITTER, Schedule, Watched
+from modularity_registry.health.schedule import JITTER, Schedule, WatchedService
 from modularity_registry.model import status
 from modularity_registry.model.service import (
     CheckPlan,
@@ -30,13 +30,13 @@ def service(service_id: str = "a", **changes: object) -> Service:
     return Service(said, registered_at=NOW, since=NOW)
 
 
-def pop(schedule: Schedule, now: float) -> Watched:
+def pop(schedule: Schedule, now: float) -> WatchedService:
     due = schedule.pop(now)
     assert due is not None
     return due[0]
 
 
-def accused(subject: Service) -> Service:
+def faulty(subject: Service) -> Service:
     return status.with_fault(subject, Fault("check", "bad", NOW))
 
 
@@ -62,7 +62,7 @@ def test_checks_come_every_interval_with_jitter() -> None:
     due, gaps = 0.0, []
     for _ in range(50):
         watched = pop(plan, due)
-        _, following = plan.checked(watched, True, started=due)
+        _, following = plan.record_check(watched, True, started=due)
         gaps.append(following - due)
         due = following
     assert 0.5 * INTERVAL <= gaps[0] <= INTERVAL, "drift apart after the first"
@@ -73,19 +73,19 @@ def test_checks_come_every_interval_with_jitter() -> None:
 def test_a_service_has_its_own_interval() -> None:
     plan = schedule()
     plan.follow("a", service(health=HealthCheck(interval=2.0)), 0.0, spread=False)
-    plan.checked(pop(plan, 0.0), True, 0.0)
-    _, due = plan.checked(pop(plan, 2.0), True, 2.0)
+    plan.record_check(pop(plan, 0.0), True, 0.0)
+    _, due = plan.record_check(pop(plan, 2.0), True, 2.0)
     assert abs(due - 4.0) <= 2.0 * JITTER
 
 
 @pytest.mark.parametrize("fall", [1, 3])
-def test_failures_in_a_row_accuse(fall: int) -> None:
+def test_failures_in_a_row_add_a_fault(fall: int) -> None:
     plan = schedule(fall=fall)
     plan.follow("a", service(), 0.0, spread=False)
     now = 0.0
     for number in range(1, fall + 1):
-        verdict, now = plan.checked(pop(plan, now), False, now)
-        assert verdict == ("accuse" if number == fall else None)
+        verdict, now = plan.record_check(pop(plan, now), False, now)
+        assert verdict == ("add_fault" if number == fall else None)
 
 
 def test_a_success_in_between_starts_the_count_again() -> None:
@@ -93,36 +93,36 @@ def test_a_success_in_between_starts_the_count_again() -> None:
     plan.follow("a", service(), 0.0, spread=False)
     now, verdicts = 0.0, []
     for ok in (False, True, False, True, False, False):
-        verdict, now = plan.checked(pop(plan, now), ok, now)
+        verdict, now = plan.record_check(pop(plan, now), ok, now)
         verdicts.append(verdict)
-    assert verdicts == [None, None, None, None, None, "accuse"]
+    assert verdicts == [None, None, None, None, None, "add_fault"]
 
 
 @pytest.mark.parametrize("rise", [1, 2])
 def test_successes_in_a_row_clear(rise: int) -> None:
     plan = schedule(rise=rise)
-    plan.follow("a", accused(service()), 0.0, spread=False)
+    plan.follow("a", faulty(service()), 0.0, spread=False)
     now = 0.0
     for number in range(1, rise + 1):
-        verdict, now = plan.checked(pop(plan, now), True, now)
-        assert verdict == ("clear" if number == rise else None)
+        verdict, now = plan.record_check(pop(plan, now), True, now)
+        assert verdict == ("remove_faults" if number == rise else None)
 
 
 def test_a_verdict_that_was_not_carried_out_comes_again() -> None:
     plan = schedule(fall=1)
     plan.follow("a", service(), 0.0, spread=False)
-    first, now = plan.checked(pop(plan, 0.0), False, 0.0)
-    second, _ = plan.checked(pop(plan, now), False, now)
-    assert (first, second) == ("accuse", "accuse")
+    first, now = plan.record_check(pop(plan, 0.0), False, 0.0)
+    second, _ = plan.record_check(pop(plan, now), False, now)
+    assert (first, second) == ("add_fault", "add_fault")
 
 
 def test_once_carried_out_it_is_not_repeated() -> None:
     plan = schedule(fall=1)
     subject = service()
     plan.follow("a", subject, 0.0, spread=False)
-    _, now = plan.checked(pop(plan, 0.0), False, 0.0)
-    plan.follow("a", accused(subject), now, spread=False)
-    verdict, _ = plan.checked(pop(plan, now), False, now)
+    _, now = plan.record_check(pop(plan, 0.0), False, 0.0)
+    plan.follow("a", faulty(subject), now, spread=False)
+    verdict, _ = plan.record_check(pop(plan, now), False, now)
     assert verdict is None
 
 
@@ -132,7 +132,7 @@ def test_what_was_seen_of_a_replaced_registration_counts_for_nothing() -> None:
     running = pop(plan, 0.0)
     anew = Service(service().registration, registered_at=NOW.replace(day=2), since=NOW)
     plan.follow("a", anew, 1.0, spread=False)
-    verdict, _ = plan.checked(running, False, 0.0)
+    verdict, _ = plan.record_check(running, False, 0.0)
     assert verdict is None
     assert pop(plan, 1.0).registered_at == anew.registered_at
     assert plan.pop(1e9) is None, "the old one is never due again"
@@ -159,11 +159,11 @@ def herd(size: int, fall: int = 2) -> Schedule:
     for number in range(size):
         plan.follow(f"s{number}", service(f"s{number}"), 0.0, spread=False)
     while (due := plan.pop(0.0)) is not None:
-        plan.checked(due[0], True, 0.0)
+        plan.record_check(due[0], True, 0.0)
     return plan
 
 
-def all_due(plan: Schedule, now: float) -> list[Watched]:
+def all_due(plan: Schedule, now: float) -> list[WatchedService]:
     found = []
     while (due := plan.pop(now)) is not None:
         found.append(due[0])
@@ -171,15 +171,15 @@ def all_due(plan: Schedule, now: float) -> list[Watched]:
 
 
 def fail(plan: Schedule, ids: set[str], rounds: int, start: float) -> list[str]:
-    """Let ``ids`` fail for some rounds, return who was accused."""
+    """Let ``ids`` fail for some rounds, return who got a fault."""
     found = []
     for number in range(rounds):
         now = start + (number + 1) * 2 * INTERVAL
         for watched in all_due(plan, now):
-            verdict, _ = plan.checked(watched, watched.id not in ids, now)
-            if verdict == "accuse":
+            verdict, _ = plan.record_check(watched, watched.id not in ids, now)
+            if verdict == "add_fault":
                 found.append(watched.id)
-                plan.follow(watched.id, accused(service(watched.id)), now, spread=False)
+                plan.follow(watched.id, faulty(service(watched.id)), now, spread=False)
     return found
 
 
@@ -219,7 +219,7 @@ def test_few_services_may_all_fail() -> None:
     assert set(fail(plan, failing, 2, 0.0)) == failing
 
 
-def leased(ttl: float = 10.0) -> tuple[Schedule, Watched]:
+def leased(ttl: float = 10.0) -> tuple[Schedule, WatchedService]:
     plan = schedule()
     plan.follow("a", service(mode="standalone", ttl=ttl), 0.0, spread=False)
     assert plan.pop(ttl - 0.1) is None, "a full term first"
@@ -230,20 +230,20 @@ def leased(ttl: float = 10.0) -> tuple[Schedule, Watched]:
 
 def test_a_heartbeat_holds_the_lease_for_a_full_term() -> None:
     plan, watched = leased()
-    assert plan.leased(watched, seen=9.0, now=10.0) == "held"
+    assert plan.check_lease(watched, seen=9.0, now=10.0) == "held"
     assert plan.pop(18.9) is None
     assert plan.pop(19.0) is not None
 
 
 def test_a_missed_term_is_noticed_and_ten_expire() -> None:
     plan, watched = leased()
-    assert plan.leased(watched, seen=0.0, now=10.0) == "missed"
+    assert plan.check_lease(watched, seen=0.0, now=10.0) == "missed"
     now = 10.0
     for _ in range(20):
         due = plan.next_at()
         assert due is not None
         now = due
-        state = plan.leased(pop(plan, now), seen=0.0, now=now)
+        state = plan.check_lease(pop(plan, now), seen=0.0, now=now)
         if state == "expired":
             break
     assert (state, now) == ("expired", 10.0 * status.LEASE_TERMS)

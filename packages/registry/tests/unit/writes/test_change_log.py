@@ -107,10 +107,10 @@ def test_verdicts_are_logged_with_who_found_what(
     entry = registry.catalog.service("hello-service")
     assert entry is not None
     now = registry.clock.now()
-    registry.commands.accuse(entry, Fault("check", "connection refused", now))
-    registry.commands.accuse(entry, Fault("lease", "no heartbeat", now))
+    registry.commands.add_fault(entry, Fault("check", "connection refused", now))
+    registry.commands.add_fault(entry, Fault("lease", "no heartbeat", now))
     client.post("/api/heartbeat/hello-service", json={"status": "healthy"})
-    registry.commands.clear(entry, frozenset({"check"}))
+    registry.commands.remove_faults(entry, frozenset({"check"}))
     registry.commands.expire(entry)
     told = [
         (

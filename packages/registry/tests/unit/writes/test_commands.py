@@ -20,7 +20,7 @@ from modularity_registry.model.service import Drain, Fault, Registration, Servic
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
-from modularity_registry.writes.commands import Precondition
+from modularity_registry.writes.precondition import Precondition
 from support.registry import ManualClock, loaded_registry
 
 NOW = ManualClock().now()
@@ -93,14 +93,14 @@ def test_of_two_conditional_writers_one_wins(registry: Registry) -> None:
     assert sorted(outcomes) == ["lost"] * 5 + ["won"]
 
 
-def test_an_accusation_of_a_replaced_registration_is_void(
+def test_a_fault_of_a_replaced_registration_is_dropped(
     registry: Registry, clock: ManualClock
 ) -> None:
     registry.commands.register(said(), True)
     old = found(registry)
     clock.advance(1)
     registry.commands.register(said(), True)
-    registry.commands.accuse(old, Fault("check", "bad", clock.now()))
+    registry.commands.add_fault(old, Fault("check", "bad", clock.now()))
     registry.commands.expire(old)
     assert service(registry).faults == ()
 
@@ -111,8 +111,8 @@ def test_a_verdict_on_who_is_gone_is_let_go(
     registry.commands.register(said(), True)
     old = found(registry)
     registry.commands.unregister("a")
-    registry.commands.accuse(old, Fault("check", "bad", clock.now()))
-    registry.commands.clear(old, frozenset({"check"}))
+    registry.commands.add_fault(old, Fault("check", "bad", clock.now()))
+    registry.commands.remove_faults(old, frozenset({"check"}))
     registry.commands.expire(old)
     assert registry.catalog.service("a") is None
 
@@ -122,11 +122,11 @@ def test_since_moves_only_with_the_status(
 ) -> None:
     registry.commands.register(said(), True)
     clock.advance(5)
-    registry.commands.accuse(found(registry), Fault("check", "bad", clock.now()))
+    registry.commands.add_fault(found(registry), Fault("check", "bad", clock.now()))
     ill_since = service(registry).since
     assert ill_since == clock.now()
     clock.advance(5)
-    registry.commands.accuse(found(registry), Fault("lease", "late", clock.now()))
+    registry.commands.add_fault(found(registry), Fault("lease", "late", clock.now()))
     assert service(registry).since == ill_since
     assert len(service(registry).faults) == 2
 

@@ -12,7 +12,7 @@ from modularity_registry.events import Interest
 from modularity_registry.model.rights import Claim
 from modularity_registry.model.service import Registration
 from modularity_registry.runtime import Registry
-from modularity_registry.writes.commands import Written
+from modularity_registry.writes.precondition import WriteResult
 
 LISTS = (*FILTERS, "metadata", *PAGES, *WAIT)
 
@@ -128,13 +128,13 @@ def _verdict(verdict: Verdict) -> dict[str, str | None]:
     }
 
 
-def changed(written: Written, status: str, message: str) -> Response:
+def changed(result: WriteResult, status: str, message: str) -> Response:
     """Return the reply to a write that is not a registration."""
     return replies.reply(
         {
             "status": status,
-            "service_id": written.service_id,
-            "revision": written.revision,
+            "service_id": result.service_id,
+            "revision": result.revision,
             "message": message,
         }
     )
