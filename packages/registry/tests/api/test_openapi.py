@@ -10,7 +10,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
-from pydantic import BaseModel
 from referencing import Registry as References
 from referencing.jsonschema import DRAFT202012
 
@@ -20,7 +19,6 @@ from modularity_registry.api.app import create_app
 from modularity_registry.api.openapi.document import document
 from modularity_registry.api.openapi.errors import REFUSALS
 from modularity_registry.runtime import Registry
-from modularity_registry.schema import request_models
 from support import REPOSITORY
 
 DOCUMENT = document()
@@ -28,28 +26,6 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
 METHODS = {"GET", "POST", "PUT", "DELETE"}
 API_MD = REPOSITORY / "docs" / "api.md"
 PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
-BODIES: dict[str, type[BaseModel]] = {
-    "HealthCheck": request_models.HealthBody,
-    "Registration": request_models.RegistrationBody,
-    "RegistrationHere": request_models.RegistrationBody,
-    "DrainOrder": request_models.DrainBody,
-    "Heartbeat": request_models.HeartbeatBody,
-    "DiscoveryRequest": request_models.DiscoverBody,
-    "Invocation": request_models.InvocationBody,
-    "TokenWish": request_models.TokenBody,
-    "Rotation": request_models.RotationBody,
-}
-LIMITS = [
-    "pattern",
-    "minLength",
-    "maxLength",
-    "minimum",
-    "maximum",
-    "minItems",
-    "maxItems",
-    "enum",
-    "default",
-]
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -182,40 +158,6 @@ def test_every_schema_and_field_has_a_description_and_an_example(name: str) -> N
         assert rules["examples"], field
         for example in rules["examples"]:
             assert wrong_with(example, rules) == [], field
-
-
-@pytest.mark.parametrize("name", BODIES)
-def test_bodies_have_the_limits_that_are_enforced(name: str) -> None:
-    enforced = BODIES[name].model_json_schema()
-    described = SCHEMAS[name]
-    assert described["additionalProperties"] is False
-    assert set(described["properties"]) == set(enforced["properties"])
-    at_own_address = {"id"} if name == "RegistrationHere" else set()
-    required = set(enforced.get("required", [])) - at_own_address
-    assert set(described["required"]) == required
-    for field, rules in enforced["properties"].items():
-        if field in ("metadata", "health"):
-            continue
-        said, meant = limits(described["properties"][field]), limits(rules)
-        # Lengths that stand in a pattern are said twice, for people; a health path's
-        # pattern is enforced by a function.
-        for word in ("minLength", "maxLength", "pattern"):
-            if word not in meant:
-                said.pop(word, None)
-        assert said == meant, field
-
-
-def limits(rules: dict[str, Any]) -> dict[str, Any]:
-    """The limits of a field, whether it may be null or not, and of its items."""
-    found = {key: rules[key] for key in LIMITS if rules.get(key) is not None}
-    for other in rules.get("anyOf", []):
-        found |= limits(other)
-    if "items" in rules:
-        items = rules["items"]
-        found["items"] = {
-            key: items[key] for key in ("pattern", "enum") if key in items
-        }
-    return found
 
 
 def test_every_error_that_can_be_answered_is_described() -> None:

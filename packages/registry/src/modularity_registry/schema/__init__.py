@@ -17,30 +17,14 @@ from modularity_registry.schema.parse import (
     parse_token,
 )
 from modularity_registry.schema.request_models import (
-    CAPABILITY_PATTERN,
-    ID_PATTERN,
-    KEY_PATTERN,
     MAX_CAPABILITIES,
-    MAX_GLOBS,
-    MAX_GRACE,
-    MAX_LIFETIME,
     MAX_METADATA_BYTES,
-    MAX_NOTE,
-    TEXT_PATTERN,
 )
 from modularity_registry.schema.strict_json import decode_object, encode
 
 __all__ = [
-    "CAPABILITY_PATTERN",
-    "ID_PATTERN",
-    "KEY_PATTERN",
     "MAX_CAPABILITIES",
-    "MAX_GLOBS",
-    "MAX_GRACE",
-    "MAX_LIFETIME",
     "MAX_METADATA_BYTES",
-    "MAX_NOTE",
-    "TEXT_PATTERN",
     "Discovery",
     "Heartbeat",
     "Invocation",

@@ -1,6 +1,9 @@
-"""The bodies that are taken, with the limits of every field."""
+"""The request bodies: every field with its limits, its description and an example.
 
-from typing import Annotated, Literal
+`parse` validates with these models, and OpenAPI's schemas are generated from them.
+"""
+
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -9,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
 )
 
 from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN, Right
@@ -16,6 +20,13 @@ from modularity_registry.model.service import Mode
 from modularity_registry.network.address_policy import (
     InvalidLocation,
     parse_health_path,
+)
+from modularity_registry.schema.patterns import (
+    CAPABILITY_PATTERN,
+    HEALTH_PATH_PATTERN,
+    ID_PATTERN,
+    KEY_PATTERN,
+    TEXT_PATTERN,
 )
 from modularity_registry.schema.strict_json import encode
 
@@ -26,12 +37,10 @@ MAX_GLOBS = 64
 MAX_LIFETIME = 10 * 366 * 86_400
 MAX_GRACE = 30 * 86_400
 
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}$"
-CAPABILITY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/\-]{0,127}$"
-# As it can stand in a header: printable ASCII without blanks.
-KEY_PATTERN = r"^[\x21-\x7e]*$"
-# No control characters and no lone surrogates: neither can be shown or stored.
-TEXT_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+
+def doc(description: str, example: object, **rules: Any) -> Any:
+    """Return what OpenAPI says of a field; ``rules`` add to its schema alone."""
+    return Field(description=description, examples=[example], json_schema_extra=rules)
 
 
 def _metadata(value: object) -> bytes:
@@ -40,9 +49,11 @@ def _metadata(value: object) -> bytes:
     try:
         encoded = encode(value)
     except UnicodeEncodeError:
-        raise ValueError("must not hold lone surrogates") from None
+        raise ValueError("must not contain lone surrogates") from None
     except (RecursionError, OverflowError):
-        raise ValueError("is nested too deeply or holds too large a number") from None
+        raise ValueError(
+            "is nested too deeply or contains a number that is too large"
+        ) from None
     if len(encoded) > MAX_METADATA_BYTES:
         raise ValueError(
             f"must be at most {MAX_METADATA_BYTES} bytes as JSON, not {len(encoded)}"
@@ -55,10 +66,6 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-Capability = Annotated[str, StringConstraints(pattern=CAPABILITY_PATTERN)]
-
-
 def _health_path(value: str) -> str:
     try:
         parse_health_path(value)
@@ -67,6 +74,16 @@ def _health_path(value: str) -> str:
     return value
 
 
+# The lengths stand in the patterns too; the document says them for people.
+_LENGTHS: dict[str, Any] = {"minLength": 1, "maxLength": 128}
+Id = Annotated[
+    str, StringConstraints(pattern=ID_PATTERN), Field(json_schema_extra=_LENGTHS)
+]
+Capability = Annotated[
+    str,
+    StringConstraints(pattern=CAPABILITY_PATTERN),
+    doc("The name of a capability.", "greet", **_LENGTHS),
+]
 Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, max_length=MAX_NOTE)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -75,78 +92,220 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class HealthBody(Body):
-    path: (
+class HealthCheck(Body):
+    """How the registry checks the service.
+
+    A field that is null or left out takes the registry's default.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"type": ["object", "null"], "default": None}
+    )
+
+    path: Annotated[
         Annotated[str, StringConstraints(max_length=512), AfterValidator(_health_path)]
-        | None
-    ) = None
-    interval: Annotated[Seconds | None, Field(ge=1, le=86_400)] = None
-    timeout: Annotated[Seconds | None, Field(ge=0.1, le=300)] = None
+        | None,
+        doc(
+            "The path to request, after the location. For mode `http` only.",
+            "/healthz",
+            pattern=HEALTH_PATH_PATTERN,
+        ),
+    ] = None
+    interval: Annotated[
+        Seconds | None, Field(ge=1, le=86_400), doc("Seconds between two checks.", 10)
+    ] = None
+    timeout: Annotated[
+        Seconds | None,
+        Field(ge=0.1, le=300),
+        doc("Seconds after which a check fails.", 2),
+    ] = None
 
 
 class RegistrationBody(Body):
-    id: Id
+    """A service to register."""
+
+    id: Annotated[
+        Id,
+        doc(
+            "The service's id: a letter or digit, then letters, digits and `. _ : -`.",
+            "hello-service",
+            **_LENGTHS,
+        ),
+    ]
     name: Annotated[
-        str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=256)
+        str,
+        StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=256),
+        doc("A name for people, without control characters.", "Hello"),
     ]
     version: Annotated[
-        str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=128)
+        str,
+        StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=128),
+        doc(
+            "The service's version. You can filter PEP 440 versions by range.", "1.2.0"
+        ),
     ] = "1.0.0"
-    capabilities: Annotated[list[Capability], Field(max_length=MAX_CAPABILITIES)]
-    location: Annotated[
-        str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=2048)
+    capabilities: Annotated[
+        list[Capability],
+        Field(max_length=MAX_CAPABILITIES),
+        doc("What the service provides. A repeated name counts once.", ["greet"]),
     ]
-    mode: Mode
-    metadata: Annotated[bytes, BeforeValidator(_metadata)] = b"{}"
-    weight: Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_whole)] = 1
-    ttl: Annotated[Seconds | None, Field(ge=1, le=7 * 86_400)] = None
-    health: HealthBody | None = None
-    owner_key: (
+    location: Annotated[
+        str,
+        StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=2048),
+        doc(
+            "The service's address. Its form depends on `mode`: `http://` or `https://`"
+            " for `http`, `tcp://host:port` for `tcp`, `grpc://host:port` for `grpc`."
+            " For modes that are not checked, any text.",
+            "http://127.0.0.1:9001",
+        ),
+    ]
+    mode: Annotated[
+        Mode, doc("How to reach the service, and how the registry checks it.", "http")
+    ]
+    metadata: Annotated[
+        bytes,
+        BeforeValidator(_metadata),
+        WithJsonSchema({"type": "object"}),
+        doc(
+            "Anything else about the service, at most 16 KiB as JSON.",
+            {"runtime": "python", "region": "eu"},
+            default={},
+        ),
+    ] = b"{}"
+    weight: Annotated[
+        int,
+        Field(ge=0, le=65_535),
+        BeforeValidator(_whole),
+        doc("The service's share of calls with `strategy=weighted`.", 1),
+    ] = 1
+    ttl: Annotated[
+        Seconds | None,
+        Field(ge=1, le=7 * 86_400),
+        doc("The length of the lease in seconds. Each heartbeat renews it.", 30),
+    ] = None
+    health: Annotated[
+        HealthCheck | None,
+        doc("How the registry checks the service.", {"interval": 10}),
+    ] = None
+    owner_key: Annotated[
         Annotated[
-            str,
-            StringConstraints(pattern=KEY_PATTERN, min_length=16, max_length=256),
+            str, StringConstraints(pattern=KEY_PATTERN, min_length=16, max_length=256)
         ]
-        | None
-    ) = None
+        | None,
+        doc(
+            "A secret that protects the service: only a caller that sends it, or an"
+            " admin, can change the service. The registry keeps a hash of it and never"
+            " shows it.",
+            "a-long-and-secret-text",
+        ),
+    ] = None
 
 
 class DrainBody(Body):
-    reason: Text = ""
+    """Why a service is drained."""
+
+    reason: Annotated[Text, doc("The reason, for people.", "upgrade")] = ""
 
 
 class HeartbeatBody(Body):
-    status: Literal["healthy", "unhealthy", "active", "inactive"] = "healthy"
-    note: Text = ""
+    """How a service reports its health. Without a body, it is healthy."""
+
+    status: Annotated[
+        Literal["healthy", "unhealthy", "active", "inactive"],
+        doc(
+            "The service's health. `active` means healthy, `inactive` unhealthy.",
+            "unhealthy",
+        ),
+    ] = "healthy"
+    note: Annotated[Text, doc("The reason, for people.", "disk full")] = ""
 
 
 class DiscoverBody(Body):
+    """The capabilities that a caller needs."""
+
     capabilities: Annotated[
-        list[Capability], Field(min_length=1, max_length=MAX_CAPABILITIES)
+        list[Capability],
+        Field(min_length=1, max_length=MAX_CAPABILITIES),
+        doc("The service must provide all of these.", ["greet"]),
     ]
-    optional: Annotated[list[Capability], Field(max_length=MAX_CAPABILITIES)] = []
+    optional: Annotated[
+        list[Capability],
+        Field(max_length=MAX_CAPABILITIES),
+        doc(
+            "Services that provide these score higher. A capability in both lists is"
+            " required.",
+            ["translate"],
+        ),
+    ] = []
 
 
 class InvocationBody(Body):
-    consumer_id: Id
-    provider_id: Id
-    capability: Capability
-    success: bool = True
-    latency_ms: Annotated[Seconds | None, Field(ge=0, le=86_400_000)] = None
+    """One call from a service to another, reported by its caller."""
+
+    consumer_id: Annotated[
+        Id, doc("The caller. It need not be registered.", "web-shop", **_LENGTHS)
+    ]
+    provider_id: Annotated[
+        Id,
+        doc("The service called. It must be registered.", "hello-service", **_LENGTHS),
+    ]
+    capability: Annotated[
+        Capability, doc("The capability that was called.", "greet", **_LENGTHS)
+    ]
+    success: Annotated[bool, doc("Whether the call succeeded.", True)] = True
+    latency_ms: Annotated[
+        Seconds | None,
+        Field(ge=0, le=86_400_000),
+        doc("The duration in milliseconds; null if it was not measured.", 12.5),
+    ] = None
 
 
-TokenName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Glob = Annotated[str, StringConstraints(pattern=GLOB_PATTERN)]
+TokenName = Annotated[
+    str,
+    StringConstraints(pattern=NAME_PATTERN),
+    doc(
+        "The token's permanent name. It owns what the token registers.", "weather-team"
+    ),
+]
+Glob = Annotated[
+    str,
+    StringConstraints(pattern=GLOB_PATTERN),
+    doc("A pattern in which `*` stands for any characters.", "weather-*"),
+]
 Globs = Annotated[list[Glob], Field(min_length=1, max_length=MAX_GLOBS)]
-RightWord = Literal["read", "register", "track", "admin"]
+RightWord = Annotated[
+    Literal["read", "register", "track", "admin"],
+    doc("A right. `admin` includes all others.", "register"),
+]
 
 
 class TokenBody(Body):
+    """A token to create."""
+
     name: TokenName
-    rights: Annotated[list[RightWord], Field(min_length=1, max_length=len(Right))]
-    ids: Globs = ["*"]
-    capabilities: Globs = ["*"]
-    expires_in: Annotated[Seconds | None, Field(ge=1, le=MAX_LIFETIME)] = None
+    rights: Annotated[
+        list[RightWord],
+        Field(min_length=1, max_length=len(Right)),
+        doc("What the token's holder may do.", ["read", "register"]),
+    ]
+    ids: Annotated[
+        Globs, doc("The service ids that the token may register.", ["weather-*"])
+    ] = ["*"]
+    capabilities: Annotated[
+        Globs, doc("The capabilities that the token may register.", ["weather.*"])
+    ] = ["*"]
+    expires_in: Annotated[
+        Seconds | None,
+        Field(ge=1, le=MAX_LIFETIME),
+        doc("Seconds until the token expires; null for never.", 7_776_000),
+    ] = None
 
 
 class RotationBody(Body):
-    grace: Annotated[Seconds, Field(ge=0, le=MAX_GRACE)] = 0.0
+    """How to rotate a token."""
+
+    grace: Annotated[
+        Seconds,
+        Field(ge=0, le=MAX_GRACE),
+        doc("Seconds for which the previous secret stays valid.", 3600),
+    ] = 0.0

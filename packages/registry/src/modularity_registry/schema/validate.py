@@ -7,13 +7,13 @@ from pydantic import ValidationError
 
 from modularity_registry.errors import FieldError, InvalidRequest
 from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN
-from modularity_registry.schema.request_models import (
+from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
     ID_PATTERN,
     KEY_PATTERN,
     TEXT_PATTERN,
-    Body,
 )
+from modularity_registry.schema.request_models import Body
 
 BodyT = TypeVar("BodyT", bound=Body)
 

@@ -12,7 +12,7 @@ from e2e.docs.reader import ROOT
 from modularity_registry import config
 from modularity_registry.dns.names import MAX_DOMAIN, Index, dns_name
 from modularity_registry.errors import BadSetting
-from modularity_registry.schema import CAPABILITY_PATTERN
+from modularity_registry.schema.patterns import CAPABILITY_PATTERN
 
 # More of what is treated in a way of its own than chance would bring.
 NAMES = st.one_of(

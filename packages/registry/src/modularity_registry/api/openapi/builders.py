@@ -81,6 +81,41 @@ def example_of(schema: Json, *without: str) -> Json:
     return {name: value for name, value in example.items() if name not in without}
 
 
+def generated(schema: Json) -> Json:
+    """Return a generated schema of an object in the notation of this document.
+
+    Its example is made of its fields' first ones.
+    """
+    result: Json = _plain(schema)
+    fields = result.setdefault("properties", {})
+    result.setdefault("required", [])
+    example = {name: field["examples"][0] for name, field in fields.items()}
+    return {**result, "examples": [example]}
+
+
+def _plain(value: Any) -> Any:
+    """Return a schema without titles, and with "or null" as part of its type.
+
+    A component in the place of "this component or null" allows null itself.
+    """
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    schema = {key: _plain(item) for key, item in value.items()}
+    if isinstance(schema.get("title"), str):
+        del schema["title"]
+    match schema.get("anyOf"):
+        case [{"type": str(kind), **rules}, {"type": "null"}]:
+            del schema["anyOf"]
+            return {**schema, **rules, "type": [kind, "null"]}
+        case [{"$ref": reference}, {"type": "null"}]:
+            del schema["anyOf"]
+            schema.pop("default", None)
+            return {**schema, "$ref": reference}
+    return schema
+
+
 def content(schema: Json, example: Any, kind: str = JSON) -> Json:
     """Return the ``content`` of a body of one media type."""
     return {kind: {"schema": schema, "example": example}}

@@ -1,7 +1,7 @@
 """The parameters of calls: filters, pages, waits, conditions."""
 
 from modularity_registry.api.openapi.builders import Json, ref
-from modularity_registry.api.openapi.schemas.requests import ID_RULES
+from modularity_registry.api.openapi.schemas.requests import REGISTRATION
 from modularity_registry.api.query import MAX_KEY, MAX_LIMIT, MAX_RANGE, MAX_WAIT
 from modularity_registry.catalog.selection import STRATEGIES
 from modularity_registry.model.rights import NAME_PATTERN
@@ -49,6 +49,7 @@ def _header(name: str, description: str, example: str) -> Json:
     }
 
 
+_ID_RULES = ("type", "pattern", "minLength", "maxLength")
 _TEXT: Json = {"type": "string"}
 _METADATA: Json = {
     **_query(
@@ -72,7 +73,7 @@ PARAMETERS: dict[str, Json] = {
     "ServiceId": _path(
         "service_id",
         "The service's id.",
-        {"type": "string", **ID_RULES},
+        {key: REGISTRATION["id"][key] for key in _ID_RULES},
         "hello-service",
     ),
     "CapabilityName": _path(

@@ -1,10 +1,8 @@
 """The calls about tokens."""
 
-from modularity_registry import schema
 from modularity_registry.api.openapi.builders import (
     Json,
     example_of,
-    field,
     listed,
     maybe_text,
     moment,
@@ -15,6 +13,7 @@ from modularity_registry.api.openapi.builders import (
 )
 from modularity_registry.api.openapi.operation import ORIGIN_REFUSED, Taken, call
 from modularity_registry.api.openapi.operation import shown as said
+from modularity_registry.api.openapi.schemas import requests
 from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN, Right
 
 _TAG = "Tokens"
@@ -31,7 +30,6 @@ _RIGHT: Json = {
     "enum": [right.value for right in Right],
     "examples": ["register"],
 }
-_GLOB_RULES: Json = {"minItems": 1, "maxItems": schema.MAX_GLOBS}
 
 _NAME = text(
     "How the token is called for good; what it registers is owned by this name.",
@@ -64,43 +62,6 @@ _TOKEN: dict[str, Json] = {
 }
 
 SCHEMAS: dict[str, Json] = {
-    "TokenWish": record(
-        "What a token is to be.",
-        {
-            "name": _NAME,
-            "rights": {**_GIVEN["rights"], "minItems": 1, "maxItems": len(Right)},
-            "ids": {**_GIVEN["ids"], **_GLOB_RULES, "default": ["*"]},
-            "capabilities": {
-                **_GIVEN["capabilities"],
-                **_GLOB_RULES,
-                "default": ["*"],
-            },
-            "expires_in": field(
-                ("number", "null"),
-                "Seconds until it ends; null for never.",
-                7_776_000,
-                minimum=1,
-                maximum=schema.MAX_LIFETIME,
-            ),
-        },
-        ("ids", "capabilities", "expires_in"),
-        additionalProperties=False,
-    ),
-    "Rotation": record(
-        "How a token is to be rotated.",
-        {
-            "grace": field(
-                "number",
-                "Seconds for which the former text is good still.",
-                3600,
-                minimum=0,
-                maximum=schema.MAX_GRACE,
-                default=0,
-            )
-        },
-        ("grace",),
-        additionalProperties=False,
-    ),
     "Token": record("A token, but for its text: that is not kept.", _TOKEN),
     "IssuedToken": record(
         "A token with its text, which is shown this once.",
@@ -166,7 +127,7 @@ PATHS: dict[str, Json] = {
             },
             _REFUSED,
             (),
-            Taken("TokenWish", example_of(SCHEMAS["TokenWish"])),
+            Taken("TokenWish", example_of(requests.SCHEMAS["TokenWish"])),
         ),
     },
     "/api/tokens/{name}/rotate": {
@@ -183,7 +144,7 @@ PATHS: dict[str, Json] = {
             },
             _REFUSED,
             ("TokenName",),
-            Taken("Rotation", example_of(SCHEMAS["Rotation"]), required=False),
+            Taken("Rotation", example_of(requests.SCHEMAS["Rotation"]), required=False),
             description="Its name stays, and all that it owns.",
         )
     },

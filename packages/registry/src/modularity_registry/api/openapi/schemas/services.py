@@ -41,6 +41,7 @@ _FIELDS: dict[str, Json] = {
     **{
         name: {key: value for key, value in schema.items() if key != "default"}
         for name, schema in REGISTRATION.items()
+        if name not in ("health", "owner_key")
     },
     "metadata": field(
         "object", "What it said of itself beyond that.", {"runtime": "python"}

@@ -1,0 +1,21 @@
+"""The patterns of texts in requests, as JSON Schema and Python's ``re`` read them."""
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}$"
+CAPABILITY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/\-]{0,127}$"
+# As it can stand in a header: printable ASCII without blanks.
+KEY_PATTERN = r"^[\x21-\x7e]*$"
+# No control characters and no lone surrogates: neither can be shown or stored.
+TEXT_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+
+# Locations and health paths as `address_policy` parses them: paths are
+# percent-encoded and have no . or .. parts. A pattern can't tell which names and
+# addresses exist, so these only describe what `address_policy` enforces.
+_PCHAR = r"[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2}"
+_NO_DOTS = r"(?![^?]*/(\.|%2[eE]){1,2}(/|\?|$))"
+HEALTH_PATH_PATTERN = rf"^{_NO_DOTS}/({_PCHAR}|/)*(\?({_PCHAR}|[/?])*)?$"
+LOCATION_PATTERNS = {
+    "http": rf"^https?://[^/?#@\s]+{_NO_DOTS}(/({_PCHAR}|/)*)?$",
+    "tcp": "^tcp://[^/?#]+:[1-9][0-9]{0,4}$",
+    "grpc": "^grpc://[^/?#]+:[1-9][0-9]{0,4}$",
+}
+"""The pattern of a location by mode, for the modes that are checked."""
