@@ -26,15 +26,15 @@ from modularity_registry.tokens import first as first_token
 
 log = logging.getLogger(__name__)
 
-_SORRY = "something went wrong inside the registry; its log says what"
+_INTERNAL_ERROR = "an internal error occurred; see the registry's log"
 _FAILURE = json.dumps(
     {
         "type": "about:blank",
         "title": "Internal Server Error",
         "status": 500,
-        "detail": _SORRY,
+        "detail": _INTERNAL_ERROR,
         "code": "internal_error",
-        "error": _SORRY,
+        "error": _INTERNAL_ERROR,
     }
 ).encode()
 

@@ -1,4 +1,4 @@
-"""The one table from errors to HTTP, and what an error looks like (RFC 9457)."""
+"""Maps errors to HTTP status codes and renders them as problems (RFC 9457)."""
 
 import logging
 import traceback
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 REALM = "modularity-registry"
 RETRY_AFTER = 1
-"""Seconds after which a 503 may have passed; a check or a failover takes about that."""
+"""Seconds until a retry of a 503 may succeed: a check or a failover takes about one."""
 
 RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-"""What may pass by itself: with ``Retry-After``."""
+"""Replies that carry ``Retry-After``."""
 
 STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
@@ -50,7 +50,7 @@ STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
 
 
 class Problem(Response):
-    """An error reply; ``error`` is what was raised, if that was on purpose."""
+    """An error reply; ``error`` is the registry's own error behind it, or None."""
 
     error: errors.RegistryError | None = None
 
@@ -72,7 +72,7 @@ def problem(
         "error": detail,
     }
     if status == HTTPStatus.BAD_REQUEST:
-        body["errors"] = [each._asdict() for each in fields]
+        body["errors"] = [field._asdict() for field in fields]
     body.update(extra or {})
     response = Problem(schema.encode(body), status, content_type=CONTENT_TYPE)
     if status in RETRIED:
@@ -89,7 +89,7 @@ def status_of(error: errors.RegistryError) -> HTTPStatus:
 
 
 def of(error: errors.RegistryError) -> Response:
-    """Return the reply to an error that the registry raised on purpose."""
+    """Return the reply to one of the registry's own errors."""
     fields = error.errors if isinstance(error, errors.InvalidRequest) else ()
     if isinstance(error, errors.AddressRefused):
         fields = (errors.FieldError("location", error.detail),)
@@ -104,7 +104,7 @@ def of(error: errors.RegistryError) -> Response:
 
 
 def _challenge(error: errors.RegistryError) -> str | None:
-    """Return what RFC 6750, section 3, has a refused caller told."""
+    """Return the parameters of the challenge in RFC 6750, section 3."""
     if isinstance(error, errors.Unauthorized):
         return ', error="invalid_token"' if error.shown else ""
     if isinstance(error, errors.Forbidden):
@@ -118,11 +118,11 @@ REFUSALS = (
     errors.OriginRefused,
     errors.OwnedByAnother,
 )
-"""Who gets one of these asked for what is not theirs."""
+"""Errors of calls that the caller may not make; the audit records them."""
 
 
 def note(audit: Audit, error: errors.RegistryError, environ: Mapping[str, Any]) -> None:
-    """Write it to the audit if ``error`` refuses somebody what they asked for."""
+    """Write ``error`` to the audit if it is one of `REFUSALS`."""
     if isinstance(error, REFUSALS):
         call = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
         audit.refused(status_of(error).value, error.code, call, error.detail)
@@ -136,7 +136,7 @@ def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
 
     @app.after_request
     def note_refusal(response: Response) -> Response:
-        # Here, since a part may have a handler of its own for one of them.
+        # Here, since rate_limits has its own handler for one of them.
         if isinstance(response, Problem) and response.error is not None:
             note(audit, response.error, request.environ)
         return response
@@ -154,7 +154,7 @@ def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
     def unexpected(error: Exception) -> Response:
         log.error("unexpected error", exc_info=error)
         extra = {"traceback": traceback.format_exception(error)} if debug else {}
-        detail = "the registry failed in itself; its log has the details"
+        detail = "an internal error occurred; see the registry's log"
         return problem(500, "internal_error", detail, extra=extra)
 
     app.register_error_handler(errors.RegistryError, of)

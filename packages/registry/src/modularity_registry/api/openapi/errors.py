@@ -82,7 +82,7 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
     ),
     errors.CapabilityNotFound: (
         "nobody ever offered the capability",
-        "nobody has ever offered the capability 'greet'",
+        "no service has ever offered the capability 'greet'",
     ),
     errors.RevisionMismatch: (
         "`If-Match` or `If-None-Match` does not hold",
@@ -97,9 +97,9 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "send Content-Type: application/json, not 'text/plain'",
     ),
     errors.NoHealthyProvider: (
-        "the capability is known, but nobody healthy provides it now",
-        "the capability 'greet' is known, but none of its 2 providers is healthy now;"
-        " GET /api/capabilities/greet/explain says more",
+        "the capability is known, but has no healthy provider",
+        "the capability 'greet' has no healthy provider;"
+        " GET /api/capabilities/greet/explain says why",
     ),
     errors.NotReady: ("it should get no traffic now", "the store does not answer"),
     TooManyUploads: (
@@ -147,7 +147,7 @@ REFUSALS: dict[str, Refusal] = {
     "internal_error": Refusal(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "a fault of the registry's own",
-        "the registry failed in itself; its log has the details",
+        "an internal error occurred; see the registry's log",
     ),
 }
 """All errors that a documented call may answer with, by their code."""

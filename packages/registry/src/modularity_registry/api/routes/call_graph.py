@@ -1,4 +1,4 @@
-"""Routes about who calls whom: what services report, and what comes of it."""
+"""Routes of the call graph: services report calls, readers get connections."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from modularity_registry import schema
 from modularity_registry.api import replies
 from modularity_registry.api.query import FILTERS
+from modularity_registry.api.routes import blueprint_of
 from modularity_registry.catalog.call_graph import Pair
 from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.entry import Entry
@@ -16,64 +17,71 @@ from modularity_registry.runtime import Registry
 
 def routes(registry: Registry) -> Blueprint:
     """Return the routes under ``/api`` for invocations, connections and the graph."""
-    blueprint = Blueprint("calls", __name__, url_prefix="/api")
-    catalog, traffic = registry.catalog, registry.traffic
+    handlers = _Handlers(registry)
+    return blueprint_of(
+        "calls",
+        "/api",
+        ("POST /track/invocation", handlers.track),
+        ("GET /connections/<service_id>", handlers.connections),
+        ("GET /graph", handlers.graph),
+    )
 
-    @blueprint.post("/track/invocation")
-    def track() -> Response:
+
+class _Handlers:
+    def __init__(self, registry: Registry) -> None:
+        self._catalog = registry.catalog
+        self._traffic = registry.traffic
+        self._hub = registry.hub
+
+    def track(self) -> Response:
         call = schema.parse_invocation(replies.body())
-        catalog.require(call.provider_id)
-        traffic.note(call)
-        registry.hub.invoked(call)
+        self._catalog.require(call.provider_id)
+        self._traffic.note(call)
+        self._hub.invoked(call)
         return replies.reply({"message": "Invocation recorded"})
 
-    @blueprint.get("/connections/<service_id>")
-    def connections(service_id: str) -> Response:
+    def connections(self, service_id: str) -> Response:
         replies.query().finish()
+        catalog = self._catalog
         revision = catalog.revision
-        entry, pairs = catalog.service(service_id), traffic.pairs(service_id)
+        entry, pairs = catalog.service(service_id), self._traffic.pairs(service_id)
         if not pairs:
             catalog.require(service_id)
-        consuming = [
-            _connection("provider", pair.provider_id, pair, catalog)
-            for pair in pairs
-            if pair.consumer_id == service_id
-        ]
-        providing = [
-            _connection("consumer", pair.consumer_id, pair, catalog)
-            for pair in pairs
-            if pair.provider_id == service_id
-        ]
         answer = {
             "service_id": service_id,
             "service_name": entry.name if entry else None,
-            "consuming": consuming,
-            "providing": providing,
+            "consuming": [
+                _connection("provider", pair.provider_id, pair, catalog)
+                for pair in pairs
+                if pair.consumer_id == service_id
+            ],
+            "providing": [
+                _connection("consumer", pair.consumer_id, pair, catalog)
+                for pair in pairs
+                if pair.provider_id == service_id
+            ],
         }
         return replies.read(schema.encode(answer), _tag(pairs, revision), revision)
 
-    @blueprint.get("/graph")
-    def graph() -> Response:
+    def graph(self) -> Response:
         query = replies.query(*FILTERS, "metadata")
-        wanted = query.filter()
+        selection = query.filter()
         query.finish()
-        revision, pairs = catalog.revision, traffic.pairs()
+        revision, pairs = self._catalog.revision, self._traffic.pairs()
         nodes = {
             entry.id: _node(entry)
-            for entry in catalog.providing(wanted.capabilities)
-            if wanted.matches(entry)
+            for entry in self._catalog.providing(selection.capabilities)
+            if selection.matches(entry)
         }
-        shown = [pair for pair in pairs if pair.provider_id in nodes]
-        for pair in shown:
+        pairs = [pair for pair in pairs if pair.provider_id in nodes]
+        for pair in pairs:
             if pair.consumer_id not in nodes:
-                nodes[pair.consumer_id] = _caller(pair.consumer_id, catalog)
+                nodes[pair.consumer_id] = _caller(pair.consumer_id, self._catalog)
         answer = {
             "nodes": list(nodes.values()),
-            "edges": [_edge(each) for each in shown],
+            "edges": [_edge(pair) for pair in pairs],
         }
-        return replies.read(schema.encode(answer), _tag(shown, revision), revision)
-
-    return blueprint
+        return replies.read(schema.encode(answer), _tag(pairs, revision), revision)
 
 
 def _tag(pairs: list[Pair], revision: int) -> str:

@@ -1,12 +1,14 @@
-"""Routes of capabilities: who provides them, and who should be called now."""
+"""Routes of capabilities: which services provide them, and which one to call."""
 
 from flask import Blueprint, Response
 
 from modularity_registry import schema
 from modularity_registry.api import replies
-from modularity_registry.api.query import FILTERS, PAGES, STRATEGY, WAIT
+from modularity_registry.api.query import FILTERS, PAGES, STRATEGY, WAIT, Wait
+from modularity_registry.api.routes import blueprint_of
 from modularity_registry.api.routes.events import wait_for_change
 from modularity_registry.catalog.catalog import Capability, Catalog
+from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import (
     EVERYTHING,
     Filter,
@@ -25,126 +27,139 @@ LISTS = (*NARROWED, *PAGES, *WAIT)
 
 def routes(registry: Registry) -> Blueprint:
     """Return the routes under ``/api`` that start from a capability."""
-    blueprint = Blueprint("capabilities", __name__, url_prefix="/api")
-    catalog = registry.catalog
+    handlers = _Handlers(registry)
+    return blueprint_of(
+        "capabilities",
+        "/api",
+        ("GET /capabilities/<path:name>", handlers.read_provider),
+        ("GET /capabilities/<path:name>/services", handlers.list_providers),
+        ("GET /capabilities/<path:name>/explain", handlers.explain),
+        ("GET /capabilities", handlers.list_capabilities),
+        ("POST /discover", handlers.discover_services),
+    )
 
-    @blueprint.get("/capabilities/<path:name>")
-    def read_provider(name: str) -> Response:
+
+class _Handlers:
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._catalog = registry.catalog
+
+    def read_provider(self, name: str) -> Response:
         query = replies.query(*NARROWED, *STRATEGY)
-        wanted, strategy = query.filter(), query.strategy()
+        selection, strategy = query.filter(), query.strategy()
         query.finish()
-        revision = catalog.revision
-        capability = _offered(catalog, name)
+        revision = self._catalog.revision
+        capability = _require(self._catalog, name)
         providers = capability.providers()
-        entry = pick_provider(strategy, wanted, providers, capability.turns)
+        entry = pick_provider(strategy, selection, providers, capability.turns)
         if entry is None:
-            raise _nobody(name, len(providers.entries), len(providers.healthy))
+            raise _no_provider(name, len(providers.entries), len(providers.healthy))
         return replies.read(lambda: entry.json, entry.revision, revision)
 
-    @blueprint.get("/capabilities/<path:name>/services")
-    def list_providers(name: str) -> Response:
+    def list_providers(self, name: str) -> Response:
         query = replies.query(*LISTS)
-        wanted, page, wait = query.filter(), query.page(), query.wait()
+        selection, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
-        wait_for_change(registry, wait, Interest(frozenset((name,))), wanted)
-        revision = catalog.revision
-        capability = catalog.capability(name)
-        tag = capability.revision if capability else catalog.departed(name) or 0
+        self._wait(wait, frozenset((name,)), selection)
+        revision = self._catalog.revision
+        capability = self._catalog.capability(name)
+        tag = capability.revision if capability else self._catalog.departed(name) or 0
 
         def render() -> bytes:
             entries = capability.providers().by_id if capability else []
-            return replies.services(entries, wanted, page, revision)
+            return replies.services(entries, selection, page, revision)
 
         return replies.read(render, tag, revision)
 
-    @blueprint.get("/capabilities/<path:name>/explain")
-    def explain(name: str) -> Response:
+    def explain(self, name: str) -> Response:
         query = replies.query(*LISTS)
-        wanted, page, wait = query.filter(), query.page(), query.wait()
+        selection, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
-        wait_for_change(registry, wait, Interest(frozenset((name,))), EVERYTHING)
-        revision = catalog.revision
-        capability = catalog.capability(name)
-        tag = capability.revision if capability else catalog.departed(name)
+        self._wait(wait, frozenset((name,)), EVERYTHING)
+        revision = self._catalog.revision
+        capability = self._catalog.capability(name)
+        tag = capability.revision if capability else self._catalog.departed(name)
         if tag is None:
             raise _never_offered(name)
         entries = capability.providers().by_id if capability else []
-        chosen, cursor = replies.cut(entries, page, lambda each: each.id)
-        items = []
-        for entry in chosen:
-            reasons = why_not_returned(entry, wanted)
-            items.append(
-                {
-                    "service_id": entry.id,
-                    "name": entry.service.registration.name,
-                    "status": entry.status,
-                    "returned": not reasons,
-                    "reasons": reasons,
-                }
-            )
-        bodies = [schema.encode(item) for item in items]
+        chosen, cursor = replies.cut(entries, page, lambda entry: entry.id)
+        bodies = [_explanation(entry, selection) for entry in chosen]
         body = replies.listing("providers", bodies, revision, cursor)
         return replies.read(body, tag, revision)
 
-    @blueprint.get("/capabilities")
-    def list_capabilities() -> Response:
+    def list_capabilities(self) -> Response:
         query = replies.query(*LISTS)
-        wanted, page, wait = query.filter(), query.page(), query.wait()
+        selection, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
-        wait_for_change(registry, wait, Interest(wanted.capabilities), wanted)
-        revision, tag = catalog.revision, catalog.changed
+        self._wait(wait, selection.capabilities, selection)
+        revision, tag = self._catalog.revision, self._catalog.changed
 
         def render() -> bytes:
-            found = ((each, _healthy(each, wanted)) for each in catalog.capabilities())
-            offered = ((each.name, ids) for each, ids in found if ids)
-            chosen, cursor = replies.cut(offered, page, lambda item: item[0])
-            bodies = [_summary(name, ids) for name, ids in chosen]
+            ids_by_name = (
+                (capability.name, _healthy(capability, selection))
+                for capability in self._catalog.capabilities()
+            )
+            offered = ((name, ids) for name, ids in ids_by_name if ids)
+            items, cursor = replies.cut(offered, page, lambda item: item[0])
+            bodies = [_summary(name, ids) for name, ids in items]
             return replies.listing("capabilities", bodies, revision, cursor)
 
         return replies.read(render, tag, revision)
 
-    @blueprint.post("/discover")
-    def discover_services() -> Response:
+    def discover_services(self) -> Response:
         query = replies.query(*NARROWED)
-        wanted = query.filter()
+        selection = query.filter()
         query.finish()
-        asked = schema.parse_discovery(replies.body())
-        revision, tag = catalog.revision, catalog.changed
-        bodies = [_match(each) for each in discover(catalog, asked, wanted)]
+        demand = schema.parse_discovery(replies.body())
+        revision, tag = self._catalog.revision, self._catalog.changed
+        matches = discover(self._catalog, demand, selection)
+        bodies = [_match(match) for match in matches]
         return replies.read(replies.listing("matches", bodies, revision), tag, revision)
 
-    return blueprint
+    def _wait(
+        self, wait: Wait | None, capabilities: frozenset[str], selection: Filter
+    ) -> None:
+        wait_for_change(self._registry, wait, Interest(capabilities), selection)
 
 
-def _offered(catalog: Catalog, name: str) -> Capability:
+def _explanation(entry: Entry, selection: Filter) -> bytes:
+    reasons = why_not_returned(entry, selection)
+    explanation = {
+        "service_id": entry.id,
+        "name": entry.name,
+        "status": entry.status,
+        "returned": not reasons,
+        "reasons": reasons,
+    }
+    return schema.encode(explanation)
+
+
+def _require(catalog: Catalog, name: str) -> Capability:
     capability = catalog.capability(name)
     if capability is not None:
         return capability
     if catalog.departed(name) is not None:
-        raise _nobody(name, 0, 0)
+        raise _no_provider(name, 0, 0)
     raise _never_offered(name)
 
 
 def _never_offered(name: str) -> CapabilityNotFound:
-    return CapabilityNotFound(f"nobody has ever offered the capability {name!r}")
+    return CapabilityNotFound(f"no service has ever offered the capability {name!r}")
 
 
-def _nobody(name: str, known: int, healthy: int) -> NoHealthyProvider:
+def _no_provider(name: str, total: int, healthy: int) -> NoHealthyProvider:
     if healthy:
-        why = f"none of its {healthy} healthy providers passes the filter"
-    elif known:
-        why = f"none of its {known} providers is healthy now"
+        detail = f"no healthy provider of the capability {name!r} matches the filter"
+    elif total:
+        detail = f"the capability {name!r} has no healthy provider"
     else:
-        why = "its last provider has unregistered"
-    return NoHealthyProvider(
-        f"the capability {name!r} is known, but {why};"
-        f" GET /api/capabilities/{name}/explain says more"
-    )
+        detail = f"the last provider of the capability {name!r} has unregistered"
+    return NoHealthyProvider(f"{detail}; GET /api/capabilities/{name}/explain says why")
 
 
-def _healthy(capability: Capability, wanted: Filter) -> list[str]:
+def _healthy(capability: Capability, selection: Filter) -> list[str]:
     healthy = capability.providers().healthy
-    return sorted(each.id for each in healthy if wanted.matches(each))
+    return sorted(entry.id for entry in healthy if selection.matches(entry))
 
 
 def _summary(name: str, ids: list[str]) -> bytes:

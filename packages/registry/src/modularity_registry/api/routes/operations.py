@@ -1,4 +1,4 @@
-"""Routes about the registry itself: is it alive, is it ready, what does it hold."""
+"""Routes about the registry itself: health, readiness, statistics, metrics."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from flask import Blueprint, Response, request
 from modularity_registry import __version__, schema
 from modularity_registry.api import authorization, replies
 from modularity_registry.api.metrics import CONTENT_TYPE, exposition, text
+from modularity_registry.api.routes import blueprint_of
 from modularity_registry.clock import rfc3339
 from modularity_registry.errors import NotReady
 from modularity_registry.model.rights import Right
 from modularity_registry.model.service import STATUSES
-from modularity_registry.replicas.membership import ReplicaState
 from modularity_registry.runtime import Registry
 from modularity_registry.serving import bind_warnings
 from modularity_registry.serving.certificate_reload import Certificates, Expiries
@@ -19,17 +19,27 @@ from modularity_registry.serving.certificate_reload import Certificates, Expirie
 
 def routes(registry: Registry, certificates: Certificates | None = None) -> Blueprint:
     """Return ``/health``, ``/ready``, ``/api/stats`` and ``/metrics``."""
-    blueprint = Blueprint("operations", __name__)
-    catalog = registry.catalog
-    exposed = exposition(registry)
-    exposed.register(Expiries(certificates))
-    warnings = bind_warnings.warnings(registry.settings)
+    handlers = _Handlers(registry, certificates)
+    return blueprint_of(
+        "operations",
+        None,
+        ("GET /health", handlers.health),
+        ("GET /ready", handlers.ready),
+        ("GET /api/stats", handlers.stats),
+        ("GET /metrics", handlers.metrics),
+    )
 
-    def replicas() -> list[ReplicaState]:
-        return registry.membership.states()
 
-    @blueprint.get("/health")
-    def health() -> Response:
+class _Handlers:
+    def __init__(self, registry: Registry, certificates: Certificates | None) -> None:
+        self._registry = registry
+        self._catalog = registry.catalog
+        self._collectors = exposition(registry)
+        self._collectors.register(Expiries(certificates))
+        self._warnings = bind_warnings.warnings(registry.settings)
+
+    def health(self) -> Response:
+        registry = self._registry
         reasons = registry.degraded()
         answer: dict[str, Any] = {
             "status": "degraded" if reasons else "healthy",
@@ -37,48 +47,49 @@ def routes(registry: Registry, certificates: Certificates | None = None) -> Blue
             "timestamp": rfc3339(registry.clock.now()),
             "version": __version__,
             "store": registry.settings.store_kind,
-            "revision": catalog.revision,
+            "revision": self._catalog.revision,
         }
         if authorization.caller_of(request).may(Right.READ):
-            answer |= details(reasons)
+            answer |= self._details(reasons)
         return replies.reply(answer)
 
-    def details(reasons: list[str]) -> dict[str, Any]:
-        """What is for those who may read: it names machines."""
-        shown: dict[str, Any] = {
-            "replica": registry.replica,
-            "replicas": replicas(),
+    def _details(self, reasons: list[str]) -> dict[str, Any]:
+        """Only for callers with the right to read: the details name machines."""
+        details: dict[str, Any] = {
+            "replica": self._registry.replica,
+            "replicas": self._registry.membership.states(),
         }
-        stale = registry.view_health.stale_seconds
+        stale = self._registry.view_health.stale_seconds
         if stale is not None:
-            shown["stale_seconds"] = stale
+            details["stale_seconds"] = stale
         if reasons:
-            shown["reasons"] = reasons
-        if warnings:
-            shown["warnings"] = warnings
-        return shown
+            details["reasons"] = reasons
+        if self._warnings:
+            details["warnings"] = self._warnings
+        return details
 
-    @blueprint.get("/ready")
-    def ready() -> Response:
-        problems = registry.view_health.problems()
+    def ready(self) -> Response:
+        problems = self._registry.view_health.problems()
         if problems:
-            reader = authorization.caller_of(request).may(Right.READ)
-            raise NotReady(problems[0] if reader else "not ready; the log says why")
-        return replies.reply({"status": "ready", "revision": catalog.revision})
+            may_read = authorization.caller_of(request).may(Right.READ)
+            raise NotReady(problems[0] if may_read else "not ready; the log says why")
+        return replies.reply({"status": "ready", "revision": self._catalog.revision})
 
-    @blueprint.get("/api/stats")
-    def stats() -> Response:
+    def stats(self) -> Response:
         replies.query().finish()
+        registry, catalog = self._registry, self._catalog
         revision = catalog.revision
         total, active = len(catalog), catalog.by_status["healthy"]
         monitor = registry.monitor
+        by_status = {status: catalog.by_status[status] for status in STATUSES}
+        uptime = registry.clock.monotonic() - registry.started_at
         answer = {
             "total_services": total,
             "active_services": active,
             "inactive_services": total - active,
             "total_capabilities": catalog.total_capabilities,
             "services_by_runtime": dict(catalog.by_runtime),
-            "services_by_status": {each: catalog.by_status[each] for each in STATUSES},
+            "services_by_status": by_status,
             "services_by_mode": {k: n for k, n in catalog.by_mode.items() if n},
             "checks": {
                 "watched": monitor.watched,
@@ -87,17 +98,12 @@ def routes(registry: Registry, certificates: Certificates | None = None) -> Blue
             },
             "watchers": len(registry.hub),
             "replica": registry.replica,
-            "replicas": replicas(),
-            "uptime_seconds": round(
-                registry.clock.monotonic() - registry.started_at, 3
-            ),
+            "replicas": registry.membership.states(),
+            "uptime_seconds": round(uptime, 3),
             "revision": revision,
         }
         tag = f"{revision}-{monitor.succeeded + monitor.failed}"
         return replies.read(schema.encode(answer), tag, revision)
 
-    @blueprint.get("/metrics")
-    def metrics() -> Response:
-        return Response(text(exposed), content_type=CONTENT_TYPE)
-
-    return blueprint
+    def metrics(self) -> Response:
+        return Response(text(self._collectors), content_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""Routes of tokens: list, make, rotate, revoke; and what one's own is good for."""
+"""Routes of tokens: list, create, rotate, revoke, and read your own rights."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,72 +7,84 @@ from flask import Blueprint, Response, request
 
 from modularity_registry import schema, tokens
 from modularity_registry.api import authorization, replies
+from modularity_registry.api.routes import blueprint_of
 from modularity_registry.clock import maybe_rfc3339
 from modularity_registry.errors import TokenNotFound, Unauthorized
 from modularity_registry.runtime import Registry
 from modularity_registry.tokens import Shelf
 
 NO_TOKENS = (
-    "there are no tokens here, and everybody may do everything; start the registry"
-    " with --auth to have them"
+    "this registry uses no tokens, so everyone may make every call; start it with"
+    " --auth to require tokens"
 )
 
 
 def routes(registry: Registry) -> Blueprint:
     """Return the routes under ``/api/tokens``, and ``/api/whoami``."""
-    blueprint = Blueprint("tokens", __name__, url_prefix="/api")
-    clock = registry.clock
+    handlers = _Handlers(registry)
+    return blueprint_of(
+        "tokens",
+        "/api",
+        ("GET /tokens", handlers.list_tokens),
+        ("POST /tokens", handlers.create),
+        ("POST /tokens/<name>/rotate", handlers.rotate),
+        ("DELETE /tokens/<name>", handlers.revoke),
+        ("GET /whoami", whoami),
+    )
 
-    def shelf() -> Shelf:
-        if registry.token_shelf is None:
+
+class _Handlers:
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._clock = registry.clock
+        self._audit = registry.audit
+
+    @property
+    def _shelf(self) -> Shelf:
+        if self._registry.token_shelf is None:
             raise TokenNotFound(NO_TOKENS)
-        return registry.token_shelf
+        return self._registry.token_shelf
 
-    @blueprint.get("/tokens")
-    def list_tokens() -> Response:
+    def list_tokens(self) -> Response:
         replies.query().finish()
-        found = [tokens.shown(token) for token, _ in shelf().all().values()]
-        return _secret({"tokens": found, "count": len(found)})
+        rows = [tokens.shown(token) for token, _ in self._shelf.all().values()]
+        return _secret({"tokens": rows, "count": len(rows)})
 
-    @blueprint.post("/tokens")
-    def create() -> Response:
-        wish = schema.parse_token(replies.body())
-        issued = tokens.create(shelf(), wish, clock.now())
-        registry.audit.token("token.created", issued.token)
+    def create(self) -> Response:
+        token_request = schema.parse_token(replies.body())
+        issued = tokens.create(self._shelf, token_request, self._clock.now())
+        self._audit.token("token.created", issued.token)
         return _secret(tokens.shown_once(issued), 201)
 
-    @blueprint.post("/tokens/<name>/rotate")
-    def rotate(name: str) -> Response:
+    def rotate(self, name: str) -> Response:
         grace = timedelta(seconds=schema.parse_rotation(replies.body()))
-        issued = tokens.rotate(shelf(), name, grace, clock.now())
-        registry.audit.token("token.rotated", issued.token)
+        issued = tokens.rotate(self._shelf, name, grace, self._clock.now())
+        self._audit.token("token.rotated", issued.token)
         return _secret(tokens.shown_once(issued))
 
-    @blueprint.delete("/tokens/<name>")
-    def revoke(name: str) -> Response:
+    def revoke(self, name: str) -> Response:
         replies.query().finish()
-        registry.audit.token("token.revoked", tokens.revoke(shelf(), name))
+        self._audit.token("token.revoked", tokens.revoke(self._shelf, name))
         return _secret({"status": "revoked", "name": name})
 
-    @blueprint.get("/whoami")
-    def own() -> Response:
-        replies.query().finish()
-        caller = authorization.caller_of(request)
-        if caller.refused is not None:
-            raise Unauthorized(caller.refused, shown=True)
-        if caller.open:
-            raise TokenNotFound(NO_TOKENS)
-        return _secret(
-            {
-                "name": caller.name,
-                "rights": sorted(caller.rights),
-                "ids": caller.ids.texts,
-                "capabilities": caller.capabilities.texts,
-                "expires_at": maybe_rfc3339(caller.expires_at),
-            }
-        )
 
-    return blueprint
+def whoami() -> Response:
+    """Reply with the rights of the caller's token."""
+    replies.query().finish()
+    caller = authorization.caller_of(request)
+    if caller.refused is not None:
+        raise Unauthorized(caller.refused, shown=True)
+    if caller.open:
+        raise TokenNotFound(NO_TOKENS)
+    return _secret(
+        {
+            "name": caller.name,
+            "rights": sorted(caller.rights),
+            "ids": caller.ids.texts,
+            "capabilities": caller.capabilities.texts,
+            "expires_at": maybe_rfc3339(caller.expires_at),
+        }
+    )
 
 
 def _secret(answer: dict[str, Any], status: int = 200) -> Response:
