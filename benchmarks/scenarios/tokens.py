@@ -28,7 +28,9 @@ def guarded(plan: Plan) -> Row:
     with plan.fleet() as fleet:
         path = str(fleet.folder / "tokens.json")
         token_request = Wish("bench", frozenset({Right.READ}))
-        token = tokens.create(tokens.FileShelf(path), token_request, datetime.now(UTC))
+        token = tokens.create(
+            tokens.FileTokenBackend(path), token_request, datetime.now(UTC)
+        )
         auth = {
             "REGISTRY_AUTH": "true",
             "REGISTRY_TOKENS_FILE": path,

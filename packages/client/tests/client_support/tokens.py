@@ -8,7 +8,7 @@ from client_support.harness import RegistryProcess
 from modularity_client import Registry
 from modularity_registry import tokens
 from modularity_registry.model.rights import Right, Wish
-from modularity_registry.tokens import FileShelf
+from modularity_registry.tokens import FileTokenBackend
 
 FIELDS: dict[str, Any] = {
     "id": "member",
@@ -28,7 +28,7 @@ class Closed(RegistryProcess):
         file = folder / "tokens.json"
         super().__init__("--auth", "--tokens-file", str(file))
         wish = Wish("boss", frozenset({Right.ADMIN}))
-        made = tokens.create(FileShelf(str(file)), wish, datetime.now(UTC))
+        made = tokens.create(FileTokenBackend(str(file)), wish, datetime.now(UTC))
         self.admin = made.text
 
     def token(self, name: str, *rights: str, **more: Any) -> str:

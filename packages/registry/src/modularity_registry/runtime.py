@@ -30,7 +30,13 @@ from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.telemetry.timed_store import MeasuredStore
-from modularity_registry.tokens import FileShelf, Follower, RunningShelf, Shelf, Tokens
+from modularity_registry.tokens import (
+    FileTokenBackend,
+    RegistryTokenBackend,
+    TokenBackend,
+    TokenFileWatcher,
+    TokenView,
+)
 from modularity_registry.writes.commands import Commands
 
 
@@ -53,9 +59,9 @@ class Registry:
     announcer: Announcer | None
     commands: Commands
     monitor: Monitor
-    tokens: Tokens | None
-    token_shelf: Shelf | None
-    token_file: Follower | None
+    tokens: TokenView | None
+    token_backend: TokenBackend | None
+    token_file: TokenFileWatcher | None
     rates: Rates
     replica: str
     started_at: float
@@ -180,14 +186,16 @@ def build(
     feed.on_connection_change(view_health.check)
     feed.keep(REPLICAS, membership)
     membership.listen(monitor.redistribute)
-    tokens = Tokens(clock) if settings.auth else None
-    follower: Follower | None = None
-    shelf: Shelf | None = None
+    tokens = TokenView(clock) if settings.auth else None
+    watcher: TokenFileWatcher | None = None
+    backend: TokenBackend | None = None
     if tokens is not None and settings.tokens_file != OFF:
-        shelf = follower = Follower(FileShelf(settings.tokens_file), tokens)
+        backend = watcher = TokenFileWatcher(
+            FileTokenBackend(settings.tokens_file), tokens
+        )
     elif tokens is not None:
         feed.keep(TOKENS, tokens)
-        shelf = RunningShelf(measured, feed, tokens)
+        backend = RegistryTokenBackend(measured, feed, tokens)
     return Registry(
         settings=settings,
         clock=clock,
@@ -205,8 +213,8 @@ def build(
         commands=commands,
         monitor=monitor,
         tokens=tokens,
-        token_shelf=shelf,
-        token_file=follower,
+        token_backend=backend,
+        token_file=watcher,
         rates=Rates(settings, clock),
         replica=replica,
         started_at=clock.monotonic(),

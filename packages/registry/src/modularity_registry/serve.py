@@ -130,9 +130,9 @@ def failure(environ: dict[str, Any]) -> tuple[Headers, bytes]:
 
 def _say_first_token(registry: Registry) -> None:
     """Make a token for an admin where there is none, and show it: this once."""
-    if registry.token_shelf is None:
+    if registry.token_backend is None:
         return
-    issued = first_token(registry.token_shelf, registry.clock.now())
+    issued = first_token(registry.token_backend, registry.clock.now())
     if issued is not None:
         registry.audit.token("token.created", issued.token)
         # Not to the log: that is kept, and read by many.

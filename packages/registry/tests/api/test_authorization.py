@@ -253,7 +253,7 @@ def test_what_everybody_may_ask_names_nothing(
 def test_anonymous_callers_have_the_rights_that_are_set(way: str) -> None:
     with closed_registry(Clock(), anonymous=frozenset({"read"})) as registry:
         client = Client(HotPath(registry, create_app(registry)))
-        assert registry.token_shelf is not None
+        assert registry.token_backend is not None
         for route, ask in ASKS.items():
             for who, headers in (("read", {}), ("rubbish", bearer("mreg_x"))):
                 with closing(

@@ -98,12 +98,12 @@ CALLS = st.tuples(
 
 def give_tokens(registry: Registry) -> None:
     """Tokens whose texts are the same in every run, and one that may do little."""
-    assert registry.token_shelf is not None
+    assert registry.token_backend is not None
     now = registry.clock.now()
     for name in ("read", "register", "admin"):
         digest = digest_of(f"mreg_{name}")
         made = Token(name, digest, (Right(name),), now)
-        registry.token_shelf.put(made, 0)
+        registry.token_backend.put(made, 0)
     other = Token(
         "other",
         digest_of("mreg_other"),
@@ -112,7 +112,7 @@ def give_tokens(registry: Registry) -> None:
         ids=("b*", "new"),
         capabilities=("greet",),
     )
-    registry.token_shelf.put(other, 0)
+    registry.token_backend.put(other, 0)
 
 
 def two_alike(

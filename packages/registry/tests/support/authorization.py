@@ -38,10 +38,10 @@ def token(
     lifetime: float | None = None,
 ) -> str:
     """Make a token and return its text."""
-    assert registry.token_shelf is not None
+    assert registry.token_backend is not None
     ends = None if lifetime is None else timedelta(seconds=lifetime)
     wish = Wish(name, frozenset(map(Right, rights)), ids, capabilities, ends)
-    return tokens.create(registry.token_shelf, wish, registry.clock.now()).text
+    return tokens.create(registry.token_backend, wish, registry.clock.now()).text
 
 
 def bearer(text: str) -> dict[str, str]:

@@ -69,7 +69,7 @@ def of_removal(old: Service, expired: bool) -> Act:
 
 def of_token(token: Token) -> dict[str, Any]:
     """Return what may be known of a token: not its hash, let alone its text."""
-    told = tokens.shown(token)
+    told = tokens.token_document(token)
     # A line has its own time.
     del told["created_at"]
     return {"token": told.pop("name"), **told}

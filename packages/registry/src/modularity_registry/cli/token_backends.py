@@ -17,7 +17,7 @@ from modularity_registry.cli.session import Session, connected, explained
 from modularity_registry.clock import SystemClock
 from modularity_registry.errors import BadSetting, RegistryError
 from modularity_registry.stores import file_of, open_store
-from modularity_registry.tokens import FileShelf, Shelf, StoreShelf
+from modularity_registry.tokens import FileTokenBackend, StoreTokenBackend, TokenBackend
 from modularity_registry.transfer import store_url
 
 Json = dict[str, Any]
@@ -64,7 +64,7 @@ class TokenBackendOptions:
         try:
             if self.file is not None:
                 _require_file(Path(self.file), new)
-                yield _OfflineAdmin(FileShelf(self.file), last_admin)
+                yield _OfflineAdmin(FileTokenBackend(self.file), last_admin)
             elif self.store is not None:
                 with _opened(self.store) as backend:
                     yield _OfflineAdmin(backend, last_admin)
@@ -108,7 +108,7 @@ def _require_file(file: Path, new: bool) -> None:
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[Shelf]:
+def _opened(url: str) -> Iterator[TokenBackend]:
     store_url(url, {})  # refuses a bad URL, and memory://
     file = file_of(url)
     if file is not None and not file.exists():
@@ -118,7 +118,7 @@ def _opened(url: str) -> Iterator[Shelf]:
             " --auth creates it, and the first token"
         )
     with closing(open_store(url)) as store:
-        yield StoreShelf(store)
+        yield StoreTokenBackend(store)
 
 
 class _RegistryAdmin:
@@ -142,7 +142,7 @@ class _RegistryAdmin:
 
 
 class _OfflineAdmin:
-    def __init__(self, backend: Shelf, last_admin: bool) -> None:
+    def __init__(self, backend: TokenBackend, last_admin: bool) -> None:
         self._backend = backend
         self._last_admin = last_admin
         self._clock = SystemClock()
@@ -150,17 +150,17 @@ class _OfflineAdmin:
     def create(self, request: Json) -> Json:
         parsed = schema.parse_token(schema.encode(request))
         now = self._clock.now()
-        return tokens.shown_once(tokens.create(self._backend, parsed, now))
+        return tokens.issued_document(tokens.create(self._backend, parsed, now))
 
     def all(self) -> list[Json]:
         entries = sorted(self._backend.all().items())
-        return [tokens.shown(token) for _, (token, _) in entries]
+        return [tokens.token_document(token) for _, (token, _) in entries]
 
     def rotate(self, name: str, grace: float) -> Json:
         seconds = schema.parse_rotation(schema.encode({"grace": grace}))
         now = self._clock.now()
         span = timedelta(seconds=seconds)
-        return tokens.shown_once(tokens.rotate(self._backend, name, span, now))
+        return tokens.issued_document(tokens.rotate(self._backend, name, span, now))
 
     def revoke(self, name: str) -> None:
         tokens.revoke(self._backend, name, self._last_admin)

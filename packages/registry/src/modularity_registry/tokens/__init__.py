@@ -1,23 +1,27 @@
-"""Tokens: who has which, how they are made, where they are kept."""
+"""Tokens: how they are issued, verified and kept."""
 
-from modularity_registry.tokens.document import shown, shown_once
-from modularity_registry.tokens.file_backend import FileShelf, Follower
+from modularity_registry.tokens.document import issued_document, token_document
+from modularity_registry.tokens.file_backend import FileTokenBackend, TokenFileWatcher
 from modularity_registry.tokens.issue import Issued, create, first, revoke, rotate
-from modularity_registry.tokens.store_backend import RunningShelf, Shelf, StoreShelf
-from modularity_registry.tokens.verify import Tokens
+from modularity_registry.tokens.store_backend import (
+    RegistryTokenBackend,
+    StoreTokenBackend,
+    TokenBackend,
+)
+from modularity_registry.tokens.verify import TokenView
 
 __all__ = [
-    "FileShelf",
-    "Follower",
+    "FileTokenBackend",
     "Issued",
-    "RunningShelf",
-    "Shelf",
-    "StoreShelf",
-    "Tokens",
+    "RegistryTokenBackend",
+    "StoreTokenBackend",
+    "TokenBackend",
+    "TokenFileWatcher",
+    "TokenView",
     "create",
     "first",
+    "issued_document",
     "revoke",
     "rotate",
-    "shown",
-    "shown_once",
+    "token_document",
 ]

@@ -1,4 +1,4 @@
-"""A token as the HTTP API and the command line show it."""
+"""A token as the HTTP API and the command line return it."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from modularity_registry.model.rights import Token
 from modularity_registry.tokens.issue import Issued
 
 
-def shown(token: Token) -> dict[str, Any]:
-    """Return all of a token that may be known: neither its text nor its hash."""
+def token_document(token: Token) -> dict[str, Any]:
+    """Return a token's public fields: neither its text nor its hash."""
     return {
         "name": token.name,
         "rights": list(token.rights),
@@ -20,6 +20,6 @@ def shown(token: Token) -> dict[str, Any]:
     }
 
 
-def shown_once(issued: Issued) -> dict[str, Any]:
-    """Return the same with its text, for whoever has it made."""
-    return {"token": issued.text, **shown(issued.token)}
+def issued_document(issued: Issued) -> dict[str, Any]:
+    """Return the same with the text, for the caller who created or rotated it."""
+    return {"token": issued.text, **token_document(issued.token)}

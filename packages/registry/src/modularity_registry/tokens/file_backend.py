@@ -1,4 +1,4 @@
-"""Tokens in a file: for one who keeps them beside the registry's other settings."""
+"""Tokens in a JSON file, kept beside the registry's other settings."""
 
 import hashlib
 import logging
@@ -15,12 +15,12 @@ from filelock import FileLock
 from modularity_registry import schema
 from modularity_registry.errors import BadSetting, TokenConflict
 from modularity_registry.model.rights import Token
-from modularity_registry.tokens.verify import Tokens
+from modularity_registry.tokens.verify import TokenView
 
 log = logging.getLogger(__name__)
 
 PERIOD = 0.4
-"""Seconds between two looks at the file."""
+"""Seconds between two reads of the file."""
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -30,80 +30,83 @@ class _Document(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Document, strict=True).decode
 
 
-class FileShelf:
+class FileTokenBackend:
     """Tokens in a JSON file that only its owner can read.
 
-    A token's revision is made of its content: writers that overtake each other find
-    out. Methods raise `BadSetting` when the file can't be read or written.
+    A token's revision is a hash of its content, so a writer that was overtaken gets
+    a `TokenConflict`. Methods raise `BadSetting` if the file can't be read or written.
     """
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
 
     def all(self) -> dict[str, tuple[Token, int]]:
-        """Return every token by name; none where there is no file."""
+        """Return every token by name; none if the file doesn't exist."""
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise self._trouble("read", error) from None
+            raise self._error("read", error) from None
         try:
             tokens = _decode(content).tokens
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadSetting(
-                f"the tokens file {self._path} can't be understood: {error}; mend it,"
-                " or put it aside and make tokens anew"
+                f"the tokens file {self._path} is not valid: {error}; repair it, or"
+                " move it away and create new tokens"
             ) from None
         return {token.name: (token, _revision(token)) for token in tokens}
 
     def put(self, token: Token, expected: int) -> None:
-        """Write a token over that of ``expected``; raises `TokenConflict`."""
+        """Replace the token of revision ``expected``; raises `TokenConflict`."""
         self._change(token.name, expected, token)
 
     def delete(self, name: str, expected: int) -> None:
-        """Remove the token of ``expected``; raises `TokenConflict`."""
+        """Remove the token of revision ``expected``; raises `TokenConflict`."""
         self._change(name, expected, None)
 
     def _change(self, name: str, expected: int, token: Token | None) -> None:
         if not self._path.parent.is_dir():
-            # A lock would make the folder, and hide that the path is mistyped.
+            # FileLock would create the folder, and hide that the path is mistyped.
             raise BadSetting(
-                f"the tokens file {self._path} can't be written: its folder is not"
-                " there; make it, or see --tokens-file"
+                f"the tokens file {self._path} can't be written: its folder does not"
+                " exist; create it, or see --tokens-file"
             )
         try:
-            # Left where it is: a lock that is removed can be held twice.
+            # The lock file stays: a lock that is removed can be held twice.
             with FileLock(f"{self._path}.lock", mode=0o600):
                 tokens = self.all()
                 if tokens.get(name, (None, 0))[1] != expected:
                     raise TokenConflict(
-                        f"there is another token {name!r} by now; rotate or revoke it"
+                        f"another token {name!r} was written meanwhile; rotate or"
+                        " revoke it"
                     )
                 tokens.pop(name, None)
-                kept = [each for each, _ in tokens.values()]
-                self._write([*kept, token] if token else kept)
+                others = [other for other, _ in tokens.values()]
+                self._write([*others, token] if token else others)
         except OSError as error:
-            raise self._trouble("written", error) from None
+            raise self._error("written", error) from None
 
     def _write(self, tokens: list[Token]) -> None:
         content = msgspec.json.format(schema.encode(_Document(tokens)), indent=2)
-        # Made with mode 0600, and whole before it has the name.
-        descriptor, made = tempfile.mkstemp(dir=self._path.parent, prefix=".tokens-")
+        # Created with mode 0600, and complete before it gets the name.
+        descriptor, temporary = tempfile.mkstemp(
+            dir=self._path.parent, prefix=".tokens-"
+        )
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(made, self._path)
+            os.replace(temporary, self._path)
         except BaseException:
-            Path(made).unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise
 
-    def _trouble(self, done: str, error: OSError) -> BadSetting:
-        why = error.strerror or str(error)
+    def _error(self, action: str, error: OSError) -> BadSetting:
+        reason = error.strerror or str(error)
         return BadSetting(
-            f"the tokens file {self._path} can't be {done}: {why.lower()}; see"
+            f"the tokens file {self._path} can't be {action}: {reason.lower()}; see"
             " --tokens-file"
         )
 
@@ -113,14 +116,15 @@ def _revision(token: Token) -> int:
     return int.from_bytes(digest[:7], "big") + 1
 
 
-class Follower:
-    """Follows a file of tokens into `Tokens`, in a thread of its own; itself a shelf.
+class TokenFileWatcher:
+    """Reads a file of tokens into a `TokenView` whenever it changes; itself a backend.
 
-    A file that can't be read any more changes nothing: those who were in stay in.
+    It has a thread of its own. While the file can't be read, the tokens that were read
+    last stay valid.
     """
 
-    def __init__(self, shelf: FileShelf, tokens: Tokens) -> None:
-        self._shelf = shelf
+    def __init__(self, backend: FileTokenBackend, tokens: TokenView) -> None:
+        self._backend = backend
         self._tokens = tokens
         self._fault: str | None = None
         self._stop = threading.Event()
@@ -128,16 +132,16 @@ class Follower:
 
     @property
     def fault(self) -> str | None:
-        """Why the file can't be followed; None while it can."""
+        """Why the file can't be read; None while it can."""
         return self._fault
 
     def start(self) -> None:
-        """Read it, raises `BadSetting` when that can't be; then go on."""
-        self._tokens.replace(self._shelf.all())
+        """Read the file, then watch it; raises `BadSetting` if it can't be read."""
+        self._tokens.replace(self._backend.all())
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop following. Idempotent."""
+        """Stop watching. Idempotent."""
         self._stop.set()
 
     def all(self) -> dict[str, tuple[Token, int]]:
@@ -145,30 +149,30 @@ class Follower:
 
     def put(self, token: Token, expected: int) -> None:
         with self._writing():
-            self._shelf.put(token, expected)
+            self._backend.put(token, expected)
 
     def delete(self, name: str, expected: int) -> None:
         with self._writing():
-            self._shelf.delete(name, expected)
+            self._backend.delete(name, expected)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
-            self._tokens.replace(self._shelf.all())
+            self._tokens.replace(self._backend.all())
         except BadSetting as error:
             raise TokenConflict(error.detail) from None
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD):
             try:
-                found = self._shelf.all()
+                tokens = self._backend.all()
             except BadSetting as error:
                 if self._fault is None:
-                    log.error("%s; the tokens known before stay good", error.detail)
+                    log.error("%s; the tokens read before stay valid", error.detail)
                 self._fault = error.detail
                 continue
             self._fault = None
-            if found != self._tokens.all():
-                self._tokens.replace(found)
-                log.info("the tokens file has changed: it has %d now", len(found))
+            if tokens != self._tokens.all():
+                self._tokens.replace(tokens)
+                log.info("the tokens file changed; it now has %d tokens", len(tokens))

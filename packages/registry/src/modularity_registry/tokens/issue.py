@@ -1,4 +1,4 @@
-"""Makes, rotates and revokes tokens, wherever they are kept."""
+"""Creates, rotates and revokes tokens, in any backend."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,22 +7,22 @@ import msgspec
 
 from modularity_registry.errors import TokenConflict, TokenNotFound
 from modularity_registry.model.rights import Right, Token, Wish, digest_of, new_text
-from modularity_registry.tokens.store_backend import Shelf
+from modularity_registry.tokens.store_backend import TokenBackend
 
 FIRST = "admin"
-"""The name of the token that a registry makes when it has none."""
+"""The name of the token that a registry creates when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A token and its text, which is known now and never again."""
+    """A token and its text, which is kept nowhere."""
 
     token: Token
     text: str
 
 
-def create(shelf: Shelf, wish: Wish, now: datetime) -> Issued:
-    """Make a token; raises `TokenConflict` when its name is taken."""
+def create(backend: TokenBackend, wish: Wish, now: datetime) -> Issued:
+    """Create a token; raises `TokenConflict` if its name is taken."""
     text = new_text()
     token = Token(
         name=wish.name,
@@ -33,30 +33,30 @@ def create(shelf: Shelf, wish: Wish, now: datetime) -> Issued:
         capabilities=wish.capabilities,
         expires_at=None if wish.lifetime is None else now + wish.lifetime,
     )
-    shelf.put(token, expected=0)
+    backend.put(token, expected=0)
     return Issued(token, text)
 
 
-def first(shelf: Shelf, now: datetime) -> Issued | None:
-    """Make a token for an admin where there is no token at all; None where there is.
+def first(backend: TokenBackend, now: datetime) -> Issued | None:
+    """Create a token for an admin if there is no token at all; return None if there is.
 
-    Of several that start at once, one makes it.
+    Of several replicas that start at once, one creates it.
     """
-    if shelf.all():
+    if backend.all():
         return None
     try:
-        return create(shelf, Wish(FIRST, frozenset({Right.ADMIN})), now)
+        return create(backend, Wish(FIRST, frozenset({Right.ADMIN})), now)
     except TokenConflict:
         return None
 
 
-def rotate(shelf: Shelf, name: str, grace: timedelta, now: datetime) -> Issued:
-    """Give a token another text; the former one is good for ``grace`` still.
+def rotate(backend: TokenBackend, name: str, grace: timedelta, now: datetime) -> Issued:
+    """Give a token a new text; the former text stays valid for ``grace``.
 
-    Its name stays, and with it all that it owns. A former one that was in its grace
-    is no good any more. Raises `TokenNotFound`, `TokenConflict`.
+    The token keeps its name, and with it all that it owns. A text that was replaced
+    before is no longer valid. Raises `TokenNotFound`, `TokenConflict`.
     """
-    token, revision = _find(shelf, name)
+    token, revision = _find(backend, name)
     text = new_text()
     rotated = msgspec.structs.replace(
         token,
@@ -64,33 +64,33 @@ def rotate(shelf: Shelf, name: str, grace: timedelta, now: datetime) -> Issued:
         former=token.digest if grace else None,
         former_until=now + grace if grace else None,
     )
-    shelf.put(rotated, expected=revision)
+    backend.put(rotated, expected=revision)
     return Issued(rotated, text)
 
 
-def revoke(shelf: Shelf, name: str, last_admin: bool = False) -> Token:
-    """Remove a token, at once; return what it was.
+def revoke(backend: TokenBackend, name: str, last_admin: bool = False) -> Token:
+    """Remove a token, with immediate effect; return it.
 
-    Raises `TokenNotFound`, and `TokenConflict` for the last that an admin has, unless
-    ``last_admin`` says that it is meant.
+    Raises `TokenNotFound`, and `TokenConflict` for the last token with the right
+    ``admin``, unless ``last_admin`` is true.
     """
-    token, revision = _find(shelf, name)
-    others = (each for each, _ in shelf.all().values() if each.name != name)
+    token, revision = _find(backend, name)
+    others = (other for other, _ in backend.all().values() if other.name != name)
     if (
         Right.ADMIN in token.rights
         and not last_admin
-        and not any(Right.ADMIN in each.rights for each in others)
+        and not any(Right.ADMIN in other.rights for other in others)
     ):
         raise TokenConflict(
-            f"{name!r} is the last token of an admin, and without one nobody can make"
-            " another; make one first, or rotate this one"
+            f"{name!r} is the last token with the right admin, which is needed to"
+            " create others; create another one first, or rotate this one"
         )
-    shelf.delete(name, expected=revision)
+    backend.delete(name, expected=revision)
     return token
 
 
-def _find(shelf: Shelf, name: str) -> tuple[Token, int]:
-    found = shelf.all().get(name)
-    if found is None:
+def _find(backend: TokenBackend, name: str) -> tuple[Token, int]:
+    entry = backend.all().get(name)
+    if entry is None:
         raise TokenNotFound(f"there is no token {name!r}")
-    return found
+    return entry

@@ -1,4 +1,4 @@
-"""Where tokens are kept: in the store of a running registry, or in one at rest."""
+"""Tokens in a store: that of a running registry, or one opened to write tokens."""
 
 from typing import Protocol
 
@@ -7,38 +7,38 @@ from modularity_registry.catalog.feed import Feed
 from modularity_registry.errors import StoreConflict, TokenConflict
 from modularity_registry.model.rights import Token
 from modularity_registry.stores.base import Store, snapshot_of
-from modularity_registry.tokens.verify import Tokens
+from modularity_registry.tokens.verify import TokenView
 
 
-class Shelf(Protocol):
+class TokenBackend(Protocol):
     """Holds tokens by name, each with the revision at which it was written."""
 
     def all(self) -> dict[str, tuple[Token, int]]:
         """Return every token with its revision, by name."""
 
     def put(self, token: Token, expected: int) -> None:
-        """Write a token over the one of revision ``expected``, 0 for none.
+        """Replace the token of revision ``expected``, 0 for none.
 
-        Raises `TokenConflict` when another is there.
+        Raises `TokenConflict` if the token has another revision.
         """
 
     def delete(self, name: str, expected: int) -> None:
         """Remove the token of revision ``expected``; raises as `put`."""
 
 
-class StoreShelf:
-    """The tokens in a store, for who opens it to write them and leaves again."""
+class StoreTokenBackend:
+    """The tokens in a store that is open for this alone, as in the command line."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def all(self) -> dict[str, tuple[Token, int]]:
-        found = (
-            (documents.decode_token(each.key, each.value), each.revision)
-            for each in snapshot_of(self._store).records
-            if documents.is_token(each.key)
+        entries = (
+            (documents.decode_token(record.key, record.value), record.revision)
+            for record in snapshot_of(self._store).records
+            if documents.is_token(record.key)
         )
-        return {token.name: (token, revision) for token, revision in found}
+        return {token.name: (token, revision) for token, revision in entries}
 
     def put(self, token: Token, expected: int) -> None:
         _put(self._store, token, expected)
@@ -47,13 +47,13 @@ class StoreShelf:
         _delete(self._store, name, expected)
 
 
-class RunningShelf:
-    """The tokens in the store that a registry follows.
+class RegistryTokenBackend:
+    """The tokens in the store of a running registry.
 
-    What is written is in force in this process when the call returns.
+    A change is in effect in this process when the call returns.
     """
 
-    def __init__(self, store: Store, feed: Feed, tokens: Tokens) -> None:
+    def __init__(self, store: Store, feed: Feed, tokens: TokenView) -> None:
         self._store = store
         self._feed = feed
         self._tokens = tokens
@@ -89,5 +89,5 @@ def _delete(store: Store, name: str, expected: int) -> int | None:
 
 def _overtaken(name: str, expected: int) -> TokenConflict:
     if expected == 0:
-        return TokenConflict(f"there is a token {name!r} already; rotate or revoke it")
-    return TokenConflict(f"the token {name!r} was changed meanwhile; look at it again")
+        return TokenConflict(f"the token {name!r} exists already; rotate or revoke it")
+    return TokenConflict(f"the token {name!r} was changed meanwhile; read it again")

@@ -1,4 +1,4 @@
-"""The tokens as this process knows them: whose is the text that a call shows."""
+"""Verifies the token that comes with a call, by all tokens, held in memory."""
 
 import hmac
 import logging
@@ -12,14 +12,14 @@ from modularity_registry.stores.base import Record
 
 log = logging.getLogger(__name__)
 
-UNKNOWN = Caller(refused="the token is not known here: it was revoked, or is no token")
-EXPIRED = Caller(refused="the token has expired; an admin can make or rotate one")
+UNKNOWN = Caller(refused="the token is not valid: it was revoked, or never existed")
+EXPIRED = Caller(refused="the token has expired; an admin can create or rotate one")
 
 
-class Tokens:
-    """All tokens, replaced whole with every change; readers take no lock.
+class TokenView:
+    """All tokens, replaced as a whole with every change; readers take no lock.
 
-    Fed by the store's feed, as the catalog is, or by a file: see `file.Follower`.
+    The store's feed fills it, as it does the catalog, or a `TokenFileWatcher`.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -29,17 +29,17 @@ class Tokens:
         self._listeners: list[Callable[[], None]] = []
 
     def caller(self, text: str) -> Caller:
-        """Return who shows a token of this text; with ``refused`` if it is no good."""
+        """Return the caller of a token's text; with ``refused`` if it is not valid."""
         digest = digest_of(text)
-        found = self._callers.get(digest)
-        # The dictionary compares hashes, of which no caller can choose a part; the
-        # last word has a comparison that takes the same time wherever they differ.
-        if found is None or not hmac.compare_digest(found.digest or "", digest):
+        caller = self._callers.get(digest)
+        # The dictionary compares hashes, which a caller can't choose part by part; the
+        # comparison that decides takes the same time wherever they differ.
+        if caller is None or not hmac.compare_digest(caller.digest or "", digest):
             return UNKNOWN
-        return EXPIRED if self._is_over(found) else found
+        return EXPIRED if self._is_over(caller) else caller
 
     def holds(self, caller: Caller) -> bool:
-        """Say whether what this caller showed still gives the rights that it gave."""
+        """Return whether this caller's token still gives the same rights."""
         if caller.digest is None:
             return True
         return self._callers.get(caller.digest) == caller and not self._is_over(caller)
@@ -49,23 +49,23 @@ class Tokens:
         return dict(sorted(self._tokens.items()))
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` after every change, in the thread that brings it."""
+        """Call ``listener`` after every change, in the thread that applies it."""
         self._listeners.append(listener)
 
     def changed(self, key: str, value: bytes | None, revision: int) -> None:
-        """Take one record that was written, or deleted if ``value`` is None."""
+        """Apply one record: written, or deleted if ``value`` is None."""
         tokens = dict(self._tokens)
         tokens.pop(documents.token_name(key), None)
         if value is not None:
             tokens |= _read([Record(key, value, revision)])
         self.replace(tokens)
 
-    def loaded(self, found: list[Record]) -> None:
-        """Take all records anew."""
-        self.replace(_read(found))
+    def loaded(self, records: list[Record]) -> None:
+        """Replace all tokens by those of ``records``."""
+        self.replace(_read(records))
 
     def replace(self, tokens: dict[str, tuple[Token, int]]) -> None:
-        """Take these in place of all before."""
+        """Replace all tokens."""
         self._tokens = tokens
         self._callers = {
             caller.digest: caller
@@ -90,14 +90,14 @@ def _callers(token: Token) -> Iterable[Caller]:
         yield Caller.of(token, token.former, ends)
 
 
-def _read(found: list[Record]) -> dict[str, tuple[Token, int]]:
-    read: dict[str, tuple[Token, int]] = {}
-    for record in found:
+def _read(records: list[Record]) -> dict[str, tuple[Token, int]]:
+    tokens: dict[str, tuple[Token, int]] = {}
+    for record in records:
         try:
             token = documents.decode_token(record.key, record.value)
         except StoreCorrupt as error:
-            # Whoever holds it is kept out, all others are not.
+            # Only the caller who holds this one is refused.
             log.error("unreadable token: %s", error.detail)
             continue
-        read[token.name] = token, record.revision
-    return read
+        tokens[token.name] = token, record.revision
+    return tokens

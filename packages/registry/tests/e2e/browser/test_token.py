@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 from e2e.dashboard.browser import NO_ANSWER, Served, browser, looking, served
 from modularity_registry import tokens
 from modularity_registry.model.rights import Right, Wish
-from modularity_registry.tokens.file_backend import FileShelf
+from modularity_registry.tokens.file_backend import FileTokenBackend
 from support.registry import registration
 
 ASKED = "Enter an access token"
@@ -54,7 +54,7 @@ class Guarded:
 def guarded(folder: Path, **settings: Any) -> Iterator[Guarded]:
     path = str(folder / "tokens.json")
     wish = Wish("boss", frozenset({Right.ADMIN}))
-    admin = tokens.create(FileShelf(path), wish, datetime.now(UTC)).text
+    admin = tokens.create(FileTokenBackend(path), wish, datetime.now(UTC)).text
     with served(auth=True, tokens_file=path, **settings) as started:
         yield Guarded(started, admin)
 

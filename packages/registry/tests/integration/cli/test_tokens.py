@@ -16,7 +16,7 @@ import requests
 from e2e.docs.reader import ROOT
 from modularity_registry import config
 from modularity_registry.api.route_policy import ROUTES
-from modularity_registry.tokens import FileShelf
+from modularity_registry.tokens import FileTokenBackend
 from support import TESTS
 from support.cli import Served, environ, run
 from support.registry import eventually
@@ -180,7 +180,7 @@ def test_a_file_is_made_for_its_owner_alone_and_a_registry_takes_it(
         eventually(lambda: as_(registry, late.stdout.strip(), "ls").exit_code == 1)
     finally:
         registry.kill()
-    assert set(FileShelf(str(file)).all()) == {"boss"}
+    assert set(FileTokenBackend(str(file)).all()) == {"boss"}
 
 
 def test_a_token_comes_from_a_file(served: tuple[Served, str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from modularity_registry.tokens import FileShelf
+from modularity_registry.tokens import FileTokenBackend
 from support import REGISTRY
 from support.authorization import bearer
 from support.registry import eventually
@@ -162,7 +162,7 @@ def test_tokens_in_a_file_are_followed(tmp_path: Path) -> None:
         (admin,) = registry.tokens
         text = registry.create(admin, "team", "read")
         assert registry.may_read(text)
-        assert set(FileShelf(str(path)).all()) == {"admin", "team"}
+        assert set(FileTokenBackend(str(path)).all()) == {"admin", "team"}
         kept = json.loads(path.read_text())
         kept["tokens"] = [each for each in kept["tokens"] if each["name"] == "admin"]
         path.write_text(json.dumps(kept))

@@ -218,8 +218,8 @@ def test_tokens_are_told_of_without_anything_that_opens_doors(path: Path) -> Non
         )
         client.post("/api/tokens", json=wish, headers=admin)
         client.delete("/api/tokens/ci", headers=admin)
-        assert registry.token_shelf is not None
-        hashes = [each.digest for each, _ in registry.token_shelf.all().values()]
+        assert registry.token_backend is not None
+        hashes = [each.digest for each, _ in registry.token_backend.all().values()]
     created, again, revoked = acts(path)
     assert events(path) == ["token.created", "token.rotated", "token.revoked"]
     assert created["who"] == again["who"] == revoked["who"] == "admin"

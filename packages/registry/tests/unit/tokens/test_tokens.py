@@ -17,7 +17,12 @@ from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting, TokenConflict, TokenNotFound
 from modularity_registry.model.rights import Caller, Right, Wish
 from modularity_registry.stores import open_store
-from modularity_registry.tokens import FileShelf, Shelf, StoreShelf, Tokens
+from modularity_registry.tokens import (
+    FileTokenBackend,
+    StoreTokenBackend,
+    TokenBackend,
+    TokenView,
+)
 from support.authorization import bearer, closed_registry, token
 from support.registry import ManualClock, eventually, registration
 
@@ -25,79 +30,79 @@ READ = Wish("reader", frozenset({Right.READ}))
 ADMIN = Wish("boss", frozenset({Right.ADMIN}))
 NOW = ManualClock().now()
 
-ShelfMaker = Callable[[], Shelf]
+BackendMaker = Callable[[], TokenBackend]
 
 
 @pytest.fixture(params=["running", "store", "file", "followed file"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TokenBackend]:
     match request.param:
         case "running":
             with closed_registry() as registry:
-                assert registry.token_shelf is not None
-                yield registry.token_shelf
+                assert registry.token_backend is not None
+                yield registry.token_backend
         case "store":
             with closing(open_store(f"sqlite:///{tmp_path}/registry.db")) as store:
-                yield StoreShelf(store)
+                yield StoreTokenBackend(store)
         case "file":
-            yield FileShelf(str(tmp_path / "tokens.json"))
+            yield FileTokenBackend(str(tmp_path / "tokens.json"))
         case "followed file":
-            file = FileShelf(str(tmp_path / "tokens.json"))
-            yield tokens.Follower(file, Tokens(ManualClock()))
+            file = FileTokenBackend(str(tmp_path / "tokens.json"))
+            yield tokens.TokenFileWatcher(file, TokenView(ManualClock()))
 
 
-def test_a_token_is_made_once_and_kept_without_its_text(shelf: Shelf) -> None:
-    issued = tokens.create(shelf, READ, NOW)
-    found, revision = shelf.all()["reader"]
+def test_a_token_is_made_once_and_kept_without_its_text(backend: TokenBackend) -> None:
+    issued = tokens.create(backend, READ, NOW)
+    found, revision = backend.all()["reader"]
     assert found == issued.token and revision > 0
     assert issued.text not in repr(found)
     with pytest.raises(TokenConflict, match=r"already|another"):
-        tokens.create(shelf, READ, NOW)
-    assert shelf.all() == {"reader": (found, revision)}
+        tokens.create(backend, READ, NOW)
+    assert backend.all() == {"reader": (found, revision)}
 
 
-def test_a_rotated_token_keeps_all_but_its_text(shelf: Shelf) -> None:
-    before = tokens.create(shelf, READ, NOW)
-    at_once = tokens.rotate(shelf, "reader", timedelta(0), NOW)
+def test_a_rotated_token_keeps_all_but_its_text(backend: TokenBackend) -> None:
+    before = tokens.create(backend, READ, NOW)
+    at_once = tokens.rotate(backend, "reader", timedelta(0), NOW)
     assert at_once.text != before.text
     assert at_once.token.former is None
-    graced = tokens.rotate(shelf, "reader", timedelta(hours=1), NOW)
+    graced = tokens.rotate(backend, "reader", timedelta(hours=1), NOW)
     assert graced.token.former == at_once.token.digest
     assert graced.token.former_until == NOW + timedelta(hours=1)
     assert graced.token.rights == before.token.rights
-    assert shelf.all()["reader"][0] == graced.token
+    assert backend.all()["reader"][0] == graced.token
     with pytest.raises(TokenNotFound, match="no token 'nobody'"):
-        tokens.rotate(shelf, "nobody", timedelta(0), NOW)
+        tokens.rotate(backend, "nobody", timedelta(0), NOW)
 
 
-def test_the_last_admin_stays(shelf: Shelf) -> None:
-    tokens.create(shelf, READ, NOW)
-    tokens.create(shelf, ADMIN, NOW)
-    with pytest.raises(TokenConflict, match="last token of an admin"):
-        tokens.revoke(shelf, "boss")
-    tokens.create(shelf, Wish("deputy", ADMIN.rights), NOW)
-    assert tokens.revoke(shelf, "boss").name == "boss"
+def test_the_last_admin_stays(backend: TokenBackend) -> None:
+    tokens.create(backend, READ, NOW)
+    tokens.create(backend, ADMIN, NOW)
+    with pytest.raises(TokenConflict, match="last token with the right admin"):
+        tokens.revoke(backend, "boss")
+    tokens.create(backend, Wish("deputy", ADMIN.rights), NOW)
+    assert tokens.revoke(backend, "boss").name == "boss"
     with pytest.raises(TokenNotFound):
-        tokens.revoke(shelf, "boss")
-    tokens.revoke(shelf, "deputy", last_admin=True)
-    assert list(shelf.all()) == ["reader"]
+        tokens.revoke(backend, "boss")
+    tokens.revoke(backend, "deputy", last_admin=True)
+    assert list(backend.all()) == ["reader"]
 
 
-def test_the_first_token_is_made_where_there_is_none(shelf: Shelf) -> None:
-    issued = tokens.first(shelf, NOW)
+def test_the_first_token_is_made_where_there_is_none(backend: TokenBackend) -> None:
+    issued = tokens.first(backend, NOW)
     assert issued is not None
     assert issued.token.rights == (Right.ADMIN,)
-    assert tokens.first(shelf, NOW) is None
+    assert tokens.first(backend, NOW) is None
 
 
-def test_of_two_that_overtake_each_other_one_finds_out(shelf: Shelf) -> None:
-    tokens.create(shelf, READ, NOW)
-    found, revision = shelf.all()["reader"]
-    tokens.rotate(shelf, "reader", timedelta(0), NOW)
+def test_of_two_that_overtake_each_other_one_finds_out(backend: TokenBackend) -> None:
+    tokens.create(backend, READ, NOW)
+    found, revision = backend.all()["reader"]
+    tokens.rotate(backend, "reader", timedelta(0), NOW)
     with pytest.raises(TokenConflict):
-        shelf.put(found, revision)
+        backend.put(found, revision)
     with pytest.raises(TokenConflict):
-        shelf.delete("reader", revision)
-    assert "reader" in shelf.all()
+        backend.delete("reader", revision)
+    assert "reader" in backend.all()
 
 
 def test_several_that_start_at_once_make_one_first_token(tmp_path: Path) -> None:
@@ -105,7 +110,7 @@ def test_several_that_start_at_once_make_one_first_token(tmp_path: Path) -> None
     with closing(open_store(f"sqlite:///{tmp_path}/registry.db")) as store:
 
         def start() -> None:
-            issued = tokens.first(StoreShelf(store), NOW)
+            issued = tokens.first(StoreTokenBackend(store), NOW)
             if issued is not None:
                 made.append(issued.text)
 
@@ -115,7 +120,7 @@ def test_several_that_start_at_once_make_one_first_token(tmp_path: Path) -> None
         for each in threads:
             each.join()
         assert len(made) == 1
-        assert list(StoreShelf(store).all()) == ["admin"]
+        assert list(StoreTokenBackend(store).all()) == ["admin"]
 
 
 @contextmanager
@@ -207,39 +212,39 @@ def test_a_bad_wish_is_refused_by_field(wish: dict[str, object], field: str) -> 
 
 def test_a_file_is_for_its_owner_alone_and_followed(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
-    shelf = FileShelf(str(path))
-    known = Tokens(ManualClock())
-    follower = tokens.Follower(shelf, known)
-    follower.start()
+    backend = FileTokenBackend(str(path))
+    known = TokenView(ManualClock())
+    watcher = tokens.TokenFileWatcher(backend, known)
+    watcher.start()
     try:
-        issued = tokens.create(shelf, READ, NOW)
+        issued = tokens.create(backend, READ, NOW)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert issued.text not in path.read_text()
         eventually(lambda: known.caller(issued.text).name == "reader")
         path.write_text("{")
-        eventually(lambda: follower.fault is not None)
-        assert "can't be understood" in str(follower.fault)
+        eventually(lambda: watcher.fault is not None)
+        assert "is not valid" in str(watcher.fault)
         assert known.caller(issued.text).name == "reader"
         path.write_text(json.dumps({"tokens": []}))
         eventually(lambda: known.caller(issued.text).refused is not None)
-        assert follower.fault is None
+        assert watcher.fault is None
     finally:
-        follower.stop()
+        watcher.stop()
 
 
 def test_a_registry_with_a_broken_file_of_tokens_does_not_start(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     path.write_text('{"tokens": [{"name": 1}]}')
     registry = runtime.build(Settings(auth=True, tokens_file=str(path)))
-    with pytest.raises(BadSetting, match="can't be understood"):
+    with pytest.raises(BadSetting, match="is not valid"):
         registry.start()
     registry.stop()
 
 
 def test_a_mistyped_folder_is_told_and_not_made(tmp_path: Path) -> None:
-    shelf = FileShelf(str(tmp_path / "typo" / "tokens.json"))
-    with pytest.raises(BadSetting, match="its folder is not there"):
-        tokens.first(shelf, NOW)
+    backend = FileTokenBackend(str(tmp_path / "typo" / "tokens.json"))
+    with pytest.raises(BadSetting, match="its folder does not exist"):
+        tokens.first(backend, NOW)
     assert not (tmp_path / "typo").exists()
 
 
@@ -308,9 +313,9 @@ def test_owners_keep_their_ids() -> None:
         assert client.delete("/api/services/shared", headers=boss).status_code == 200
         assert post(one) == 201
         # A rotated token is the same owner.
-        assert registry.token_shelf is not None
+        assert registry.token_backend is not None
         rotated = tokens.rotate(
-            registry.token_shelf, "one", timedelta(0), registry.clock.now()
+            registry.token_backend, "one", timedelta(0), registry.clock.now()
         )
         assert post(one) == 401
         assert post(bearer(rotated.text)) == 200

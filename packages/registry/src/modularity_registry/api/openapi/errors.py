@@ -70,7 +70,7 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
     ),
     errors.TokenConflict: (
         "the token's name is taken, or it is the last of an admin",
-        "there is a token 'weather-team' already; rotate or revoke it",
+        "the token 'weather-team' exists already; rotate or revoke it",
     ),
     errors.ServiceNotFound: (
         "no service has this id",

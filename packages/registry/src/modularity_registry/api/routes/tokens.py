@@ -11,7 +11,7 @@ from modularity_registry.api.routes import blueprint_of
 from modularity_registry.clock import maybe_rfc3339
 from modularity_registry.errors import TokenNotFound, Unauthorized
 from modularity_registry.runtime import Registry
-from modularity_registry.tokens import Shelf
+from modularity_registry.tokens import TokenBackend
 
 NO_TOKENS = (
     "this registry uses no tokens, so everyone may make every call; start it with"
@@ -40,31 +40,33 @@ class _Handlers:
         self._audit = registry.audit
 
     @property
-    def _shelf(self) -> Shelf:
-        if self._registry.token_shelf is None:
+    def _backend(self) -> TokenBackend:
+        if self._registry.token_backend is None:
             raise TokenNotFound(NO_TOKENS)
-        return self._registry.token_shelf
+        return self._registry.token_backend
 
     def list_tokens(self) -> Response:
         replies.query().finish()
-        rows = [tokens.shown(token) for token, _ in self._shelf.all().values()]
+        rows = [
+            tokens.token_document(token) for token, _ in self._backend.all().values()
+        ]
         return _secret({"tokens": rows, "count": len(rows)})
 
     def create(self) -> Response:
         token_request = schema.parse_token(replies.body())
-        issued = tokens.create(self._shelf, token_request, self._clock.now())
+        issued = tokens.create(self._backend, token_request, self._clock.now())
         self._audit.token("token.created", issued.token)
-        return _secret(tokens.shown_once(issued), 201)
+        return _secret(tokens.issued_document(issued), 201)
 
     def rotate(self, name: str) -> Response:
         grace = timedelta(seconds=schema.parse_rotation(replies.body()))
-        issued = tokens.rotate(self._shelf, name, grace, self._clock.now())
+        issued = tokens.rotate(self._backend, name, grace, self._clock.now())
         self._audit.token("token.rotated", issued.token)
-        return _secret(tokens.shown_once(issued))
+        return _secret(tokens.issued_document(issued))
 
     def revoke(self, name: str) -> Response:
         replies.query().finish()
-        self._audit.token("token.revoked", tokens.revoke(self._shelf, name))
+        self._audit.token("token.revoked", tokens.revoke(self._backend, name))
         return _secret({"status": "revoked", "name": name})
 
 
