@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.sqlite.creation import connect, inode
 from modularity_registry.stores.sqlite.errors import (
     NOTHING_WRITTEN,
     corrupt,
     explain,
     primary_code,
 )
-from modularity_registry.stores.sqlite.opening import connect, inode
 
 # Between two tries to get at a locked file. SQLite's own waits grow to 100 ms, and
 # a process that asks so rarely gets no turn beside one that writes all the time.

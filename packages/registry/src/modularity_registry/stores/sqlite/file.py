@@ -16,9 +16,9 @@ from modularity_registry.stores.sqlite import change_log as log
 from modularity_registry.stores.sqlite import layout as rows
 from modularity_registry.stores.sqlite.batch import Outcome
 from modularity_registry.stores.sqlite.connection import Connection, busy
+from modularity_registry.stores.sqlite.creation import PRAGMAS, beside
 from modularity_registry.stores.sqlite.errors import corrupt, foreign
 from modularity_registry.stores.sqlite.layout import Ledger
-from modularity_registry.stores.sqlite.opening import PRAGMAS, beside
 
 
 class SqliteFile(Connection):

@@ -11,9 +11,9 @@ from modularity_registry.stores.base import Lost, Send, Snapshot
 from modularity_registry.stores.group_commit import GroupCommit
 from modularity_registry.stores.local_watch import Fanout, LocalWatch
 from modularity_registry.stores.sqlite.batch import Draft
+from modularity_registry.stores.sqlite.creation import claimed, create, resolve
 from modularity_registry.stores.sqlite.feed import Lookout
 from modularity_registry.stores.sqlite.file import SqliteFile
-from modularity_registry.stores.sqlite.opening import claimed, create, resolve
 from modularity_registry.stores.write import Write
 
 log = logging.getLogger(__name__)

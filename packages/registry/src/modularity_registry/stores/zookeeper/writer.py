@@ -24,7 +24,7 @@ from modularity_registry.stores.zookeeper.layout import (
     encode,
     number_of,
 )
-from modularity_registry.stores.zookeeper.trimmer import Trimmer
+from modularity_registry.stores.zookeeper.log_trimmer import Trimmer
 
 MOST_HINTS: Final = 200_000
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from integration.stores.sqlite.support import run
 from modularity_registry.errors import BadSetting, StoreCorrupt, StoreUnavailable
-from modularity_registry.stores.sqlite import opening
+from modularity_registry.stores.sqlite import creation
 from modularity_registry.stores.sqlite.store import SqliteStore
 
 
@@ -29,7 +29,7 @@ def store(path: Path) -> Iterator[SqliteStore]:
 def test_an_earlier_version_that_does_not_share_keeps_the_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr(creation, "CLAIM_SECONDS", 0.1)
     SqliteStore(path).close()
     with FileLock(f"{path}.lock"), pytest.raises(StoreUnavailable) as caught:
         SqliteStore(path)

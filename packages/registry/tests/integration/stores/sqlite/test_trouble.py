@@ -19,7 +19,7 @@ from modularity_registry.errors import (
 from modularity_registry.stores.base import Change, Event, Lost, Record, Snapshot
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
-from modularity_registry.stores.sqlite import feed, opening
+from modularity_registry.stores.sqlite import creation, feed
 from modularity_registry.stores.sqlite import store as sqlite
 from modularity_registry.stores.sqlite.connection import Connection
 from modularity_registry.stores.sqlite.store import SqliteStore
@@ -255,7 +255,7 @@ def test_a_file_taken_away_is_noticed(
     store.put("services/a", b"1")
     path.rename(path.with_name("elsewhere.db"))
     if replaced:
-        opening.create(path.with_name("other.db"))
+        creation.create(path.with_name("other.db"))
         path.with_name("other.db").rename(path)
     for call in (lambda: store.put("services/b", b""), store.ping):
         with pytest.raises(StoreUnavailable, match="was removed or replaced"):

@@ -12,7 +12,7 @@ from modularity_registry.stores.conformance.base import assert_agrees
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.server_url import Server
-from modularity_registry.stores.zookeeper import trimmer
+from modularity_registry.stores.zookeeper import log_trimmer
 from modularity_registry.stores.zookeeper import writer as zookeeper_writer
 from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from support.registry import eventually
@@ -91,13 +91,13 @@ def test_an_old_log_is_removed(
     store: ZookeeperStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trimmer, "KEPT", 20)
+    monkeypatch.setattr(log_trimmer, "KEPT", 20)
     recorder = Recorder()
     store.watch(recorder)
     revisions = [store.put("services/a", b"%d" % number) for number in range(300)]
     recorder.wait_for_revision(revisions[-1])
     assert_agrees(recorder, store)
-    most = 20 + trimmer.AT_ONCE
+    most = 20 + log_trimmer.AT_ONCE
     eventually(lambda: len(log_of(zookeeper, store, server.prefix)) <= most)
     # Whoever comes next removes what was left behind.
     ZookeeperStore(server).close()
@@ -114,7 +114,7 @@ def test_large_values_shorten_the_log(
     store: ZookeeperStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trimmer, "KEPT_BYTES", 100_000)
+    monkeypatch.setattr(log_trimmer, "KEPT_BYTES", 100_000)
     for _ in range(20):
         store.put("services/a", bytes(20_000))
     eventually(lambda: len(log_of(zookeeper, store, server.prefix)) <= 5)
@@ -141,7 +141,7 @@ def test_eras_long_over_are_removed_whole(
 def test_a_watcher_that_is_too_far_behind_reads_all_anew(
     store: ZookeeperStore, other: ZookeeperStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trimmer, "KEPT", 10)
+    monkeypatch.setattr(log_trimmer, "KEPT", 10)
     recorder, behind, go_on = Recorder(), threading.Event(), threading.Event()
 
     def slow(event: Event) -> None:
