@@ -11,15 +11,16 @@ from modularity_registry.runtime import Registry
 from modularity_registry.stores import memory
 from modularity_registry.stores.base import Store
 from modularity_registry.stores.conformance.recorder import Recorder
-from modularity_registry.stores.consul.layout import Names
-from modularity_registry.stores.etcd.layout import Keys as EtcdKeys
+from modularity_registry.stores.consul.layout import Layout as ConsulLayout
+from modularity_registry.stores.etcd.layout import Layout as EtcdLayout
+from modularity_registry.stores.group_commit import Write
 from modularity_registry.stores.postgresql.layout import Schema
-from modularity_registry.stores.redis.layout import Keys as RedisKeys
-from modularity_registry.stores.redis.layout import Known
+from modularity_registry.stores.redis.layout import LastSeen
+from modularity_registry.stores.redis.layout import Layout as RedisLayout
 from modularity_registry.stores.server_url import Form, read_server
 from modularity_registry.stores.sqlite import store as sqlite
-from modularity_registry.stores.write import Write
-from modularity_registry.stores.zookeeper.layout import Layout, Place, key_of
+from modularity_registry.stores.zookeeper.layout import Era, key_of
+from modularity_registry.stores.zookeeper.layout import Layout as ZookeeperLayout
 from support.registry import registration
 
 NAMES = (
@@ -102,8 +103,8 @@ PREFIXES = ("a", "a-b", "a.b", "a_b", "a0", "ab", "A", "modularity")
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_etcd_key_stays_within_its_prefix(prefix: str) -> None:
-    keys = EtcdKeys(prefix)
-    every = keys.all()
+    keys = EtcdLayout(prefix)
+    every = keys.read_page()
     for key in KEYS:
         name = keys.put("epoch", key, b"", None).success[0].request_put.key
         assert every.key < name < every.range_end
@@ -111,36 +112,36 @@ def test_etcd_key_stays_within_its_prefix(prefix: str) -> None:
         deleted = keys.delete("epoch", key, None).success[0].request_delete_range
         assert (deleted.key, deleted.range_end) == (name, b"")
         for other in set(PREFIXES) - {prefix}:
-            there = EtcdKeys(other).all()
+            there = EtcdLayout(other).read_page()
             assert not there.key <= name < there.range_end
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_redis_key_is_an_argument_and_never_a_name(prefix: str) -> None:
-    keys = RedisKeys(prefix)
+    keys = RedisLayout(prefix)
     names = (keys.state, keys.record, keys.feed)
     assert all(name.startswith(f"{{{prefix}}}:") for name in names)
-    plain = keys.write(Known("epoch", 0), Write("x", b"", None), whole=True)
+    plain = keys.write(LastSeen("epoch", 0), Write("x", b"", None), full=True)
     for key in KEYS:
-        command = keys.write(Known("epoch", 0), Write(key, b"", None), whole=True)
+        command = keys.write(LastSeen("epoch", 0), Write(key, b"", None), full=True)
         assert command[:6] == plain[:6] == ("EVAL", plain[1], 3, *names)
         assert command[8] == key
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_consul_key_stays_within_its_prefix(prefix: str) -> None:
-    names = Names(prefix)
+    names = ConsulLayout(prefix)
     for key in KEYS:
         name = names.record(key)
         assert name.startswith(f"{prefix}/state/records/")
         assert names.key(name) == key
-        others = [Names(other) for other in PREFIXES if other != prefix]
+        others = [ConsulLayout(other) for other in PREFIXES if other != prefix]
         assert not any(name.startswith(other.all) for other in others)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_zookeeper_key_is_one_name_below_its_bucket(prefix: str) -> None:
-    layout, place = Layout(prefix), Place("0123456789ab", 1, 0)
+    layout, place = ZookeeperLayout(prefix), Era("0123456789ab", 1, 0)
     for key in KEYS:
         path = layout.record(place, key)
         root, bucket, name = path.rsplit("/", 2)
@@ -154,7 +155,7 @@ def test_zookeeper_key_is_one_name_below_its_bucket(prefix: str) -> None:
 def test_postgres_prefix_is_quoted_wherever_it_stands(prefix: str) -> None:
     schema = Schema(prefix)
     name = schema.name.replace('"', '""')
-    assert schema.filled("SELECT {schema}.x") == f'SELECT "{name}".x'.encode()
+    assert schema.fill("SELECT {schema}.x") == f'SELECT "{name}".x'.encode()
     assert not schema.name.startswith("pg_")
 
 

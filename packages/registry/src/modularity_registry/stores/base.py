@@ -1,8 +1,8 @@
 """The store protocol: small documents under keys, a revision, an ordered feed.
 
-A store knows nothing of services. It keeps bytes under keys, numbers every write
-with a revision that only grows, offers compare-and-set on it, and tells whoever
-watches what has changed, in order.
+A store knows nothing about services. It keeps bytes under keys, numbers every write
+with a revision that only grows, offers compare-and-set on it, and sends every change to
+its watches, in order.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A document as stored. ``revision`` is that of the write that put it there."""
+    """A stored document. ``revision`` is that of the write that stored it."""
 
     key: str
     value: bytes
@@ -38,9 +38,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The line to the store broke: what the watcher holds is stale from now on.
+    """The connection to the store broke: what the watcher holds may be stale now.
 
-    A `Snapshot` follows when the store is back.
+    A `Snapshot` follows when the store is reachable again.
     """
 
     reason: str
@@ -54,59 +54,58 @@ class Watch(Protocol):
     """A running watch."""
 
     def close(self) -> None:
-        """Stop it; after the return nothing is sent any more. Idempotent."""
+        """Stop it; nothing is sent after the return. Idempotent."""
 
 
 class Store(Protocol):
-    """Where the registry keeps what must outlive a process or be shared by several.
+    """Keeps what must outlive a process, or what several processes share.
 
-    Every method raises `StoreUnavailable` when the store can't be reached (nothing
-    has changed then, as far as can be known) and `StoreCorrupt` when what it holds
-    can't be trusted. All methods may be called from any thread.
+    Every method raises `StoreUnavailable` when the store can't be reached (as far as it
+    knows, nothing has changed then) and `StoreCorrupt` when its contents can't be
+    trusted. Any thread may call any method.
     """
 
     @property
     def shared(self) -> bool:
-        """Whether several processes may have it open at once."""
+        """Whether several processes can have it open at once."""
 
     @property
     def epoch(self) -> str:
-        """Names this history of revisions; another one when the store starts anew."""
+        """Names this history of revisions; it changes when the store is wiped."""
 
     def put(self, key: str, value: bytes, expected: int | None = None) -> int:
         """Store ``value`` under ``key`` and return the revision of this write.
 
-        With ``expected`` only if the key's revision is that one (0: the key does not
-        exist), else `StoreConflict`. A return means that it is as durable as the
+        With ``expected`` only if the key has that revision (0: the key does not exist),
+        else raises `StoreConflict`. When it returns, the write is as durable as the
         store makes it.
         """
 
     def delete(self, key: str, expected: int | None = None) -> int | None:
-        """Remove ``key`` and return the revision of this write; None if not there.
+        """Remove ``key`` and return the revision of this write; None if there is none.
 
-        With ``expected`` as in `put`; a key that is not there is revision 0.
+        ``expected`` works as in `put`.
         """
 
     def watch(self, send: Send) -> Watch:
         """Send a `Snapshot`, then every `Change` after it in order of revision.
 
-        ``send`` is never called twice at once. The snapshot has been sent when
-        `watch` returns. After any gap a new `Snapshot` is sent in place of what was
-        missed. An embedded store sends in the writer's own thread, before `put` or
-        `delete` return there; ``send`` must neither block, nor write to the store,
-        nor close a watch or the store, and an exception out of it is a programming
-        error that stops that watch.
+        ``send`` is never called concurrently. The snapshot has been sent when `watch`
+        returns. After a gap a new `Snapshot` replaces the missed changes. An embedded
+        store sends in the writer's own thread, before `put` or `delete` return there;
+        ``send`` must neither block, nor write to the store, nor close a watch or the
+        store, and an exception out of it is a programming error that stops that watch.
         """
 
     def ping(self) -> None:
-        """Return when the store answers, else raise `StoreUnavailable`."""
+        """Return if the store answers, else raise `StoreUnavailable`."""
 
     def close(self) -> None:
-        """End all watches and release what is held. Idempotent."""
+        """End all watches and release all resources. Idempotent."""
 
 
 def snapshot_of(store: Store) -> Snapshot:
-    """Return what the store holds at this moment; raises what the store raises."""
+    """Return what the store holds now; raises what the store raises."""
     events: list[Event] = []
     store.watch(events.append).close()
     first = events[0]

@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 
 class Fanout:
-    """Everyone who watches an embedded store.
+    """All watches of an embedded store.
 
     Its owner calls every method under one lock and delivers in the order of its
     writes, so that all watchers see the changes in the order of revisions.
@@ -24,7 +24,7 @@ class Fanout:
         return watch
 
     def remove(self, watch: "LocalWatch") -> None:
-        self._watches = tuple(each for each in self._watches if each is not watch)
+        self._watches = tuple(other for other in self._watches if other is not watch)
 
     def clear(self) -> None:
         self._watches = ()
@@ -34,13 +34,14 @@ class Fanout:
             try:
                 watch.send(event)
             except Exception:
-                # The write stands; a watcher that fails must not undo its reply.
-                log.exception("a watcher failed on %s and was dropped", _name(event))
+                # The write is done: a watcher that fails must not turn it into an
+                # error.
+                log.exception("a watch failed on %s and was stopped", _name(event))
                 self.remove(watch)
 
 
 class LocalWatch:
-    """One watcher; ``close`` waits for a delivery that is under way."""
+    """One watch; ``close`` waits for a running delivery."""
 
     def __init__(self, send: Send, drop: Callable[["LocalWatch"], None]) -> None:
         self.send = send

@@ -1,4 +1,4 @@
-"""Follows the feed of a server that may go away, in a thread of its own."""
+"""A watch that reconnects when its server goes away, in a thread of its own."""
 
 import logging
 import random
@@ -13,27 +13,27 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
-"""Seconds between two attempts to reach a server that is away."""
+"""Seconds between two attempts to reach the server."""
 
 
 class Gap(Exception):
-    """Changes were missed: the server no longer has them. A snapshot closes it."""
+    """Changes were missed: the server no longer has them. Read a new snapshot."""
 
 
 class Session(Protocol):
-    """One connection that reads the feed, from a snapshot to the first failure.
+    """One connection that reads the feed, from a snapshot to the first error.
 
-    Errors are `StoreError`, never the driver's own. Used by one thread, but for
+    Errors are `StoreError`, never the driver's own. One thread uses it, except for
     `interrupt`.
     """
 
     def snapshot(self) -> Snapshot:
-        """Return everything that there is."""
+        """Return all records."""
 
     def changes(self) -> Iterator[Change | None]:
-        """Yield what comes after the snapshot, in order; None when nothing came.
+        """Yield the changes after the snapshot, in order; None when there were none.
 
-        Yields something at least every second, so that an end is heard. Raises `Gap`
+        Yields at least once a second, so that the watch notices its end. Raises `Gap`
         where changes were missed.
         """
 
@@ -44,17 +44,17 @@ class Session(Protocol):
         """Release what is held; never raises."""
 
 
-class Follower:
-    """A running watch over sessions, each in place of the one that broke."""
+class ReconnectingWatch:
+    """A watch over one session after the other: a new one replaces a broken one."""
 
     def __init__(
         self,
         open_session: Callable[[], Session],
         send: Send,
-        ended: Callable[["Follower"], None],
+        ended: Callable[["ReconnectingWatch"], None],
         name: str,
     ) -> None:
-        self._open = open_session
+        self._new_session = open_session
         self._send = send
         self._ended = ended
         self._stop = threading.Event()
@@ -65,12 +65,12 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Send the first snapshot, then follow; raises what the store raises."""
+        """Send a snapshot, then the changes; raises what the store raises."""
         try:
-            self._renew()
-            self._snapshot()
+            self._open_session()
+            self._send_snapshot()
         except BaseException:
-            self._drop()
+            self._close_session()
             raise
         self._thread.start()
 
@@ -81,25 +81,25 @@ class Follower:
                 self._session.interrupt()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
-        self._drop()
+        self._close_session()
         self._ended(self)
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._follow()
+                self._read_session()
         except Exception:
-            # It sent something that its watcher could not take, or has a mistake.
-            log.exception("a watch failed and was ended")
+            # Its `send` raised, or a session has a bug.
+            log.exception("a watch failed and was stopped")
         finally:
-            self._drop()
+            self._close_session()
 
-    def _follow(self) -> None:
-        """Follow one session to its end, then open another one."""
+    def _read_session(self) -> None:
+        """Read one session to its end, then open another one."""
         try:
             if self._session is None:
-                self._renew()
-                self._snapshot()
+                self._open_session()
+                self._send_snapshot()
             session = self._session
             assert session is not None
             for change in session.changes():
@@ -109,21 +109,21 @@ class Follower:
                     self._send(change)
             raise StoreUnavailable("the server ended the feed")
         except Gap as gap:
-            log.info("changes were missed, all is read anew: %s", gap)
-            self._drop()
-            self._stop.wait(FIRST_PAUSE)  # should it go on like that
+            log.info("changes were missed, reading a new snapshot: %s", gap)
+            self._close_session()
+            self._stop.wait(FIRST_PAUSE)  # in case it happens again at once
         except StoreError as error:
-            self._drop()
-            self._away(error)
+            self._close_session()
+            self._report_lost(error)
 
-    def _renew(self) -> None:
-        session = self._open()
+    def _open_session(self) -> None:
+        session = self._new_session()
         with self._guard:
             self._session = session
             if self._stop.is_set():
                 session.interrupt()
 
-    def _snapshot(self) -> None:
+    def _send_snapshot(self) -> None:
         assert self._session is not None
         snapshot = self._session.snapshot()
         if not self._stop.is_set():
@@ -131,30 +131,30 @@ class Follower:
             self._lost = False
             self._send(snapshot)
 
-    def _away(self, error: StoreError) -> None:
+    def _report_lost(self, error: StoreError) -> None:
         if self._stop.is_set():
             return
         if not self._lost:
             self._lost = True
             self._send(Lost(error.detail))
-        # Jittered, so that the replicas don't come back in one moment.
+        # Jittered, so that the replicas don't all come back at once.
         self._stop.wait(self._pause * random.uniform(0.5, 1.0))
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
-    def _drop(self) -> None:
+    def _close_session(self) -> None:
         with self._guard:
             session, self._session = self._session, None
         if session is not None:
             session.close()
 
 
-class Followers:
-    """All watches of one store, ended with it."""
+class WatchSet:
+    """All watches of one store, which end with it."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._lock = threading.Lock()
-        self._running: set[Follower] = set()
+        self._running: set[ReconnectingWatch] = set()
         self._closed = False
 
     @property
@@ -167,31 +167,35 @@ class Followers:
         if self._closed:
             raise StoreUnavailable(f"the {self._kind} store is closed")
 
-    def follow(self, open_session: Callable[[], Session], send: Send) -> Follower:
+    def start(
+        self, open_session: Callable[[], Session], send: Send
+    ) -> ReconnectingWatch:
         """Return a watch that has sent its snapshot; raises what the store raises."""
         self.require_open()
-        follower = Follower(open_session, send, self._forget, f"{self._kind} feed")
-        # Before it starts, so that `close` ends one that a silent server holds up.
+        watch = ReconnectingWatch(
+            open_session, send, self._forget, f"{self._kind} feed"
+        )
+        # Before it starts, so that `close` ends one that waits for a silent server.
         with self._lock:
-            self._running.add(follower)
+            self._running.add(watch)
         try:
-            follower.start()
+            watch.start()
         except BaseException:
-            self._forget(follower)
+            self._forget(watch)
             raise
         if self._closed:
-            follower.close()
+            watch.close()
             self.require_open()
-        return follower
+        return watch
 
     def close(self) -> None:
-        """End all watches and take no new ones. Idempotent."""
+        """End all watches and start no new ones. Idempotent."""
         with self._lock:
             self._closed = True
             running = list(self._running)
-        for follower in running:
-            follower.close()
+        for watch in running:
+            watch.close()
 
-    def _forget(self, follower: Follower) -> None:
+    def _forget(self, watch: ReconnectingWatch) -> None:
         with self._lock:
-            self._running.discard(follower)
+            self._running.discard(watch)

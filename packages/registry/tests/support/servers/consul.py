@@ -80,7 +80,7 @@ class Agent:
 
     def call(self, verb: str, path: str, body: bytes = b"") -> bytes:
         """Return the answer to an operator's call; fails for all but success."""
-        line = (
+        connection = (
             http.client.HTTPConnection(HOST, self.port, timeout=10)
             if self.tls is None
             else http.client.HTTPSConnection(
@@ -88,11 +88,11 @@ class Agent:
             )
         )
         try:
-            line.request(verb, path, body, {"X-Consul-Token": self.token})
-            reply = line.getresponse()
+            connection.request(verb, path, body, {"X-Consul-Token": self.token})
+            reply = connection.getresponse()
             said = reply.read()
         finally:
-            line.close()
+            connection.close()
         assert reply.status == 200, (reply.status, said)
         return said
 

@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from modularity_registry.stores.conformance.breakable_proxy import HOST, Line
+from modularity_registry.stores.conformance.breakable_proxy import HOST, BreakableProxy
 from modularity_registry.stores.server_url import Host, Server
 from support.servers.program import Program, find
 from support.serving import free_port
@@ -76,7 +76,7 @@ class RedisServer:
             return False
 
 
-class SecuredLine(Line):
+class TlsProxy(BreakableProxy):
     """A line to a server that takes TLS only; Redis itself may be built without."""
 
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
@@ -105,10 +105,10 @@ def running(
 
 
 @contextmanager
-def line_to(server: RedisServer) -> Iterator[Line]:
+def proxy_to(server: RedisServer) -> Iterator[BreakableProxy]:
     """Give a line to ``server``, closed at the end."""
-    line = Line(server.port)
+    proxy = BreakableProxy(server.port)
     try:
-        yield line
+        yield proxy
     finally:
-        line.close()
+        proxy.close()

@@ -84,10 +84,10 @@ class Zookeeper:
     def ask(self, word: str) -> str:
         """Return the answer to one of ZooKeeper's four-letter words, "" if none."""
         try:
-            with socket.create_connection((HOST, self.port), 5) as line:
-                line.sendall(word.encode())
+            with socket.create_connection((HOST, self.port), 5) as connection:
+                connection.sendall(word.encode())
                 # It is short, and Netty may reset the line behind it.
-                return line.recv(65_536).decode()
+                return connection.recv(65_536).decode()
         except OSError:
             return ""
 

@@ -9,7 +9,7 @@ import pytest
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.base import Change, Event, Lost, Snapshot
 from modularity_registry.stores.conformance.recorder import Recorder
-from modularity_registry.stores.reconnecting_watch import Followers, Gap
+from modularity_registry.stores.reconnecting_watch import Gap, WatchSet
 
 ONE, TWO, THREE = (Change("services/a", b"%d" % n, n) for n in (1, 2, 3))
 EMPTY = Snapshot((), 0)
@@ -64,15 +64,15 @@ def server() -> Server:
 
 
 @pytest.fixture
-def followers() -> Iterator[Followers]:
-    followers = Followers("test")
-    yield followers
-    followers.close()
+def watches() -> Iterator[WatchSet]:
+    watches = WatchSet("test")
+    yield watches
+    watches.close()
 
 
-def test_changes_follow_the_snapshot(followers: Followers, server: Server) -> None:
+def test_changes_follow_the_snapshot(watches: WatchSet, server: Server) -> None:
     recorder = Recorder()
-    followers.follow(server.open, recorder)
+    watches.start(server.open, recorder)
     for step in (ONE, None, TWO):
         server.sessions[0].steps.put(step)
     recorder.wait_for_revision(2)
@@ -80,10 +80,10 @@ def test_changes_follow_the_snapshot(followers: Followers, server: Server) -> No
 
 
 def test_a_broken_session_is_told_once_and_replaced(
-    followers: Followers, server: Server
+    watches: WatchSet, server: Server
 ) -> None:
     recorder = Recorder()
-    followers.follow(server.open, recorder)
+    watches.start(server.open, recorder)
     server.refuse = StoreUnavailable("refused")
     server.sessions[0].steps.put(StoreUnavailable("reset"))
     recorder.wait(lambda: Lost("reset") in recorder.events, "the news")
@@ -95,46 +95,44 @@ def test_a_broken_session_is_told_once_and_replaced(
     assert server.sessions[0].closed == 1
 
 
-def test_a_gap_is_closed_by_a_snapshot_alone(
-    followers: Followers, server: Server
-) -> None:
+def test_a_gap_is_closed_by_a_snapshot_alone(watches: WatchSet, server: Server) -> None:
     recorder = Recorder()
-    followers.follow(server.open, recorder)
+    watches.start(server.open, recorder)
     server.sessions[0].steps.put(Gap("trimmed"))
     recorder.wait(lambda: recorder.events == [EMPTY, EMPTY], "a fresh snapshot")
 
 
-def test_a_feed_that_ends_is_a_lost_line(followers: Followers, server: Server) -> None:
+def test_a_feed_that_ends_is_a_lost_line(watches: WatchSet, server: Server) -> None:
     recorder = Recorder()
-    followers.follow(server.open, recorder)
+    watches.start(server.open, recorder)
     server.sessions[0].interrupt()
     recorder.wait(lambda: len(recorder.events) == 3, "a fresh snapshot")
     assert isinstance(recorder.events[1], Lost)
     assert recorder.events[2] == EMPTY
 
 
-def test_the_first_failure_is_the_callers(followers: Followers, server: Server) -> None:
+def test_the_first_failure_is_the_callers(watches: WatchSet, server: Server) -> None:
     server.refuse = StoreUnavailable("refused")
     with pytest.raises(StoreUnavailable, match="refused"):
-        followers.follow(server.open, Recorder())
+        watches.start(server.open, Recorder())
 
 
-def test_a_session_whose_snapshot_fails_is_closed(followers: Followers) -> None:
+def test_a_session_whose_snapshot_fails_is_closed(watches: WatchSet) -> None:
     session = Script()
     session.fail = StoreUnavailable("no snapshot")
     with pytest.raises(StoreUnavailable):
-        followers.follow(lambda: session, Recorder())
+        watches.start(lambda: session, Recorder())
     assert session.closed == 1
 
 
 def test_a_watcher_that_fails_ends_its_own_watch(
-    followers: Followers, server: Server
+    watches: WatchSet, server: Server
 ) -> None:
     def fail(event: Event) -> None:
         if isinstance(event, Change):
             raise RuntimeError("a watcher's own mistake")
 
-    watch = followers.follow(server.open, fail)
+    watch = watches.start(server.open, fail)
     server.sessions[0].steps.put(ONE)
     watch._thread.join(20)
     assert not watch._thread.is_alive()
@@ -142,9 +140,9 @@ def test_a_watcher_that_fails_ends_its_own_watch(
     watch.close()
 
 
-def test_after_a_close_nothing_is_sent(followers: Followers, server: Server) -> None:
+def test_after_a_close_nothing_is_sent(watches: WatchSet, server: Server) -> None:
     recorder = Recorder()
-    watch = followers.follow(server.open, recorder)
+    watch = watches.start(server.open, recorder)
     watch.close()
     watch.close()
     server.sessions[0].steps.put(ONE)
@@ -152,7 +150,7 @@ def test_after_a_close_nothing_is_sent(followers: Followers, server: Server) -> 
     assert server.sessions[0].closed == 1
 
 
-def test_a_watch_can_close_itself(followers: Followers, server: Server) -> None:
+def test_a_watch_can_close_itself(watches: WatchSet, server: Server) -> None:
     closed = threading.Event()
 
     def close(event: Event) -> None:
@@ -160,26 +158,26 @@ def test_a_watch_can_close_itself(followers: Followers, server: Server) -> None:
             watch.close()
             closed.set()
 
-    watch = followers.follow(server.open, close)
+    watch = watches.start(server.open, close)
     server.sessions[0].steps.put(ONE)
     assert closed.wait(20)
 
 
-def test_a_closed_store_takes_no_watch(followers: Followers, server: Server) -> None:
-    watch = followers.follow(server.open, Recorder())
-    followers.close()
+def test_a_closed_store_takes_no_watch(watches: WatchSet, server: Server) -> None:
+    watch = watches.start(server.open, Recorder())
+    watches.close()
     assert not watch._thread.is_alive()
     with pytest.raises(StoreUnavailable, match="closed"):
-        followers.follow(server.open, Recorder())
+        watches.start(server.open, Recorder())
     with pytest.raises(StoreUnavailable, match="closed"):
-        followers.require_open()
+        watches.require_open()
 
 
 def test_a_close_while_it_waits_to_come_back_is_prompt(
-    followers: Followers, server: Server
+    watches: WatchSet, server: Server
 ) -> None:
     recorder = Recorder()
-    watch = followers.follow(server.open, recorder)
+    watch = watches.start(server.open, recorder)
     server.refuse = StoreUnavailable("refused")
     server.sessions[0].steps.put(StoreUnavailable("reset"))
     recorder.wait(lambda: len(recorder.events) == 2, "the news")

@@ -8,7 +8,7 @@ from typing import Any
 HOST = "127.0.0.1"
 
 
-class Line:
+class BreakableProxy:
     """A TCP port of this machine that passes everything on to another one."""
 
     def __init__(self, port: int, host: str = HOST) -> None:

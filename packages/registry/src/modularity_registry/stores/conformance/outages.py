@@ -13,7 +13,7 @@ from modularity_registry.stores.conformance.base import (
     assert_growing,
     assert_prompt,
 )
-from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
 from modularity_registry.stores.conformance.recorder import Recorder
 
 # The longest that a call may take to find out that nobody answers.
@@ -27,13 +27,13 @@ class RemoteContract(Opened):
     """
 
     @pytest.fixture
-    def line(self) -> Iterator[Line]:
+    def proxy(self) -> Iterator[BreakableProxy]:
         """Return a line to the server, whole."""
         raise NotImplementedError("the store's tests have to say where its server is")
 
     @pytest.fixture
-    def open_by_line(self, line: Line) -> OpenStore:
-        """Return a function that opens what ``open_same`` opens, through ``line``."""
+    def open_through_proxy(self, proxy: BreakableProxy) -> OpenStore:
+        """Return a function that opens what ``open_same`` opens, through ``proxy``."""
         raise NotImplementedError("the store's tests have to say how it is opened")
 
     @pytest.fixture
@@ -42,13 +42,13 @@ class RemoteContract(Opened):
         raise NotImplementedError("the store's tests have to say how history is lost")
 
     @pytest.fixture
-    def start_anew(self) -> Callable[[], None]:
+    def wipe(self) -> Callable[[], None]:
         """Return a function that wipes all that the store keeps at the server."""
         raise NotImplementedError("the store's tests have to say how it is wiped")
 
     @pytest.fixture
-    def far(self, open_by_line: OpenStore) -> Iterator[Store]:
-        store = open_by_line()
+    def far(self, open_through_proxy: OpenStore) -> Iterator[Store]:
+        store = open_through_proxy()
         yield store
         store.close()
 
@@ -59,17 +59,17 @@ class RemoteContract(Opened):
         store.close()
 
     def test_a_lost_line_yields_a_fresh_snapshot(
-        self, far: Store, near: Store, line: Line
+        self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
         first = near.put("services/a", b"1")
         near.put("services/gone", b"")
         recorder = Recorder()
         far.watch(recorder)
-        line.cut()
+        proxy.cut()
         recorder.wait(lambda: _lost(recorder) == 1, "the news of the lost line")
         near.delete("services/gone")
         missed = near.put("services/b", b"2")
-        line.mend()
+        proxy.mend()
         recorder.wait(lambda: _snapshots(recorder) == 2, "a fresh snapshot")
         last = near.put("services/c", b"3")
         recorder.wait_for_revision(last)
@@ -83,18 +83,18 @@ class RemoteContract(Opened):
         assert_agrees(recorder, near)
 
     def test_a_lost_line_with_forgotten_history_yields_a_fresh_snapshot(
-        self, far: Store, near: Store, line: Line, forget: Callable[[], None]
+        self, far: Store, near: Store, proxy: BreakableProxy, forget: Callable[[], None]
     ) -> None:
         near.put("services/a", b"1")
         recorder = Recorder()
         far.watch(recorder)
-        line.cut()
+        proxy.cut()
         recorder.wait(lambda: _lost(recorder) > 0, "the news of the lost line")
         for number in range(20):
             near.put(f"services/{number % 3}", b"%d" % number)
         forget()
         near.delete("services/a")
-        line.mend()
+        proxy.mend()
         recorder.wait(lambda: _snapshots(recorder) > 1, "a fresh snapshot")
         recorder.wait_for_revision(near.put("services/last", b""))
         assert_agrees(recorder, near)
@@ -113,10 +113,10 @@ class RemoteContract(Opened):
 
     @pytest.mark.parametrize("how", ["cut", "hold"])
     def test_without_a_server_every_call_says_so(
-        self, far: Store, near: Store, line: Line, how: str
+        self, far: Store, near: Store, proxy: BreakableProxy, how: str
     ) -> None:
         revision = near.put("services/a", b"1")
-        getattr(line, how)()
+        getattr(proxy, how)()
         calls: list[Callable[[], object]] = [
             lambda: far.put("services/a", b"2"),
             lambda: far.put("services/a", b"2", expected=revision),
@@ -132,13 +132,13 @@ class RemoteContract(Opened):
             assert caught.value.detail
 
     def test_a_line_that_comes_back_is_used_again(
-        self, far: Store, near: Store, line: Line
+        self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
         far.put("services/a", b"1")
-        line.cut()
+        proxy.cut()
         with pytest.raises(StoreUnavailable):
             far.put("services/a", b"2")
-        line.mend()
+        proxy.mend()
         recorder = Recorder()
         near.watch(recorder)
         recorder.wait(lambda: _answers(far), "an answer to a ping")
@@ -146,45 +146,45 @@ class RemoteContract(Opened):
         far.ping()
 
     def test_a_silent_server_is_noticed_and_survived(
-        self, far: Store, near: Store, line: Line
+        self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
         recorder = Recorder(60.0)
         far.watch(recorder)
-        line.hold()
+        proxy.hold()
         near.put("services/a", b"1")
-        line.mend()
+        proxy.mend()
         last = near.put("services/b", b"2")
         recorder.wait_for_revision(last)
         assert_agrees(recorder, near)
 
     @pytest.mark.parametrize("how", ["cut", "hold"])
     def test_without_a_server_it_ends_promptly(
-        self, open_by_line: OpenStore, line: Line, how: str
+        self, open_through_proxy: OpenStore, proxy: BreakableProxy, how: str
     ) -> None:
-        store = open_by_line()
+        store = open_through_proxy()
         recorder = Recorder()
         watch = store.watch(recorder)
-        getattr(line, how)()
+        getattr(proxy, how)()
         assert_prompt(watch.close)
         before = recorder.events
         assert_prompt(store.close)
         assert recorder.events == before
 
     def test_without_a_server_it_does_not_open(
-        self, open_by_line: OpenStore, line: Line
+        self, open_through_proxy: OpenStore, proxy: BreakableProxy
     ) -> None:
-        line.cut()
+        proxy.cut()
         with pytest.raises(StoreUnavailable):
-            assert_prompt(open_by_line, PATIENCE)
+            assert_prompt(open_through_proxy, PATIENCE)
 
     def test_a_store_that_starts_anew_has_another_epoch(
-        self, near: Store, open_same: OpenStore, start_anew: Callable[[], None]
+        self, near: Store, open_same: OpenStore, wipe: Callable[[], None]
     ) -> None:
         near.put("services/a", b"1")
         recorder = Recorder(60.0)
         near.watch(recorder)
         before = near.epoch
-        start_anew()
+        wipe()
         recorder.wait(lambda: _snapshots(recorder) > 1, "a fresh snapshot")
         assert recorder.held() == {}
         assert near.epoch != before
@@ -197,7 +197,7 @@ class RemoteContract(Opened):
         other.close()
 
     def test_revisions_stay_in_order_over_a_lost_line(
-        self, far: Store, near: Store, line: Line
+        self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
         recorder = Recorder()
         far.watch(recorder)
@@ -205,9 +205,9 @@ class RemoteContract(Opened):
         for number in range(40):
             revisions.append(near.put(f"services/{number % 5}", b"%d" % number))
             if number in (10, 25):
-                line.cut()
+                proxy.cut()
             if number in (15, 30):
-                line.mend()
+                proxy.mend()
         recorder.wait_for_revision(revisions[-1] or 0)
         assert_growing(revisions)
         assert_growing([change.revision for change in recorder.changes])

@@ -1,4 +1,4 @@
-"""What becomes of writes that share a transaction, decided without Consul."""
+"""Decides the outcomes of writes that share a transaction, without calling Consul."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,43 +9,44 @@ from modularity_registry.stores.consul.api import Operation
 from modularity_registry.stores.consul.layout import (
     LOG_KEPT,
     Entry,
-    Names,
-    Sighting,
+    Layout,
+    StoredTip,
     Tip,
     pack_entries,
     pack_tip,
 )
-from modularity_registry.stores.write import Write
+from modularity_registry.stores.group_commit import Write
 
-# Consul takes 64 operations, of which the tip and the log take four.
+# Consul accepts 64 operations, of which the tip and the log take four.
 _MOST_RECORDS: Final = 60
-# Consul takes 524,288 bytes of JSON; each value is in it twice, in base64.
+# Consul accepts 524,288 bytes of JSON; each value is in it twice, in base64.
 _MOST_BYTES: Final = 500_000
 _OVERHEAD: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The outcomes of writes: a revision, None for no change, or a conflict."""
+    """The outcomes of writes (a revision, None for no change, or a conflict) and the
+    log entries to write."""
 
     outcomes: tuple[int | StoreConflict | None, ...]
     entries: tuple[Entry, ...]
 
     @property
-    def final(self) -> dict[str, Entry]:
-        """The last of the entries of each key."""
+    def last_entries(self) -> dict[str, Entry]:
+        """The last entry of each key."""
         return {entry.key: entry for entry in self.entries}
 
-    def held(self) -> dict[str, int]:
-        """Return the revisions afterwards, 0 for a key that is gone."""
+    def revisions(self) -> dict[str, int]:
+        """Return the revisions after the batch, 0 for a deleted key."""
         return {
             key: 0 if entry.value is None else entry.revision
-            for key, entry in self.final.items()
+            for key, entry in self.last_entries.items()
         }
 
 
-def judged(writes: Sequence[Write]) -> set[str]:
-    """Return the keys whose revisions decide what becomes of the writes."""
+def compared_keys(writes: Sequence[Write]) -> set[str]:
+    """Return the keys whose revisions decide the outcomes of the writes."""
     return {
         write.key
         for write in writes
@@ -53,31 +54,34 @@ def judged(writes: Sequence[Write]) -> set[str]:
     }
 
 
-def plan(writes: Sequence[Write], held: Mapping[str, int], revision: int) -> Plan:
-    """Decide about writes in their order; ``revision`` is that of the tip.
+def make_plan(
+    writes: Sequence[Write], revisions: Mapping[str, int], revision: int
+) -> Plan:
+    """Return the outcomes of writes, in their order; ``revision`` is that of the tip.
 
-    ``held`` has the revisions of the keys that are `judged`, 0 for no record.
+    ``revisions`` has the revisions of the keys that are `compared_keys`, 0 for no
+    record.
     """
-    now: dict[str, int] = {}
+    new: dict[str, int] = {}
     outcomes: list[int | StoreConflict | None] = []
     entries: list[Entry] = []
     for write in writes:
-        current = now.get(write.key, held.get(write.key, 0))
+        current = new.get(write.key, revisions.get(write.key, 0))
         if write.expected not in (None, current):
             outcomes.append(StoreConflict(write.key, current))
         elif write.value is None and not current:
             outcomes.append(None)
         else:
             revision += 1
-            now[write.key] = 0 if write.value is None else revision
+            new[write.key] = 0 if write.value is None else revision
             entries.append(Entry(write.key, write.value, revision))
             outcomes.append(revision)
     return Plan(tuple(outcomes), tuple(entries))
 
 
-def settle(writes: Sequence[Write], made: Plan) -> None:
-    """Tell the writers what became of their writes."""
-    for write, outcome in zip(writes, made.outcomes, strict=True):
+def finish(writes: Sequence[Write], plan: Plan) -> None:
+    """Set the outcome of each write."""
+    for write, outcome in zip(writes, plan.outcomes, strict=True):
         if isinstance(outcome, StoreConflict):
             write.error = outcome
         else:
@@ -85,40 +89,40 @@ def settle(writes: Sequence[Write], made: Plan) -> None:
         write.done = True
 
 
-def next_tip(tip: Tip, made: Plan) -> Tip:
-    return Tip(tip.epoch, tip.batch + 1, made.entries[-1].revision)
+def next_tip(tip: Tip, plan: Plan) -> Tip:
+    return Tip(tip.epoch, tip.batch + 1, plan.entries[-1].revision)
 
 
-def steps(names: Names, at: Sighting, made: Plan) -> list[Operation]:
-    """Return the transaction that brings the store from ``at`` to the next tip."""
-    tip, new = at.tip, next_tip(at.tip, made)
-    operations = [
-        Operation("cas", names.tip, value=pack_tip(new), index=at.index),
-        # The tip before was written together with this: no other tip passes for it,
-        # not even in a Consul that was emptied and counts from one again.
-        Operation("check-index", names.log(tip.epoch, tip.batch), index=at.index),
+def transaction(layout: Layout, stored: StoredTip, plan: Plan) -> list[Operation]:
+    """Return the transaction from ``stored`` to the next tip."""
+    tip, new = stored.tip, next_tip(stored.tip, plan)
+    steps = [
+        Operation("cas", layout.tip, value=pack_tip(new), index=stored.index),
+        # The previous tip was written together with this entry, so no other tip passes,
+        # not even in a Consul that was wiped and counts from one again.
+        Operation("check-index", layout.log(tip.epoch, tip.batch), index=stored.index),
         Operation(
             "set",
-            names.log(tip.epoch, new.batch),
-            value=pack_entries(made.entries),
-            flags=at.index,
+            layout.log(tip.epoch, new.batch),
+            value=pack_entries(plan.entries),
+            flags=stored.index,
         ),
     ]
     if new.batch >= LOG_KEPT:
-        old = names.log(tip.epoch, new.batch - LOG_KEPT)
-        operations.append(Operation("delete", old))
-    for key, entry in made.final.items():
-        name = names.record(key)
-        operations.append(
+        old = layout.log(tip.epoch, new.batch - LOG_KEPT)
+        steps.append(Operation("delete", old))
+    for key, entry in plan.last_entries.items():
+        name = layout.record(key)
+        steps.append(
             Operation("delete", name)
             if entry.value is None
             else Operation("set", name, value=entry.value, flags=entry.revision)
         )
-    return operations
+    return steps
 
 
-def room_for(writes: Sequence[Write]) -> int:
-    """Return how many from the beginning fit into one transaction, 0 for too large."""
+def count_that_fit(writes: Sequence[Write]) -> int:
+    """Return how many of the first writes fit into a transaction; 0: too large."""
     size = 0
     for count, write in enumerate(writes[:_MOST_RECORDS]):
         size += _OVERHEAD + 3 * len(write.key) + 8 * len(write.value or b"") // 3

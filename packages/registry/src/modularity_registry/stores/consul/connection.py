@@ -11,14 +11,14 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
-# Threads that write, ping and look at once; more get a connection for one call.
+# Threads that write, ping and read at once; others get a connection for one call.
 _POOLED: Final = 8
 
-# A dead peer is noticed after 5 + 3 * 3 seconds even where no read has a time-out.
+# Notices a dead peer after 5 + 3 * 3 seconds, even for a read without a timeout.
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}
 
 
-class Lines:
+class OpenConnections:
     """The open connections of one client, to be cut from any thread."""
 
     def __init__(self) -> None:
@@ -26,61 +26,61 @@ class Lines:
         self._open: WeakSet[HTTPConnection] = WeakSet()
         self._cut = False
 
-    def check(self, line: HTTPConnection) -> None:
-        """Refuse a connection that would be made after `cut`."""
+    def check(self, connection: HTTPConnection) -> None:
+        """Refuse to connect after `cut`."""
         if self._cut:
-            raise NewConnectionError(line, "this client is closed")
+            raise NewConnectionError(connection, "this client is closed")
 
-    def add(self, line: HTTPConnection) -> None:
-        """Take note of a connection that was just made; refuse it after `cut`."""
+    def add(self, connection: HTTPConnection) -> None:
+        """Remember a new connection; refuse it after `cut`."""
         with self._lock:
             if not self._cut:
-                self._open.add(line)
+                self._open.add(connection)
                 return
-        line.close()
-        self.check(line)
+        connection.close()
+        self.check(connection)
 
     def cut(self) -> None:
-        """Break all connections, and every one that is made later. Idempotent."""
+        """Break all connections, and refuse new ones. Idempotent."""
         with self._lock:
             self._cut = True
-            lines = list(self._open)
-        for line in lines:
-            sock = line.sock
+            connections = list(self._open)
+        for connection in connections:
+            sock = connection.sock
             if sock is not None:
-                # The base class's: that of a TLS socket would change what a reader
-                # in another thread is just using.
+                # The base class's: that of a TLS socket would change state that a
+                # reader in another thread is using.
                 with suppress(OSError):
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-class LineAdapter(HTTPAdapter):
-    """Makes the connections of a requests session, noted in ``lines``."""
+class TrackingAdapter(HTTPAdapter):
+    """Makes the connections of a requests session, noted in ``connections``."""
 
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
+    def __init__(self, connections: OpenConnections) -> None:
+        self._connections = connections
         super().__init__(pool_connections=1, pool_maxsize=_POOLED)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(
             *arguments, socket_options=_socket_options(), **options
         )
-        self.poolmanager.pool_classes_by_scheme = _pools(self._lines)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._connections)
 
 
-def _pools(lines: Lines) -> dict[str, type[HTTPConnectionPool]]:
-    # The pools make connections from a class alone, so the class knows the lines.
+def _pools(connections: OpenConnections) -> dict[str, type[HTTPConnectionPool]]:
+    # The pools only take a class, so the class must know the set of connections.
     class Plain(HTTPConnection):
         def connect(self) -> None:
-            lines.check(self)
+            connections.check(self)
             super().connect()
-            lines.add(self)
+            connections.add(self)
 
     class Secure(HTTPSConnection):
         def connect(self) -> None:
-            lines.check(self)
+            connections.check(self)
             super().connect()
-            lines.add(self)
+            connections.add(self)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain

@@ -1,4 +1,4 @@
-"""The tip of the store: made by whoever comes first, and known by its epoch."""
+"""Tracks the newest tip of the store, and begins new epochs."""
 
 import logging
 import threading
@@ -10,9 +10,9 @@ from typing import Final
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.consul.api import ConsulApi, Operation
 from modularity_registry.stores.consul.layout import (
-    Names,
+    Layout,
     Pair,
-    Sighting,
+    StoredTip,
     Tip,
     pack_entries,
     pack_tip,
@@ -21,101 +21,104 @@ from modularity_registry.stores.consul.layout import (
 
 log = logging.getLogger(__name__)
 
-# Each one fails only when somebody wiped or began the store at that moment.
+# An attempt fails only if another process wiped or created the store just then.
 _ATTEMPTS: Final = 10
 
 
-class Tips:
+class EpochTracker:
     """The newest tip that this store has seen, over all its connections."""
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
         self._lock = threading.Lock()
-        self._newest: Sighting | None = None
-        self._seen = 0.0  # the moment at which the newest one had been read
+        self._newest: StoredTip | None = None
+        self._seen = 0.0  # when the newest one was read
 
     @property
     def epoch(self) -> str:
-        """The epoch as it was last seen."""
+        """The epoch that was read last."""
         return self._newest.tip.epoch if self._newest else ""
 
-    def current(self, api: ConsulApi) -> Sighting:
-        """Return the tip as it is now; there is one afterwards."""
-        return self.read(api, lambda: _one(api.get(self._names.tip)))[0]
+    def current(self, api: ConsulApi) -> StoredTip:
+        """Return the current tip; creates one where there is none."""
+        return self.read(api, lambda: _by_name(api.get(self._layout.tip)))[0]
 
     def read(
-        self, api: ConsulApi, look: Callable[[], Mapping[str, Pair]]
-    ) -> tuple[Sighting, Mapping[str, Pair]]:
-        """Return the tip among what ``look`` returns, and all of it.
+        self, api: ConsulApi, read_pairs: Callable[[], Mapping[str, Pair]]
+    ) -> tuple[StoredTip, Mapping[str, Pair]]:
+        """Return the tip among the pairs of ``read_pairs``, and all pairs.
 
-        A store that has no tip is begun first. One that was put back to an earlier
-        state gets a new epoch, for its revisions will name other writes than before.
+        A store without a tip gets one first. A restored one gets a new epoch, since its
+        revisions will name other writes than before.
         """
         for _ in range(_ATTEMPTS):
             begun = time.monotonic()
-            found = look()
-            pair = found.get(self._names.tip)
+            pairs = read_pairs()
+            pair = pairs.get(self._layout.tip)
             if pair is None:
                 self._begin(api)
                 continue
-            sighting = read_tip(pair)
-            if self._went_back(sighting, begun):
-                log.warning("the store in Consul went back, so it gets a new epoch")
-                self.rename(api, sighting)
+            stored = read_tip(pair)
+            if self._is_reset(stored, begun):
+                log.warning("the store in Consul was restored, so it gets a new epoch")
+                self.begin_epoch(api, stored)
                 continue
-            self.note(sighting, begun)
-            return sighting, found
-        raise StoreUnavailable("the store in Consul is being wiped again and again")
+            self.remember(stored, begun)
+            return stored, pairs
+        raise StoreUnavailable("the store in Consul is being wiped repeatedly")
 
-    def note(self, sighting: Sighting, begun: float) -> None:
-        """Remember a tip whose reading began at ``begun``."""
+    def remember(self, stored: StoredTip, begun: float) -> None:
+        """Remember a tip whose read began at ``begun``."""
         with self._lock:
-            # Where two readings overlap, that with the higher index came later.
+            # Of two overlapping reads, the one with the higher index is the later.
             newest = self._newest
-            if newest is None or begun > self._seen or sighting.index > newest.index:
-                self._newest = sighting
+            if newest is None or begun > self._seen or stored.index > newest.index:
+                self._newest = stored
                 self._seen = time.monotonic()
 
-    def rename(self, api: ConsulApi, old: Sighting) -> None:
-        """Give the store a new epoch, unless somebody moved the tip meanwhile.
+    def begin_epoch(self, api: ConsulApi, old: StoredTip) -> None:
+        """Give the store a new epoch, unless another process has moved the tip.
 
-        Its records stay; watches, which can't know how it came here, read them anew.
+        Its records stay; watches read them in a new snapshot.
         """
-        self._set(api, Sighting(_named(old.tip.revision), old.index))
+        self._set(api, StoredTip(_new_tip(old.tip.revision), old.index))
 
-    def _went_back(self, sighting: Sighting, begun: float) -> bool:
+    def _is_reset(self, stored: StoredTip, begun: float) -> bool:
         with self._lock:
             newest = self._newest
             return (
                 newest is not None
                 and begun > self._seen
-                and sighting.tip.epoch == newest.tip.epoch
-                and sighting.tip.batch < newest.tip.batch
+                and stored.tip.epoch == newest.tip.epoch
+                and stored.tip.batch < newest.tip.batch
             )
 
     def _begin(self, api: ConsulApi) -> None:
-        # Records without a tip are there when somebody removed the tip alone.
-        records = api.tree(self._names.records)
+        # There are records without a tip when only the tip was deleted.
+        records = api.tree(self._layout.records)
         revision = max((pair.flags for pair in records), default=0)
-        self._set(api, Sighting(_named(revision), 0))
+        self._set(api, StoredTip(_new_tip(revision), 0))
 
-    def _set(self, api: ConsulApi, wanted: Sighting) -> None:
-        # Whether it was this one or somebody else's does not matter: it's read next.
-        tip = wanted.tip
+    def _set(self, api: ConsulApi, stored: StoredTip) -> None:
+        # Whether this or another process succeeds does not matter: the tip is read
+        # next.
+        tip = stored.tip
         api.write(
             [
                 Operation(
-                    "cas", self._names.tip, value=pack_tip(tip), index=wanted.index
+                    "cas", self._layout.tip, value=pack_tip(tip), index=stored.index
                 ),
-                Operation("delete-tree", self._names.logs),
-                Operation("set", self._names.log(tip.epoch, 0), value=pack_entries(())),
+                Operation("delete-tree", self._layout.logs),
+                Operation(
+                    "set", self._layout.log(tip.epoch, 0), value=pack_entries(())
+                ),
             ]
         )
 
 
-def _named(revision: int) -> Tip:
+def _new_tip(revision: int) -> Tip:
     return Tip(uuid.uuid4().hex[:12], 0, revision)
 
 
-def _one(pair: Pair | None) -> dict[str, Pair]:
+def _by_name(pair: Pair | None) -> dict[str, Pair]:
     return {} if pair is None else {pair.key: pair}

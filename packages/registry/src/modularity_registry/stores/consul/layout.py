@@ -1,25 +1,25 @@
-"""What the store keeps in Consul's key/value store, and under which names.
+"""The store's entries in Consul's key/value store: their names and formats.
 
 ``<prefix>/state/tip``: the epoch, the number of the newest batch, and its revision.
-Every batch of writes moves it by compare-and-set, so it orders all writers.
+Every batch of writes changes it by compare-and-set, so it orders all writers.
 ``<prefix>/state/records/<key>$``: a record's value; its revision is the entry's flags.
 ``<prefix>/log/<epoch>/<batch>``: the changes of a batch; the flags are the index at
-which Consul had the tip before, so that the entries form a chain.
+which Consul had the previous tip, so that the entries form a chain.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from modularity_registry.errors import StoreCorrupt
 
 LOG_KEPT: Final = 1_000
-"""Batches in the log. A watcher that is further behind reads everything anew."""
+"""Batches in the log. A watch that is further behind reads a new snapshot."""
 
-# Ends every record's name, so that all that begins with the name is that record:
-# a transaction can read a tree that may be empty, but no key that may be missing.
+# Ends every record's name, so that only that record begins with it: a transaction can
+# read a tree that may be empty, but not a key that may be missing.
 _END: Final = "$"
 
 
@@ -29,11 +29,11 @@ class Pair(msgspec.Struct, rename="pascal", frozen=True):
     key: str
     modify_index: int
     flags: int = 0
-    value: bytes | None = None  # Consul has null for an empty one
+    value: bytes | None = None  # Consul sends null for an empty one
 
 
 class Tip(msgspec.Struct, frozen=True):
-    """Where the store has got to."""
+    """The newest batch of the store."""
 
     epoch: str
     batch: int
@@ -49,14 +49,14 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class StoredTip:
     """The tip, and Consul's index of the write that made it."""
 
     tip: Tip
     index: int
 
 
-class Names:
+class Layout:
     """The names of all entries under one prefix."""
 
     def __init__(self, prefix: str) -> None:
@@ -70,7 +70,7 @@ class Names:
         return f"{self.records}{key}{_END}"
 
     def key(self, name: str) -> str | None:
-        """Return the key of a record from its name; None when it is not one's."""
+        """Return a record's key from its name; None for another name."""
         if name.startswith(self.records) and name.endswith(_END):
             return name[len(self.records) : -len(_END)]
         return None
@@ -79,19 +79,18 @@ class Names:
         return f"{self.logs}{epoch}/{batch:016d}"
 
 
-_D = TypeVar("_D")
-_tips: Final = msgspec.json.Decoder(Tip)
-_entries: Final = msgspec.msgpack.Decoder(tuple[Entry, ...])
+_tip_decoder: Final = msgspec.json.Decoder(Tip)
+_entries_decoder: Final = msgspec.msgpack.Decoder(tuple[Entry, ...])
 
 
 def pack_tip(tip: Tip) -> bytes:
     return msgspec.json.encode(tip)
 
 
-def read_tip(pair: Pair) -> Sighting:
-    """Return the tip; raises `StoreCorrupt` when it was written by somebody else."""
+def read_tip(pair: Pair) -> StoredTip:
+    """Return the tip; raises `StoreCorrupt` when another program wrote it."""
     try:
-        return Sighting(_tips.decode(pair.value or b""), pair.modify_index)
+        return StoredTip(_tip_decoder.decode(pair.value or b""), pair.modify_index)
     except msgspec.DecodeError as error:
         raise foreign(pair.key) from error
 
@@ -101,16 +100,16 @@ def pack_entries(entries: Iterable[Entry]) -> bytes:
 
 
 def read_entries(pair: Pair) -> tuple[Entry, ...]:
-    """Return a batch; raises `StoreCorrupt` when it was written by somebody else."""
+    """Return a batch; raises `StoreCorrupt` when another program wrote it."""
     try:
-        return _entries.decode(pair.value or b"")
+        return _entries_decoder.decode(pair.value or b"")
     except msgspec.DecodeError as error:
         raise foreign(pair.key) from error
 
 
 def foreign(name: str) -> StoreCorrupt:
-    """Return the error about an entry that no store has written."""
+    """Return the error for an entry that another program wrote."""
     return StoreCorrupt(
-        f"Consul's key {name} was not written by the registry; "
-        "look who else uses this prefix, and remove the key or take another prefix"
+        f"Consul's key {name} was not written by a registry; "
+        "check who else uses this prefix, and delete the key or use another prefix"
     )

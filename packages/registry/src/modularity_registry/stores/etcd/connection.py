@@ -16,8 +16,8 @@ from modularity_registry.stores.server_url import Host, Tls
 KEEPALIVE_SECONDS: Final = 10
 
 
-class Line:
-    """The calls that the store makes, over a connection made by the first of them."""
+class Connection:
+    """The calls that the store makes; the first one connects."""
 
     def __init__(
         self, host: Host, credentials: grpc.ChannelCredentials | None, timeout: float
@@ -35,7 +35,7 @@ class Line:
         self.authenticate: Any = rpc.AuthStub(self._channel).Authenticate
 
     def close(self) -> None:
-        """End it, and with it all calls under way."""
+        """Close it; its running calls fail."""
         self._channel.close()
 
 
@@ -43,7 +43,7 @@ def _options(timeout: float) -> tuple[tuple[str, int], ...]:
     return (
         ("grpc.enable_http_proxy", 0),
         ("grpc.service_config_disable_resolution", 1),
-        # In the shared pool a new channel would get a connection that has gone dead.
+        # In the shared pool a new channel would get a dead connection.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_send_message_length", -1),
@@ -51,14 +51,14 @@ def _options(timeout: float) -> tuple[tuple[str, int], ...]:
         ("grpc.keepalive_timeout_ms", int(timeout * 1_000)),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        # This one is also how long a connection may take to be made.
+        # This is also the timeout to connect.
         ("grpc.min_reconnect_backoff_ms", int(timeout * 1_000)),
         ("grpc.max_reconnect_backoff_ms", 1_000),
     )
 
 
 def read_credentials(tls: Tls | None) -> grpc.ChannelCredentials | None:
-    """Return what TLS needs, None for no TLS.
+    """Return the TLS credentials, None without TLS.
 
     Raises `StoreUnavailable` when a file can't be read.
     """
@@ -76,10 +76,10 @@ def read_credentials(tls: Tls | None) -> grpc.ChannelCredentials | None:
 
 
 def _system_authorities() -> bytes | None:
-    """Return the machine's authorities; gRPC by itself takes a list of its own."""
+    """Return the system's CAs; gRPC by itself uses a list of its own."""
     paths = ssl.get_default_verify_paths()
-    found = b"\n".join(path.read_bytes() for path in _authority_files(paths))
-    return found or None
+    certificates = b"\n".join(path.read_bytes() for path in _authority_files(paths))
+    return certificates or None
 
 
 def _authority_files(paths: ssl.DefaultVerifyPaths) -> Iterator[Path]:

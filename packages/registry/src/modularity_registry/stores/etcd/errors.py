@@ -1,6 +1,6 @@
-"""What the gRPC errors of etcd mean to whoever runs the registry.
+"""Explains etcd's gRPC errors to the operator.
 
-etcd's own sentences: ``api/v3rpc/rpctypes/error.go`` in its sources.
+etcd's error texts: ``api/v3rpc/rpctypes/error.go`` in its sources.
 """
 
 from typing import Final
@@ -10,15 +10,15 @@ import grpc
 from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
 from modularity_registry.stores.server_url import Server
 
-# Nobody has read the request then: the first two are gRPC's own words for a
-# connection that was never made, the others are refusals at etcd's door.
+# etcd has not read the request then: the first two are gRPC's texts for a connection
+# that failed, the others are etcd's for a request that it refuses to take.
 _UNSENT: Final = (
     "failed to connect to all addresses",
     "DNS resolution failed",
     "etcdserver: no leader",
     "etcdserver: rpc not supported for learner",
 )
-# In these cases another member may do better.
+# With these another member may still answer.
 _AWAY: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -34,44 +34,50 @@ _STALE_TOKEN: Final = (
     "user name is empty",
 )
 
-# What is in etcd's or gRPC's sentence, and what to tell then.
+# A part of etcd's or gRPC's text, and the registry's text for it.
 _REFUSED: Final = (
     ("authentication failed", "refuses the user or the password in the store URL"),
-    ("user name is empty", "asks for a user and a password; put them in the store URL"),
+    ("user name is empty", "needs a user and a password; put them in the store URL"),
     (
         "permission denied",
-        "does not let this user read and write all under the prefix;"
+        "does not let this user read and write under the prefix;"
         " grant its role readwrite there",
     ),
     (
         "database space exceeded",
-        "is out of space and takes no writes; compact and defragment it, then run"
+        "is out of space and accepts no writes; compact and defragment it, then run"
         " 'etcdctl alarm disarm'",
     ),
-    ("too many requests", "has too much to do; try again"),
-    ("too large", "takes no record of this size; see its --max-request-bytes"),
-    ("larger than max", "takes no record of this size; see its --max-request-bytes"),
+    ("too many requests", "is overloaded; try again"),
+    ("too large", "accepts no record of this size; raise its --max-request-bytes"),
+    (
+        "larger than max",
+        "accepts no record of this size; raise its --max-request-bytes",
+    ),
 )
 _UNREACHED: Final = (
     ("Connection refused", "refuses connections; start it, or correct the store URL"),
-    ("DNS resolution failed", "has a name that is not known; correct the store URL"),
-    ("CERTIFICATE_VERIFY_FAILED", "has a certificate that is not trusted; see ca="),
-    ("andshake", "can't agree on TLS; see tls=, ca=, cert= and key= in the store URL"),
-    ("SSL", "can't agree on TLS; see tls=, ca=, cert= and key= in the store URL"),
-    ("no leader", "has no leader; see whether most of its members run"),
+    ("DNS resolution failed", "has an unknown host name; correct the store URL"),
+    ("CERTIFICATE_VERIFY_FAILED", "has a certificate that is not trusted; check ca="),
+    (
+        "andshake",
+        "can't agree on TLS; check tls=, ca=, cert= and key= in the store URL",
+    ),
+    ("SSL", "can't agree on TLS; check tls=, ca=, cert= and key= in the store URL"),
+    ("no leader", "has no leader; check that most of its members run"),
     (
         "failed to connect",
-        "can't be reached; see whether it runs, and whether it wants tls=true or cert=",
+        "can't be reached; check that it runs, and whether it needs tls=true or cert=",
     ),
 )
 
 
 class Compacted(StoreUnavailable):
-    """A revision was asked for that etcd has already forgotten."""
+    """etcd has already compacted the requested revision."""
 
 
-class NotAsked(Exception):
-    """There is no token, so the request itself was not sent; ``error`` is gRPC's."""
+class NotSent(Exception):
+    """The request was not sent: getting a token failed with gRPC's ``error``."""
 
     def __init__(self, error: grpc.RpcError) -> None:
         super().__init__()
@@ -86,22 +92,24 @@ def words_of(error: grpc.RpcError) -> str:
     return (error.details() or "") if isinstance(error, grpc.Call) else ""
 
 
-def away(error: grpc.RpcError) -> bool:
+def may_answer_elsewhere(error: grpc.RpcError) -> bool:
     """Whether another member may answer where this one did not."""
     return code_of(error) in _AWAY
 
 
-def unsent(error: grpc.RpcError) -> bool:
+def is_unsent(error: grpc.RpcError) -> bool:
     """Whether the request has certainly not been carried out."""
-    return not away(error) or (
+    return not may_answer_elsewhere(error) or (
         code_of(error) is grpc.StatusCode.UNAVAILABLE
         and words_of(error).startswith(_UNSENT)
     )
 
 
-def stale_token(error: grpc.RpcError) -> bool:
-    """Whether to authenticate and ask again; nothing was carried out then."""
-    return not away(error) and any(each in words_of(error) for each in _STALE_TOKEN)
+def is_stale_token(error: grpc.RpcError) -> bool:
+    """Whether to authenticate and call again; nothing was carried out then."""
+    return not may_answer_elsewhere(error) and any(
+        text in words_of(error) for text in _STALE_TOKEN
+    )
 
 
 def auth_is_off(error: grpc.RpcError) -> bool:
@@ -111,20 +119,20 @@ def auth_is_off(error: grpc.RpcError) -> bool:
 def explain(error: grpc.RpcError, server: Server, unknown: bool) -> StoreError:
     """Return the store's error for ``error``: what happened, and what to do.
 
-    ``unknown`` is whether it may have ended a write that was carried out.
+    With ``unknown`` the failed call may have written.
     """
     code, words = code_of(error), words_of(error)
     if code is grpc.StatusCode.OUT_OF_RANGE:
-        return Compacted(f"etcd at {server} has forgotten what was asked for")
+        return Compacted(f"etcd at {server} has compacted the requested revision")
     if code is grpc.StatusCode.DATA_LOSS:
         return StoreCorrupt(
-            f"etcd at {server} says that its data is damaged; restore it from a backup"
+            f"etcd at {server} reports damaged data; restore it from a backup"
         )
-    sentence = _sentence(_UNREACHED if away(error) else _REFUSED, words)
+    sentence = _sentence(_UNREACHED if may_answer_elsewhere(error) else _REFUSED, words)
     if unknown:
-        happened = sentence or _broke_off(code)
+        reason = sentence or _interrupted(code)
         return StoreUnavailable(
-            f"etcd at {server} {happened}; the outcome of the write is unknown,"
+            f"etcd at {server} {reason}; the outcome of the write is unknown,"
             " read before writing again"
         )
     return StoreUnavailable(f"etcd at {server} {sentence or _other(code)}")
@@ -134,15 +142,15 @@ def _sentence(table: tuple[tuple[str, str], ...], words: str) -> str:
     return next((sentence for part, sentence in table if part in words), "")
 
 
-def _broke_off(code: grpc.StatusCode) -> str:
+def _interrupted(code: grpc.StatusCode) -> str:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "did not answer in time"
-    return "broke off"
+    return "broke the connection"
 
 
 def _other(code: grpc.StatusCode) -> str:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return "does not answer in time; see whether it runs"
+        return "did not answer in time; check that it runs"
     if code in _AWAY:
-        return "broke off; see whether it runs"
-    return f"refuses what the registry asks for ({code.name}); see its log"
+        return "broke the connection; check that it runs"
+    return f"refused the request ({code.name}); see its log"

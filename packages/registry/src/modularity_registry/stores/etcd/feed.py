@@ -1,4 +1,4 @@
-"""Reads etcd's watch: a stream that is asked every second whether it is alive."""
+"""Reads etcd's watch, a stream that is checked every second."""
 
 import threading
 import time
@@ -9,100 +9,99 @@ import grpc
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.base import Change, Snapshot
-from modularity_registry.stores.etcd.cluster import Cluster, Lines
-from modularity_registry.stores.etcd.epoch import History
+from modularity_registry.stores.etcd.cluster import Cluster, ConnectionPool
+from modularity_registry.stores.etcd.epoch import EpochTracker
 from modularity_registry.stores.reconnecting_watch import Gap
 
-PULSE_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
 
 
 class FeedSession:
-    """Follows one watch, on lines of its own, so that an interrupt can end them."""
+    """Reads one watch over its own connections, so that an interrupt can end them."""
 
-    def __init__(self, cluster: Cluster, history: History) -> None:
-        self._lines = Lines(cluster)
-        self._history = history
+    def __init__(self, cluster: Cluster, tracker: EpochTracker) -> None:
+        self._pool = ConnectionPool(cluster)
+        self._tracker = tracker
         self._epoch = ""
         self._revision = 0
 
     def snapshot(self) -> Snapshot:
-        self._epoch, snapshot = self._history.snapshot(self._lines)
+        self._epoch, snapshot = self._tracker.snapshot(self._pool)
         self._revision = snapshot.revision
         return snapshot
 
     def changes(self) -> Iterator[Change | None]:
-        keys = self._history.keys
-        first = keys.watch(self._revision + 1)
-        requests = _Requests(first, keys.pulse(), self._lines.cluster.timeout)
-        member, stream = self._lines.stream(requests)
+        layout = self._tracker.layout
+        first = layout.watch(self._revision + 1)
+        requests = _Requests(first, layout.check(), self._pool.cluster.timeout)
+        member, stream = self._pool.stream(requests)
         requests.stream = stream
         try:
             watch = None
             for response in stream:
-                requests.heard()
+                requests.pause_checks()
                 watch = response.watch_id if watch is None else watch
                 if response.watch_id == watch:
-                    self._require_going(response)
+                    self._require_running(response)
                     yield from map(self._change, response.events)
                 elif not response.canceled:
-                    requests.next = keys.unwatch(response.watch_id)
+                    requests.next = layout.unwatch(response.watch_id)
                 yield None
-                self._history.saw(self._epoch, response.header.revision)
-                requests.wait()
+                self._tracker.note_revision(self._epoch, response.header.revision)
+                requests.resume_checks()
         except grpc.RpcError as error:
-            failure = self._lines.failure(error, member)
-            raise requests.silence(self._lines.cluster) or failure from error
+            failure = self._pool.failure(error, member)
+            raise requests.timeout_error(self._pool.cluster) or failure from error
         finally:
             requests.end()
             stream.cancel()
 
     def interrupt(self) -> None:
-        self._lines.close()
+        self._pool.close()
 
     def close(self) -> None:
-        self._lines.close()
+        self._pool.close()
 
-    def _require_going(self, response: Any) -> None:
+    def _require_running(self, response: Any) -> None:
         if response.compact_revision:
-            raise Gap(f"etcd has forgotten all before {response.compact_revision}")
+            raise Gap(f"etcd has compacted all before {response.compact_revision}")
         if response.canceled:
-            self._lines.cluster.renew_token()
+            self._pool.cluster.drop_token()
             raise StoreUnavailable(
-                f"etcd at {self._lines.cluster.server} ended the watch:"
-                f" {response.cancel_reason or 'it gave no reason'}"
+                f"etcd at {self._pool.cluster.server} ended the watch:"
+                f" {response.cancel_reason or 'no reason given'}"
             )
 
     def _change(self, event: Any) -> Change | None:
         pair, deleted = event.kv, event.type == event.DELETE
-        if pair.key == self._history.keys.epoch:
+        if pair.key == self._tracker.layout.epoch:
             if deleted or pair.value != self._epoch.encode():
                 raise Gap("the store was wiped")
             return None
-        key = self._history.keys.key(pair.key)
+        key = self._tracker.layout.key(pair.key)
         if key is None:
             return None
         return Change(key, None if deleted else pair.value, pair.mod_revision)
 
 
 class _Requests:
-    """What goes up the stream: the wish to watch, then a question now and then.
+    """The requests of the stream: the watch first, then a check every second.
 
-    gRPC takes from it in a thread of its own, which so keeps the watch: nothing but
-    this iterator notices that an answer stays away.
+    gRPC iterates over it in a thread of its own. Only this iterator notices when etcd
+    stops answering.
     """
 
-    def __init__(self, first: Any, pulse: Any, patience: float) -> None:
+    def __init__(self, first: Any, check: Any, timeout: float) -> None:
         self.stream: Any = None
-        self.next: Any = None  # in place of the next pulse
+        self.next: Any = None  # instead of the next check
         self._first = [first]
-        self._pulse = pulse
-        self._patience = patience
+        self._check = check
+        self._timeout = timeout
         self._ended = threading.Event()
-        self._silent = False
-        # While the watcher works it isn't the server that keeps silent, and questions
-        # would only pile up.
-        self._waiting = True
-        self._asked: float | None = None  # since when there was no answer
+        self._timed_out = False
+        # Off while the watcher handles a response: checks would only pile up.
+        self._checking = True
+        self._unanswered_since: float | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -110,37 +109,37 @@ class _Requests:
     def __next__(self) -> Any:
         if self._first:
             return self._first.pop()
-        while not self._ended.wait(PULSE_SECONDS):
-            if not self._waiting:
+        while not self._ended.wait(CHECK_SECONDS):
+            if not self._checking:
                 continue
             now = time.monotonic()
-            if self._asked is None:
-                self._asked = now
-            elif now - self._asked > self._patience:
-                self._silent = True
+            if self._unanswered_since is None:
+                self._unanswered_since = now
+            elif now - self._unanswered_since > self._timeout:
+                self._timed_out = True
                 self.stream.cancel()
                 break
-            request, self.next = self.next or self._pulse, None
+            request, self.next = self.next or self._check, None
             return request
         raise StopIteration
 
-    def heard(self) -> None:
-        """Something came, and the watcher works on it."""
-        self._waiting = False
-        self._asked = None
+    def pause_checks(self) -> None:
+        """Call it when a response has come."""
+        self._checking = False
+        self._unanswered_since = None
 
-    def wait(self) -> None:
-        """The watcher is ready for more."""
-        self._asked = None
-        self._waiting = True
+    def resume_checks(self) -> None:
+        """Call it when the watcher has handled the response."""
+        self._unanswered_since = None
+        self._checking = True
 
     def end(self) -> None:
         self._ended.set()
 
-    def silence(self, cluster: Cluster) -> StoreUnavailable | None:
-        """Return the error that says so, if that is why the stream was ended."""
-        if not self._silent:
+    def timeout_error(self, cluster: Cluster) -> StoreUnavailable | None:
+        """Return the error if the stream ended because etcd did not answer."""
+        if not self._timed_out:
             return None
         return StoreUnavailable(
-            f"etcd at {cluster.server} has said nothing for {self._patience:g} s"
+            f"etcd at {cluster.server} has not answered for {self._timeout:g} s"
         )

@@ -1,4 +1,4 @@
-"""What the store asks of etcd: where records are, and the transactions on them."""
+"""The keys of the store in etcd, and the requests on them."""
 
 from typing import Any, Final
 
@@ -6,13 +6,13 @@ from pyetcd import etcdrpc as rpc  # type: ignore[import-untyped]  # has no stub
 
 from modularity_registry.errors import StoreCorrupt
 
-# Bounds the memory that a page takes; with smaller ones etcd, which counts all that is
-# left for each page, took a third longer for 50,000 records.
+# Bounds the memory of a page. With smaller pages, etcd took a third longer for 50,000
+# records, since it counts all that is left for each page.
 PAGE: Final = 2_000
 
 
-class Keys:
-    """Names and requests under one prefix, in which there is no slash."""
+class Layout:
+    """Keys and requests under one prefix, which contains no slash."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -22,9 +22,9 @@ class Keys:
         self._records = f"{prefix}/record/".encode()
 
     def key(self, name: bytes) -> str | None:
-        """Return the record's key, None for what is no record.
+        """Return the record's key, None for other names.
 
-        Raises `StoreCorrupt` for what the store never wrote.
+        Raises `StoreCorrupt` for a name that the store never wrote.
         """
         if not name.startswith(self._records):
             return None
@@ -36,7 +36,7 @@ class Keys:
                 " delete what other programs put there"
             ) from None
 
-    def all(self, after: bytes = b"", revision: int = 0) -> Any:
+    def read_page(self, after: bytes = b"", revision: int = 0) -> Any:
         """Return the request for a page, by name, of everything under the prefix."""
         return rpc.RangeRequest(
             key=after + b"\0" if after else self._begin,
@@ -45,7 +45,7 @@ class Keys:
             revision=revision,
         )
 
-    def now(self) -> Any:
+    def read_epoch(self) -> Any:
         """Return the request for the epoch."""
         return rpc.RangeRequest(key=self.epoch)
 
@@ -56,29 +56,31 @@ class Keys:
         )
         return rpc.WatchRequest(create_request=create)
 
-    def pulse(self) -> Any:
-        """Return a request that etcd answers at once: the watch of a key of nobody.
+    def check(self) -> Any:
+        """Return a request that etcd answers at once: the watch of an unused key.
 
-        A request for progress would be the thing, but etcd 3.5.8 and later answers
-        none before the first change.
+        A progress request would be better, but etcd 3.5.8 and later does not answer
+        one before the first change.
         """
         create = rpc.WatchCreateRequest(key=self._begin + b"pulse")
         return rpc.WatchRequest(create_request=create)
 
     def unwatch(self, watch: int) -> Any:
-        """Return the request that ends one watch of a stream; it is answered, too."""
+        """Return the request that ends one watch of a stream; etcd answers it, too."""
         cancel = rpc.WatchCancelRequest(watch_id=watch)
         return rpc.WatchRequest(cancel_request=cancel)
 
-    def begin(self, epoch: str, old: str | None) -> Any:
+    def begin_epoch(self, epoch: str, old: str | None) -> Any:
         """Return the transaction that sets the epoch, if it is still ``old``."""
-        still = (
+        unchanged = (
             rpc.Compare(key=self.epoch, target=rpc.Compare.CREATE, create_revision=0)
             if old is None
-            else self._in(old)
+            else self._in_epoch(old)
         )
         put = rpc.PutRequest(key=self.epoch, value=epoch.encode())
-        return rpc.TxnRequest(compare=[still], success=[rpc.RequestOp(request_put=put)])
+        return rpc.TxnRequest(
+            compare=[unchanged], success=[rpc.RequestOp(request_put=put)]
+        )
 
     def put(self, epoch: str, key: str, value: bytes, expected: int | None) -> Any:
         name = self._records + key.encode()
@@ -91,25 +93,27 @@ class Keys:
         operation = rpc.RequestOp(request_delete_range=delete)
         return self._write(epoch, name, operation, expected)
 
-    def _write(self, epoch: str, name: bytes, wish: Any, expected: int | None) -> Any:
-        """Do it in this epoch and at this revision, else tell how both are."""
-        compare = [self._in(epoch)]
+    def _write(
+        self, epoch: str, name: bytes, operation: Any, expected: int | None
+    ) -> Any:
+        """Write in this epoch and at this revision, else read both."""
+        compare = [self._in_epoch(epoch)]
         if expected is not None:
-            # A revision of 0 stands for a key that is not there, at etcd as well.
+            # A revision of 0 means no such key, in etcd as well.
             compare.append(
                 rpc.Compare(key=name, target=rpc.Compare.MOD, mod_revision=expected)
             )
-        look = (
+        reads = (
             rpc.RangeRequest(key=self.epoch),
             rpc.RangeRequest(key=name, keys_only=True),
         )
         return rpc.TxnRequest(
             compare=compare,
-            success=[wish],
-            failure=[rpc.RequestOp(request_range=each) for each in look],
+            success=[operation],
+            failure=[rpc.RequestOp(request_range=read) for read in reads],
         )
 
-    def _in(self, epoch: str) -> Any:
+    def _in_epoch(self, epoch: str) -> Any:
         return rpc.Compare(
             key=self.epoch, target=rpc.Compare.VALUE, value=epoch.encode()
         )

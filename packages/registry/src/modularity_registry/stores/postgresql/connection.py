@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL on which every wait ends: in time, or when told to."""
+"""A connection to PostgreSQL on which every wait has a deadline and can be ended."""
 
 import math
 import select
@@ -16,21 +16,21 @@ from psycopg.abc import RV, PQGen
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.postgresql.errors import (
-    LineBroken,
+    ConnectionBroken,
     translated,
     unreachable,
 )
 from modularity_registry.stores.server_url import Host, Server, Tls
 
-TICK: Final = 0.1
-"""Seconds until a blocked call hears that it should end."""
+CHECK_SECONDS: Final = 0.1
+"""Until a blocked call notices that it should end."""
 
-# Each host gets this long to let us in, so that closing a store that is just trying
-# to get a line stays prompt. The driver takes whole seconds from 2 up.
+# For each host, so that a store closes promptly even while it connects. The driver
+# takes whole seconds from 2 up.
 _CONNECT_SECONDS: Final = 3
 
-# The server gives up before we do: then it is known that nothing was done.
-_SERVERS_SHARE: Final = 0.8
+# The server times out before the client, so that the outcome of a write is known.
+_SERVER_TIMEOUT_SHARE: Final = 0.8
 
 _AUTHORITIES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -39,134 +39,142 @@ _AUTHORITIES: Final = (
 )
 
 
-class Bell(threading.Event):
-    """An event that a poll hears, so that an idle wait ends at once."""
+class WakeEvent(threading.Event):
+    """An event that `poll` can wait for, so that an idle wait ends at once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._heard, self._rope = socket.socketpair()
+        self._receiver, self._sender = socket.socketpair()
 
     def set(self) -> None:
         super().set()
-        with suppress(OSError):  # nobody waits any more
-            self._rope.send(b"!")
+        with suppress(OSError):  # no thread waits any more
+            self._sender.send(b"!")
 
     def fileno(self) -> int:
-        return self._heard.fileno()
+        return self._receiver.fileno()
 
     def close(self) -> None:
-        """Give it back; nobody may be waiting."""
-        self._heard.close()
-        self._rope.close()
+        """Close it; no thread may be waiting."""
+        self._receiver.close()
+        self._sender.close()
 
 
 class _Ended(Exception):
     """A wait was cut short."""
 
 
-class _Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that gives up at ``deadline``, or when ``stop`` is set."""
+class _BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection whose waits end at ``deadline``, or when ``stop`` is set."""
 
-    # The driver sets no time limit on a statement. TCP's own limits don't help
-    # against a server that accepts everything and answers nothing.
+    # The driver has no timeout for a statement, and TCP's own don't help against a
+    # server that accepts everything and answers nothing.
     deadline: float = math.inf
     stop: threading.Event
 
     def wait(
-        self, gen: PQGen[RV], interval: float = TICK, timeout: float | None = None
+        self,
+        gen: PQGen[RV],
+        interval: float = CHECK_SECONDS,
+        timeout: float | None = None,
     ) -> RV:
-        return super().wait(self._bounded(gen), interval=min(interval, TICK))
+        return super().wait(self._bounded(gen), interval=min(interval, CHECK_SECONDS))
 
     def _bounded(self, gen: PQGen[RV]) -> PQGen[RV]:
         try:
-            wanted = next(gen)
+            waits_for = next(gen)
             while True:
-                ready = yield wanted
+                ready = yield waits_for
                 if self.stop.is_set():
                     raise _Ended("the store was closed")
                 if not ready and time.monotonic() >= self.deadline:
                     raise _Ended("no answer came in time")
-                wanted = gen.send(ready)
+                waits_for = gen.send(ready)
         except StopIteration as end:
             value: RV = end.value
             return value
 
 
-class Line:
+class Connection:
     """One connection, used by one thread at a time. Raises `StoreError` only."""
 
-    def __init__(self, connection: _Connection, timeout: float) -> None:
-        self._connection = connection
+    def __init__(self, driver: _BoundedConnection, timeout: float) -> None:
+        self._driver = driver
         self._timeout = timeout
-        self.told = 0
-        """The newest number that a notification brought since this was set to 0."""
+        self.notified = 0
+        """The highest number in a notification since this was set to 0."""
 
     def execute(
         self, query: bytes, parameters: Sequence[object] | None = None
     ) -> list[tuple[Any, ...]]:
-        """Return the rows. With ``parameters`` the query is planned once and kept.
+        """Return the rows. With ``parameters`` the query is prepared.
 
-        Raises `Refused` when the server did nothing of it, `LineBroken` when that
-        is not known; the line is of no use then.
+        Raises `Refused` when the server changed nothing, `ConnectionBroken` when that
+        is unknown; close the connection then.
         """
-        self._connection.deadline = time.monotonic() + self._timeout
+        self._driver.deadline = time.monotonic() + self._timeout
         try:
-            kept = parameters is not None
-            with self._connection.cursor(binary=kept) as cursor:
-                cursor.execute(query, parameters, prepare=kept)
+            prepare = parameters is not None
+            with self._driver.cursor(binary=prepare) as cursor:
+                cursor.execute(query, parameters, prepare=prepare)
                 return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
-            broken = self._connection.broken
+            broken = self._driver.broken
             raise translated(error, broken) from error
         except _Ended as ended:
             self.close()
-            raise LineBroken(f"the line to PostgreSQL was given up: {ended}") from None
+            raise ConnectionBroken(
+                f"the connection to PostgreSQL was closed: {ended}"
+            ) from None
 
     def listen(self, statement: bytes) -> None:
-        """Begin to hear the notifications that ``statement`` asks for."""
-        self._connection.add_notify_handler(
-            lambda notify: self._hear(notify.payload.encode())
+        """Receive the notifications that ``statement`` subscribes to."""
+        self._driver.add_notify_handler(
+            lambda notify: self._note_payload(notify.payload.encode())
         )
         self.execute(statement)
 
-    def wait_beyond(self, number: int, seconds: float, bell: Bell) -> None:
-        """Return when a notification brought more than ``number``, or time is up.
+    def wait_for_notification(
+        self, number: int, seconds: float, wake_event: WakeEvent
+    ) -> None:
+        """Return on a notification of more than ``number``, or after ``seconds``.
 
-        Raises `LineBroken` when the line ends, or when ``bell`` is set.
+        Raises `ConnectionBroken` when the connection ends or ``wake_event`` is set.
         """
         deadline = time.monotonic() + seconds
         try:
-            while self.told <= number and (left := deadline - time.monotonic()) > 0:
-                _readable(left, self._connection.fileno(), bell.fileno())
-                if bell.is_set():
-                    raise LineBroken("the watch was closed")
-                self._take_in()
+            while (
+                self.notified <= number
+                and (remaining := deadline - time.monotonic()) > 0
+            ):
+                _readable(remaining, self._driver.fileno(), wake_event.fileno())
+                if wake_event.is_set():
+                    raise ConnectionBroken("the watch was closed")
+                self._read_notifications()
         except psycopg.Error as error:
             raise translated(error, broken=True) from error
 
-    def quiet(self) -> bool:
-        """Return whether an idle line is whole: it has nothing to say.
+    def is_idle(self) -> bool:
+        """Return whether the connection can be used: it is open, with nothing to read.
 
-        A server that went away while nobody asked it anything has left word or hung
-        up, and whoever finds that out before sending loses nothing.
+        A server that went away has sent an error or closed it. Noticing that before
+        a write keeps the outcome of the write known.
         """
-        return not self._connection.closed and not _readable(
-            0, self._connection.fileno()
-        )
+        return not self._driver.closed and not _readable(0, self._driver.fileno())
 
     def close(self) -> None:
-        """Give it back; never raises."""
-        self._connection.close()
+        """Close it; never raises."""
+        self._driver.close()
 
-    def _take_in(self) -> None:
-        connection = self._connection.pgconn
-        connection.consume_input()
-        while notify := connection.notifies():
-            self._hear(notify.extra)
+    def _read_notifications(self) -> None:
+        pgconn = self._driver.pgconn
+        pgconn.consume_input()
+        while notify := pgconn.notifies():
+            self._note_payload(notify.extra)
 
-    def _hear(self, payload: bytes) -> None:
+    def _note_payload(self, payload: bytes) -> None:
         if payload.isdigit():
-            self.told = max(self.told, int(payload))
+            self.notified = max(self.notified, int(payload))
 
 
 def _readable(seconds: float, *descriptors: int) -> bool:
@@ -176,11 +184,13 @@ def _readable(seconds: float, *descriptors: int) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def open_line(server: Server, timeout: float, stop: threading.Event) -> Line:
-    """Return a line to the first host that takes writes.
+def open_connection(
+    server: Server, timeout: float, stop: threading.Event
+) -> Connection:
+    """Return a connection to the first host that accepts writes.
 
-    Raises `StoreUnavailable` when none does, or when ``stop`` is set meanwhile; from
-    then on that ends all waits on the line.
+    Raises `StoreUnavailable` when none does, or when ``stop`` is set. Setting it later
+    ends all waits on the connection.
     """
     reasons: list[str] = []
     for host in server.hosts:
@@ -193,21 +203,23 @@ def open_line(server: Server, timeout: float, stop: threading.Event) -> Line:
     raise StoreUnavailable("; ".join(reasons))
 
 
-def _open(server: Server, host: Host, timeout: float, stop: threading.Event) -> Line:
+def _open(
+    server: Server, host: Host, timeout: float, stop: threading.Event
+) -> Connection:
     try:
-        connection = _Connection.connect(
+        driver = _BoundedConnection.connect(
             "", autocommit=True, **_parameters(server, host, timeout)
         )
     except psycopg.Error as error:
         raise unreachable(error, host) from error
-    connection.stop = stop
-    line = Line(connection, timeout)
+    driver.stop = stop
+    connection = Connection(driver, timeout)
     try:
-        line.execute(_settings(timeout))
+        connection.execute(_settings(timeout))
     except BaseException:
-        line.close()
+        connection.close()
         raise
-    return line
+    return connection
 
 
 def _parameters(server: Server, host: Host, timeout: float) -> dict[str, Any]:
@@ -220,7 +232,7 @@ def _parameters(server: Server, host: Host, timeout: float) -> dict[str, Any]:
         "application_name": "modularity-registry",
         "client_encoding": "UTF8",
         "connect_timeout": min(_CONNECT_SECONDS, max(2, math.ceil(timeout))),
-        # After a failover the one that was the primary may still let us in.
+        # After a failover the former primary may still accept connections.
         "target_session_attrs": "read-write",
         "gssencmode": "disable",
         "keepalives_idle": 5,
@@ -228,7 +240,7 @@ def _parameters(server: Server, host: Host, timeout: float) -> dict[str, Any]:
         "keepalives_count": 3,
         **_tls(server.tls),
     }
-    return {name: each for name, each in parameters.items() if each is not None}
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _tls(tls: Tls | None) -> dict[str, str | None]:
@@ -243,15 +255,15 @@ def _tls(tls: Tls | None) -> dict[str, str | None]:
 
 
 def _authorities() -> str:
-    # The driver brings an OpenSSL of its own, which looks for them elsewhere.
-    known = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)
-    return next((each for each in known if each and Path(each).is_file()), "system")
+    # The driver has an OpenSSL of its own, which looks in other places.
+    files = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)
+    return next((file for file in files if file and Path(file).is_file()), "system")
 
 
 def _settings(timeout: float) -> bytes:
-    milliseconds = max(1, int(timeout * _SERVERS_SHARE * 1000))
-    # Under a stricter isolation the writers of several registries would not wait for
-    # each other but fail.
+    milliseconds = max(1, int(timeout * _SERVER_TIMEOUT_SHARE * 1000))
+    # With a stricter isolation level, concurrent writers would fail instead of waiting
+    # for each other.
     return (
         b"SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d;"
         b" SET default_transaction_isolation = 'read committed'"

@@ -1,4 +1,4 @@
-"""What PostgreSQL and its driver say, in the registry's own words."""
+"""Explains the errors of PostgreSQL and its driver."""
 
 from typing import Final
 
@@ -8,64 +8,66 @@ from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailabl
 from modularity_registry.stores.server_url import Host
 
 GONE: Final = frozenset({"3F000", "42P01", "42883"})
-"""Codes for a schema, table or function that is not there."""
+"""Codes for a missing schema, table or function."""
 
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
 
 _ADVICE: Final = {
-    "25006": "it takes no writes, as a standby doesn't",
+    "25006": "it is a standby and accepts no writes",
     "42501": "the user lacks a privilege; make it the owner of the schema",
     "53100": "its disk is full",
-    "57014": "it did not get done in time, and gave up",
+    "57014": "the statement timed out",
 }
 
-# As the server has no other way to tell before a session begins.
+# Before a session begins the server sends no code for these.
 _CREDENTIALS: Final = ("authentication failed", "no password supplied", "role ")
 
 
 class Refused(StoreUnavailable):
-    """The server answered a statement with an error, and did nothing of it."""
+    """The server answered a statement with an error and changed nothing."""
 
     def __init__(self, detail: str, sqlstate: str = "") -> None:
         super().__init__(detail)
         self.sqlstate = sqlstate
 
 
-class LineBroken(StoreUnavailable):
-    """No answer came: what was asked for may have happened or not."""
+class ConnectionBroken(StoreUnavailable):
+    """No answer came: the statement may have been carried out or not."""
 
 
 def translated(error: psycopg.Error, broken: bool) -> StoreError:
-    """Return what a statement's ``error`` means; ``broken``: the line is of no use."""
-    said = _said(error)
+    """Return the store's error for a statement's; ``broken``: the connection is."""
+    reason = _first_line(error)
     code = error.sqlstate or ""
     if code in _DAMAGED:
-        return StoreCorrupt(f"PostgreSQL found its data damaged: {said}; restore it")
-    # Ended by its administrator a session may have committed and not said so: it was
-    # about to wait for a standby.
+        return StoreCorrupt(f"PostgreSQL reports damaged data: {reason}; restore it")
+    # A session that an administrator ended may have committed without an answer, while
+    # it waited for a standby.
     if broken or not code or code.startswith(("08", "57P")):
-        return LineBroken(f"the line to PostgreSQL broke: {said}")
+        return ConnectionBroken(f"the connection to PostgreSQL broke: {reason}")
     advice = _ADVICE.get(code)
-    return Refused(f"PostgreSQL refused: {advice + ': ' if advice else ''}{said}", code)
+    return Refused(
+        f"PostgreSQL refused: {advice + ': ' if advice else ''}{reason}", code
+    )
 
 
 def unreachable(error: psycopg.Error, host: Host) -> StoreUnavailable:
-    """Return why no line to ``host`` could be had."""
-    said = _said(error)
-    if any(each in said for each in _CREDENTIALS):
+    """Return why connecting to ``host`` failed."""
+    reason = _first_line(error)
+    if any(text in reason for text in _CREDENTIALS):
         return StoreUnavailable(
-            f"PostgreSQL at {host} refuses the credentials: {said}; check the user and"
-            " the password in the URL"
+            f"PostgreSQL at {host} refuses the credentials: {reason}; check the"
+            " user and the password in the URL"
         )
-    return StoreUnavailable(f"PostgreSQL at {host} can't be used: {said}")
+    return StoreUnavailable(f"PostgreSQL at {host} can't be used: {reason}")
 
 
-def _said(error: psycopg.Error) -> str:
-    """Return the error in one line, without what the driver puts around it."""
+def _first_line(error: psycopg.Error) -> str:
+    """Return the error in one line, without the driver's additions."""
     text = error.diag.message_primary or str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__
-    for mark in (" failed: ", "FATAL:", "ERROR:"):
+    for prefix in (" failed: ", "FATAL:", "ERROR:"):
         # "connection failed: connection to server at ... failed: FATAL:  the reason"
-        first = first.rpartition(mark)[2].strip() or first
+        first = first.rpartition(prefix)[2].strip() or first
     return first.rstrip(".")

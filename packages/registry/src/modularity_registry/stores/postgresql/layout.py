@@ -1,8 +1,8 @@
-"""What the store keeps in PostgreSQL: one schema, made and migrated by whoever comes.
+"""What the store keeps in PostgreSQL: one schema, which it creates and migrates.
 
-``record`` holds the documents and ``change`` the newest writes in order, ``ledger``
-the revision that was given out last. The view ``services`` is for people: it shows the
-registry's documents as columns. The store itself knows nothing of what it holds.
+``record`` holds the documents, ``change`` the newest writes in order, ``ledger`` the
+latest revision. The view ``services`` is for people: it shows the registry's documents
+as columns. The store itself knows nothing about the documents.
 """
 
 from typing import Final, LiteralString
@@ -10,16 +10,16 @@ from typing import Final, LiteralString
 from psycopg import sql
 
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.postgresql.connection import Line
+from modularity_registry.stores.postgresql.connection import Connection
 from modularity_registry.stores.postgresql.errors import GONE, Refused
 
 KEPT: Final = 10_000
-"""How many changes the log keeps; a watcher that is further behind starts anew."""
+"""Changes in the log; a watch that is further behind reads a new snapshot."""
 
 TRIMMED_EVERY: Final = 1_000
 
-# PostgreSQL keeps these names for itself. No prefix begins with an underscore, so
-# what begins with one is free.
+# PostgreSQL reserves these names. No prefix begins with an underscore, so the names
+# that do are free.
 _RESERVED: Final = ("pg_", "information_schema")
 
 _VERSION_1: Final = """
@@ -143,19 +143,19 @@ $body$;
 """
 
 MIGRATIONS: Final[tuple[LiteralString, ...]] = (_VERSION_1,)
-"""Number n makes a schema of version n into one of version n + 1; 0 is an empty one."""
+"""Number n upgrades a schema of version n to n + 1; version 0 is an empty schema."""
 
 
 class Schema:
-    """The names of one prefix's schema, and how it comes to be."""
+    """The schema of one prefix: its names, its creation and migration."""
 
     def __init__(self, prefix: str) -> None:
         reserved = prefix.startswith(_RESERVED)
         self.name = f"_{prefix}" if reserved else prefix
         self.channel = f"{self.name}.change"
 
-    def filled(self, text: LiteralString) -> bytes:
-        """Return ``text`` with the names in their places, quoted."""
+    def fill(self, text: LiteralString) -> bytes:
+        """Return ``text`` with the names filled in, quoted."""
         return (
             sql.SQL(text)
             .format(
@@ -168,73 +168,75 @@ class Schema:
             .as_bytes(None)
         )
 
-    def prepare(self, line: Line) -> str:
-        """Return the epoch; makes what is not there yet, or is of an older version.
+    def prepare(self, connection: Connection) -> str:
+        """Return the epoch; creates or upgrades the schema where needed.
 
-        Raises `StoreUnavailable`, also when a newer registry has been here.
+        Raises `StoreUnavailable`, also when a newer registry made the schema.
         """
         try:
-            version, epoch = self._look(line)
+            version, epoch = self._read_version(connection)
         except Refused as error:
             if error.sqlstate not in GONE:
                 raise
             version = 0
         if version < len(MIGRATIONS):
-            self._migrate(line)
-            version, epoch = self._look(line)
+            self._migrate(connection)
+            version, epoch = self._read_version(connection)
         self._require_known(version)
         return epoch
 
-    def _look(self, line: Line) -> tuple[int, str]:
-        rows = line.execute(
-            self.filled(
+    def _read_version(self, connection: Connection) -> tuple[int, str]:
+        rows = connection.execute(
+            self.fill(
                 "SELECT v.number, l.epoch FROM {schema}.schema_version v,"
                 " {schema}.ledger l"
             )
         )
         if len(rows) != 1:
             raise StoreUnavailable(
-                f"the schema {self.name} is incomplete: it was changed by other hands;"
-                " restore it, or drop it to start with nothing"
+                f"the schema {self.name} is incomplete: it was changed by hand;"
+                " restore it, or drop it to start empty"
             )
         version, epoch = rows[0]
         return version, epoch
 
-    def _migrate(self, line: Line) -> None:
-        line.execute(b"BEGIN")
-        # Whoever else opens the store at this moment waits here, then finds it done.
-        line.execute(
+    def _migrate(self, connection: Connection) -> None:
+        connection.execute(b"BEGIN")
+        # Another process that opens the store now waits here, then finds it done.
+        connection.execute(
             b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (self.channel,)
         )
-        # Looked up first: CREATE SCHEMA needs its privilege even where nothing is made.
-        if not line.execute(
+        # Looked up first: CREATE SCHEMA needs the privilege even if the schema exists.
+        if not connection.execute(
             b"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (self.name,)
         ):
-            line.execute(self.filled("CREATE SCHEMA {schema}"))
-        line.execute(
-            self.filled(
+            connection.execute(self.fill("CREATE SCHEMA {schema}"))
+        connection.execute(
+            self.fill(
                 "CREATE TABLE IF NOT EXISTS {schema}.schema_version ("
                 " single boolean PRIMARY KEY DEFAULT true CHECK (single),"
                 " number integer NOT NULL)"
             )
         )
-        rows = line.execute(self.filled("SELECT number FROM {schema}.schema_version"))
+        rows = connection.execute(
+            self.fill("SELECT number FROM {schema}.schema_version")
+        )
         version: int = rows[0][0] if rows else 0
         self._require_known(version)
         for migration in MIGRATIONS[version:]:
-            line.execute(self.filled(migration))
-        line.execute(
-            self.filled(
+            connection.execute(self.fill(migration))
+        connection.execute(
+            self.fill(
                 "INSERT INTO {schema}.schema_version (number) VALUES (%s)"
                 " ON CONFLICT (single) DO UPDATE SET number = excluded.number"
             ),
             (len(MIGRATIONS),),
         )
-        line.execute(b"COMMIT")
+        connection.execute(b"COMMIT")
 
     def _require_known(self, version: int) -> None:
         if version > len(MIGRATIONS):
             raise StoreUnavailable(
-                f"the schema {self.name} is of version {version}, and this registry"
-                f" knows versions up to {len(MIGRATIONS)}: run the newer registry"
+                f"the schema {self.name} has version {version}, and this registry"
+                f" supports versions up to {len(MIGRATIONS)}: run the newer registry"
             )

@@ -1,8 +1,7 @@
 """Connections to a Redis server, each used by one thread at a time.
 
-Retries are the store's own affair, and an end from another thread has to reach a
-thread that waits for an answer. So this uses the driver's connections without its
-client and its pool.
+The store retries by itself, and closing it must end a wait in another thread. So this
+uses the driver's connections, without its client and its pool.
 """
 
 import socket
@@ -20,20 +19,20 @@ from modularity_registry.stores.server_url import Server
 
 Command = Sequence[str | bytes | int]
 
-# An attempt to connect is all that can't be interrupted: it must not hold up a close.
+# Connecting can't be interrupted, so it must be short: `close` waits for it.
 CONNECT_SECONDS: Final = 3.0
 
 
 class _Plain(redis.Connection):
-    """A connection that shows its socket before anything is said on it."""
+    """A driver's connection that passes on its socket before it is used."""
 
-    hold: Callable[[socket.socket], None]
+    hold_socket: Callable[[socket.socket], None]
 
     def _connect(self) -> socket.socket:
         sock: socket.socket
         sock = super()._connect()  # type: ignore[no-untyped-call]  # it has no types
         try:
-            self.hold(sock)
+            self.hold_socket(sock)
         except BaseException:
             sock.close()
             raise
@@ -41,33 +40,33 @@ class _Plain(redis.Connection):
 
 
 class _Secured(redis.SSLConnection, _Plain):
-    """The same under TLS: the socket shows before the handshake."""
+    """The same with TLS: it passes on the socket before the handshake."""
 
 
-class Line:
-    """One connection. Errors of it are `StoreUnavailable`, and end it."""
+class Connection:
+    """One connection. Its errors are `StoreUnavailable`, and end it."""
 
-    def __init__(self, server: Server, timeout: float, patience: float) -> None:
-        """Prepare it; ``patience`` is how long an answer may take, in seconds."""
+    def __init__(self, server: Server, timeout: float, answer_timeout: float) -> None:
+        """Prepare it; ``answer_timeout`` is how long an answer may take, in seconds."""
         self._server = server
         # The driver's methods have no types.
-        self._connection: Any = _connection(server, timeout, patience)
-        self._connection.hold = self._hold
+        self._driver: Any = _driver_connection(server, timeout, answer_timeout)
+        self._driver.hold_socket = self._hold_socket
         self._guard = threading.Lock()
         # A second handle on the socket: to shut it down from another thread, whatever
-        # the driver does with its own meanwhile.
+        # the driver does with its own.
         self._handle: socket.socket | None = None
         self._interrupted = False
 
     @property
     def interrupted(self) -> bool:
-        """Whether it is of no more use, on request."""
+        """Whether it was interrupted or closed."""
         return self._interrupted
 
     def open(self) -> None:
-        """Connect and log in, unless it is; nothing is left open when that fails."""
+        """Connect and log in if needed; nothing stays open when that fails."""
         try:
-            self._connection.connect()
+            self._driver.connect()
         except (RedisError, OSError, UnicodeError) as error:
             self.close()
             raise unavailable(error, self._server) from error
@@ -75,28 +74,28 @@ class Line:
             self.close()
             raise
 
-    def stale(self) -> bool:
-        """Whether the server has closed it, or said what nobody asked for."""
+    def is_stale(self) -> bool:
+        """Whether the server has closed it, or sent something unrequested."""
         try:
-            return bool(self._connection.can_read(0))
+            return bool(self._driver.can_read(0))
         except (RedisError, OSError):
             return True
 
     def send(self, commands: Sequence[Command]) -> None:
-        """Send ``commands`` in one go; some of them may arrive when it raises."""
+        """Send ``commands`` at once; when it raises, some may have arrived."""
         try:
-            packed = self._connection.pack_commands(commands)
-            # A closed connection is not opened anew in the midst of an exchange.
+            packed = self._driver.pack_commands(commands)
+            # The driver would open a closed connection again, in mid-exchange.
             if self._interrupted:
                 raise redis.ConnectionError("closed")
-            self._connection.send_packed_command(packed)
+            self._driver.send_packed_command(packed)
         except (RedisError, OSError) as error:
             raise unavailable(error, self._server) from error
 
     def receive(self) -> Any:
-        """Return the next answer; an error that the server answered is returned."""
+        """Return the next answer; an error from the server is returned, not raised."""
         try:
-            return self._connection.read_response()
+            return self._driver.read_response()
         except ResponseError as error:
             return error
         except (RedisError, OSError) as error:
@@ -107,7 +106,7 @@ class Line:
         self.send(commands)
         return [self.receive() for _ in commands]
 
-    def ask(self, *commands: Command) -> list[Any]:
+    def request(self, *commands: Command) -> list[Any]:
         """Return the answers to ``commands``; raises when one of them is an error."""
         answers = self.exchange(*commands)
         for answer in answers:
@@ -116,7 +115,7 @@ class Line:
         return answers
 
     def interrupt(self) -> None:
-        """Make a call that waits on it fail, and each after it. From any thread."""
+        """Make its running call fail, and each after it. From any thread."""
         with self._guard:
             self._interrupted = True
             if self._handle is not None:
@@ -128,91 +127,91 @@ class Line:
         with self._guard:
             self._interrupted = True
             handle, self._handle = self._handle, None
-        self._connection.disconnect()
+        self._driver.disconnect()
         if handle is not None:
             handle.close()
 
-    def _hold(self, sock: socket.socket) -> None:
+    def _hold_socket(self, sock: socket.socket) -> None:
         with self._guard:
             if self._interrupted:
                 raise OSError("closed")
             self._handle = sock.dup()
 
 
-class Lines:
-    """All lines of one store, ended with it."""
+class ConnectionPool:
+    """All connections of one store, ended with it."""
 
     def __init__(self, server: Server, timeout: float) -> None:
         self._server = server
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._lines: set[Line] = set()
-        self._free: list[Line] = []
+        self._open: set[Connection] = set()
+        self._free: list[Connection] = []
         self._closed = False
 
-    def line(self, waiting: float = 0.0) -> Line:
-        """Return a line yet to be opened; the server may be asked to wait so long."""
-        line = Line(self._server, self._timeout, self._timeout + waiting)
+    def new(self, waiting: float = 0.0) -> Connection:
+        """Return a connection, not open yet; answers may take ``waiting`` s longer."""
+        connection = Connection(self._server, self._timeout, self._timeout + waiting)
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("the Redis store is closed")
-            self._lines.add(line)
-        return line
+            self._open.add(connection)
+        return connection
 
-    def drop(self, line: Line) -> None:
-        """Close ``line``. Idempotent."""
+    def drop(self, connection: Connection) -> None:
+        """Close ``connection``. Idempotent."""
         with self._lock:
-            self._lines.discard(line)
-        line.close()
+            self._open.discard(connection)
+        connection.close()
 
     @contextmanager
-    def borrow(self) -> Iterator[Line]:
-        """Give an open line for the block; after an error it is not used again."""
-        line = self._take() or self.line()
+    def borrow(self) -> Iterator[Connection]:
+        """Lend an open connection for the block; an error closes it."""
+        connection = self._take() or self.new()
         try:
-            line.open()
-            yield line
+            connection.open()
+            yield connection
         except BaseException:
-            self.drop(line)
+            self.drop(connection)
             raise
-        self._give(line)
+        self._give(connection)
 
-    def renew(self) -> None:
-        """End all connections: what is asked next is asked on fresh ones."""
+    def reset(self) -> None:
+        """End all connections; the next requests open new ones."""
         with self._lock:
-            lines = list(self._lines)
+            connections = list(self._open)
             free, self._free = self._free, []
-            self._lines.difference_update(free)
-        for line in lines:
-            line.interrupt()
-        for line in free:
-            line.close()
+            self._open.difference_update(free)
+        for connection in connections:
+            connection.interrupt()
+        for connection in free:
+            connection.close()
 
     def close(self) -> None:
-        """End all connections and make no new ones. Idempotent."""
+        """End all connections and open no new ones. Idempotent."""
         with self._lock:
             self._closed = True
-        self.renew()
+        self.reset()
 
-    def _take(self) -> Line | None:
+    def _take(self) -> Connection | None:
         while True:
             with self._lock:
                 if not self._free:
                     return None
-                line = self._free.pop()
-            if not line.stale():
-                return line
-            self.drop(line)
+                connection = self._free.pop()
+            if not connection.is_stale():
+                return connection
+            self.drop(connection)
 
-    def _give(self, line: Line) -> None:
+    def _give(self, connection: Connection) -> None:
         with self._lock:
-            if not self._closed and not line.interrupted:
-                self._free.append(line)
+            if not self._closed and not connection.interrupted:
+                self._free.append(connection)
                 return
-        self.drop(line)
+        self.drop(connection)
 
 
-def _connection(server: Server, timeout: float, patience: float) -> _Plain:
+def _driver_connection(server: Server, timeout: float, answer_timeout: float) -> _Plain:
     host = server.hosts[0]
     settings: dict[str, Any] = {
         "host": host.name,
@@ -221,7 +220,7 @@ def _connection(server: Server, timeout: float, patience: float) -> _Plain:
         "username": server.user or None,
         "password": server.password or None,
         "protocol": 2,
-        "socket_timeout": patience,
+        "socket_timeout": answer_timeout,
         "socket_connect_timeout": min(timeout, CONNECT_SECONDS),
         "socket_keepalive": True,
     }

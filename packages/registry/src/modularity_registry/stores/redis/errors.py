@@ -1,4 +1,4 @@
-"""What a Redis server or its driver says, as one sentence of the store's own."""
+"""Explains the errors of a Redis server and its driver."""
 
 import re
 import ssl
@@ -11,22 +11,24 @@ from modularity_registry.stores.server_url import Server
 
 UNKNOWN: Final = "whether the write was made is unknown"
 
-_MOVED: Final = "is part of a cluster, and another node holds the prefix; name that one"
+_MOVED: Final = (
+    "is part of a cluster, which is not supported; use a server without cluster mode"
+)
 
 
 class _Refusal(NamedTuple):
-    """An error by its code, as a pattern; the driver takes those it knows off."""
+    """An error by its code, a pattern, or its class: the driver removes some codes."""
 
     code: str
-    kinds: tuple[type[Exception], ...]
-    says: str
+    classes: tuple[type[Exception], ...]
+    text: str
 
 
 _REFUSALS: Final = (
     _Refusal(
         "READONLY",
         (exceptions.ReadOnlyError,),
-        "is a replica and takes no writes; the store URL has to name the primary",
+        "is a replica and accepts no writes; the store URL must name the primary",
     ),
     _Refusal(
         "OOM",
@@ -36,21 +38,23 @@ _REFUSALS: Final = (
     _Refusal(
         "NOPERM|user executing the script can't|ACL failure in script",
         (exceptions.NoPermissionError,),
-        "does not permit the user a command or key that the store needs; extend its"
+        "does not allow the user a command or key that the store needs; extend its"
         " ACL",
     ),
     _Refusal(
         "LOADING",
         (exceptions.BusyLoadingError,),
-        "is still loading its data; try again when it has",
+        "is still loading its data; try again later",
     ),
     _Refusal(
-        "MISCONF", (), "takes no writes because it can't save to its disk; see its log"
+        "MISCONF",
+        (),
+        "accepts no writes because it can't save to its disk; see its log",
     ),
     _Refusal(
         "NOREPLICAS",
         (),
-        "takes no writes because it has too few replicas; see min-replicas-to-write",
+        "accepts no writes because it has too few replicas; see min-replicas-to-write",
     ),
     _Refusal(
         "WRONGTYPE", (), "holds other data under the store's prefix; choose another one"
@@ -58,61 +62,59 @@ _REFUSALS: Final = (
     _Refusal(
         "MASTERDOWN",
         (exceptions.MasterDownError,),
-        "is a replica that lost its primary; the store URL has to name the primary",
+        "is a replica that lost its primary; the store URL must name the primary",
     ),
     _Refusal("CLUSTERDOWN", (exceptions.ClusterDownError,), _MOVED),
     _Refusal("MOVED", (exceptions.MovedError, exceptions.AskError), _MOVED),
     _Refusal(
         "equal or smaller than the target stream top item",
         (),
-        "has a feed that something else wrote to; delete the key that ends with :feed",
+        "has a feed that another program wrote to; delete the key that ends with :feed",
     ),
     _Refusal("BUSY", (), "is busy with a script; see SCRIPT KILL"),
-    _Refusal(
-        "UNBLOCKED", (), "became a replica; the store URL has to name the primary"
-    ),
+    _Refusal("UNBLOCKED", (), "became a replica; the store URL must name the primary"),
     _Refusal(
         "DB index is out of range",
         (),
-        "has no database of that number; see databases in its configuration",
+        "has no database with this number; see databases in its configuration",
     ),
 )
 
 
 def unavailable(error: Exception, server: Server) -> StoreUnavailable:
-    """Return what ``error`` means, in words that repeat nothing from the URL."""
-    return StoreUnavailable(f"the Redis server at {server} {_says(error)}")
+    """Return the store's error; its text repeats no credentials."""
+    return StoreUnavailable(f"the Redis server at {server} {_explain(error)}")
 
 
-def refused_as_replica(answer: object) -> bool:
-    """Whether the server refused a write because it is not the primary."""
+def is_replica_refusal(answer: object) -> bool:
+    """Return whether the server refused a write because it is not the primary."""
     if isinstance(answer, exceptions.ReadOnlyError):
         return True
     return isinstance(answer, exceptions.ResponseError) and "READONLY" in str(answer)
 
 
-def _says(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     for refusal in _REFUSALS:
-        # Inside a script the code stands in the midst of the text.
-        if isinstance(error, refusal.kinds) or re.search(
+        # For an error in a script, the code is inside the text.
+        if isinstance(error, refusal.classes) or re.search(
             rf"\b(?:{refusal.code})\b", _text(error)
         ):
-            return refusal.says
+            return refusal.text
     if isinstance(error, exceptions.AuthenticationError):
         return "refuses the user or the password; check them in the store URL"
     if isinstance(error, exceptions.ResponseError):
-        return "refused a command of the store; it has to be Redis 6.0 or later"
+        return "refused a command of the store; it must be Redis 6.0 or later"
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
         return "did not answer in time; check that it runs and can be reached"
-    return _broken(error)
+    return _connection_failure(error)
 
 
 def _text(error: Exception) -> str:
-    # Of a connection that failed the text holds names, not codes.
+    # The text of a failed connection contains names, no codes.
     return str(error) if isinstance(error, exceptions.ResponseError) else ""
 
 
-def _broken(error: Exception) -> str:
+def _connection_failure(error: Exception) -> str:
     cause = error if isinstance(error, OSError) else error.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"has a certificate that is not trusted: {cause.verify_message}"

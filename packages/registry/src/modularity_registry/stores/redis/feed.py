@@ -1,128 +1,103 @@
 """The feed of a Redis store: a snapshot, then the stream of its writes."""
 
-import secrets
-import threading
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from modularity_registry.errors import StoreCorrupt, StoreUnavailable
 from modularity_registry.stores.base import Change, Snapshot
 from modularity_registry.stores.reconnecting_watch import Gap
-from modularity_registry.stores.redis.connection import Line, Lines
-from modularity_registry.stores.redis.layout import Keys, Known, State, state_of
+from modularity_registry.stores.redis.connection import ConnectionPool
+from modularity_registry.stores.redis.epoch import EpochTracker
+from modularity_registry.stores.redis.layout import Layout, State, state_of
 
 BLOCK_MILLISECONDS: Final = 500
 LARGEST_READ: Final = 1_000
 ATTEMPTS: Final = 5
 
 
-class History:
-    """Which revisions this process has seen, for all threads of a store."""
+class FeedSession:
+    """Reads the stream over a connection of its own; see `Session`."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known = Known("", 0)
-
-    @property
-    def known(self) -> Known:
-        """The epoch and the latest revision of it."""
-        return self._known
-
-    def enter(self, line: Line, keys: Keys) -> State:
-        """Take over the server's epoch, or begin one where there is none."""
-        command = keys.enter(secrets.token_hex(6), self._known)
-        return self.adopt(line.ask(command)[0])
-
-    def adopt(self, answer: Any) -> State:
-        """Take over what the server said its epoch is."""
-        state = state_of(answer)
-        with self._lock:
-            seen = self._known.seen if state.epoch == self._known.epoch else 0
-            self._known = Known(state.epoch, max(seen, state.revision))
-        return state
-
-    def learn(self, epoch: str, revision: int) -> None:
-        """Remember a revision, if it is of the epoch that still counts."""
-        with self._lock:
-            if epoch == self._known.epoch and revision > self._known.seen:
-                self._known = Known(epoch, revision)
-
-
-class RedisSession:
-    """Follows the stream on a line of its own; see `follower.Session`."""
-
-    def __init__(self, lines: Lines, keys: Keys, history: History) -> None:
-        self._lines = lines
-        self._keys = keys
-        self._history = history
-        self._line = lines.line(BLOCK_MILLISECONDS / 1_000)
-        self._at = State("", 0)
+    def __init__(
+        self, pool: ConnectionPool, layout: Layout, tracker: EpochTracker
+    ) -> None:
+        self._pool = pool
+        self._layout = layout
+        self._tracker = tracker
+        self._connection = pool.new(BLOCK_MILLISECONDS / 1_000)
+        self._position = State("", 0)
 
     def snapshot(self) -> Snapshot:
-        self._line.open()
+        self._connection.open()
         for _ in range(ATTEMPTS):
-            entered, held, found = self._read()
-            if entered.epoch == held.epoch:
-                self._at = held
-                self._history.learn(*held)
-                return Snapshot(self._keys.records_of(found), held.revision)
-        raise StoreUnavailable("the data in Redis is wiped again and again")
+            entered, state, records = self._read()
+            if entered.epoch == state.epoch:
+                self._position = state
+                self._tracker.note_revision(*state)
+                return Snapshot(self._layout.records_of(records), state.revision)
+        raise StoreUnavailable(
+            "the data in Redis was wiped several times during the read"
+        )
 
     def changes(self) -> Iterator[Change | None]:
         while True:
             changes = self._next()
             if changes:
-                self._history.learn(*self._at)
+                self._tracker.note_revision(*self._position)
                 yield from changes
             else:
                 yield None
 
     def interrupt(self) -> None:
-        self._line.interrupt()
+        self._connection.interrupt()
 
     def close(self) -> None:
-        self._lines.drop(self._line)
+        self._pool.drop(self._connection)
 
     def _read(self) -> tuple[State, State, list[bytes]]:
-        """Enter, then read state and records as of one moment, in one round trip."""
-        keys = self._keys
-        enter = keys.enter(secrets.token_hex(6), self._history.known)
-        block = ("MULTI",), keys.look(), keys.read_all(), ("EXEC",)
-        answers = self._line.ask(enter, *block)
-        entered = self._history.adopt(answers[0])
-        look, found = answers[-1]
-        return entered, state_of(look), found
+        """Enter the epoch, then read state and records at once, in one round trip."""
+        layout = self._layout
+        enter = self._tracker.enter_command()
+        block = ("MULTI",), layout.read_state(), layout.read_all(), ("EXEC",)
+        answers = self._connection.request(enter, *block)
+        entered = self._tracker.adopt(answers[0])
+        state, records = answers[-1]
+        return entered, state_of(state), records
 
     def _next(self) -> list[Change]:
-        """Return what came within one wait; raises `Gap` when that is not all.
+        """Return the changes of one wait; raises `Gap` when some are missing.
 
-        The state is read before, to know what has to come, and after, to know whose
-        it is: the feed may be wiped and begun anew in the midst of a wait.
+        The state is read before, to know which changes must come, and after, to know
+        their epoch: the data may be wiped during the wait.
         """
-        keys, at = self._keys, self._at
-        follow = keys.follow(at.revision, BLOCK_MILLISECONDS, LARGEST_READ)
-        look, answer, again = self._line.ask(keys.look(), follow, keys.look())
-        before, after = state_of(look), state_of(again)
-        if after.epoch != at.epoch:
+        layout, position = self._layout, self._position
+        feed = layout.read_feed(position.revision, BLOCK_MILLISECONDS, LARGEST_READ)
+        first, answer, second = self._connection.request(
+            layout.read_state(), feed, layout.read_state()
+        )
+        before, after = state_of(first), state_of(second)
+        if after.epoch != position.epoch:
             raise Gap("the data in Redis was wiped")
-        if after.revision < at.revision:
+        if after.revision < position.revision:
             raise Gap("Redis lost its newest writes")
-        changes = self._in_order(keys.changes_of(answer), after)
-        if not changes and before.revision > at.revision:
-            raise Gap(f"the feed in Redis does not hold revision {at.revision + 1}")
-        self._at = at._replace(revision=at.revision + len(changes))
+        changes = self._in_order(layout.changes_of(answer), after)
+        if not changes and before.revision > position.revision:
+            raise Gap(
+                f"the feed in Redis does not hold revision {position.revision + 1}"
+            )
+        self._position = position._replace(revision=position.revision + len(changes))
         return changes
 
-    def _in_order(self, found: list[Change | None], after: State) -> list[Change]:
+    def _in_order(self, entries: list[Change | None], after: State) -> list[Change]:
         changes: list[Change] = []
-        for expected, change in enumerate(found, self._at.revision + 1):
+        for expected, change in enumerate(entries, self._position.revision + 1):
             if change is None:
-                raise Gap("Redis lost its newest writes, and revisions went on")
+                raise Gap("Redis lost its newest writes")
             if change.revision > after.revision:
-                # A snapshot would not help: it would be found again at once.
+                # A snapshot would not help: the entry would be found again at once.
                 raise StoreCorrupt(
-                    f"something else wrote to {self._keys.feed} in Redis; delete that"
-                    " key, no record is lost by that"
+                    f"another program wrote to {self._layout.feed} in Redis; delete"
+                    " that key, it holds no records"
                 )
             if change.revision != expected:
                 raise Gap(f"the feed in Redis does not hold revision {expected}")

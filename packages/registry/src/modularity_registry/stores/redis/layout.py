@@ -6,7 +6,7 @@ Four things under one prefix, in braces so that a cluster has them on one node:
 - ``{prefix}:record``, a hash: under each key its revision, a space and its value;
 - ``{prefix}:feed``, a stream of the latest writes. The id of an entry is
   ``<revision>-0``, and each is one above the one before. An entry without a key is a
-  break: what was told before it may not be what is held now.
+  break: the changes before it may not match the records.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ from typing import Any, Final, NamedTuple
 
 from modularity_registry.errors import StoreCorrupt
 from modularity_registry.stores.base import Change, Record
+from modularity_registry.stores.group_commit import Write
 from modularity_registry.stores.redis.connection import Command
-from modularity_registry.stores.write import Write
 
 KEPT: Final = 10_000
-"""Writes that the feed keeps at least, for watchers that lag."""
+"""Writes that the feed keeps at least, for watchers that are behind."""
 
-# Above what a watcher has seen the counter can't be, unless the server lost its newest
-# writes: a failover, or a restart from an older copy. Revisions go on from there, and
-# the break tells every watcher to read all anew.
+# A counter below a revision that a watcher has seen means that the server lost its
+# newest writes: a failover, or a restart from an older copy. Revisions go on above it,
+# and the break tells every watcher to read a new snapshot.
 _BREAK: Final = """
 local function number_of(text) return tonumber(string.match(text, '^%d+')) or 0 end
 local function add(revision, ...)
@@ -39,7 +39,7 @@ end
 
 # ARGV: epoch, seen, key, expected or '', value or nothing. Answers with the revision,
 # 0 when there was nothing to delete, -1 - actual for a conflict, nil for another epoch.
-# The feed comes first: it is what can be refused, and then nothing has changed.
+# The feed is written first: if Redis refuses that, nothing has changed.
 _WRITE: Final = f"""{_BREAK}
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'revision')
 if state[1] ~= ARGV[1] then return nil end
@@ -61,9 +61,9 @@ return revision
 """
 _WRITE_SHA: Final = hashlib.sha1(_WRITE.encode(), usedforsecurity=False).hexdigest()
 
-# ARGV: an epoch to begin with, the epoch known, what was seen of it. Answers with the
-# epoch and the revision. HSETNX is a write even where it does nothing: a replica
-# refuses it. Records without a state are what an eviction can leave; they are kept.
+# ARGV: a new epoch, the epoch seen last, its revision. Answers with the epoch and the
+# revision. HSETNX is a write even if it changes nothing, so a replica refuses it. An
+# eviction can leave records without a state; they are kept.
 _ENTER: Final = f"""{_BREAK}
 local fresh = redis.call('HEXISTS', KEYS[1], 'epoch') == 0
 local top = 0
@@ -86,22 +86,22 @@ return {{state[1], revision}}
 """
 
 
-class Known(NamedTuple):
-    """A history of revisions, and the latest one of it that somebody here has seen."""
-
-    epoch: str
-    seen: int
-
-
-class State(NamedTuple):
-    """Where the server is; ``epoch`` is empty when it holds nothing."""
+class LastSeen(NamedTuple):
+    """An epoch, and its latest revision that this process has seen."""
 
     epoch: str
     revision: int
 
 
-class Keys:
-    """The names of one prefix, and the commands on them."""
+class State(NamedTuple):
+    """The server's epoch and revision; ``epoch`` is empty when it holds nothing."""
+
+    epoch: str
+    revision: int
+
+
+class Layout:
+    """The keys of one prefix, and the commands on them."""
 
     def __init__(self, prefix: str) -> None:
         self.state = f"{{{prefix}}}:state"
@@ -109,18 +109,18 @@ class Keys:
         self.feed = f"{{{prefix}}}:feed"
         self._all = (3, self.state, self.record, self.feed)
 
-    def enter(self, epoch: str, known: Known) -> Command:
-        """Begin with ``epoch`` where there is none; answers as `state_of` takes it."""
-        return ("EVAL", _ENTER, *self._all, epoch, known.epoch, known.seen)
+    def enter(self, epoch: str, last_seen: LastSeen) -> Command:
+        """Begin ``epoch`` where there is none; `state_of` reads the answer."""
+        return ("EVAL", _ENTER, *self._all, epoch, last_seen.epoch, last_seen.revision)
 
-    def write(self, known: Known, write: Write, whole: bool) -> Command:
-        """Put or delete; ``whole`` sends the script with it, else its digest."""
-        script = ("EVAL", _WRITE) if whole else ("EVALSHA", _WRITE_SHA)
+    def write(self, last_seen: LastSeen, write: Write, full: bool) -> Command:
+        """Put or delete; ``full`` sends the script itself, else its digest."""
+        script = ("EVAL", _WRITE) if full else ("EVALSHA", _WRITE_SHA)
         expected = "" if write.expected is None else write.expected
         value = () if write.value is None else (write.value,)
-        return (*script, *self._all, *known, write.key, expected, *value)
+        return (*script, *self._all, *last_seen, write.key, expected, *value)
 
-    def look(self) -> Command:
+    def read_state(self) -> Command:
         """Read the state."""
         return ("HMGET", self.state, "epoch", "revision")
 
@@ -128,20 +128,20 @@ class Keys:
         """Read the records."""
         return ("HGETALL", self.record)
 
-    def follow(self, after: int, milliseconds: int, count: int) -> Command:
-        """Read the feed beyond revision ``after``, or wait for something to come."""
+    def read_feed(self, after: int, milliseconds: int, count: int) -> Command:
+        """Read the feed after revision ``after``, or wait for an entry."""
         wait = ("XREAD", "COUNT", count, "BLOCK", milliseconds)
         return (*wait, "STREAMS", self.feed, f"{after}-0")
 
     def records_of(self, answer: list[bytes]) -> tuple[Record, ...]:
-        """Return what `read_all` found, ordered by revision."""
+        """Return the records in the answer to `read_all`, ordered by revision."""
         pairs = zip(answer[::2], answer[1::2], strict=True)
         records = [self._record_of(key, packed) for key, packed in pairs]
         records.sort(key=lambda record: record.revision)
         return tuple(records)
 
     def changes_of(self, answer: Any) -> list[Change | None]:
-        """Return what `follow` found, in order; None for a break."""
+        """Return the changes in an answer to `read_feed`, in order; None: a break."""
         entries = answer[0][1] if answer else ()
         return [self._change_of(*entry) for entry in entries]
 
@@ -159,12 +159,12 @@ class Keys:
 
     def _change_of(self, entry: bytes, fields: list[bytes]) -> Change | None:
         try:
-            held = dict(zip(fields[::2], fields[1::2], strict=True))
-            key = held.get(b"key")
+            values = dict(zip(fields[::2], fields[1::2], strict=True))
+            key = values.get(b"key")
             if key is None:
                 return None
             revision = int(entry.removesuffix(b"-0"))
-            return Change(key.decode(), held.get(b"value"), revision)
+            return Change(key.decode(), values.get(b"value"), revision)
         except ValueError as error:
             raise StoreCorrupt(
                 f"the entry {entry!r} of {self.feed} in Redis was not written by a"
@@ -173,6 +173,6 @@ class Keys:
 
 
 def state_of(answer: tuple[bytes | None, bytes | int | None]) -> State:
-    """Return what `Keys.enter` or `Keys.look` found."""
+    """Return the state in the answer to `Layout.enter` or `Layout.read_state`."""
     epoch, revision = answer
     return State((epoch or b"").decode("ascii", "replace"), int(revision or 0))

@@ -7,18 +7,18 @@ from redis.exceptions import NoScriptError
 
 from modularity_registry.errors import StoreConflict, StoreError, StoreUnavailable
 from modularity_registry.stores.base import Send
-from modularity_registry.stores.group_commit import GroupCommit
-from modularity_registry.stores.reconnecting_watch import Follower, Followers
-from modularity_registry.stores.redis.connection import Line, Lines
+from modularity_registry.stores.group_commit import GroupCommit, Write
+from modularity_registry.stores.reconnecting_watch import ReconnectingWatch, WatchSet
+from modularity_registry.stores.redis.connection import Connection, ConnectionPool
+from modularity_registry.stores.redis.epoch import EpochTracker
 from modularity_registry.stores.redis.errors import (
     UNKNOWN,
-    refused_as_replica,
+    is_replica_refusal,
     unavailable,
 )
-from modularity_registry.stores.redis.feed import History, RedisSession
-from modularity_registry.stores.redis.layout import Keys, Known
+from modularity_registry.stores.redis.feed import FeedSession
+from modularity_registry.stores.redis.layout import LastSeen, Layout
 from modularity_registry.stores.server_url import Server
-from modularity_registry.stores.write import Write
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ WIPED: Final = "the data in Redis was wiped; nothing was written, try again"
 
 
 class RedisStore:
-    """Keeps records in Redis; each write is a script, so it is made whole or not.
+    """Keeps records in Redis; each write is a script, so it is atomic.
 
     Writers that come together share a round trip. How durable a write is when it
     returns is the server's setting: with ``appendonly yes`` and ``appendfsync always``
@@ -45,25 +45,25 @@ class RedisStore:
         credentials, or is a replica.
         """
         self._server = server
-        self._keys = Keys(server.prefix)
-        self._lines = Lines(server, timeout)
-        self._history = History()
-        self._followers = Followers("Redis")
+        self._layout = Layout(server.prefix)
+        self._pool = ConnectionPool(server, timeout)
+        self._tracker = EpochTracker(self._layout)
+        self._watches = WatchSet("Redis")
         self._writers = GroupCommit(self._commit)
         try:
-            with self._lines.borrow() as line:
-                self._history.enter(line, self._keys)
-                _warn(line, server)
+            with self._pool.borrow() as connection:
+                self._tracker.enter(connection)
+                _warn_of_data_loss(connection, server)
         except BaseException:
-            self._lines.close()
+            self._pool.close()
             raise
 
     @property
     def epoch(self) -> str:
-        return self._history.known.epoch
+        return self._tracker.last_seen.epoch
 
     def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        # What Redis or the driver would refuse must not fail a whole batch.
+        # Refused here: in Redis or the driver it would fail a whole batch.
         key.encode()
         if len(value) > LARGEST_VALUE:
             raise ValueError(f"a value has at most {LARGEST_VALUE} bytes")
@@ -75,20 +75,20 @@ class RedisStore:
         key.encode()
         return self._submit(Write(key, None, expected))
 
-    def watch(self, send: Send) -> Follower:
-        def session() -> RedisSession:
-            return RedisSession(self._lines, self._keys, self._history)
+    def watch(self, send: Send) -> ReconnectingWatch:
+        def session() -> FeedSession:
+            return FeedSession(self._pool, self._layout, self._tracker)
 
-        return self._followers.follow(session, send)
+        return self._watches.start(session, send)
 
     def ping(self) -> None:
-        self._followers.require_open()
-        with self._lines.borrow() as line:
-            line.ask(("PING",))
+        self._watches.require_open()
+        with self._pool.borrow() as connection:
+            connection.request(("PING",))
 
     def close(self) -> None:
-        self._followers.close()
-        self._lines.close()
+        self._watches.close()
+        self._pool.close()
 
     def _submit(self, write: Write) -> int | None:
         self._writers.run(write)
@@ -96,43 +96,53 @@ class RedisStore:
 
     def _commit(self, batch: list[Write]) -> None:
         try:
-            self._followers.require_open()
-            with self._lines.borrow() as line:
-                self._exchange(line, batch)
+            self._watches.require_open()
+            with self._pool.borrow() as connection:
+                self._write_batch(connection, batch)
         except StoreError as error:
             for write in batch:
                 if not write.done and write.error is None:
                     write.fail(error)
 
-    def _exchange(self, line: Line, batch: list[Write]) -> None:
-        known = self._history.known
-        answers = self._pass_on(line, known, batch, whole=False)
-        unread = [
+    def _write_batch(self, connection: Connection, batch: list[Write]) -> None:
+        last_seen = self._tracker.last_seen
+        answers = self._send_writes(connection, last_seen, batch, full=False)
+        unknown_script = [
             write
             for write, answer in zip(batch, answers, strict=True)
             if isinstance(answer, NoScriptError)
         ]
-        if unread:
-            answers += self._pass_on(line, known, unread, whole=True)
-        self._history.learn(known.epoch, max(write.revision or 0 for write in batch))
+        if unknown_script:
+            answers += self._send_writes(
+                connection, last_seen, unknown_script, full=True
+            )
+        self._tracker.note_revision(
+            last_seen.epoch, max(write.revision or 0 for write in batch)
+        )
         if None in answers:
-            self._history.enter(line, self._keys)
-        if any(refused_as_replica(answer) for answer in answers):
-            # Whoever is the primary now is found by connecting anew.
-            self._lines.renew()
+            self._tracker.enter(connection)
+        if any(is_replica_refusal(answer) for answer in answers):
+            # Connecting again finds the new primary.
+            self._pool.reset()
 
-    def _pass_on(
-        self, line: Line, known: Known, writes: list[Write], whole: bool
+    def _send_writes(
+        self,
+        connection: Connection,
+        last_seen: LastSeen,
+        writes: list[Write],
+        full: bool,
     ) -> list[Any]:
-        """Make ``writes`` in one round trip; return the server's answers."""
+        """Send ``writes`` in one round trip; return the server's answers."""
         try:
-            line.send([self._keys.write(known, write, whole) for write in writes])
-            return [self._settle(write, line.receive()) for write in writes]
+            connection.send(
+                [self._layout.write(last_seen, write, full) for write in writes]
+            )
+            return [self._finish(write, connection.receive()) for write in writes]
         except StoreUnavailable as error:
             raise StoreUnavailable(f"{error.detail}; {UNKNOWN}") from error
 
-    def _settle(self, write: Write, answer: Any) -> Any:
-        """Tell ``write`` what became of it, unless its script has to be sent."""
+    def _finish(self, write: Write, answer: Any) -> Any:
+        """Set the outcome of ``write``, unless its script has to be sent first."""
         if answer is None:
             write.fail(StoreUnavailable(WIPED))
         elif isinstance(answer, NoScriptError):
@@ -147,22 +157,22 @@ class RedisStore:
         return answer
 
 
-def _warn(line: Line, server: Server) -> None:
-    """Say so when the server may lose what it holds; some let nobody ask."""
+def _warn_of_data_loss(connection: Connection, server: Server) -> None:
+    """Log a warning if the server may lose data; some servers refuse CONFIG."""
     names = "appendonly", "save", "maxmemory-policy"
-    answers = line.exchange(*(("CONFIG", "GET", name) for name in names))
+    answers = connection.exchange(*(("CONFIG", "GET", name) for name in names))
     if not all(isinstance(answer, list) and len(answer) == 2 for answer in answers):
         return
     appendonly, save, policy = (answer[1] for answer in answers)
     if appendonly == b"no" and not save:
         log.warning(
-            "the Redis server at %s saves nothing: all records are gone when it"
-            " restarts; set appendonly yes there",
+            "the Redis server at %s saves nothing to disk: a restart loses all"
+            " records; set appendonly yes there",
             server,
         )
     if policy.startswith(b"allkeys-"):
         log.warning(
-            "the Redis server at %s drops records when its memory is full; set"
+            "the Redis server at %s deletes records when its memory is full; set"
             " maxmemory-policy noeviction there",
             server,
         )

@@ -1,35 +1,37 @@
-"""What a batch of writes comes to, decided before anything is written."""
+"""Decides the outcomes of a batch of writes, before anything is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from modularity_registry.errors import StoreConflict
 from modularity_registry.stores.base import Change, Record
+from modularity_registry.stores.group_commit import Write
 from modularity_registry.stores.sqlite.layout import Ledger
-from modularity_registry.stores.write import Write
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What goes to the disk: ``changes`` to the log, the rest is what they come to."""
+class Plan:
+    """What goes to the disk: ``changes`` to the log, the rest to the records."""
 
     puts: list[Record]
-    gone: list[str]
+    deletions: list[str]
     changes: list[Change]
     ledger: Ledger
 
 
-class Draft:
+class Planner:
     """The outcome of a batch on top of what the file holds, one write at a time.
 
     A write sees those before it in the batch. Of several to one key only the last
     goes to the disk, yet each has its revision and its change. Revisions begin after
-    ``told``, the highest that a watcher has seen.
+    ``announced``, the highest that a watcher has seen.
     """
 
-    def __init__(self, ledger: Ledger, revisions: Mapping[str, int], told: int) -> None:
+    def __init__(
+        self, ledger: Ledger, revisions: Mapping[str, int], announced: int
+    ) -> None:
         self._ledger = ledger
-        self._revision = max(ledger.revision, told)
+        self._revision = max(ledger.revision, announced)
         self._revisions = revisions
         self._count = ledger.count
         self._total = ledger.total
@@ -37,9 +39,9 @@ class Draft:
         self.changes: list[Change] = []
 
     def add(self, write: Write) -> None:
-        """Decide on ``write``: its revision, its conflict, or that nothing changes.
+        """Decide the outcome of ``write``: a revision, a conflict, or no change.
 
-        Nothing is left of an earlier draft that it was in.
+        It replaces the outcome of an earlier plan.
         """
         write.revision = write.error = None
         actual = self._actual(write.key)
@@ -59,21 +61,21 @@ class Draft:
             self._total += write.revision
             self._count += 0 if actual else 1
 
-    def outcome(self) -> Outcome:
-        """Return what is to be written, and the ledger after it."""
-        puts, gone = [], []
+    def plan(self) -> Plan:
+        """Return what to write, and the ledger after it."""
+        puts, deletions = [], []
         for key, change in self._latest.items():
             if change.value is not None:
                 puts.append(Record(key, change.value, change.revision))
             elif key in self._revisions:
-                gone.append(key)
+                deletions.append(key)
         ledger = replace(
             self._ledger,
             revision=self._revision,
             count=self._count,
             total=self._total,
         )
-        return Outcome(puts, gone, self.changes, ledger)
+        return Plan(puts, deletions, self.changes, ledger)
 
     def _actual(self, key: str) -> int:
         latest = self._latest.get(key)

@@ -1,9 +1,9 @@
-"""The change log of a store file: what one process reads of the others' writes.
+"""The change log of a store file: it tells a process what the others have written.
 
-A row holds the changes of one commit, under the last one's revision as eight bytes:
-a row each would double what a commit writes. Values that were overwritten meanwhile
-are in it, too, so that nobody misses a change. It keeps the newest ones, and who is
-further behind reads the records instead.
+A row holds the changes of one commit, under the revision of the last one as eight
+bytes: one row per change would double what a commit writes. It also has values that
+were overwritten since, so that no process misses a change. It keeps the newest changes;
+a process that is further behind reads the records.
 """
 
 from collections import deque
@@ -15,13 +15,13 @@ import msgspec
 
 from modularity_registry.stores.base import Change
 from modularity_registry.stores.sqlite.errors import corrupt
-from modularity_registry.stores.sqlite.layout import Row, sealed, unsealed
+from modularity_registry.stores.sqlite.layout import Row, verify_checksum, with_checksum
 
 MOST_CHANGES: Final = 10_000
 MOST_BYTES: Final = 8 * 1024 * 1024
-"""Where the log is trimmed, to seven eighths: rarely, and little at a time."""
+"""Beyond these the log is trimmed to seven eighths: rarely, a little at a time."""
 
-# The file's limit is 1 GB a row; a batch of the largest values is more than that.
+# SQLite's limit is 1 GB a row; a batch of the largest values is larger.
 _ROW_BYTES: Final = 1024 * 1024
 
 _DECODER: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
@@ -37,15 +37,15 @@ class _Extent(NamedTuple):
 
 
 class ChangeLog:
-    """Knows how much the log holds, of which revisions, and what is too much."""
+    """Knows the rows of the log, and which to trim."""
 
     def __init__(self) -> None:
         self._rows: deque[_Extent] = deque()
         self._changes = 0
         self._bytes = 0
 
-    def note(self, row: Row | Sequence[object], changes: int) -> None:
-        """Remember a row that is on the disk now."""
+    def add(self, row: Row | Sequence[object], changes: int) -> None:
+        """Remember a row that was written."""
         _, last, value, _ = row
         assert isinstance(last, int)
         assert isinstance(value, bytes)
@@ -53,31 +53,31 @@ class ChangeLog:
         self._changes += changes
         self._bytes += len(value)
 
-    def outgrown(self) -> bytes | None:
-        """Return the key up to which rows are to be deleted, None if none are.
+    def trim_key(self) -> bytes | None:
+        """Return the key up to which to delete rows, None for none.
 
-        They are forgotten here at once. Other processes may have deleted them
-        before: what one of them keeps, none deletes.
+        It forgets those rows at once. Other processes may have deleted them already.
         """
         if self._changes <= MOST_CHANGES and self._bytes <= MOST_BYTES:
             return None
-        gone = None
+        trimmed = None
         while len(self._rows) > 1 and (
             self._changes > MOST_CHANGES * 7 // 8 or self._bytes > MOST_BYTES * 7 // 8
         ):
-            gone = self._rows.popleft()
-            self._changes -= gone.changes
-            self._bytes -= gone.bytes
-        return None if gone is None else log_key(gone.last)
+            trimmed = self._rows.popleft()
+            self._changes -= trimmed.changes
+            self._bytes -= trimmed.bytes
+        return None if trimmed is None else log_key(trimmed.last)
 
 
 def log_key(revision: int) -> bytes:
-    """Return the key of the row that ends with ``revision``; keys sort as these do."""
+    """Return the key of the row that ends with ``revision``; both sort alike."""
     return revision.to_bytes(8, "big")
 
 
-def written(changes: Sequence[Change]) -> Iterator[tuple[Row, int]]:
-    """Yield the rows for changes of successive revisions, each with their number."""
+def encode_rows(changes: Sequence[Change]) -> Iterator[tuple[Row, int]]:
+    """Yield rows for changes of successive revisions, each with its number of
+    changes."""
     pairs: list[tuple[str, bytes | None]] = []
     size = 0
     for change in changes:
@@ -86,13 +86,13 @@ def written(changes: Sequence[Change]) -> Iterator[tuple[Row, int]]:
         if size > _ROW_BYTES or change is changes[-1]:
             blob = _ENCODER.encode(pairs)
             revision = change.revision
-            yield sealed(log_key(revision), revision, blob), len(pairs)
+            yield with_checksum(log_key(revision), revision, blob), len(pairs)
             pairs, size = [], 0
 
 
-def read(row: Sequence[object], path: Path) -> list[Change]:
+def decode_row(row: Sequence[object], path: Path) -> list[Change]:
     """Return the changes of a row, in order; raises `StoreCorrupt`."""
-    _, last, blob = unsealed(row, path)
+    _, last, blob = verify_checksum(row, path)
     try:
         pairs = _DECODER.decode(blob)
     except msgspec.MsgspecError as error:

@@ -1,4 +1,4 @@
-"""A connection to a store file: its waits, its transactions and its errors."""
+"""A connection to a store file: its waits, transactions and errors."""
 
 import os
 import random
@@ -19,16 +19,16 @@ from modularity_registry.stores.sqlite.errors import (
     primary_code,
 )
 
-# Between two tries to get at a locked file. SQLite's own waits grow to 100 ms, and
-# a process that asks so rarely gets no turn beside one that writes all the time.
+# Between two attempts on a locked file. SQLite's own waits grow to 100 ms: a process
+# that tries so rarely gets no turn beside one that writes all the time.
 PAUSE_SECONDS: Final = 0.001
 
 
 class Connection:
     """An open file; its owner calls one method at a time.
 
-    Once ``settled`` is False it is unknown whether the last commit is on the disk:
-    close, open anew. Waits for other programs end after ``busy_seconds``, or when
+    Once ``is_settled`` is False it is unknown whether the last commit is on the disk:
+    close, open it again. Waits for other programs end after ``busy_seconds``, or when
     ``ending`` is set.
     """
 
@@ -36,7 +36,7 @@ class Connection:
         self, path: Path, busy_seconds: float, ending: threading.Event
     ) -> None:
         self.path = path
-        self.settled = True
+        self.is_settled = True
         self._busy_seconds = busy_seconds
         self._ending = ending
         self._version: object = None
@@ -53,99 +53,99 @@ class Connection:
     def execute(
         self, sql: str, parameters: Sequence[object] = (), patient: bool = True
     ) -> sqlite3.Cursor:
-        """Return the cursor; a ``patient`` one waits while the file is locked."""
+        """Return the cursor; with ``patient`` it waits while the file is locked."""
         deadline = time.monotonic() + self._busy_seconds if patient else 0.0
         while True:
             try:
                 return self.driver.execute(sql, parameters)
             except sqlite3.OperationalError as error:
-                if not busy(error) or not self._pause(deadline):
+                if not is_locked(error) or not self._pause(deadline):
                     raise
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turn the driver's errors into the store's, and end the transaction."""
+    def translate_errors(self) -> Iterator[None]:
+        """Raise the driver's errors as the store's, and end the transaction."""
         try:
             yield
         except sqlite3.Error as error:
             if primary_code(error) not in NOTHING_WRITTEN:
-                self.settled = False
+                self.is_settled = False
             self.roll_back()
             raise explain(error, self.path) from error
-        except UnicodeDecodeError as error:  # in a message that cites the schema
-            self.settled = False
+        except UnicodeDecodeError as error:  # in a message that quotes the schema
+            self.is_settled = False
             raise corrupt(self.path, "its schema can't be read") from error
 
     def begin(self, meanwhile: Callable[[], object]) -> None:
-        """Keep all others from writing, up to a COMMIT or `roll_back`.
+        """Lock out other writers, up to a COMMIT or `roll_back`.
 
-        Calls ``meanwhile`` again and again while another one writes.
+        Calls ``meanwhile`` repeatedly while another process writes.
         """
         deadline = time.monotonic() + self._busy_seconds
-        with self.explained():
+        with self.translate_errors():
             while True:
                 try:
                     self.execute("BEGIN IMMEDIATE", patient=False)
                     return
                 except sqlite3.OperationalError as error:
-                    if not busy(error) or not self._pause(deadline):
+                    if not is_locked(error) or not self._pause(deadline):
                         raise
                 meanwhile()
 
     def roll_back(self) -> None:
-        """End the transaction with nothing written, if there is one."""
+        """Roll back the transaction, if there is one."""
         try:
             if self.driver.in_transaction:
                 self.driver.execute("ROLLBACK")
         except sqlite3.Error:
-            self.settled = False
+            self.is_settled = False
 
     @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Let all that is read in the block be of one moment."""
+    def read_transaction(self) -> Iterator[None]:
+        """Make all reads in the block consistent: of one moment."""
         if self.driver.in_transaction:
             yield
             return
-        with self.explained():
+        with self.translate_errors():
             self.execute("BEGIN")
         try:
             yield
         finally:
             self.roll_back()
 
-    def stirred(self) -> bool:
-        """Return whether another process has written since this was last asked."""
-        with self.explained():
+    def changed_elsewhere(self) -> bool:
+        """Return whether another process has written since the last call."""
+        with self.translate_errors():
             [[version]] = self.execute("PRAGMA data_version")
-        before, self._version = self._version, version
-        return bool(version != before)
+        previous, self._version = self._version, version
+        return bool(version != previous)
 
     def require_same(self) -> None:
-        """Raise when another file, or none, has taken the place of this one."""
+        """Raise if this file was removed or replaced."""
         try:
-            same = os.stat(self.path).st_ino == self._inode
+            is_same = os.stat(self.path).st_ino == self._inode
         except OSError:
-            same = False
-        if not same:
+            is_same = False
+        if not is_same:
             raise StoreUnavailable(
                 f"the store file {self.path} was removed or replaced while the"
                 " registry had it open; put it back or restart the registry"
             )
 
     def close(self) -> None:
-        """Close it, whatever state it is in."""
+        """Close it, whatever its state."""
         try:
             self.driver.close()
         except sqlite3.Error:
-            self.settled = False  # the WAL stays and is read at the next opening
+            self.is_settled = False  # the WAL stays; the next opening reads it
 
     def _pause(self, deadline: float) -> bool:
-        """Wait for a moment; return False when the time is up."""
+        """Wait a moment; return False after the deadline."""
         if time.monotonic() > deadline:
             return False
         return not self._ending.wait(PAUSE_SECONDS * random.uniform(0.5, 1.5))
 
 
-def busy(error: sqlite3.Error) -> bool:
-    """Return whether the file was locked, and nothing else was wrong."""
+def is_locked(error: sqlite3.Error) -> bool:
+    """Return whether the error is that the file was locked."""
     return primary_code(error) == sqlite3.SQLITE_BUSY

@@ -1,4 +1,4 @@
-"""How a store file is found, claimed, made and connected to."""
+"""Finds, locks and creates a store file, and connects to it."""
 
 import os
 import sqlite3
@@ -22,21 +22,21 @@ from modularity_registry.stores.sqlite.layout import (
 
 PRAGMAS: Final = (
     "PRAGMA synchronous = FULL",  # a commit returns when the WAL is on the disk
-    "PRAGMA fullfsync = ON",  # macOS: past the drive's own cache, too
+    "PRAGMA fullfsync = ON",  # macOS: also flushes the drive's cache
     "PRAGMA checkpoint_fullfsync = ON",
     "PRAGMA cell_size_check = ON",
     "PRAGMA trusted_schema = OFF",
 )
-# Others are let in one by one, and each reads the whole file.
-CLAIM_SECONDS: Final = 10.0
+# Processes open the file one after the other, and each reads the whole file.
+LOCK_SECONDS: Final = 10.0
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """Return the file's own path; raises `BadSetting` and `StoreUnavailable`."""
+    """Return the file's real path; raises `BadSetting` and `StoreUnavailable`."""
     name = os.fspath(path)
     if name in ("", ":memory:"):
         raise BadSetting("an SQLite store needs a file; without one, use memory://")
-    # Two names of one file, by a link, must meet at the same lock.
+    # Two names of one file, with a link, must use the same lock.
     resolved = Path(os.path.realpath(name))
     if not resolved.parent.is_dir():
         raise StoreUnavailable(
@@ -46,20 +46,20 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Open the file as the only one to do so, until the block ends.
+def opening_lock(path: Path) -> Iterator[None]:
+    """Keep other processes from opening the file during the block.
 
-    So that one process makes a new file or brings it to this format. A version that
-    did not share the file holds the same lock for as long as it has it open.
+    So only one process creates or upgrades it. A version that did not share the file
+    holds this lock as long as it has the file open.
     """
     lock = FileLock(f"{path}.lock", thread_local=False)
     try:
-        lock.acquire(timeout=CLAIM_SECONDS, poll_interval=0.01)
+        lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.01)
     except Timeout:
         raise StoreUnavailable(
-            f"another registry holds the store file {path}: one of an earlier version,"
-            " which does not share it, or one that is starting; stop it, or give this"
-            " one a file of its own"
+            f"another registry has locked the store file {path}: an earlier version,"
+            " which does not share it, or one that is starting; stop it, or use another"
+            " file"
         ) from None
     except OSError as error:
         raise StoreUnavailable(
@@ -73,19 +73,19 @@ def claimed(path: Path) -> Iterator[None]:
 
 
 def create(path: Path) -> None:
-    """Make an empty store at ``path``, which must not exist.
+    """Create an empty store at ``path``, which must not exist.
 
-    It gets its name when it is complete, so that an empty or half-written file there
-    is never taken for a store with nothing in it.
+    It gets its name when it is complete, so that an empty or half-written file is
+    never taken for an empty store.
     """
     if beside(path, "-wal").exists():
         raise corrupt(path, "it is missing, but its -wal file is there")
-    fresh = beside(path, ".new")
+    new = beside(path, ".new")
     try:
         for end in ("", "-wal", "-journal"):
-            beside(fresh, end).unlink(missing_ok=True)
-        _fill(fresh)
-        os.replace(fresh, path)
+            beside(new, end).unlink(missing_ok=True)
+        _fill(new)
+        os.replace(new, path)
         _sync_folder(path.parent)
     except sqlite3.Error as error:
         raise explain(error, path) from error
@@ -94,36 +94,36 @@ def create(path: Path) -> None:
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Return a connection; ``mode`` is rw, or rwc to make the file."""
+    """Return a connection; ``mode`` is rw, or rwc to create the file."""
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode={mode}",
         uri=True,
-        timeout=0,  # `SqliteFile` waits by itself, so that a close can end it
-        isolation_level=None,  # transactions begin and end where this package says
+        timeout=0,  # `Connection` waits by itself, so that a close can end it
+        isolation_level=None,  # no implicit transactions
         check_same_thread=False,
-        cached_statements=256,  # one for each size of a batch
+        cached_statements=256,  # one for each batch size
     )
-    # Damaged text need not be UTF-8; as bytes it reaches the checksum.
+    # Damaged text may not be UTF-8; as bytes it reaches the checksum.
     connection.text_factory = bytes
     return connection
 
 
 def inode(path: Path) -> int:
-    """Return the file's inode; raises what keeps it from being a store."""
+    """Return the file's inode; raises if it can't be a store."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise _refused(path, error) from error
     if path.is_dir():
         raise StoreUnavailable(f"{path} is a folder; name a file in it")
-    if found.st_size == 0:
-        # SQLite would take it for a new database, and throw away a -wal beside it.
+    if status.st_size == 0:
+        # SQLite would take it for a new database and delete a -wal beside it.
         raise foreign(path, "it is empty")
-    return found.st_ino
+    return status.st_ino
 
 
 def beside(path: Path, end: str) -> Path:
-    """Return the file of that name with ``end`` after it."""
+    """Return the path with ``end`` appended."""
     return path.with_name(path.name + end)
 
 

@@ -1,4 +1,4 @@
-"""A thread that looks at the store file for what other processes have written."""
+"""A thread that polls the store file for what other processes have written."""
 
 import logging
 import threading
@@ -10,59 +10,59 @@ from modularity_registry.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-EAGER_SECONDS: Final = 0.01
+ACTIVE_SECONDS: Final = 0.01
 IDLE_SECONDS: Final = 0.02
-"""Between two looks while there is news, and when there was none for a second."""
+"""Between two polls: with changes, and without any for a second."""
 
-LONGEST_SECONDS: Final = 1.0
-"""Between two looks in trouble, at most."""
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two polls that fail, at most."""
 
 LOST_SECONDS: Final = 1.0
-"""Trouble that is over sooner is not worth a word: what is held is only that old."""
+"""Shorter errors are not reported: the records are then stale for less than that."""
 
 
-class Lookout:
-    """Calls ``look`` again and again, and ``lost`` when it fails for too long.
+class ChangePoller:
+    """Calls ``poll`` repeatedly, and ``lost`` when it fails for too long.
 
-    ``look`` returns whether there was any news.
+    ``poll`` returns whether there were changes.
     """
 
     def __init__(
-        self, look: Callable[[], bool], lost: Callable[[StoreError], None]
+        self, poll: Callable[[], bool], lost: Callable[[StoreError], None]
     ) -> None:
-        self._look = look
+        self._poll = poll
         self._lost = lost
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin, if it has not begun. By one thread at a time."""
+        """Start it, once. By one thread at a time."""
         if self._thread is None:
             self._thread = threading.Thread(
-                target=self._run, name="sqlite lookout", daemon=True
+                target=self._run, name="sqlite feed", daemon=True
             )
             self._thread.start()
 
     def stop(self) -> None:
-        """End it; nothing is called after the return."""
+        """Stop it; nothing is called after the return."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
-        pause = EAGER_SECONDS
-        idle = failed = 0.0  # since when
+        pause = ACTIVE_SECONDS
+        active_at = failing_since = 0.0
         while not self._stop.wait(pause):
             now = time.monotonic()
             try:
-                idle = now if self._look() else idle
-                pause = IDLE_SECONDS if now - idle > 1.0 else EAGER_SECONDS
-                failed = 0.0
+                active_at = now if self._poll() else active_at
+                pause = IDLE_SECONDS if now - active_at > 1.0 else ACTIVE_SECONDS
+                failing_since = 0.0
             except StoreError as error:
-                failed = failed or now
-                if now - failed >= LOST_SECONDS:
+                failing_since = failing_since or now
+                if now - failing_since >= LOST_SECONDS:
                     self._lost(error)
-                pause = min(pause * 2, LONGEST_SECONDS)
+                pause = min(pause * 2, LONGEST_PAUSE)
             except Exception:
-                log.exception("a look at the store file failed")
-                pause = LONGEST_SECONDS
+                log.exception("polling the store file failed")
+                pause = LONGEST_PAUSE

@@ -1,7 +1,7 @@
 """The file behind `SqliteStore`, shared by several processes.
 
-Every process keeps the ledger and each key's revision in memory, writes on the
-condition that the ledger is still that one, and reads the change log when it isn't.
+Every process keeps the ledger and each key's revision in memory. It writes on the
+condition that the file still has that ledger, and reads the change log if it hasn't.
 """
 
 import sqlite3
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from modularity_registry.errors import StoreError, StoreUnavailable
 from modularity_registry.stores.base import Change, Record
-from modularity_registry.stores.sqlite import change_log as log
+from modularity_registry.stores.sqlite import change_log
 from modularity_registry.stores.sqlite import layout as rows
-from modularity_registry.stores.sqlite.batch import Outcome
-from modularity_registry.stores.sqlite.connection import Connection, busy
+from modularity_registry.stores.sqlite.batch import Plan
+from modularity_registry.stores.sqlite.connection import Connection, is_locked
 from modularity_registry.stores.sqlite.creation import PRAGMAS, beside
 from modularity_registry.stores.sqlite.errors import corrupt, foreign
 from modularity_registry.stores.sqlite.layout import Ledger
@@ -25,125 +25,127 @@ class SqliteFile(Connection):
     """An open store file; its owner calls one method at a time.
 
     ``ledger`` and ``revisions`` (by key) are what the file held when it was last
-    written or read by `catch_up`. A process that is alone with it keeps no log, which
-    costs a quarter of the writes.
+    written or read by `catch_up`. A process that is alone with it writes no
+    log, which would cost a quarter of the writes.
     """
 
     def __init__(
         self, path: Path, busy_seconds: float, ending: threading.Event
     ) -> None:
-        # Whoever closes it last removes the -wal. After a kill it is there, too: then
-        # this process keeps a log for nobody.
-        self._joins = beside(path, "-wal").exists()
+        # The last process to close the file removes the -wal. It is also there after a
+        # kill: then this process writes a log that no other reads.
+        self._found_open = beside(path, "-wal").exists()
         super().__init__(path, busy_seconds, ending)
         self.ledger = Ledger("")
         self.revisions: dict[str, int] = {}
         self._opening = 0
-        self._log = log.ChangeLog()
+        self._log = change_log.ChangeLog()
         try:
-            with self.explained():
+            with self.translate_errors():
                 self._prepare()
-                with self.frozen():
+                with self.read_transaction():
                     self._load()
-                self._sign_in()
+                self._count_opening()
         except BaseException:
             self.close()
             raise
 
     @property
-    def joint(self) -> bool:
-        """Whether another process may have it open, too."""
-        return self._joins or self.ledger.openings != self._opening
+    def is_shared(self) -> bool:
+        """Whether another process may have it open."""
+        return self._found_open or self.ledger.openings != self._opening
 
     def records(self) -> list[Record]:
-        """Return every record, ordered by revision. In `frozen`, after `catch_up`."""
-        with self.explained():
+        """Return all records by revision; in `read_transaction`, after `catch_up`."""
+        with self.translate_errors():
             records = list(self._records(self.ledger))
         records.sort(key=lambda record: record.revision)
         return records
 
     def catch_up(self) -> list[Change] | None:
-        """Bring ``ledger`` and ``revisions`` up to date; in `frozen` or after `begin`.
+        """Update ``ledger`` and ``revisions``, in `read_transaction` or after `begin`.
 
-        Returns what others have changed since, in order, or None when the log no
-        longer has all of it.
+        Returns the changes of other processes, in order, or None when the log no
+        longer has them all.
         """
         try:
-            with self.explained():
-                return self._read_news()
+            with self.translate_errors():
+                return self._read_changes()
         except StoreError:
-            self.settled = False  # what is in memory may be half of the news
+            self.is_settled = False  # the memory may have half of the changes
             raise
 
-    def commit(self, outcome: Outcome) -> bool:
-        """Write all or nothing; on return it is on the disk.
+    def commit(self, plan: Plan) -> bool:
+        """Write all or nothing; after the return it is on the disk.
 
-        Without `begin` before it, returns False with nothing written when somebody
-        else is writing or has written what ``ledger`` doesn't know.
+        Without `begin` before it, returns False with nothing written when another
+        process is writing, or has written since ``ledger``.
         """
-        logged = list(log.written(outcome.changes)) if self.joint else []
-        with self.explained():
-            if not self._write(outcome, [row for row, _ in logged]):
+        logged = list(change_log.encode_rows(plan.changes)) if self.is_shared else []
+        with self.translate_errors():
+            if not self._write(plan, [row for row, _ in logged]):
                 return False
-        self.ledger = outcome.ledger
-        for change in outcome.changes:
+        self.ledger = plan.ledger
+        for change in plan.changes:
             if change.value is None:
                 self.revisions.pop(change.key, None)
             else:
                 self.revisions[change.key] = change.revision
         for row, changes in logged:
-            self._log.note(row, changes)
+            self._log.add(row, changes)
         return True
 
     def check(self) -> None:
-        """Return when the file answers and is still the one that was opened."""
+        """Return if the file answers and is still the one that was opened."""
         self.require_same()
-        with self.explained():
+        with self.translate_errors():
             self.execute(rows.SELECT_LEDGER).fetchall()
 
-    def _write(self, outcome: Outcome, logged: list[rows.Row]) -> bool:
-        begun = self.in_transaction
-        floor = self._log.outgrown()
+    def _write(self, plan: Plan, logged: list[rows.Row]) -> bool:
+        in_transaction = self.in_transaction
+        trim_key = self._log.trim_key()
         try:
-            if (outcome.gone or floor) and not begun:
+            if (plan.deletions or trim_key) and not in_transaction:
                 self.execute("BEGIN IMMEDIATE", patient=False)
-            if not self._upsert(outcome, logged):
+            if not self._upsert(plan, logged):
                 self.roll_back()
                 return False
         except sqlite3.OperationalError as error:
-            if begun or not busy(error):
+            if in_transaction or not is_locked(error):
                 raise
             return False
-        if outcome.gone:
-            self.execute(rows.delete(len(outcome.gone)), outcome.gone)
-        if floor:
-            self.execute(rows.TRIM, (floor,))
+        if plan.deletions:
+            self.execute(rows.delete(len(plan.deletions)), plan.deletions)
+        if trim_key:
+            self.execute(rows.TRIM, (trim_key,))
         if self.in_transaction:
             self.execute("COMMIT")
         return True
 
-    def _upsert(self, outcome: Outcome, logged: list[rows.Row]) -> bool:
-        written = [outcome.ledger.row(), *logged]
-        for put in outcome.puts:
-            written.append(rows.sealed(put.key, put.revision, put.value))
-        parameters: list[object] = [field for row in written for field in row]
+    def _upsert(self, plan: Plan, logged: list[rows.Row]) -> bool:
+        records = [plan.ledger.row(), *logged]
+        for put in plan.puts:
+            records.append(rows.with_checksum(put.key, put.revision, put.value))
+        parameters: list[object] = [field for row in records for field in row]
         _, revision, _, crc = self.ledger.row()
         parameters += (revision, crc)
-        done = self.execute(rows.upsert(len(written)), parameters, patient=False)
-        return done.rowcount > 0
+        cursor = self.execute(rows.upsert(len(records)), parameters, patient=False)
+        return cursor.rowcount > 0
 
-    def _read_news(self) -> list[Change] | None:
-        since = log.log_key(self.ledger.revision)
-        first, *news = self.execute(rows.SELECT_NEWS, (since,)).fetchall() or [()]
+    def _read_changes(self) -> list[Change] | None:
+        since = change_log.log_key(self.ledger.revision)
+        first, *log_rows = self.execute(rows.SELECT_CHANGES, (since,)).fetchall() or [
+            ()
+        ]
         ledger = self._ledger_of(first)
         if ledger == self.ledger:
-            self.ledger = ledger  # somebody may have opened the file
+            self.ledger = ledger  # another process may have opened the file
             return []
         changes: list[Change] = []
-        for row in news:
-            of_row = log.read(row, self.path)
-            self._log.note(row, len(of_row))
-            changes += of_row
+        for row in log_rows:
+            row_changes = change_log.decode_row(row, self.path)
+            self._log.add(row, len(row_changes))
+            changes += row_changes
         if self._leads_to(ledger, changes):
             self.ledger = ledger
             return changes
@@ -151,36 +153,36 @@ class SqliteFile(Connection):
         return None
 
     def _leads_to(self, ledger: Ledger, changes: Sequence[Change]) -> bool:
-        """Apply ``changes``; return whether they are all up to ``ledger``."""
-        before = self.ledger
-        told = [change.revision for change in changes]
-        if told != list(range(before.revision + 1, ledger.revision + 1)):
+        """Apply ``changes``; return whether they lead to ``ledger``."""
+        old_ledger = self.ledger
+        announced = [change.revision for change in changes]
+        if announced != list(range(old_ledger.revision + 1, ledger.revision + 1)):
             return False
-        count, total = before.count, before.total
+        count, total = old_ledger.count, old_ledger.total
         for change in changes:
             old = self.revisions.pop(change.key, 0)
             count, total = count - (old > 0), total - old
             if change.value is not None:
                 self.revisions[change.key] = change.revision
                 count, total = count + 1, total + change.revision
-        return Ledger(before.epoch, ledger.revision, count, total) == ledger
+        return Ledger(old_ledger.epoch, ledger.revision, count, total) == ledger
 
     def _load(self) -> None:
         """Read everything, and check it."""
         ledger = self._ledger_of(*self.execute(rows.SELECT_LEDGER).fetchall())
         revisions = {row.key: row.revision for row in self._records(ledger)}
-        self._log = log.ChangeLog()
+        self._log = change_log.ChangeLog()
         for row in self.execute(rows.SELECT_LOG):
-            self._log.note(row, len(log.read(row, self.path)))
+            self._log.add(row, len(change_log.decode_row(row, self.path)))
         self.ledger, self.revisions = ledger, revisions
 
-    def _ledger_of(self, *found: Sequence[object]) -> Ledger:
-        if len(found) == 1 and found[0] and found[0][0] == b"":
-            return Ledger.of(rows.record(found[0], self.path))
+    def _ledger_of(self, *ledger_rows: Sequence[object]) -> Ledger:
+        if len(ledger_rows) == 1 and ledger_rows[0] and ledger_rows[0][0] == b"":
+            return Ledger.of(rows.record(ledger_rows[0], self.path))
         raise corrupt(self.path, "its ledger is missing")
 
     def _records(self, ledger: Ledger) -> Iterator[Record]:
-        """Yield every record, then check them all against the ledger."""
+        """Yield all records, then check them against the ledger."""
         count = total = newest = 0
         for row in self.execute(rows.SELECT_RECORDS):
             record = rows.record(row, self.path)
@@ -189,16 +191,16 @@ class SqliteFile(Connection):
             newest = max(newest, record.revision)
             yield record
         if (count, total) != (ledger.count, ledger.total) or newest > ledger.revision:
-            raise corrupt(self.path, "rows are missing or from another time")
+            raise corrupt(self.path, "rows are missing or outdated")
 
     def _prepare(self) -> None:
         [[application]] = self.execute("PRAGMA application_id")
         if application != rows.APPLICATION_ID:
             raise foreign(self.path, "it is another program's database")
         if (version := self._format()) not in rows.FORMATS:
-            known = " and ".join(map(str, rows.FORMATS))
+            supported = " and ".join(map(str, rows.FORMATS))
             raise foreign(
-                self.path, f"it has format {version}, and this version knows {known}"
+                self.path, f"it has format {version}, this version supports {supported}"
             )
         for pragma in PRAGMAS:
             self.execute(pragma)
@@ -208,24 +210,24 @@ class SqliteFile(Connection):
                 f"the folder of {self.path} can't hold a write-ahead log;"
                 " choose one on a local disk"
             )
-        found = self.execute("PRAGMA integrity_check(1)").fetchall()
-        if found != [(b"ok",)]:
-            raise corrupt(self.path, found[0][0].decode(errors="replace"))
+        problems = self.execute("PRAGMA integrity_check(1)").fetchall()
+        if problems != [(b"ok",)]:
+            raise corrupt(self.path, problems[0][0].decode(errors="replace"))
 
     def _format(self) -> object:
         [[version]] = self.execute("PRAGMA user_version")
         return version
 
-    def _sign_in(self) -> None:
-        """Let the others know, and bring the file to this format."""
+    def _count_opening(self) -> None:
+        """Count this opening in the ledger, and upgrade the file's format."""
         self.begin(lambda: None)
-        self._read_news()
+        self._read_changes()
         self._opening = self.ledger.openings + 1
-        signed = replace(self.ledger, openings=self._opening)
-        _, _, value, crc = signed.row()
-        self.execute(rows.SIGN, (value, crc))
-        # The former format is the same table, without rows of a log in it.
+        counted = replace(self.ledger, openings=self._opening)
+        _, _, value, crc = counted.row()
+        self.execute(rows.UPDATE_LEDGER, (value, crc))
+        # The former format is the same table, without a log.
         if self._format() != rows.FORMAT:
             self.execute(f"PRAGMA user_version = {rows.FORMAT}")
         self.execute("COMMIT")
-        self.ledger = signed
+        self.ledger = counted

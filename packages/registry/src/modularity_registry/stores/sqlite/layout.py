@@ -1,9 +1,9 @@
 """The rows of a store file: one table holds documents, the ledger and the change log.
 
-Text keys are documents, the empty one among them is the ledger, and a key that is a
-blob is a row of the log (`sqlite_log`); no document can have such a key. All three in
-one table, so that a commit without deletions is a single step of SQLite. Each step
-costs a hand-over of the interpreter lock: with a busy thread beside it, a step took
+A text key is a document's, the empty one is the ledger's, and a blob is the key of a
+row of the log (`change_log`); no document can have such a key. All three are in one
+table, so that a commit without deletions is a single step of SQLite. Each step costs a
+hand-over of the interpreter lock: with a busy thread beside it, a step took
 8 ms and a transaction in five steps 16 ms.
 """
 
@@ -19,7 +19,7 @@ from modularity_registry.stores.sqlite.errors import corrupt
 APPLICATION_ID: Final = 0x4D6F6452  # "ModR"
 FORMAT: Final = 2
 FORMATS: Final = (1, FORMAT)
-"""Those that can be opened; the first had no log and did not count openings."""
+"""Formats that can be opened; the first has no log and does not count openings."""
 
 LEDGER_KEY: Final = ""
 TABLE: Final = """
@@ -34,18 +34,18 @@ Row = tuple[str | bytes, int, bytes, int]
 
 _SELECT: Final = "SELECT key, revision, value, crc FROM record WHERE "
 SELECT_LEDGER: Final = _SELECT + "key = ''"
-# A scan, not a walk through the index: it meets every page of the table once.
+# A scan, not a walk through the index: it reads every page of the table once.
 SELECT_RECORDS: Final = _SELECT + "typeof(key) = 'text' AND key <> ''"
-# Blobs come after all texts. One statement: the ledger and the log of one moment.
-SELECT_NEWS: Final = SELECT_LEDGER + " UNION ALL " + _SELECT + "key > ? ORDER BY key"
+# Blobs sort after all texts. One statement, so ledger and log match.
+SELECT_CHANGES: Final = SELECT_LEDGER + " UNION ALL " + _SELECT + "key > ? ORDER BY key"
 SELECT_LOG: Final = _SELECT + "key >= x'' ORDER BY key"
-SIGN: Final = "UPDATE record SET value = ?, crc = ? WHERE key = ''"
+UPDATE_LEDGER: Final = "UPDATE record SET value = ?, crc = ? WHERE key = ''"
 TRIM: Final = "DELETE FROM record WHERE key >= x'' AND key <= ?"
 
-# The rest of these depends on a number of rows: question marks are all that is added.
+# The others depend on the number of rows: only question marks are added.
 _INSERT: Final = "INSERT INTO record (key, revision, value, crc) VALUES "
 _DELETE: Final = "DELETE FROM record WHERE key IN (?"
-_SELECTED: Final = (
+_INSERT_SELECTED: Final = (
     "INSERT INTO record (key, revision, value, crc) SELECT * FROM (VALUES "
 )
 _UNLESS_OTHERS_WROTE: Final = (
@@ -61,9 +61,9 @@ _UPDATE: Final = (
 class Ledger:
     """The store in numbers: ``total`` is the sum of all records' revisions.
 
-    A row that is lost, doubled or from another time is noticed by it, not only one
-    that is altered. ``openings`` counts how often the file was opened: a process that
-    finds more than its own is no longer alone with it.
+    It reveals rows that are lost, doubled or outdated, where a checksum only reveals
+    altered ones. ``openings`` counts how often the file was opened: a process that
+    reads more than its own number is no longer alone with it.
     """
 
     epoch: str
@@ -74,7 +74,7 @@ class Ledger:
 
     def row(self) -> Row:
         value = f"{self.epoch} {self.count} {self.total} {self.openings}"
-        return sealed(LEDGER_KEY, self.revision, value.encode())
+        return with_checksum(LEDGER_KEY, self.revision, value.encode())
 
     @classmethod
     def of(cls, row: Record) -> "Ledger":
@@ -88,26 +88,26 @@ def insert(rows: int) -> str:
 
 
 def upsert(rows: int) -> str:
-    """Return the statement that writes ``rows`` rows if nobody else has written.
+    """Return the statement that writes ``rows`` rows if no other process has.
 
-    After theirs it takes two parameters, revision and checksum of the ledger that the
-    rows build on. If the file has another one, no row is written.
+    After the rows' it takes two parameters: the revision and checksum of the ledger
+    that the rows build on. If the file has another ledger, no row is written.
     """
-    return _SELECTED + _marks(rows) + _UNLESS_OTHERS_WROTE + _UPDATE
+    return _INSERT_SELECTED + _marks(rows) + _UNLESS_OTHERS_WROTE + _UPDATE
 
 
 def delete(keys: int) -> str:
     return _DELETE + ", ?" * (keys - 1) + ")"
 
 
-def sealed(key: str | bytes, revision: int, value: bytes) -> Row:
+def with_checksum(key: str | bytes, revision: int, value: bytes) -> Row:
     """Return the row with its checksum."""
     name = key.encode() if isinstance(key, str) else key
     return key, revision, value, _checksum(name, revision, value)
 
 
-def unsealed(row: Sequence[object], path: Path) -> tuple[bytes, int, bytes]:
-    """Return key, revision and value; raises `StoreCorrupt` if they were altered."""
+def verify_checksum(row: Sequence[object], path: Path) -> tuple[bytes, int, bytes]:
+    """Return key, revision and value; raises `StoreCorrupt` if altered."""
     key, revision, value, crc = row
     if (
         isinstance(key, bytes)
@@ -121,7 +121,7 @@ def unsealed(row: Sequence[object], path: Path) -> tuple[bytes, int, bytes]:
 
 def record(row: Sequence[object], path: Path) -> Record:
     """Return the document of a row; raises `StoreCorrupt`."""
-    key, revision, value = unsealed(row, path)
+    key, revision, value = verify_checksum(row, path)
     return Record(key.decode(), value, revision)
 
 

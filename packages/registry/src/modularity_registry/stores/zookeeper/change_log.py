@@ -1,7 +1,7 @@
-"""Reads the log of changes: each is a node, and the number of the next one is known.
+"""Reads the change log: each change is a node, and the next node's number is known.
 
-A watch of ZooKeeper fires once and tells only that there was something, so it does no
-more than wake the reader, who then reads what the log has by now.
+A watch of ZooKeeper fires once and says only that something changed. So it just wakes
+the reader, which then reads the log.
 """
 
 from collections.abc import Iterator
@@ -11,71 +11,71 @@ from kazoo.exceptions import NoNodeError  # type: ignore[import-untyped]  # no t
 
 from modularity_registry.stores.base import Change
 from modularity_registry.stores.reconnecting_watch import Gap
-from modularity_registry.stores.zookeeper.epoch import Ask
-from modularity_registry.stores.zookeeper.layout import Layout, Place, decode
+from modularity_registry.stores.zookeeper.epoch import Finish
+from modularity_registry.stores.zookeeper.layout import Era, Layout, decode
 
 WINDOW: Final = 256
-"""How many nodes are asked for before the first one has come."""
+"""Nodes that are requested before the first one has come."""
 
 
 class LogReader:
-    """A position in the log, from which it goes on with what comes after.
+    """Reads the log on from its position.
 
-    Everything is read over one session, so what is read later is never older.
+    All reads use one session, so a later read never returns older data.
     """
 
     def __init__(
-        self, client: Any, ask: Ask, layout: Layout, place: Place, wake: Any
+        self, client: Any, finish: Finish, layout: Layout, era: Era, wake: Any
     ) -> None:
-        """Begin behind what there is now; ``wake`` is called when there may be more."""
+        """Begin at the current end; ``wake`` is called when there may be more."""
         self.reached = 0
         """All changes up to this revision have been read."""
         self._client = client
-        self._ask = ask
+        self._finish = finish
         self._layout = layout
-        self._place = place
+        self._era = era
         self._wake = wake
-        self._next = self._end(ask(client.exists_async(layout.log(place))))
+        self._next = self._end(finish(client.exists_async(layout.log(era))))
 
-    def drain(self) -> Iterator[Change]:
-        """Yield all changes that there are; raises `Gap` where some are gone."""
+    def read_new(self) -> Iterator[Change]:
+        """Yield all new changes; raises `Gap` where some are gone."""
         while True:
-            # In this order: when the era is over, its end is final.
-            looks = [
-                self._client.get_async(self._layout.guard, watch=self._wake),
-                self._client.exists_async(self._layout.log(self._place)),
+            # In this order: once the era is over, its end is final.
+            results = [
+                self._client.get_async(self._layout.epoch, watch=self._wake),
+                self._client.exists_async(self._layout.log(self._era)),
             ]
             try:
-                content, stat = self._ask(looks[0], NoNodeError)
+                content, stat = self._finish(results[0], NoNodeError)
             except NoNodeError:
                 raise Gap("the store was wiped") from None
-            now = self._layout.place(content, stat.version)
-            if now.epoch != self._place.epoch:
-                raise Gap("the store was begun anew")
-            log = self._ask(looks[1])
+            current = self._layout.era(content, stat.version)
+            if current.epoch != self._era.epoch:
+                raise Gap("the store has a new epoch")
+            log = self._finish(results[1])
             yield from self._read(self._end(log))
             self.reached = max(self.reached, log.pzxid)
-            if now.era == self._place.era:
+            if current.number == self._era.number:
                 return
-            self._place = now._replace(era=self._place.era + 1)
+            self._era = current._replace(number=self._era.number + 1)
             self._next = 0
 
-    def sleeps(self) -> bool:
-        """Return whether nothing more is there, so that ``wake`` will be called."""
-        path = self._layout.entry(self._place, self._next)
-        return self._ask(self._client.exists_async(path, watch=self._wake)) is None
+    def is_at_end(self) -> bool:
+        """Return whether there is no more; ``wake`` is then called when there is."""
+        path = self._layout.entry(self._era, self._next)
+        return self._finish(self._client.exists_async(path, watch=self._wake)) is None
 
     def _end(self, log: Any) -> int:
         """Return the number that the next node of a log will have."""
         if log is None:
             raise Gap("the log was deleted")
-        # ZooKeeper counts what was created and what was deleted in one number.
+        # ``cversion`` counts created and deleted nodes together.
         return int(log.cversion + log.numChildren) // 2
 
     def _read(self, end: int) -> Iterator[Change]:
         while self._next < end:
             numbers = range(self._next, min(end, self._next + WINDOW))
-            paths = [self._layout.entry(self._place, number) for number in numbers]
+            paths = [self._layout.entry(self._era, number) for number in numbers]
             results = [self._client.get_async(path) for path in paths]
             for path, result in zip(paths, results, strict=True):
                 yield self._change(path, result)
@@ -83,9 +83,9 @@ class LogReader:
 
     def _change(self, path: str, result: Any) -> Change:
         try:
-            content, stat = self._ask(result, NoNodeError)
+            content, stat = self._finish(result, NoNodeError)
         except NoNodeError:
-            raise Gap(f"{path} is gone") from None
+            raise Gap(f"{path} was deleted") from None
         change = decode(content, stat)
         if change is None:
             raise self._layout.corrupt(path)

@@ -1,4 +1,4 @@
-"""The connection to ZooKeeper, and how long anybody waits for it."""
+"""The connection to ZooKeeper, and the timeouts of its calls."""
 
 import logging
 import ssl
@@ -25,24 +25,24 @@ from modularity_registry.stores.zookeeper.errors import UNKNOWN, failure
 from modularity_registry.stores.zookeeper.sockets import Handler
 
 SESSION_SECONDS: Final = 8.0
-"""Kazoo asks a quiet server after a third of it and gives up after two thirds."""
+"""Kazoo pings a quiet server after a third of it and gives up after two thirds."""
 
 LONGEST_PAUSE: Final = 1.0
-"""Seconds between two attempts to connect; kazoo would wait up to an hour."""
+"""Seconds between two attempts to connect; kazoo's default is up to an hour."""
 
 GRACE_SECONDS: Final = 0.5
-LAST_SECONDS: Final = 2.0
-"""How long a server may take to say goodbye, and then kazoo to end its threads."""
+STOP_SECONDS: Final = 2.0
+"""For the server to close the session, and then for kazoo to end its threads."""
 
 log = logging.getLogger(__name__)
 
-# At DEBUG kazoo logs what it sends, the password too.
+# At DEBUG kazoo logs what it sends, including the password.
 _driver = logging.getLogger(f"{__name__}.kazoo")
 _driver.setLevel(logging.WARNING)
 
 
 class Connection:
-    """One client, which connects again by itself as long as its session lives."""
+    """One client; it reconnects by itself as long as its session lives."""
 
     def __init__(
         self,
@@ -53,63 +53,67 @@ class Connection:
     ) -> None:
         self.up = False
         self.breaks = 0
-        """How often it was lost: with each all watches at the server are gone."""
+        """How often it was lost; each time all watches at the server are gone."""
         self.server = server
         self.timeout = timeout
         self._changed = changed
         self._handler = Handler(context, timeout)
-        named = bool(server.user or server.password)
+        has_login = bool(server.user or server.password)
         login = ("digest", f"{server.user}:{server.password}")
         self.client: Any = KazooClient(
             hosts=str(server),
             timeout=SESSION_SECONDS,
             handler=self._handler,
-            default_acl=CREATOR_ALL_ACL if named else OPEN_ACL_UNSAFE,
-            auth_data=[login] if named else [],
+            default_acl=CREATOR_ALL_ACL if has_login else OPEN_ACL_UNSAFE,
+            auth_data=[login] if has_login else [],
             connection_retry=KazooRetry(
                 max_tries=-1, delay=0.05, max_delay=LONGEST_PAUSE
             ),
             logger=_driver,
         )
-        self.client.add_listener(self._heard)
+        self.client.add_listener(self._note_state)
         self.client.start_async()
 
     def finish(
         self, result: Any, *answers: type[Exception], writing: bool = False
     ) -> Any:
-        """Return what an asynchronous call is answered with.
+        """Return the result of an asynchronous call.
 
-        Raises `StoreUnavailable`, but errors of the driver that are among ``answers``
-        as they are.
+        Raises `StoreUnavailable`, but the driver's errors among ``answers`` as they
+        are.
         """
         try:
             return result.get(timeout=self.timeout)
         except answers:
             raise
         except KazooTimeoutError as error:
-            # Kazoo's own timer stands still as long as it has something to send.
+            # Kazoo's own timeout does not run while it has something to send.
             self._handler.drop()
-            said = f"ZooKeeper at {self.server} has not answered for {self.timeout:g} s"
-            raise StoreUnavailable(f"{said}; {UNKNOWN}" if writing else said) from error
+            reason = (
+                f"ZooKeeper at {self.server} has not answered for {self.timeout:g} s"
+            )
+            raise StoreUnavailable(
+                f"{reason}; {UNKNOWN}" if writing else reason
+            ) from error
         except Exception as error:
             raise failure(error, self.server, writing) from error
 
     def reason(self) -> str:
-        """Return why it is not up."""
+        """Return why it is not connected."""
         error = self._handler.failure
         if error is None:
-            return "it takes connections, but no session"
+            return "it accepts connections, but no sessions"
         return error.strerror or str(error)
 
     def close(self) -> None:
-        """End it; what waits for an answer hears that the connection is closed."""
+        """Close it; waiting calls fail."""
         ending = threading.Thread(target=self._end, name="zookeeper end", daemon=True)
         ending.start()
         ending.join(GRACE_SECONDS)
         self._handler.refuse()
-        ending.join(LAST_SECONDS)
+        ending.join(STOP_SECONDS)
 
-    def _heard(self, state: str) -> None:
+    def _note_state(self, state: str) -> None:
         with self._changed:
             self.up = state == KazooState.CONNECTED
             self.breaks += not self.up
@@ -120,14 +124,14 @@ class Connection:
             self.client.stop()
             self.client.close()
         except Exception:
-            log.debug("a connection did not end as it should", exc_info=True)
+            log.debug("closing a connection failed", exc_info=True)
 
 
-class Line:
-    """The connection in use, and another one when its session can't be had back."""
+class ConnectionPool:
+    """The one connection of a store, replaced when its session can't be restored."""
 
     def __init__(self, server: Server, timeout: float) -> None:
-        """Begin to connect; raises `StoreUnavailable` when the TLS files are bad."""
+        """Begin to connect; raises `StoreUnavailable` for bad TLS files."""
         self._server = server
         self._timeout = timeout
         self._context = _context(server)
@@ -135,13 +139,13 @@ class Line:
         self._closed = False
         self._connection = self._connect()
 
-    def take(self, stopped: Callable[[], bool] = lambda: False) -> Connection:
-        """Return a connection that is up, waiting for it; never None.
+    def get(self, stopped: Callable[[], bool] = lambda: False) -> Connection:
+        """Return the connection once it is up.
 
-        Raises `StoreUnavailable` when there is none in time, or once ``stopped()``.
+        Raises `StoreUnavailable` after the timeout, or once ``stopped()``.
         """
         with self._changed:
-            waited_for = self._connection
+            connection = self._connection
             self._changed.wait_for(
                 lambda: self._closed or stopped() or self._connection.up, self._timeout
             )
@@ -150,19 +154,19 @@ class Line:
                 raise StoreUnavailable("the watch was closed")
             if self._connection.up:
                 return self._connection
-            reason = waited_for.reason()
-        self._replace(waited_for)
+            reason = connection.reason()
+        self._replace(connection)
         raise StoreUnavailable(
             f"ZooKeeper at {self._server} can't be reached: {reason}"
         )
 
     def wake(self) -> None:
-        """Let those who wait in `take` look whether they are stopped."""
+        """Make those who wait in `get` check whether they are stopped."""
         with self._changed:
             self._changed.notify_all()
 
     def pause(self, seconds: float) -> None:
-        """Return after some time; raises `StoreUnavailable` once it is closed."""
+        """Wait for ``seconds``; raises `StoreUnavailable` once it is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed, seconds)
             self._require_open()
@@ -179,9 +183,9 @@ class Line:
         return Connection(self._server, self._timeout, self._context, self._changed)
 
     def _replace(self, stale: Connection) -> None:
-        """Begin a session of its own: a server that lost its data refuses the old.
+        """Begin a new session: a server that lost its data refuses the old one.
 
-        So does one that kazoo's thread has ended over.
+        It also helps when kazoo's thread has died.
         """
         with self._changed:
             if self._closed or self._connection is not stale or stale.up:

@@ -1,4 +1,4 @@
-"""Which epoch it is, who begins one, and when the log begins a new era."""
+"""Tracks the epoch and the era of its log, and begins new ones."""
 
 import threading
 import uuid
@@ -12,90 +12,90 @@ from kazoo.exceptions import (  # type: ignore[import-untyped]  # has no types
 )
 
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.zookeeper.connection import Connection, Line
+from modularity_registry.stores.zookeeper.connection import Connection, ConnectionPool
 from modularity_registry.stores.zookeeper.errors import ANSWERS, failure, first_error
-from modularity_registry.stores.zookeeper.layout import BUCKETS, Layout, Place
+from modularity_registry.stores.zookeeper.layout import BUCKETS, Era, Layout
 
-Ask = Callable[..., Any]
-"""Waits for an asynchronous call, as `Connection.finish` does."""
+Finish = Callable[..., Any]
+"""Returns the result of an asynchronous call, as `Connection.finish` does."""
 
 ERA_LENGTH: Final = 1_000_000
 ATTEMPTS: Final = 20
-SETTLING_SECONDS: Final = 3.0
-"""A tree that is being deleted may take a moment; whoever does it wants it gone."""
+DELETION_SECONDS: Final = 3.0
+"""For a deletion of the tree that is still running."""
 
 
-class History:
-    """The epoch as last seen."""
+class EpochTracker:
+    """The epoch and era read last."""
 
-    def __init__(self, line: Line, layout: Layout) -> None:
+    def __init__(self, pool: ConnectionPool, layout: Layout) -> None:
         self.layout = layout
-        self._line = line
+        self._pool = pool
         self._entering = threading.Lock()
-        self._place: Place | None = None
+        self._era: Era | None = None
 
     @property
-    def place(self) -> Place:
-        assert self._place is not None  # the store enters before anybody asks
-        return self._place
+    def era(self) -> Era:
+        assert self._era is not None  # the store reads it first
+        return self._era
 
-    def enter(self, connection: Connection, ask: Ask) -> Place:
-        """Return the place as it is now, having begun an epoch when there was none.
+    def read_or_begin(self, connection: Connection, finish: Finish) -> Era:
+        """Return the current era; begins an epoch where there is none.
 
         Raises `StoreUnavailable` and `StoreCorrupt`.
         """
         client = connection.client
         with self._entering:
             for _ in range(ATTEMPTS):
-                # The server that answers may be behind the one that was written to.
-                ask(client.sync_async(self.layout.root))
+                # This server may be behind the one that was written to.
+                finish(client.sync_async(self.layout.root))
                 try:
-                    content, stat = ask(
-                        client.get_async(self.layout.guard), NoNodeError
+                    content, stat = finish(
+                        client.get_async(self.layout.epoch), NoNodeError
                     )
                 except NoNodeError:
-                    self._begin(connection, ask)
+                    self._begin(connection, finish)
                     continue
-                self._place = self.layout.place(content, stat.version)
-                return self._place
+                self._era = self.layout.era(content, stat.version)
+                return self._era
         raise StoreUnavailable(
             f"/{connection.server.prefix} at ZooKeeper at {connection.server} is being"
-            " deleted again and again"
+            " deleted repeatedly"
         )
 
-    def roll(self, connection: Connection, place: Place) -> None:
-        """Begin the next era of the log, unless somebody else has."""
-        following = place._replace(era=place.era + 1)
+    def begin_era(self, connection: Connection, era: Era) -> None:
+        """Begin the next era of the log, unless another process has."""
+        following = era._replace(number=era.number + 1)
         steps = connection.client.transaction()
-        steps.set_data(self.layout.guard, following.content, version=place.version)
+        steps.set_data(self.layout.epoch, following.content, version=era.version)
         steps.create(self.layout.log(following))
         connection.finish(steps.commit_async())
 
-    def _begin(self, connection: Connection, ask: Ask) -> None:
-        if self._place is not None:
-            self._settle(connection.client, ask)
+    def _begin(self, connection: Connection, finish: Finish) -> None:
+        if self._era is not None:
+            self._wait_for_deletion(connection.client, finish)
         with suppress(NodeExistsError):
-            ask(connection.client.create_async(self.layout.root), NodeExistsError)
-        failed = first_error(ask(self._births(connection.client).commit_async()))
-        # Others may come first, or delete what was just made: it is looked at again.
+            finish(connection.client.create_async(self.layout.root), NodeExistsError)
+        failed = first_error(finish(self._creation(connection.client).commit_async()))
+        # Another process may be faster, or delete the tree: the caller reads it again.
         if failed is not None and not isinstance(failed.error, ANSWERS):
             raise failure(failed.error, connection.server, False) from failed.error
 
-    def _births(self, client: Any) -> Any:
-        """Return everything that an epoch begins with, as one transaction."""
-        place = Place(uuid.uuid4().hex[:12], 0, 0)
-        base = self.layout.base(place)
+    def _creation(self, client: Any) -> Any:
+        """Return the transaction that creates a new epoch."""
+        era = Era(uuid.uuid4().hex[:12], 0, 0)
+        base = self.layout.base(era)
         steps = client.transaction()
-        steps.create(self.layout.guard, place.content)
-        for path in (base, f"{base}/record", f"{base}/log", self.layout.log(place)):
+        steps.create(self.layout.epoch, era.content)
+        for path in (base, f"{base}/record", f"{base}/log", self.layout.log(era)):
             steps.create(path)
         for number in range(BUCKETS):
-            steps.create(self.layout.bucket(place, number))
+            steps.create(self.layout.bucket(era, number))
         return steps
 
-    def _settle(self, client: Any, ask: Ask) -> None:
+    def _wait_for_deletion(self, client: Any, finish: Finish) -> None:
         pause = 0.1
-        for _ in range(int(SETTLING_SECONDS / pause)):
-            if ask(client.exists_async(self.layout.root)) is None:
+        for _ in range(int(DELETION_SECONDS / pause)):
+            if finish(client.exists_async(self.layout.root)) is None:
                 return
-            self._line.pause(pause)
+            self._pool.pause(pause)

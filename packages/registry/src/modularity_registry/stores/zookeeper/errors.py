@@ -1,4 +1,4 @@
-"""Says in plain words what went wrong between the store and ZooKeeper."""
+"""Explains the errors of ZooKeeper and its driver."""
 
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,7 @@ ANSWERS: Final = (
     kazoo.NodeExistsError,
     kazoo.BadVersionError,
 )
-"""What a step of a transaction fails over when somebody else was faster."""
+"""Errors of a step in a transaction when another writer was faster."""
 
 UNKNOWN: Final = "the outcome of the write is unknown"
 NOTHING: Final = "nothing was written"
@@ -32,11 +32,11 @@ _BREAKS: Final = (
 
 
 class Wiped(Exception):
-    """What the store keeps at the server is gone, or was begun anew."""
+    """The store's data was deleted, or it has a new epoch."""
 
 
 class FailedStep(NamedTuple):
-    """The step of a transaction that all of it failed over."""
+    """The step that made its transaction fail."""
 
     position: int
     error: Exception
@@ -45,7 +45,7 @@ class FailedStep(NamedTuple):
 def first_error(results: list[Any]) -> FailedStep | None:
     """Return the step that failed; None when the transaction went through."""
     for position, result in enumerate(results):
-        # Those before it were rolled back, those after it not tried.
+        # The steps before it were rolled back, those after it not tried.
         if isinstance(result, Exception) and not isinstance(
             result, kazoo.RolledBackError | kazoo.RuntimeInconsistency
         ):
@@ -54,23 +54,23 @@ def first_error(results: list[Any]) -> FailedStep | None:
 
 
 def failure(error: Exception, server: Server, writing: bool) -> StoreUnavailable:
-    """Return what to raise in place of a driver's error that is no answer."""
-    place = f"ZooKeeper at {server}"
+    """Return the store's error for an error of the driver."""
+    address = f"ZooKeeper at {server}"
     if isinstance(error, _REFUSALS):
         return StoreUnavailable(refusal(server))
     if isinstance(error, kazoo.ThrottledOpError):
-        return StoreUnavailable(f"{place} is overloaded; {NOTHING}, try again")
+        return StoreUnavailable(f"{address} is overloaded; {NOTHING}, try again")
     if isinstance(error, _BREAKS):
-        said = f"the connection to {place} was lost"
+        reason = f"the connection to {address} was lost"
     else:
-        said = f"{place} answered with {type(error).__name__}"
-    return StoreUnavailable(f"{said}; {UNKNOWN}" if writing else said)
+        reason = f"{address} answered with {type(error).__name__}"
+    return StoreUnavailable(f"{reason}; {UNKNOWN}" if writing else reason)
 
 
 def refusal(server: Server) -> str:
-    """Return the sentence for a user who may not do what the store has to do."""
-    who = f"the user {server.user!r}" if server.user else "a user without a name"
+    """Return the message for a user who lacks access."""
+    user = f"the user {server.user!r}" if server.user else "a connection without a user"
     return (
-        f"ZooKeeper at {server} refuses {who} at /{server.prefix}: check the user and"
+        f"ZooKeeper at {server} refuses {user} at /{server.prefix}: check the user and"
         " the password, or who owns that node"
     )

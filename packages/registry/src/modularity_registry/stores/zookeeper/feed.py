@@ -1,4 +1,4 @@
-"""A watch over one connection: everything that there is, then the log."""
+"""A watch over one connection: all records, then the log."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,13 @@ from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.base import Change, Record, Snapshot
 from modularity_registry.stores.reconnecting_watch import Gap
 from modularity_registry.stores.zookeeper.change_log import WINDOW, LogReader
-from modularity_registry.stores.zookeeper.connection import Connection, Line
-from modularity_registry.stores.zookeeper.epoch import History
+from modularity_registry.stores.zookeeper.connection import Connection, ConnectionPool
+from modularity_registry.stores.zookeeper.epoch import EpochTracker
 from modularity_registry.stores.zookeeper.errors import failure
-from modularity_registry.stores.zookeeper.layout import BUCKETS, Place, key_of
+from modularity_registry.stores.zookeeper.layout import BUCKETS, Era, key_of
 from modularity_registry.stores.zookeeper.writer import Hint, Writer
 
-TICK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
 ATTEMPTS: Final = 5
 
 
@@ -33,22 +33,24 @@ class _Path(NamedTuple):
 
 
 class FeedSession:
-    """Shares the store's connection, and is over when that is lost."""
+    """Uses the store's connection, and ends when that is lost."""
 
-    def __init__(self, line: Line, history: History, writer: Writer) -> None:
-        self._line = line
-        self._history = history
-        self._layout = history.layout
+    def __init__(
+        self, pool: ConnectionPool, tracker: EpochTracker, writer: Writer
+    ) -> None:
+        self._pool = pool
+        self._tracker = tracker
+        self._layout = tracker.layout
         self._writer = writer
         self._woken = threading.Event()
         self._stopped = False
-        self._waits_for: Any = None
+        self._pending: Any = None
         self._connection: Connection | None = None
         self._breaks = 0
         self._log: LogReader | None = None
 
     def snapshot(self) -> Snapshot:
-        connection = self._line.take(lambda: self._stopped)
+        connection = self._pool.get(lambda: self._stopped)
         self._breaks = connection.breaks
         self._connection = connection
         for _ in range(ATTEMPTS):
@@ -65,31 +67,31 @@ class FeedSession:
         assert log is not None
         while True:
             self._woken.clear()
-            yield from log.drain()
-            if log.sleeps() and not self._woken.wait(TICK_SECONDS):
-                # Asked again now and then, in case the server has nobody to tell.
+            yield from log.read_new()
+            if log.is_at_end() and not self._woken.wait(CHECK_SECONDS):
+                # Checked now and then, in case the server lost the watch.
                 yield None
-            self._require_going()
+            self._require_running()
 
     def interrupt(self) -> None:
         self._stopped = True
-        waits_for = self._waits_for
-        if waits_for is not None:
-            waits_for.set_exception(ConnectionLoss())
+        pending = self._pending
+        if pending is not None:
+            pending.set_exception(ConnectionLoss())
         self._woken.set()
-        self._line.wake()
+        self._pool.wake()
 
     def close(self) -> None:
         self._stopped = True
 
-    def _ask(self, result: Any, *answers: type[Exception]) -> Any:
-        # Set before the look: one of the two hears an interrupt.
-        self._waits_for = result
-        self._require_going()
+    def _finish(self, result: Any, *answers: type[Exception]) -> Any:
+        # Set before the check: one of the two notices an interrupt.
+        self._pending = result
+        self._require_running()
         assert self._connection is not None
         return self._connection.finish(result, *answers)
 
-    def _require_going(self) -> None:
+    def _require_running(self) -> None:
         connection = self._connection
         assert connection is not None
         if self._stopped:
@@ -103,36 +105,36 @@ class FeedSession:
     def _read_all(self, connection: Connection) -> Snapshot:
         """Return all records as they were at one revision.
 
-        They are read while others write, so the log is read along with them. What is
-        read later is never older, so of what is read of a key the last counts.
+        Others write meanwhile, so the log is read along with the records. A later read
+        is never older, so the last read of a key counts.
         """
         client = connection.client
-        place = self._history.enter(connection, self._ask)
-        log = LogReader(client, self._ask, self._layout, place, self._wake)
+        era = self._tracker.read_or_begin(connection, self._finish)
+        log = LogReader(client, self._finish, self._layout, era, self._wake)
         latest: dict[str, Change] = {}
-        paths = self._paths(client, place)
+        paths = self._paths(client, era)
         for first in range(0, len(paths) or 1, WINDOW):
             for change in self._read(client, paths[first : first + WINDOW]):
                 latest[change.key] = change
-            # In between, so that a long way through the records is not too long for it.
-            for change in log.drain():
+            # In between, so that the log is not trimmed while many records are read.
+            for change in log.read_new():
                 latest[change.key] = change
         self._log = log
         return _snapshot(latest, log.reached)
 
-    def _paths(self, client: Any, place: Place) -> list[_Path]:
-        """Return where the records are, and the version of the bucket of each."""
-        buckets = [self._layout.bucket(place, number) for number in range(BUCKETS)]
+    def _paths(self, client: Any, era: Era) -> list[_Path]:
+        """Return the paths of all records, each with the version of its bucket."""
+        buckets = [self._layout.bucket(era, number) for number in range(BUCKETS)]
         results = [
             client.get_children_async(bucket, include_data=True) for bucket in buckets
         ]
         paths: list[_Path] = []
         for bucket, result in zip(buckets, results, strict=True):
             try:
-                names, stat = self._ask(result, NoNodeError)
+                names, stat = self._finish(result, NoNodeError)
             except NoNodeError:
                 raise Gap("the store was wiped") from None
-            paths += [_Path(bucket, name, stat.version, place.epoch) for name in names]
+            paths += [_Path(bucket, name, stat.version, era.epoch) for name in names]
         return paths
 
     def _read(self, client: Any, paths: Sequence[_Path]) -> Iterator[Change]:
@@ -142,10 +144,10 @@ class FeedSession:
             if key is None:
                 raise self._layout.corrupt(f"{path.bucket}/{path.name}")
             try:
-                value, stat = self._ask(result, NoNodeError)
+                value, stat = self._finish(result, NoNodeError)
             except NoNodeError:
-                continue  # deleted since, so the log will tell
-            self._writer.learn(
+                continue  # deleted since: it is in the log
+            self._writer.set_hint(
                 key, Hint(path.epoch, stat.mzxid, stat.version, path.version)
             )
             yield Change(key, value, stat.mzxid)

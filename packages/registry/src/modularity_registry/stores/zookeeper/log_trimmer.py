@@ -1,4 +1,4 @@
-"""Keeps the log short: each process removes the old ones of its own changes."""
+"""Trims the change log: each process deletes its own old changes."""
 
 import threading
 from collections import deque
@@ -6,12 +6,12 @@ from typing import Any, Final, NamedTuple
 
 from kazoo.exceptions import NoNodeError  # type: ignore[import-untyped]  # no types
 
-from modularity_registry.stores.zookeeper.epoch import Ask, History
+from modularity_registry.stores.zookeeper.epoch import EpochTracker, Finish
 from modularity_registry.stores.zookeeper.errors import first_error
-from modularity_registry.stores.zookeeper.layout import Place, number_of
+from modularity_registry.stores.zookeeper.layout import Era, number_of
 
 KEPT: Final = 4_096
-"""A watcher that is further behind reads everything anew."""
+"""A watch that is further behind reads a new snapshot."""
 
 KEPT_BYTES: Final = 16 * 1024 * 1024
 AT_ONCE: Final = 64
@@ -22,38 +22,38 @@ class _Entry(NamedTuple):
     size: int
 
 
-class Trimmer:
-    """What this process has put into the log, oldest first."""
+class LogTrimmer:
+    """Knows the log nodes that this process has made, oldest first."""
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, tracker: EpochTracker) -> None:
+        self._tracker = tracker
         self._guard = threading.Lock()
         self._entries: deque[_Entry] = deque()
         self._size = 0
 
-    def wrote(self, client: Any, path: str, size: int) -> None:
-        """Remember a new log node, and begin to remove some that are too old."""
+    def add(self, client: Any, path: str, size: int) -> None:
+        """Remember a new log node, and begin to delete those that are too old."""
         with self._guard:
             self._entries.append(_Entry(path, size))
             self._size += size
             surplus = self._surplus()
         if surplus:
-            _remove(client, surplus)
+            _delete(client, surplus)
 
-    def sweep(self, client: Any, ask: Ask, place: Place) -> None:
-        """Begin to remove what processes that are gone have left in the log."""
-        log = f"{self._history.layout.base(place)}/log"
+    def delete_leftovers(self, client: Any, finish: Finish, era: Era) -> None:
+        """Begin to delete the log nodes of processes that have ended."""
+        log = f"{self._tracker.layout.base(era)}/log"
         surplus: list[str] = []
-        for era in _children(client, ask, log):
-            path = f"{log}/{era}"
-            # Of the era before, a watcher may still be reading the end.
-            over = int(era) < place.era - 1
-            names = sorted(_children(client, ask, path), key=number_of)
-            old = names if over else names[:-KEPT]
+        for number in _children(client, finish, log):
+            path = f"{log}/{number}"
+            # A watch may still read the end of the era before.
+            ended = int(number) < era.number - 1
+            names = sorted(_children(client, finish, path), key=number_of)
+            old = names if ended else names[:-KEPT]
             surplus += [f"{path}/{name}" for name in old]
-            surplus += [path] * over
+            surplus += [path] * ended
         for first in range(0, len(surplus), AT_ONCE):
-            _remove(client, surplus[first : first + AT_ONCE])
+            _delete(client, surplus[first : first + AT_ONCE])
 
     def _surplus(self) -> list[str]:
         if len(self._entries) < KEPT + AT_ONCE and self._size < KEPT_BYTES:
@@ -68,18 +68,18 @@ class Trimmer:
         return surplus
 
 
-def _children(client: Any, ask: Ask, path: str) -> list[str]:
+def _children(client: Any, finish: Finish, path: str) -> list[str]:
     try:
-        names = ask(client.get_children_async(path), NoNodeError)
+        names = finish(client.get_children_async(path), NoNodeError)
     except NoNodeError:
         return []
     return [name for name in names if name.removeprefix("n").isdecimal()]
 
 
-def _remove(client: Any, paths: list[str]) -> None:
-    """Begin to delete them all at once, or one by one when some are gone already.
+def _delete(client: Any, paths: list[str]) -> None:
+    """Begin to delete ``paths`` at once, or one by one when some are gone already.
 
-    Nobody waits for it: what is left is swept away by the next process that comes.
+    Nothing waits for it: the next process that starts deletes what is left.
     """
 
     def one_by_one(result: Any) -> None:

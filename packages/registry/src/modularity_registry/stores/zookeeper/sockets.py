@@ -1,4 +1,4 @@
-"""The sockets under kazoo: they verify names, keep what they read, can be dropped."""
+"""The sockets for kazoo: they verify host names, buffer reads and can be cut."""
 
 import select
 import socket
@@ -16,14 +16,14 @@ READ_AT_ONCE: Final = 65_536
 
 
 class BufferedSocket:
-    """A socket that reads much at once: kazoo asks for 4 bytes, then for the rest.
+    """A socket that reads ahead: kazoo reads 4 bytes, then the rest.
 
-    ``pending`` tells what needs no wait, as `ssl.SSLSocket` does; kazoo heeds it.
+    ``pending`` works as that of `ssl.SSLSocket`; kazoo uses it.
     """
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self._held = b""
+        self._buffer = b""
         self._used = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -31,40 +31,42 @@ class BufferedSocket:
 
     def recv(self, size: int) -> bytes:
         """Return at most ``size`` bytes, none at the end of the stream."""
-        if self._used == len(self._held):
-            self._held = self._socket.recv(READ_AT_ONCE)
+        if self._used == len(self._buffer):
+            self._buffer = self._socket.recv(READ_AT_ONCE)
             self._used = 0
-        part = self._held[self._used : self._used + size]
+        part = self._buffer[self._used : self._used + size]
         self._used += len(part)
         return part
 
     def pending(self) -> int:
-        """Return how many bytes are there already."""
-        below = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
-        return len(self._held) - self._used + below
+        """Return how many bytes can be read without a wait."""
+        in_tls = (
+            self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
+        )
+        return len(self._buffer) - self._used + in_tls
 
 
 class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # has no types
     """Makes kazoo's connections and waits for them."""
 
-    def __init__(self, context: ssl.SSLContext | None, patience: float) -> None:
-        """With ``context`` over TLS; to connect takes at most ``patience`` seconds."""
+    def __init__(self, context: ssl.SSLContext | None, timeout: float) -> None:
+        """With ``context`` it uses TLS; ``timeout`` is for a connection, in seconds."""
         super().__init__()
         self.failure: OSError | None = None
-        """Why the latest attempt to connect failed, None when it did not."""
+        """Why the latest attempt to connect failed, None if it succeeded."""
         self._context = context
-        self._patience = patience
+        self._timeout = timeout
         self._guard = threading.Lock()
         self._current: socket.socket | None = None
         self._closed = False
 
     def drop(self) -> None:
-        """Break the connection that there is; kazoo then makes another one."""
+        """Break the current connection; kazoo then opens another one."""
         with self._guard:
             _break(self._current)
 
     def refuse(self) -> None:
-        """Break the connection and make none any more."""
+        """Break the connection and allow no new ones."""
         with self._guard:
             self._closed = True
             _break(self._current)
@@ -74,7 +76,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # has no types
     ) -> BufferedSocket:
         """Return a connection to an IP address; raises `OSError`.
 
-        Of kazoo's own, a name in a certificate goes unchecked and IPv6 fails with TLS.
+        Kazoo's own does not check the certificate's name, and fails for IPv6 with TLS.
         """
         try:
             connected = self._connect(address, hostname or address[0])
@@ -86,19 +88,20 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # has no types
 
     def _connect(self, address: tuple[str, int], hostname: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_STREAM)
+        new = socket.socket(family, socket.SOCK_STREAM)
         try:
             if self._context is not None:
-                # Before it connects: else a reset in between makes Python go on plain.
-                made = self._context.wrap_socket(made, server_hostname=hostname)
-            self._hold(made)
-            made.settimeout(self._patience)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            made.connect(address)
+                # Before it connects: after a reset in between, Python would go on
+                # without TLS.
+                new = self._context.wrap_socket(new, server_hostname=hostname)
+            self._hold(new)
+            new.settimeout(self._timeout)
+            new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            new.connect(address)
         except BaseException:
-            made.close()
+            new.close()
             raise
-        return made
+        return new
 
     def _hold(self, connection: socket.socket) -> None:
         with self._guard:
@@ -113,24 +116,24 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # has no types
         _: Sequence[Any],
         timeout: float | None = None,
     ) -> tuple[list[Any], list[Any], list[Any]]:
-        """Return which of them need no wait; ``timeout`` is in seconds.
+        """Return which of them are ready; ``timeout`` is in seconds.
 
-        Kazoo's own waits for the network even when TLS has read the answer already.
+        Kazoo's own waits for the network even if TLS has already read the answer.
         """
         poll = select.poll()
-        for each in readers:
-            poll.register(each, select.POLLIN)
-        for each in writers:
-            both = select.POLLIN if each in readers else 0
-            poll.register(each, select.POLLOUT | both)
+        for reader in readers:
+            poll.register(reader, select.POLLIN)
+        for writer in writers:
+            both = select.POLLIN if writer in readers else 0
+            poll.register(writer, select.POLLOUT | both)
         wait = None if timeout is None else max(timeout, 0) * 1_000
-        held = any(_pending(each) for each in readers)
-        found = dict(poll.poll(0 if held else wait))
-        # What is broken is ready for either, so that whoever uses it hears of it.
+        buffered = any(map(_pending, readers))
+        ready = dict(poll.poll(0 if buffered else wait))
+        # A broken one is ready for both, so that its user notices.
         read, write = ~select.POLLOUT, ~select.POLLIN
         return (
-            [e for e in readers if _pending(e) or found.get(e.fileno(), 0) & read],
-            [e for e in writers if found.get(e.fileno(), 0) & write],
+            [e for e in readers if _pending(e) or ready.get(e.fileno(), 0) & read],
+            [e for e in writers if ready.get(e.fileno(), 0) & write],
             [],
         )
 
@@ -140,7 +143,7 @@ def _pending(connection: Any) -> bool:
 
 
 def _break(connection: socket.socket | None) -> None:
-    # Not closed: kazoo's thread waits on it, and its number could soon be another's.
+    # Not closed: kazoo's thread waits on it, and its descriptor could be reused.
     if connection is not None:
         with suppress(OSError):  # it may be broken already
             connection.shutdown(socket.SHUT_RDWR)

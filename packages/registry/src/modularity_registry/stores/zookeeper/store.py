@@ -1,17 +1,17 @@
 """``zookeeper://host:port,host:port``: records in ZooKeeper, for several registries.
 
-A write is one transaction on the record and on a log that watchers read; its zxid is
-the revision. Needs ZooKeeper 3.5 or later;
+A write is one transaction on the record and on a log that watches read; its zxid is the
+revision. Needs ZooKeeper 3.5 or later;
 https://zookeeper.apache.org/doc/r3.8.4/zookeeperProgrammers.html.
 """
 
 from typing import Final
 
 from modularity_registry.stores.base import Send
-from modularity_registry.stores.reconnecting_watch import Follower, Followers
+from modularity_registry.stores.reconnecting_watch import ReconnectingWatch, WatchSet
 from modularity_registry.stores.server_url import Server
-from modularity_registry.stores.zookeeper.connection import Line
-from modularity_registry.stores.zookeeper.epoch import History
+from modularity_registry.stores.zookeeper.connection import ConnectionPool
+from modularity_registry.stores.zookeeper.epoch import EpochTracker
 from modularity_registry.stores.zookeeper.feed import FeedSession
 from modularity_registry.stores.zookeeper.layout import Layout
 from modularity_registry.stores.zookeeper.writer import Writer
@@ -20,8 +20,8 @@ from modularity_registry.stores.zookeeper.writer import Writer
 class ZookeeperStore:
     """Keeps records in ZooKeeper; a write returns when most servers have it on disk.
 
-    With a user only that user may read or change what the store creates. ZooKeeper
-    itself takes any password: a wrong one is one more user, who may do nothing.
+    With a user, only that user can read or change what the store creates. ZooKeeper
+    accepts any password: a wrong one is another user, without access.
     """
 
     shared: Final = True
@@ -32,44 +32,44 @@ class ZookeeperStore:
         Raises `StoreUnavailable` when no server can be reached or they refuse the
         user, `StoreCorrupt` when the prefix is another program's.
         """
-        self._followers = Followers("ZooKeeper")
-        self._line = Line(server, timeout)
-        self._history = History(self._line, Layout(server.prefix))
-        self._writer = Writer(self._line, self._history)
+        self._watches = WatchSet("ZooKeeper")
+        self._pool = ConnectionPool(server, timeout)
+        self._tracker = EpochTracker(self._pool, Layout(server.prefix))
+        self._writer = Writer(self._pool, self._tracker)
         try:
-            connection = self._line.take()
-            place = self._history.enter(connection, connection.finish)
-            self._writer.trimmer.sweep(connection.client, connection.finish, place)
+            connection = self._pool.get()
+            era = self._tracker.read_or_begin(connection, connection.finish)
+            self._writer.delete_leftovers(connection, era)
         except BaseException:
-            self._line.close()
+            self._pool.close()
             raise
 
     @property
     def epoch(self) -> str:
-        return self._history.place.epoch
+        return self._tracker.era.epoch
 
     def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        self._followers.require_open()
+        self._watches.require_open()
         revision = self._writer.write(key, value, expected)
         assert revision is not None
         return revision
 
     def delete(self, key: str, expected: int | None = None) -> int | None:
-        self._followers.require_open()
+        self._watches.require_open()
         return self._writer.write(key, None, expected)
 
-    def watch(self, send: Send) -> Follower:
+    def watch(self, send: Send) -> ReconnectingWatch:
         def session() -> FeedSession:
-            return FeedSession(self._line, self._history, self._writer)
+            return FeedSession(self._pool, self._tracker, self._writer)
 
-        return self._followers.follow(session, send)
+        return self._watches.start(session, send)
 
     def ping(self) -> None:
-        self._followers.require_open()
-        connection = self._line.take()
-        # Not answered before the server has heard from its leader.
+        self._watches.require_open()
+        connection = self._pool.get()
+        # Not answered before the server has reached its leader.
         connection.finish(connection.client.sync_async(f"/{connection.server.prefix}"))
 
     def close(self) -> None:
-        self._followers.close()
-        self._line.close()
+        self._watches.close()
+        self._pool.close()

@@ -17,9 +17,9 @@ import urllib3
 from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
 from modularity_registry.stores import open_store
 from modularity_registry.stores.conformance.base import assert_prompt
-from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
 from modularity_registry.stores.conformance.recorder import Recorder
-from modularity_registry.stores.consul.connection import LineAdapter
+from modularity_registry.stores.consul.connection import TrackingAdapter
 from modularity_registry.stores.consul.store import ConsulStore
 from modularity_registry.stores.server_url import Host, Server, Tls
 from support.registry import eventually
@@ -80,7 +80,7 @@ def use(store: ConsulStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "says"), [("", "wants a token"), (WRONG, "refuses the token")]
+    ("token", "says"), [("", "needs a token"), (WRONG, "refuses the token")]
 )
 def test_a_missing_or_wrong_token_is_named(
     guarded: Agent, token: str, says: str
@@ -116,7 +116,7 @@ def test_a_token_that_may_only_read_is_refused_at_the_first_write(
 
 @pytest.mark.parametrize("token", ["two\nlines", "ü"])
 def test_a_token_that_can_be_none_is_not_sent(guarded: Agent, token: str) -> None:
-    with pytest.raises(StoreUnavailable, match="characters") as caught:
+    with pytest.raises(StoreUnavailable, match="printable ASCII") as caught:
         ConsulStore(Server((guarded.host,), password=token))
     assert token not in caught.value.detail
 
@@ -159,18 +159,18 @@ def test_a_certificate_for_another_name_is_refused(
 
 
 def test_over_a_silent_tls_line_it_ends_promptly(encrypted: Agent, tls: Tls) -> None:
-    line = Line(encrypted.port)
-    server = Server((Host(HOST, line.port),), tls=tls, prefix="ending")
+    proxy = BreakableProxy(encrypted.port)
+    server = Server((Host(HOST, proxy.port),), tls=tls, prefix="ending")
     store = ConsulStore(server, 60.0)
     store.watch(Recorder())
-    line.hold()
+    proxy.hold()
     with ThreadPoolExecutor(1) as pool:
         write = pool.submit(store.put, "services/a", b"1")
         eventually(lambda: write.running())
         assert_prompt(store.close)
         with pytest.raises(StoreUnavailable):
             write.result(5)
-    line.close()
+    proxy.close()
 
 
 def test_an_agent_for_development_will_do(tmp_path: Path) -> None:
@@ -234,11 +234,11 @@ def go_wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[Wrong], None]:
 
     def begin(wrong: Wrong) -> None:
         def send(
-            adapter: LineAdapter, request: requests.PreparedRequest, **_: Any
+            adapter: TrackingAdapter, request: requests.PreparedRequest, **_: Any
         ) -> requests.Response:
             return wrong(request)
 
-        monkeypatch.setattr(LineAdapter, "send", send)
+        monkeypatch.setattr(TrackingAdapter, "send", send)
 
     return begin
 
@@ -299,10 +299,10 @@ def test_a_write_that_was_made_but_not_answered_is_not_made_again(
     recorder = Recorder()
     store.watch(recorder)
     first = store.put("services/a", b"1")
-    send = LineAdapter.send
+    send = TrackingAdapter.send
 
     def lose(
-        adapter: LineAdapter, request: requests.PreparedRequest, **options: Any
+        adapter: TrackingAdapter, request: requests.PreparedRequest, **options: Any
     ) -> requests.Response:
         response = send(adapter, request, **options)
         assert request.body is None or isinstance(request.body, bytes)
@@ -312,7 +312,7 @@ def test_a_write_that_was_made_but_not_answered_is_not_made_again(
         return response
 
     with monkeypatch.context() as patch:
-        patch.setattr(LineAdapter, "send", lose)
+        patch.setattr(TrackingAdapter, "send", lose)
         with pytest.raises(StoreUnavailable, match="is unknown"):
             store.put("services/a", b"2", expected=first)
     last = store.put("services/a", b"3", expected=first + 1)

@@ -9,7 +9,7 @@ import pytest
 
 from modularity_registry.errors import StoreConflict, StoreCorrupt, StoreUnavailable
 from modularity_registry.stores.conformance.base import assert_agrees, assert_growing
-from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
 from modularity_registry.stores.conformance.contract import (
     OpenStore,
     RemoteStoreContract,
@@ -17,9 +17,9 @@ from modularity_registry.stores.conformance.contract import (
 )
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.consul.api import ConsulApi
-from modularity_registry.stores.consul.epoch import Tips
-from modularity_registry.stores.consul.feed import ConsulSession
-from modularity_registry.stores.consul.layout import LOG_KEPT, Names
+from modularity_registry.stores.consul.epoch import EpochTracker
+from modularity_registry.stores.consul.feed import FeedSession
+from modularity_registry.stores.consul.layout import LOG_KEPT, Layout
 from modularity_registry.stores.consul.store import ConsulStore
 from modularity_registry.stores.reconnecting_watch import Gap
 from modularity_registry.stores.server_url import Host, Server
@@ -56,14 +56,14 @@ class TestConsulStore(RemoteStoreContract):
         return lambda: ConsulStore(server)
 
     @pytest.fixture
-    def line(self, agent: Agent) -> Iterator[Line]:
-        line = Line(agent.port)
-        yield line
-        line.close()
+    def proxy(self, agent: Agent) -> Iterator[BreakableProxy]:
+        proxy = BreakableProxy(agent.port)
+        yield proxy
+        proxy.close()
 
     @pytest.fixture
-    def open_by_line(self, server: Server, line: Line) -> OpenStore:
-        far = replace(server, hosts=(Host(HOST, line.port),))
+    def open_through_proxy(self, server: Server, proxy: BreakableProxy) -> OpenStore:
+        far = replace(server, hosts=(Host(HOST, proxy.port),))
         return lambda: ConsulStore(far, TIMEOUT)
 
     @pytest.fixture
@@ -71,7 +71,7 @@ class TestConsulStore(RemoteStoreContract):
         return lambda: agent.forget(server.prefix)
 
     @pytest.fixture
-    def start_anew(self, agent: Agent, server: Server) -> Callable[[], None]:
+    def wipe(self, agent: Agent, server: Server) -> Callable[[], None]:
         return lambda: agent.wipe(server.prefix)
 
 
@@ -168,12 +168,12 @@ def test_a_refusal_is_about_the_newest_state(server: Server) -> None:
 def test_the_log_is_trimmed_and_a_watch_far_behind_hears_of_it(
     agent: Agent, server: Server, store: ConsulStore
 ) -> None:
-    names = Names(server.prefix)
-    slow = ConsulSession(ConsulApi(server, TIMEOUT), names, Tips(names))
+    layout = Layout(server.prefix)
+    slow = FeedSession(ConsulApi(server, TIMEOUT), layout, EpochTracker(layout))
     assert slow.snapshot().records == ()
     for number in range(LOG_KEPT + 1):
         last = store.put("services/a", b"%d" % number)
-    assert len(agent.names(names.logs)) == LOG_KEPT
+    assert len(agent.names(layout.logs)) == LOG_KEPT
     with pytest.raises(Gap):
         next(slow.changes())
     assert slow.snapshot().revision == last
@@ -183,11 +183,11 @@ def test_the_log_is_trimmed_and_a_watch_far_behind_hears_of_it(
 def test_a_log_of_another_history_is_not_replayed(
     agent: Agent, server: Server, store: ConsulStore
 ) -> None:
-    names = Names(server.prefix)
-    session = ConsulSession(ConsulApi(server, TIMEOUT), names, Tips(names))
+    layout = Layout(server.prefix)
+    session = FeedSession(ConsulApi(server, TIMEOUT), layout, EpochTracker(layout))
     session.snapshot()
     store.put("services/a", b"1")
-    path = f"/v1/kv/{names.log(store.epoch, 1)}"
+    path = f"/v1/kv/{layout.log(store.epoch, 1)}"
     same = agent.call("GET", f"{path}?raw")
     agent.call("PUT", f"{path}?flags=1", same)
     with pytest.raises(Gap):
@@ -198,36 +198,36 @@ def test_a_log_of_another_history_is_not_replayed(
 def test_a_write_that_got_no_answer_is_of_unknown_outcome(
     server: Server, store: ConsulStore, agent: Agent
 ) -> None:
-    line = Line(agent.port)
-    far = ConsulStore(replace(server, hosts=(Host(HOST, line.port),)), TIMEOUT)
+    proxy = BreakableProxy(agent.port)
+    far = ConsulStore(replace(server, hosts=(Host(HOST, proxy.port),)), TIMEOUT)
     first = far.put("services/a", b"1")
-    line.hold()
+    proxy.hold()
     with pytest.raises(StoreUnavailable, match="is unknown"):
         far.put("services/a", b"2")
     # What was held goes out at last, unlike a call that nobody has taken.
-    line.mend()
+    proxy.mend()
     eventually(lambda: snapshot_of(store).records[0].value == b"2")
     assert far.put("services/a", b"3", expected=first + 1) == first + 2
-    line.cut()
+    proxy.cut()
     with pytest.raises(StoreUnavailable, match="nothing has changed"):
         far.put("services/a", b"4")
     assert snapshot_of(store).records[0].value == b"3"
     far.close()
-    line.close()
+    proxy.close()
 
 
 def test_a_write_under_way_ends_with_the_store(server: Server, agent: Agent) -> None:
-    line = Line(agent.port)
-    store = ConsulStore(replace(server, hosts=(Host(HOST, line.port),)), 60.0)
-    line.hold()
+    proxy = BreakableProxy(agent.port)
+    store = ConsulStore(replace(server, hosts=(Host(HOST, proxy.port),)), 60.0)
+    proxy.hold()
     with ThreadPoolExecutor(2) as pool:
         writes = [pool.submit(store.put, key, b"") for key in ("a", "b")]
-        eventually(lambda: store._commits._led)
+        eventually(lambda: store._commits._has_leader)
         store.close()
         for write in writes:
             with pytest.raises(StoreUnavailable):
                 write.result(5)
-    line.close()
+    proxy.close()
 
 
 def test_a_lost_tip_takes_no_revision_twice(
@@ -235,7 +235,7 @@ def test_a_lost_tip_takes_no_revision_twice(
 ) -> None:
     first = store.put("services/a", b"1")
     epoch = store.epoch
-    agent.call("DELETE", f"/v1/kv/{Names(server.prefix).tip}")
+    agent.call("DELETE", f"/v1/kv/{Layout(server.prefix).tip}")
     assert store.put("services/b", b"2") > first
     assert store.epoch != epoch
     assert len(snapshot_of(store).records) == 2
@@ -248,7 +248,7 @@ def test_a_store_whose_log_is_gone_is_written_on(
     store.watch(recorder)
     first = store.put("services/a", b"1")
     recorder.wait_for_revision(first)
-    agent.call("DELETE", f"/v1/kv/{Names(server.prefix).logs}?recurse")
+    agent.call("DELETE", f"/v1/kv/{Layout(server.prefix).logs}?recurse")
     epoch = store.epoch
     second = store.put("services/a", b"2", expected=first)
     assert second > first

@@ -49,7 +49,7 @@ def test_the_right_password_gets_in(server: Server) -> None:
     [
         ({"password": "hunter2 is wrong"}, "refuses the user or the password"),
         ({"user": "nobody"}, "refuses the user or the password"),
-        ({"user": "", "password": ""}, "asks for a user and a password"),
+        ({"user": "", "password": ""}, "needs a user and a password"),
         ({"prefix": "theirs"}, "does not let this user"),
         ({"prefix": "our"}, "does not let this user"),
     ],

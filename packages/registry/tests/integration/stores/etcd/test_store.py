@@ -11,7 +11,7 @@ import pytest
 from modularity_registry.errors import StoreCorrupt, StoreUnavailable
 from modularity_registry.stores.base import Change, Event, Snapshot
 from modularity_registry.stores.conformance.base import assert_agrees
-from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
 from modularity_registry.stores.conformance.contract import (
     OpenStore,
     RemoteStoreContract,
@@ -19,7 +19,7 @@ from modularity_registry.stores.conformance.contract import (
 )
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.etcd import layout
-from modularity_registry.stores.etcd.cluster import Lines
+from modularity_registry.stores.etcd.cluster import ConnectionPool
 from modularity_registry.stores.etcd.store import EtcdStore
 from modularity_registry.stores.server_url import Host, Server
 from support.servers.etcd import HOST, Cluster, Operator, running
@@ -66,14 +66,14 @@ class TestEtcdStore(RemoteStoreContract):
         return lambda: EtcdStore(server)
 
     @pytest.fixture
-    def line(self, cluster: Cluster) -> Iterator[Line]:
-        line = Line(cluster.hosts[0].port)
-        yield line
-        line.close()
+    def proxy(self, cluster: Cluster) -> Iterator[BreakableProxy]:
+        proxy = BreakableProxy(cluster.hosts[0].port)
+        yield proxy
+        proxy.close()
 
     @pytest.fixture
-    def open_by_line(self, server: Server, line: Line) -> OpenStore:
-        far = replace(server, hosts=(Host(HOST, line.port),))
+    def open_through_proxy(self, server: Server, proxy: BreakableProxy) -> OpenStore:
+        far = replace(server, hosts=(Host(HOST, proxy.port),))
         return lambda: EtcdStore(far, TIMEOUT)
 
     @pytest.fixture
@@ -81,7 +81,7 @@ class TestEtcdStore(RemoteStoreContract):
         return operator.compact
 
     @pytest.fixture
-    def start_anew(self, operator: Operator, prefix: str) -> Callable[[], None]:
+    def wipe(self, operator: Operator, prefix: str) -> Callable[[], None]:
         return lambda: operator.wipe(prefix)
 
 
@@ -170,16 +170,16 @@ def test_a_snapshot_is_begun_again_when_history_goes_between_two_pages(
     monkeypatch.setattr(layout, "PAGE", 10)
     for number in range(30):
         store.put(f"services/{number}", b"")
-    read, pages = Lines.read, itertools.count(1)
+    read, pages = ConnectionPool.read, itertools.count(1)
 
-    def read_and_compact(lines: Lines, request: Any) -> Any:
-        page = read(lines, request)
+    def read_and_compact(proxies: ConnectionPool, request: Any) -> Any:
+        page = read(proxies, request)
         if next(pages) == 2:
             store.put("services/0", b"later")
             operator.compact()
         return page
 
-    monkeypatch.setattr(Lines, "read", read_and_compact)
+    monkeypatch.setattr(ConnectionPool, "read", read_and_compact)
     records = snapshot_of(store).records
     assert len(records) == 30
     assert (records[-1].key, records[-1].value) == ("services/0", b"later")
@@ -256,32 +256,32 @@ def test_a_quiet_watch_stays(server: Server) -> None:
 def test_a_line_that_went_dead_without_a_word_is_noticed(
     cluster: Cluster, server: Server
 ) -> None:
-    line = Line(cluster.hosts[0].port)
+    proxy = BreakableProxy(cluster.hosts[0].port)
     near = EtcdStore(server)
     # Of two members the first one falls silent, so the second one is asked.
-    both = (Host(HOST, line.port), *cluster.hosts)
+    both = (Host(HOST, proxy.port), *cluster.hosts)
     far = EtcdStore(replace(server, hosts=both), TIMEOUT)
     recorder = Recorder(15.0)
     far.watch(recorder)
-    line.hold()
+    proxy.hold()
     missed = near.put("services/a", b"1")
     recorder.wait_for_revision(missed)
     kinds = [type(event).__name__ for event in recorder.events]
     assert kinds == ["Snapshot", "Lost", "Snapshot"]
     far.put("services/a", b"2", expected=missed)
-    for each in (far, near, line):
+    for each in (far, near, proxy):
         each.close()
 
 
 def test_a_member_that_is_away_is_passed_over(cluster: Cluster, server: Server) -> None:
-    line = Line(cluster.hosts[0].port)
+    proxy = BreakableProxy(cluster.hosts[0].port)
     away = Host(HOST, free_port())
-    hosts = (away, Host(HOST, line.port), *cluster.hosts)
+    hosts = (away, Host(HOST, proxy.port), *cluster.hosts)
     store = EtcdStore(replace(server, hosts=hosts), TIMEOUT)
     recorder = Recorder()
     store.watch(recorder)
     store.put("services/a", b"1")
-    line.cut()
+    proxy.cut()
     recorder.wait(
         lambda: isinstance(recorder.events[-1], Snapshot) and len(recorder.events) > 2,
         "a fresh snapshot",
@@ -291,23 +291,23 @@ def test_a_member_that_is_away_is_passed_over(cluster: Cluster, server: Server) 
     store.ping()
     assert_agrees(recorder, store)
     store.close()
-    line.close()
+    proxy.close()
 
 
 def test_a_write_that_broke_off_is_not_repeated(
     cluster: Cluster, server: Server
 ) -> None:
-    line = Line(cluster.hosts[0].port)
-    both = (Host(HOST, line.port), *cluster.hosts)
+    proxy = BreakableProxy(cluster.hosts[0].port)
+    both = (Host(HOST, proxy.port), *cluster.hosts)
     store = EtcdStore(replace(server, hosts=both), TIMEOUT)
     near = EtcdStore(server)
     store.put("services/a", b"1")
-    line.hold()
+    proxy.hold()
     with pytest.raises(StoreUnavailable, match="outcome of the write is unknown"):
         store.put("services/a", b"2")
     # The first member's line is given up, so what it held back never arrives; had the
     # second one been asked, the value would be there.
     assert [record.value for record in snapshot_of(near).records] == [b"1"]
     store.put("services/a", b"3")
-    for each in (store, near, line):
+    for each in (store, near, proxy):
         each.close()

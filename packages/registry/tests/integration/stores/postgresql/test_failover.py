@@ -139,7 +139,7 @@ def test_a_cut_off_write_has_an_unknown_outcome(
         f' CREATE TRIGGER cut BEFORE INSERT ON "{server.prefix}".change'
         f' FOR EACH ROW EXECUTE FUNCTION "{server.prefix}".cut()'
     )
-    with pytest.raises(StoreUnavailable, match="whether it was written is unknown"):
+    with pytest.raises(StoreUnavailable, match="the outcome of the write is unknown"):
         store.put("services/a", b"1")
     postgres.sql(f'DROP TRIGGER cut ON "{server.prefix}".change')
     store.put("services/a", b"1", expected=0)

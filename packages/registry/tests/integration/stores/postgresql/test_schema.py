@@ -115,7 +115,7 @@ def test_a_schema_without_its_ledger_row_is_refused(
     postgres: Postgres, prefix: str, store: Store
 ) -> None:
     postgres.sql(f'DELETE FROM "{prefix}".ledger')
-    with pytest.raises(StoreUnavailable, match="changed by other hands"):
+    with pytest.raises(StoreUnavailable, match="changed by hand"):
         PostgresStore(postgres.server(prefix))
     with pytest.raises(StoreUnavailable, match="nothing was written"):
         store.put("services/a", b"")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
 from modularity_registry.stores.conformance.contract import (
     OpenStore,
     RemoteStoreContract,
@@ -39,14 +39,16 @@ class TestPostgresStore(RemoteStoreContract):
         return lambda: PostgresStore(postgres.server(prefix), TIMEOUT)
 
     @pytest.fixture
-    def line(self, postgres: Postgres) -> Iterator[Line]:
-        line = Line(postgres.port)
-        yield line
-        line.close()
+    def proxy(self, postgres: Postgres) -> Iterator[BreakableProxy]:
+        proxy = BreakableProxy(postgres.port)
+        yield proxy
+        proxy.close()
 
     @pytest.fixture
-    def open_by_line(self, postgres: Postgres, prefix: str, line: Line) -> OpenStore:
-        return lambda: PostgresStore(postgres.server(prefix, line.port), TIMEOUT)
+    def open_through_proxy(
+        self, postgres: Postgres, prefix: str, proxy: BreakableProxy
+    ) -> OpenStore:
+        return lambda: PostgresStore(postgres.server(prefix, proxy.port), TIMEOUT)
 
     @pytest.fixture
     def forget(self, postgres: Postgres, prefix: str) -> Callable[[], None]:
@@ -59,7 +61,7 @@ class TestPostgresStore(RemoteStoreContract):
         return forget
 
     @pytest.fixture
-    def start_anew(self, postgres: Postgres, prefix: str) -> Callable[[], None]:
+    def wipe(self, postgres: Postgres, prefix: str) -> Callable[[], None]:
         return lambda: drop(postgres, prefix)
 
 

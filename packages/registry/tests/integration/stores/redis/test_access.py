@@ -19,7 +19,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.redis.store import RedisStore
 from modularity_registry.stores.server_url import Host, Server, Tls
 from support.servers.certificates import Authority
-from support.servers.redis import RedisServer, SecuredLine, running
+from support.servers.redis import RedisServer, TlsProxy, running
 from support.serving import free_port
 
 PASSWORD = "of-the-default-user"
@@ -102,7 +102,7 @@ def test_a_user_who_may_not_do_it_is_told_so(
     place: Server, user: str, prefix: str
 ) -> None:
     limited = replace(place, user=user, password="hunter2", prefix=prefix)
-    with pytest.raises(StoreUnavailable, match="does not permit"):
+    with pytest.raises(StoreUnavailable, match="does not allow"):
         RedisStore(limited)
 
 
@@ -135,13 +135,13 @@ class Secured:
         self.own = self.authority.sign("server")
         self.client = self.authority.sign("client")
 
-    def line(self, mutual: bool = False) -> SecuredLine:
+    def proxy(self, mutual: bool = False) -> TlsProxy:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.own.cert, self.own.key)
         if mutual:
             context.load_verify_locations(self.authority.ca)
             context.verify_mode = ssl.CERT_REQUIRED
-        return SecuredLine(self.server.port, context)
+        return TlsProxy(self.server.port, context)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,8 @@ def secured(
 
 
 def test_tls_with_the_servers_authority(secured: Secured) -> None:
-    with closing(secured.line()) as line:
-        url = f"rediss://{HOST}:{line.port}/1?ca={secured.authority.ca}"
+    with closing(secured.proxy()) as proxy:
+        url = f"rediss://{HOST}:{proxy.port}/1?ca={secured.authority.ca}"
         with closing(open_store(url)) as store:
             recorder = Recorder()
             watch = store.watch(recorder)
@@ -163,33 +163,33 @@ def test_tls_with_the_servers_authority(secured: Secured) -> None:
 
 
 def test_tls_that_goes_away_comes_back(secured: Secured) -> None:
-    with closing(secured.line()) as line:
+    with closing(secured.proxy()) as proxy:
         place = replace(
-            secured.server.place(line.port), tls=Tls(str(secured.authority.ca))
+            secured.server.place(proxy.port), tls=Tls(str(secured.authority.ca))
         )
         with closing(RedisStore(place, timeout=1.0)) as store:
             recorder = Recorder()
             store.watch(recorder)
-            for number, end in enumerate((line.cut, line.hold)):
+            for number, end in enumerate((proxy.cut, proxy.hold)):
                 end()
                 _wait_for(recorder, 2 * number + 2)
-                line.mend()
+                proxy.mend()
                 _wait_for(recorder, 2 * number + 3)
-            line.hold()
+            proxy.hold()
             assert_prompt(store.close)
 
 
 def test_an_unknown_authority_is_named(secured: Secured) -> None:
-    with closing(secured.line()) as line:
-        place = replace(secured.server.place(line.port), tls=Tls())
+    with closing(secured.proxy()) as proxy:
+        place = replace(secured.server.place(proxy.port), tls=Tls())
         with pytest.raises(StoreUnavailable, match="certificate that is not trusted"):
             RedisStore(place)
 
 
 def test_a_certificate_for_another_name_is_refused(secured: Secured) -> None:
-    with closing(secured.line()) as line:
+    with closing(secured.proxy()) as proxy:
         # The same address, but not as the certificate writes it.
-        elsewhere = (Host("127.1", line.port),)
+        elsewhere = (Host("127.1", proxy.port),)
         place = replace(
             secured.server.place(),
             hosts=elsewhere,
@@ -203,8 +203,8 @@ def test_a_client_shows_its_certificate(secured: Secured) -> None:
     client = Tls(
         str(secured.authority.ca), str(secured.client.cert), str(secured.client.key)
     )
-    with closing(secured.line(mutual=True)) as line:
-        place = secured.server.place(line.port)
+    with closing(secured.proxy(mutual=True)) as proxy:
+        place = secured.server.place(proxy.port)
         with closing(RedisStore(replace(place, tls=client))) as store:
             store.put("services/a", b"")
         with pytest.raises(StoreUnavailable):
@@ -218,8 +218,8 @@ def test_tls_to_a_server_without_it_is_told(redis_server: RedisServer) -> None:
 
 
 def test_no_tls_to_a_server_with_it_is_told(secured: Secured) -> None:
-    with closing(secured.line()) as line:
-        place = secured.server.place(line.port)
+    with closing(secured.proxy()) as proxy:
+        place = secured.server.place(proxy.port)
         with pytest.raises(StoreUnavailable, match=re.escape(str(place))):
             assert_prompt(lambda: RedisStore(place, timeout=1.0))
 
@@ -231,7 +231,7 @@ def test_no_tls_to_a_server_with_it_is_told(secured: Secured) -> None:
     ("appendonly", "policy", "says"),
     [
         ("no", "noeviction", ["saves nothing"]),
-        ("yes", "allkeys-lru", ["drops records"]),
+        ("yes", "allkeys-lru", ["deletes records"]),
         ("yes", "noeviction", []),
     ],
 )

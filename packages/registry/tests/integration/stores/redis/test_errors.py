@@ -11,7 +11,7 @@ from redis import exceptions
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.conformance.recorder import Recorder
-from modularity_registry.stores.redis.errors import refused_as_replica, unavailable
+from modularity_registry.stores.redis.errors import is_replica_refusal, unavailable
 from modularity_registry.stores.redis.store import RedisStore
 from modularity_registry.stores.server_url import Host, Server
 from support.servers.redis import RedisServer, running
@@ -81,17 +81,17 @@ def test_every_error_is_the_stores_own(
         ("Error running script: -READONLY You can't write", "is a replica"),
         ("OOM command not allowed when used memory", "no memory left"),
         ("Error running script: -OOM command not allowed", "no memory left"),
-        ("NOPERM this user has no permissions", "does not permit"),
-        ("ERR The user executing the script can't run this command", "not permit"),
-        ("ERR ACL failure in script: User x has no permissions", "does not permit"),
+        ("NOPERM this user has no permissions", "does not allow"),
+        ("ERR The user executing the script can't run this command", "not allow"),
+        ("ERR ACL failure in script: User x has no permissions", "does not allow"),
         ("MISCONF Redis is configured to save RDB snapshots", "can't save"),
         ("NOREPLICAS Not enough good replicas to write.", "too few replicas"),
         ("WRONGTYPE Operation against a key", "other data under the store's prefix"),
-        ("MOVED 866 10.0.0.1:6379", "another node holds the prefix"),
+        ("MOVED 866 10.0.0.1:6379", "is part of a cluster"),
         ("CLUSTERDOWN The cluster is down", "part of a cluster"),
         ("BUSY Redis is busy running a script", "SCRIPT KILL"),
         ("UNBLOCKED force unblock from blocking operation", "became a replica"),
-        ("ERR DB index is out of range", "no database of that number"),
+        ("ERR DB index is out of range", "no database with this number"),
         ("ERR something new", "refused a command"),
     ],
 )
@@ -103,11 +103,11 @@ def test_what_the_server_refuses_is_said_plainly(error: str, says: str) -> None:
 
 
 def test_a_replicas_refusal_is_known_by_class_and_by_text() -> None:
-    assert refused_as_replica(exceptions.ReadOnlyError("You can't write"))
-    assert refused_as_replica(exceptions.ResponseError("script: -READONLY You can't"))
-    assert not refused_as_replica(exceptions.ResponseError("OOM"))
-    assert not refused_as_replica(7)
-    assert not refused_as_replica(None)
+    assert is_replica_refusal(exceptions.ReadOnlyError("You can't write"))
+    assert is_replica_refusal(exceptions.ResponseError("script: -READONLY You can't"))
+    assert not is_replica_refusal(exceptions.ResponseError("OOM"))
+    assert not is_replica_refusal(7)
+    assert not is_replica_refusal(None)
 
 
 def test_a_full_memory_fails_the_write_and_nothing_else(tmp_path: Path) -> None:

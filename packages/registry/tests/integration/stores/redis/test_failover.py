@@ -11,22 +11,22 @@ import pytest
 from modularity_registry.errors import StoreConflict, StoreUnavailable
 from modularity_registry.stores.base import Lost, Snapshot, Store
 from modularity_registry.stores.conformance.base import assert_growing
-from modularity_registry.stores.conformance.breakable_proxy import HOST, Line
+from modularity_registry.stores.conformance.breakable_proxy import HOST, BreakableProxy
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.redis.store import RedisStore
 from modularity_registry.stores.server_url import Host, Server
 from support.registry import eventually
-from support.servers.redis import RedisServer, line_to, running
+from support.servers.redis import RedisServer, proxy_to, running
 
 
 class Pair(NamedTuple):
-    """Two servers, the one that the store reaches by ``line`` and its replica."""
+    """Two servers, the one that the store reaches by ``proxy`` and its replica."""
 
     primary: RedisServer
     replica: RedisServer
-    line: Line
-    between: Line
+    proxy: BreakableProxy
+    between: BreakableProxy
     place: Server
 
     def synced(self) -> bool:
@@ -42,7 +42,7 @@ class Pair(NamedTuple):
         self.primary.kill()
         self.between.cut()
         self.replica.call("REPLICAOF", "NO", "ONE")
-        self.line.target = HOST, self.replica.port
+        self.proxy.target = HOST, self.replica.port
 
     @staticmethod
     def _offset(server: RedisServer) -> object:
@@ -57,11 +57,11 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         primary = stack.enter_context(running(tmp_path / "primary"))
         # Asked to end while it begins a file of its own it would refuse.
         replica = stack.enter_context(running(tmp_path / "replica", appendonly="no"))
-        line = stack.enter_context(line_to(primary))
-        between = stack.enter_context(line_to(primary))
+        proxy = stack.enter_context(proxy_to(primary))
+        between = stack.enter_context(proxy_to(primary))
         replica.call("REPLICAOF", HOST, between.port)
         eventually(lambda: _link(replica) == "up")
-        yield Pair(primary, replica, line, between, primary.place(line.port))
+        yield Pair(primary, replica, proxy, between, primary.place(proxy.port))
 
 
 def _link(replica: RedisServer) -> object:
@@ -156,7 +156,7 @@ def test_a_demoted_primary_refuses_writes_and_is_left(pair: Pair) -> None:
         with pytest.raises(StoreUnavailable, match="replica"):
             store.put("services/a", b"2")
         recorder.wait(lambda: _lost(recorder) == 1, "the news of the demotion")
-        pair.line.target = HOST, pair.replica.port
+        pair.proxy.target = HOST, pair.replica.port
         recorder.wait(lambda: _snapshots(recorder) == 2, "a fresh snapshot")
         recorder.wait_for_revision(store.put("services/a", b"2", expected=revision))
 

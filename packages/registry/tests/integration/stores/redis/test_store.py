@@ -12,7 +12,7 @@ from modularity_registry.errors import StoreCorrupt, StoreUnavailable
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Change, Lost, Record, Snapshot, Store
 from modularity_registry.stores.conformance.base import assert_agrees, assert_prompt
-from modularity_registry.stores.conformance.breakable_proxy import HOST, Line
+from modularity_registry.stores.conformance.breakable_proxy import HOST, BreakableProxy
 from modularity_registry.stores.conformance.contract import (
     OpenStore,
     RemoteStoreContract,
@@ -24,7 +24,7 @@ from modularity_registry.stores.redis.layout import KEPT
 from modularity_registry.stores.redis.store import RedisStore
 from modularity_registry.stores.server_url import Host, Server
 from support.registry import eventually
-from support.servers.redis import RedisServer, line_to, running
+from support.servers.redis import RedisServer, proxy_to, running
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def store(place: Server) -> Iterator[RedisStore]:
 
 
 @pytest.fixture
-def line(redis_server: RedisServer) -> Iterator[Line]:
-    with line_to(redis_server) as line:
-        yield line
+def proxy(redis_server: RedisServer) -> Iterator[BreakableProxy]:
+    with proxy_to(redis_server) as proxy:
+        yield proxy
 
 
 class TestRedisStore(RemoteStoreContract):
@@ -60,13 +60,13 @@ class TestRedisStore(RemoteStoreContract):
         return lambda: RedisStore(place)
 
     @pytest.fixture
-    def line(self, redis_server: RedisServer) -> Iterator[Line]:
-        with line_to(redis_server) as line:
-            yield line
+    def proxy(self, redis_server: RedisServer) -> Iterator[BreakableProxy]:
+        with proxy_to(redis_server) as proxy:
+            yield proxy
 
     @pytest.fixture
-    def open_by_line(self, place: Server, line: Line) -> OpenStore:
-        far = replace(place, hosts=(Host(HOST, line.port),))
+    def open_through_proxy(self, place: Server, proxy: BreakableProxy) -> OpenStore:
+        far = replace(place, hosts=(Host(HOST, proxy.port),))
         return lambda: RedisStore(far, timeout=1.0)
 
     @pytest.fixture
@@ -75,9 +75,7 @@ class TestRedisStore(RemoteStoreContract):
         return lambda: redis_server.call("XTRIM", feed, "MAXLEN", 0)
 
     @pytest.fixture
-    def start_anew(
-        self, redis_server: RedisServer, place: Server
-    ) -> Callable[[], None]:
+    def wipe(self, redis_server: RedisServer, place: Server) -> Callable[[], None]:
         return lambda: redis_server.wipe(place.prefix)
 
 
@@ -118,7 +116,7 @@ def test_a_database_of_its_own_is_a_store_of_its_own(
 
 
 def test_a_database_that_there_is_not_is_named(place: Server) -> None:
-    with pytest.raises(StoreUnavailable, match="no database of that number"):
+    with pytest.raises(StoreUnavailable, match="no database with this number"):
         RedisStore(replace(place, database="999"))
 
 
@@ -182,39 +180,39 @@ def test_a_history_begun_anew_in_the_midst_of_a_wait_is_not_taken_for_the_old(
     redis_server: RedisServer,
     store: RedisStore,
     place: Server,
-    line: Line,
+    proxy: BreakableProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(redis_feed, "BLOCK_MILLISECONDS", 4_000)
     first = store.put("services/a", b"old")
-    far = replace(place, hosts=(Host(HOST, line.port),))
+    far = replace(place, hosts=(Host(HOST, proxy.port),))
     with closing(RedisStore(far)) as watching:
         recorder = Recorder()
         watching.watch(recorder)
         eventually(lambda: redis_server.call("INFO", "clients")["blocked_clients"] == 1)
-        line.hold()
+        proxy.hold()
         redis_server.wipe(place.prefix)
         with closing(RedisStore(place)) as other:
             # The new history soon has the revision that is next in the old one.
             last = [other.put(f"services/{n}", b"new") for n in range(3)][-1]
             assert last > first + 1
-            line.mend()
+            proxy.mend()
             recorder.wait(lambda: len(recorder.events) > 1, "a fresh snapshot")
             assert recorder.events[1] == snapshot_of(other)
             assert watching.epoch == other.epoch
 
 
 def test_a_feed_trimmed_to_nothing_is_noticed_without_a_write(
-    redis_server: RedisServer, store: RedisStore, place: Server, line: Line
+    redis_server: RedisServer, store: RedisStore, place: Server, proxy: BreakableProxy
 ) -> None:
-    far = replace(place, hosts=(Host(HOST, line.port),))
+    far = replace(place, hosts=(Host(HOST, proxy.port),))
     with closing(RedisStore(far)) as watching:
         recorder = Recorder()
         watching.watch(recorder)
-        line.hold()
+        proxy.hold()
         last = [store.put(f"services/{number}", b"") for number in range(5)][-1]
         redis_server.call("XTRIM", f"{{{place.prefix}}}:feed", "MAXLEN", 0)
-        line.mend()
+        proxy.mend()
         recorder.wait_for_revision(last)
         assert_agrees(recorder, store)
         assert not any(isinstance(event, Lost) for event in recorder.events)
@@ -279,14 +277,14 @@ def test_a_foreign_entry_of_the_feed_is_corruption(
 
 
 def test_a_write_without_an_answer_is_unknown_and_not_repeated(
-    place: Server, line: Line
+    place: Server, proxy: BreakableProxy
 ) -> None:
-    far = replace(place, hosts=(Host(HOST, line.port),))
+    far = replace(place, hosts=(Host(HOST, proxy.port),))
     with closing(RedisStore(far, timeout=0.5)) as store:
-        line.hold()
+        proxy.hold()
         with pytest.raises(StoreUnavailable, match=r"did not answer.*is unknown"):
             store.put("services/a", b"1")
-        line.mend()
+        proxy.mend()
         recorder = Recorder()
         recorder.wait(lambda: _put(store, "services/b"), "a write that is taken")
     with closing(RedisStore(place)) as near:
@@ -296,12 +294,12 @@ def test_a_write_without_an_answer_is_unknown_and_not_repeated(
 
 
 def test_a_close_ends_a_write_that_waits_for_a_silent_server(
-    place: Server, line: Line
+    place: Server, proxy: BreakableProxy
 ) -> None:
-    store = RedisStore(replace(place, hosts=(Host(HOST, line.port),)), timeout=60.0)
+    store = RedisStore(replace(place, hosts=(Host(HOST, proxy.port),)), timeout=60.0)
     recorder = Recorder()
     store.watch(recorder)
-    line.hold()
+    proxy.hold()
     ended = threading.Event()
 
     def write() -> None:

@@ -29,11 +29,11 @@ def store(path: Path) -> Iterator[SqliteStore]:
 def test_an_earlier_version_that_does_not_share_keeps_the_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(creation, "CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr(creation, "LOCK_SECONDS", 0.1)
     SqliteStore(path).close()
     with FileLock(f"{path}.lock"), pytest.raises(StoreUnavailable) as caught:
         SqliteStore(path)
-    assert f"another registry holds the store file {path}" in caught.value.detail
+    assert f"another registry has locked the store file {path}" in caught.value.detail
     SqliteStore(path).close()
 
 

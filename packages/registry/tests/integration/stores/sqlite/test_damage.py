@@ -103,7 +103,7 @@ def test_a_truncated_file_is_refused(path: Path, left: int) -> None:
     with pytest.raises(StoreCorrupt) as caught:
         SqliteStore(path)
     assert str(path) in caught.value.detail
-    assert "to start with no services" in caught.value.detail
+    assert "to start empty" in caught.value.detail
     assert path.stat().st_size == left
 
 
@@ -133,7 +133,7 @@ def test_another_programs_database_is_refused_and_left(path: Path) -> None:
 def test_a_newer_format_is_refused(path: Path) -> None:
     SqliteStore(path).close()
     alter(path, "PRAGMA user_version = 3")
-    with pytest.raises(StoreCorrupt, match="format 3, and this version knows 1 and 2"):
+    with pytest.raises(StoreCorrupt, match="format 3, this version supports 1 and 2"):
         SqliteStore(path)
 
 

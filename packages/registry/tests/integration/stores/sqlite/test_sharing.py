@@ -39,7 +39,7 @@ def logged(path: Path) -> list[Change]:
     with closing(sqlite3.connect(path)) as file:
         file.text_factory = bytes
         rows = file.execute(layout.SELECT_LOG).fetchall()
-    return [change for row in rows for change in change_log.read(row, path)]
+    return [change for row in rows for change in change_log.decode_row(row, path)]
 
 
 def test_a_change_of_another_is_heard_soon(pair: Pair) -> None:
@@ -71,7 +71,7 @@ def test_a_value_that_was_overwritten_is_told(pair: Pair) -> None:
     one, other = pair
     recorder = Recorder()
     one.watch(recorder)
-    with one._turn:  # the lookout has to wait
+    with one._turn:  # the poller has to wait
         for number in range(5):
             other.put("services/a", b"%d" % number)
             other.delete("services/a")

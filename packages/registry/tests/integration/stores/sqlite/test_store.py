@@ -37,7 +37,9 @@ def together(
     with ThreadPoolExecutor(len(writes)) as pool:
         with locked(path):
             first = pool.submit(writes[0])
-            wait_until(lambda: store._writers._led and not store._writers._waiting)
+            wait_until(
+                lambda: store._writers._has_leader and not store._writers._waiting
+            )
             rest = [pool.submit(write) for write in writes[1:]]
             wait_until(lambda: len(store._writers._waiting) == len(rest))
         return [first, *rest]

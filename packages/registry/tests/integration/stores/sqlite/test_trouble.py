@@ -197,7 +197,7 @@ def test_a_write_interrupted_after_its_commit_is_told_as_a_snapshot(
 def test_a_file_that_is_away_for_long_is_told_and_its_return_too(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "LOOK_SECONDS", -1.0)
+    monkeypatch.setattr(sqlite, "STAT_SECONDS", -1.0)
     monkeypatch.setattr(feed, "LOST_SECONDS", 0.05)
     with closing(SqliteStore(path)) as store:
         revision = store.put("services/a", b"1")
@@ -220,7 +220,7 @@ def test_a_close_does_not_wait_for_another_program(
 ) -> None:
     with locked(path), ThreadPoolExecutor(1) as pool:
         writing = pool.submit(store.put, "services/a", b"")
-        wait_until(lambda: store._writers._led and not store._writers._waiting)
+        wait_until(lambda: store._writers._has_leader and not store._writers._waiting)
         begun = time.monotonic()
         store.close()
         assert time.monotonic() - begun < SECONDS / 4
@@ -250,7 +250,7 @@ def failing_execute(monkeypatch: pytest.MonkeyPatch, after: bool) -> Iterator[No
 def test_a_file_taken_away_is_noticed(
     path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
 ) -> None:
-    monkeypatch.setattr(sqlite, "LOOK_SECONDS", -1.0)
+    monkeypatch.setattr(sqlite, "STAT_SECONDS", -1.0)
     store = SqliteStore(path)
     store.put("services/a", b"1")
     path.rename(path.with_name("elsewhere.db"))

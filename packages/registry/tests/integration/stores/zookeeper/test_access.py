@@ -79,7 +79,7 @@ def test_the_right_password_gets_in(server: Server) -> None:
     [
         (USER, "hunter2 is wrong", f"refuses the user '{USER}'"),
         ("somebody", PASSWORD, "refuses the user 'somebody'"),
-        ("", "", "refuses a user without a name"),
+        ("", "", "refuses a connection without a user"),
     ],
 )
 def test_others_do_not(server: Server, user: str, password: str, says: str) -> None:

@@ -17,7 +17,7 @@ from kazoo.handlers.threading import (  # type: ignore[import-untyped]  # has no
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.base import Snapshot
 from modularity_registry.stores.conformance.base import assert_prompt
-from modularity_registry.stores.conformance.breakable_proxy import HOST, Line
+from modularity_registry.stores.conformance.breakable_proxy import HOST, BreakableProxy
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.server_url import Host, Server
 from modularity_registry.stores.zookeeper.connection import Connection
@@ -121,15 +121,15 @@ def test_no_error_of_the_driver_leaves_the_store(
         lambda: store.watch(Recorder()),
         store.ping,
     ]
-    whole = store._line._connection.client
-    monkeypatch.setattr(store._line._connection, "client", FailingClient(kind("own")))
+    whole = store._pool._connection.client
+    monkeypatch.setattr(store._pool._connection, "client", FailingClient(kind("own")))
     for call in writes + reads:
         with pytest.raises(StoreUnavailable) as caught:
             call()
-        assert str(store._line._server) in caught.value.detail
+        assert str(store._pool._server) in caught.value.detail
         unsure = call in writes and kind.__name__ not in REFUSED
         assert (UNKNOWN in caught.value.detail) == unsure
-    monkeypatch.setattr(store._line._connection, "client", whole)
+    monkeypatch.setattr(store._pool._connection, "client", whole)
     eventually(lambda: answers(store))
     recorder.wait_for_revision(store.put("services/a", b"3"))
 
@@ -146,15 +146,15 @@ def test_an_answer_out_of_time_breaks_the_line(
     zookeeper: Zookeeper, server: Server
 ) -> None:
     # Kazoo sends on as long as there is something to send, and waits for ever.
-    line = Line(zookeeper.port)
-    far = Server((Host(HOST, line.port),), prefix=server.prefix)
+    proxy = BreakableProxy(zookeeper.port)
+    far = Server((Host(HOST, proxy.port),), prefix=server.prefix)
     store = ZookeeperStore(far, 1.0)
-    line.hold()
+    proxy.hold()
     with pytest.raises(StoreUnavailable, match=f"has not answered for 1 s; {UNKNOWN}"):
         store.put("services/a", b"")
     # Kazoo's own timer would take longer.
-    eventually(lambda: store._line._connection.breaks > 0, 2.5)
-    line.mend()
+    eventually(lambda: store._pool._connection.breaks > 0, 2.5)
+    proxy.mend()
     recorder = Recorder(40.0)
     eventually(lambda: answers(store))
     store.watch(recorder)
@@ -162,14 +162,14 @@ def test_an_answer_out_of_time_breaks_the_line(
     recorder.wait_for_revision(near.put("services/b", b""))
     near.close()
     store.close()
-    line.close()
+    proxy.close()
 
 
 def test_a_session_that_has_expired_is_replaced(store: ZookeeperStore) -> None:
     recorder = Recorder()
     store.watch(recorder)
     first = store.put("services/a", b"1")
-    client = store._line._connection.client
+    client = store._pool._connection.client
     with_session = client.client_id
     # What kazoo itself tests with: as if the server had said so.
     from kazoo.protocol import connection  # type: ignore[import-untyped]  # no types
@@ -187,7 +187,7 @@ def test_a_thread_of_kazoo_that_has_ended_is_replaced(
     store = ZookeeperStore(server, 1.0)
     recorder = Recorder()
     store.watch(recorder)
-    store._line._connection.client.stop()
+    store._pool._connection.client.stop()
     recorder.wait(lambda: len(snapshots(recorder)) > 1, "a fresh snapshot")
     recorder.wait_for_revision(store.put("services/a", b""))
     store.close()
@@ -210,7 +210,7 @@ def test_no_thread_stays_behind(server: Server) -> None:
 def test_to_close_needs_no_server_that_answers() -> None:
     with socket.create_server((HOST, 0)) as silent:
         server = Server((Host(HOST, silent.getsockname()[1]),))
-        with pytest.raises(StoreUnavailable, match="takes connections, but no session"):
+        with pytest.raises(StoreUnavailable, match="accepts connections, but no"):
             assert_prompt(lambda: ZookeeperStore(server, 1.0))
 
 

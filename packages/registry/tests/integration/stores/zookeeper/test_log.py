@@ -55,9 +55,9 @@ def log_of(zookeeper: Zookeeper, store: ZookeeperStore, prefix: str) -> list[str
     log = f"/{prefix}/{store.epoch}/log"
     with zookeeper.operator() as client:
         return [
-            f"{log}/{era}/{name}"
-            for era in client.get_children(log)
-            for name in client.get_children(f"{log}/{era}")
+            f"{log}/{number}/{name}"
+            for number in client.get_children(log)
+            for name in client.get_children(f"{log}/{number}")
         ]
 
 
@@ -82,7 +82,7 @@ def test_a_log_that_begins_a_new_era_loses_nothing(
     recorder.wait_for_revision(told[-1])
     assert [change.revision for change in recorder.changes] == told
     assert recorder.held() == {r.key: r for r in snapshot_of(other).records}
-    assert store._history.place.era > 3
+    assert store._tracker.era.number > 3
 
 
 def test_an_old_log_is_removed(
@@ -129,11 +129,11 @@ def test_eras_long_over_are_removed_whole(
     monkeypatch.setattr(zookeeper_writer, "ERA_LENGTH", 5)
     for number in range(40):
         store.put("services/a", b"%d" % number)
-    era = store._history.place.era
+    number = store._tracker.era.number
     other = ZookeeperStore(server)
     with zookeeper.operator() as client:
         log = f"/{server.prefix}/{store.epoch}/log"
-        eventually(lambda: min(map(int, client.get_children(log))) >= era - 1)
+        eventually(lambda: min(map(int, client.get_children(log))) >= number - 1)
     assert len(snapshot_of(other).records) == 1
     other.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 from modularity_registry.errors import StoreConflict, StoreCorrupt, StoreUnavailable
 from modularity_registry.stores.base import Lost, Record
-from modularity_registry.stores.conformance.breakable_proxy import Line
+from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
 from modularity_registry.stores.conformance.contract import (
     OpenStore,
     RemoteStoreContract,
@@ -52,14 +52,14 @@ class TestZookeeperStore(RemoteStoreContract):
         return lambda: ZookeeperStore(server)
 
     @pytest.fixture
-    def line(self, zookeeper: Zookeeper) -> Iterator[Line]:
-        line = Line(zookeeper.port)
-        yield line
-        line.close()
+    def proxy(self, zookeeper: Zookeeper) -> Iterator[BreakableProxy]:
+        proxy = BreakableProxy(zookeeper.port)
+        yield proxy
+        proxy.close()
 
     @pytest.fixture
-    def open_by_line(self, server: Server, line: Line) -> OpenStore:
-        far = replace(server, hosts=(Host(HOST, line.port),))
+    def open_through_proxy(self, server: Server, proxy: BreakableProxy) -> OpenStore:
+        far = replace(server, hosts=(Host(HOST, proxy.port),))
         return lambda: ZookeeperStore(far, TIMEOUT)
 
     @pytest.fixture
@@ -67,7 +67,7 @@ class TestZookeeperStore(RemoteStoreContract):
         return lambda: zookeeper.forget(server.prefix)
 
     @pytest.fixture
-    def start_anew(self, zookeeper: Zookeeper, server: Server) -> Callable[[], None]:
+    def wipe(self, zookeeper: Zookeeper, server: Server) -> Callable[[], None]:
         return lambda: zookeeper.wipe(server.prefix)
 
 
