@@ -21,7 +21,7 @@ from modularity_registry.health.probes import Prober
 from modularity_registry.health.schedule import Schedule
 from modularity_registry.model.rights import Caller
 from modularity_registry.network.address_policy import AddressPolicy
-from modularity_registry.network.name_lookup import Names
+from modularity_registry.network.name_lookup import NameLookup
 from modularity_registry.ratelimit import Rates
 from modularity_registry.replicas.announcer import PERIOD, Announcer
 from modularity_registry.replicas.membership import Membership
@@ -146,7 +146,7 @@ def build(
     measured = MeasuredStore(store, metrics)
     catalog = Catalog(Renderer(defaults), clock)
     feed = Feed(measured, catalog)
-    names = Names()
+    name_lookup = NameLookup()
     membership = Membership(replica, catalog, clock, period)
     announcer = (
         Announcer(measured, membership, clock, clock.now()) if store.shared else None
@@ -154,7 +154,15 @@ def build(
     view_health = ViewHealth(measured, feed, membership, clock)
     audit = Audit.at(settings, clock, replica)
     commands = Commands(
-        measured, feed, catalog, policy, names.resolve, clock, announcer, metrics, audit
+        measured,
+        feed,
+        catalog,
+        policy,
+        name_lookup.resolve,
+        clock,
+        announcer,
+        metrics,
+        audit,
     )
     schedule = Schedule(
         defaults,
@@ -162,7 +170,7 @@ def build(
         settings.health_check_rise,
         random.Random(),
     )
-    prober = prober or Prober(policy, names=names)
+    prober = prober or Prober(policy, name_lookup=name_lookup)
     monitor = Monitor(
         catalog,
         commands,

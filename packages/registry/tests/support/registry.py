@@ -4,9 +4,11 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from modularity_registry import config, runtime
+from modularity_registry.health.probes import Target
+from modularity_registry.model.service import Mode, Registration
 from modularity_registry.runtime import Registry
 
 
@@ -40,6 +42,14 @@ def registration(service_id: str = "hello-service", **changes: Any) -> dict[str,
     }
     body.update(changes)
     return {key: value for key, value in body.items() if value is not ...}
+
+
+def check_target(
+    mode: str, location: str, path: str = "/_module/health", timeout: float = 5.0
+) -> Target:
+    """A check of a service there, whether or not the mode and the location are good."""
+    service = Registration("a", "A", ("greet",), location, cast(Mode, mode))
+    return Target(service, path, timeout)
 
 
 def loaded_registry(**settings: Any) -> Registry:

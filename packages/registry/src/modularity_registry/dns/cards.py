@@ -8,7 +8,7 @@ from dns.rdata import Rdata
 
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.dns import messages
-from modularity_registry.model.location import Address, InvalidLocation, parse_location
+from modularity_registry.model.location import Address, InvalidLocation
 from modularity_registry.model.service import CHECKED_MODES, Registration
 
 
@@ -43,7 +43,7 @@ def card(entry: Entry, domain: tuple[bytes, ...]) -> Card:
 
 
 def _placed(said: Registration, text: Rdata, domain: tuple[bytes, ...]) -> Card:
-    found = parse_location(said.location, said.mode)
+    found = said.parsed_location
     if found.address is None:
         target = messages.name_of(found.host)
     else:

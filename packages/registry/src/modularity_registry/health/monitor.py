@@ -249,8 +249,7 @@ class Monitor:
         if entry is None or plan is None:
             return
         started = self._clock.monotonic()
-        said = entry.service.registration
-        target = Target(said.mode, said.location, plan.path or "", plan.timeout)
+        target = Target(entry.service.registration, plan.path or "", plan.timeout)
         outcome = await self._prober.probe(target)
         kind = "success" if outcome.ok else "failure"
         self._metrics.checks[kind].observe(outcome.latency_ms / 1000)

@@ -5,44 +5,18 @@ addresses, so it is resolved at registration and again at every connection.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
-from typing import ClassVar, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from modularity_registry.errors import AddressRefused
-from modularity_registry.model.location import (
-    Address,
-    InvalidLocation,
-    Location,
-    parse_health_path,
-    parse_location,
-)
-
-__all__ = [
-    "Address",
-    "AddressPolicy",
-    "InvalidLocation",
-    "Location",
-    "NameNotResolved",
-    "Resolver",
-    "lookup",
-    "parse_health_path",
-    "parse_location",
-]
+from modularity_registry.model.location import Address, Location
+from modularity_registry.network.name_lookup import Lookup, addresses_of
 
 SETTING: Final = "REGISTRY_ALLOWED_NETWORKS"
 
 Network = IPv4Network | IPv6Network
-# (host, port) -> the host's addresses; raises OSError or `NameNotResolved`.
-Resolver = Callable[[str, int], Sequence[str]]
-
-
-class NameNotResolved(AddressRefused):
-    """The location's host name has no address that could be checked."""
-
-    code: ClassVar[str] = "name_not_resolved"
-
 
 _WORDS: Final[dict[str, tuple[str, ...]]] = {
     "loopback": ("127.0.0.0/8", "::1/128"),
@@ -175,21 +149,21 @@ class AddressPolicy:
             raise AddressRefused(refusal)
 
     def check_location(
-        self, location: Location, *, caller_is_local: bool, resolve: Resolver
+        self, location: Location, *, caller_is_local: bool, lookup: Lookup
     ) -> None:
         """Return if a service may be registered at ``location``.
 
         Every address of its host must pass. A loopback address is taken only from a
         caller that is on loopback itself, or anyone could aim the registry at its own
-        machine. Blocks as long as ``resolve`` does; a literal is never resolved.
+        machine. Blocks as long as ``lookup`` does; a literal is never looked up.
 
         Raises `AddressRefused`, or `NameNotResolved` when there is no address.
         """
         if location.address is not None:
-            found: Sequence[str] = (location.host,)
+            addresses: Sequence[str] = (location.host,)
         else:
-            found = lookup(location, resolve)
-        for text in found:
+            addresses = addresses_of(location, lookup)
+        for text in addresses:
             self.check_address(text)
             if not caller_is_local and self._verdict(text).loopback:
                 raise AddressRefused(
@@ -210,27 +184,6 @@ class AddressPolicy:
             f"{address} is in none of the allowed networks: add it or its network to"
             f" {SETTING} if the registry should connect there"
         )
-
-
-def lookup(location: Location, resolve: Resolver) -> Sequence[str]:
-    """Return every address of the location's host, at least one.
-
-    Raises `NameNotResolved`.
-    """
-    try:
-        found = resolve(location.host, location.port)
-    except (OSError, UnicodeError) as error:
-        raise _not_resolved(location.host) from error
-    if not found:
-        raise _not_resolved(location.host)
-    return found
-
-
-def _not_resolved(host: str) -> NameNotResolved:
-    return NameNotResolved(
-        f"{host} has no address that the registry can look up: check the name, or"
-        " write the address itself"
-    )
 
 
 def _parse_network(word: str) -> Network:

@@ -13,12 +13,43 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
-from modularity_registry.network.address_policy import NameNotResolved, Resolver
+from modularity_registry.errors import AddressRefused
+from modularity_registry.model.location import Location
+
+# (host, port) -> the host's addresses; raises OSError or `NameNotResolved`.
+Lookup = Callable[[str, int], Sequence[str]]
 
 _PROMPT: Final = 1.0  # seconds; a name that takes longer is looked up apart
 _REMEMBERED: Final = 16_384  # names, a few hundred bytes each
+
+
+class NameNotResolved(AddressRefused):
+    """The location's host name has no address that could be checked."""
+
+    code: ClassVar[str] = "name_not_resolved"
+
+
+def addresses_of(location: Location, lookup: Lookup) -> Sequence[str]:
+    """Return every address of the location's host, at least one.
+
+    Raises `NameNotResolved`.
+    """
+    try:
+        addresses = lookup(location.host, location.port)
+    except (OSError, UnicodeError) as error:
+        raise _not_resolved(location.host) from error
+    if not addresses:
+        raise _not_resolved(location.host)
+    return addresses
+
+
+def _not_resolved(host: str) -> NameNotResolved:
+    return NameNotResolved(
+        f"{host} has no address that the registry can look up: check the name, or"
+        " write the address itself"
+    )
 
 
 def system_addresses(host: str, port: int) -> Sequence[str]:
@@ -26,8 +57,8 @@ def system_addresses(host: str, port: int) -> Sequence[str]:
 
     Raises OSError.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
 class _Answer(NamedTuple):
@@ -36,7 +67,7 @@ class _Answer(NamedTuple):
     prompt: bool
 
 
-class _Lane:
+class _Workers:
     """A bounded number of daemon threads, started when needed.
 
     Not a ThreadPoolExecutor: the interpreter waits for its threads at exit, and one
@@ -72,15 +103,15 @@ class _Lane:
                 self._unfinished -= 1
 
 
-class Names:
-    """A `Resolver` with a time limit, bounded threads and a short memory.
+class NameLookup:
+    """A `Lookup` with a time limit, bounded threads and a short memory.
 
     ``ttl`` and ``timeout`` are seconds. May be used from any thread.
     """
 
     def __init__(
         self,
-        resolver: Resolver = system_addresses,
+        lookup: Lookup = system_addresses,
         *,
         ttl: float = 5.0,
         timeout: float = 5.0,
@@ -88,12 +119,12 @@ class Names:
         waiting: int = 1024,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._resolver = resolver
+        self._lookup = lookup
         self._ttl = ttl
         self._timeout = timeout
         self._clock = clock
-        self._prompt = _Lane("names-prompt", threads, waiting)
-        self._doubtful = _Lane("names-doubtful", threads, waiting)
+        self._prompt = _Workers("lookup-prompt", threads, waiting)
+        self._slow = _Workers("lookup-slow", threads, waiting)
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
         self._under_way: dict[str, Future[tuple[str, ...]]] = {}
         self._lock = threading.Lock()
@@ -101,11 +132,11 @@ class Names:
     def resolve(self, host: str, port: int) -> Sequence[str]:
         """Return the addresses of ``host``; blocks for at most the time limit.
 
-        Raises `NameNotResolved`, or the OSError of the resolver.
+        Raises `NameNotResolved`, or the OSError of the lookup.
         """
-        known = self.remembered(host)
-        if known is not None:
-            return known
+        addresses = self.remembered(host)
+        if addresses is not None:
+            return addresses
         try:
             return self.start(host, port).result(self._timeout)
         except TimeoutError:
@@ -130,8 +161,8 @@ class Names:
             future = self._under_way[host] = Future()
             future.set_running_or_notify_cancel()
             last = self._answers.get(host)
-            lane = self._prompt if last and last.prompt else self._doubtful
-        if not lane.submit(lambda: self._look_up(host, port, future)):
+            workers = self._prompt if last and last.prompt else self._slow
+        if not workers.submit(lambda: self._look_up(host, port, future)):
             self._finish(host, future, OSError("too many names are being looked up"))
         return future
 
@@ -139,7 +170,7 @@ class Names:
         started = self._clock()
         outcome: tuple[str, ...] | Exception
         try:
-            outcome = tuple(self._resolver(host, port))
+            outcome = tuple(self._lookup(host, port))
         except Exception as error:  # the waiter's to judge
             outcome = error
         prompt = self._clock() - started < _PROMPT

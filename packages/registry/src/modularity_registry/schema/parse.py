@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from modularity_registry.errors import FieldError
+from modularity_registry.model.location import InvalidLocation, parse_location
 from modularity_registry.model.rights import Right, Wish
 from modularity_registry.model.service import (
     CHECKED_MODES,
@@ -14,7 +15,6 @@ from modularity_registry.model.service import (
     HealthCheck,
     Registration,
 )
-from modularity_registry.network.address_policy import InvalidLocation, parse_location
 from modularity_registry.schema.request_models import (
     DiscoverBody,
     DrainBody,

@@ -15,12 +15,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN, Right
-from modularity_registry.model.service import Mode
-from modularity_registry.network.address_policy import (
+from modularity_registry.model.location import (
     InvalidLocation,
     parse_health_path,
 )
+from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN, Right
+from modularity_registry.model.service import Mode
 from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
     HEALTH_PATH_PATTERN,

@@ -24,11 +24,8 @@ from modularity_registry.model.service import (
     Registration,
     Service,
 )
-from modularity_registry.network.address_policy import (
-    AddressPolicy,
-    Resolver,
-    parse_location,
-)
+from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.network.name_lookup import Lookup
 from modularity_registry.replicas.announcer import Announcer
 from modularity_registry.schema import Heartbeat
 from modularity_registry.stores.base import Store
@@ -62,7 +59,7 @@ class Commands:
         feed: Feed,
         catalog: Catalog,
         policy: AddressPolicy,
-        resolve: Resolver,
+        lookup: Lookup,
         clock: Clock,
         announcer: Announcer | None = None,
         metrics: Metrics | None = None,
@@ -72,7 +69,7 @@ class Commands:
         self._feed = feed
         self._catalog = catalog
         self._policy = policy
-        self._resolve = resolve
+        self._lookup = lookup
         self._clock = clock
         self._announcer = announcer
         self._metrics = metrics or Metrics()
@@ -92,9 +89,10 @@ class Commands:
         `RevisionMismatch` if ``precondition`` fails.
         """
         if registration.mode in CHECKED_MODES:
-            location = parse_location(registration.location, registration.mode)
             self._policy.check_location(
-                location, caller_is_local=caller_is_local, resolve=self._resolve
+                registration.parsed_location,
+                caller_is_local=caller_is_local,
+                lookup=self._lookup,
             )
 
         owner = claim.owner(registration.id)

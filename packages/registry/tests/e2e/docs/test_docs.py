@@ -23,7 +23,8 @@ from modularity_registry.api import problems
 from modularity_registry.api.app import create_app
 from modularity_registry.errors import AddressRefused
 from modularity_registry.health.probes import Outcome
-from modularity_registry.network.address_policy import AddressPolicy, InvalidLocation
+from modularity_registry.model.location import InvalidLocation
+from modularity_registry.network.address_policy import AddressPolicy
 from support.registry import loaded_registry
 from unit.test_layers import LAYERS
 

@@ -29,12 +29,10 @@ from modularity_registry.health.probes import Outcome, Prober, Target, tcp
 from modularity_registry.health.probes.address_gate import Gate
 from modularity_registry.health.probes.http import BODY_LIMIT, HttpChecker
 from modularity_registry.health.probes.outcome import explain
-from modularity_registry.network.address_policy import (
-    AddressPolicy,
-    InvalidLocation,
-    parse_location,
-)
-from modularity_registry.network.name_lookup import Names
+from modularity_registry.model.location import InvalidLocation, parse_location
+from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.network.name_lookup import NameLookup
+from support.registry import check_target
 
 POLICY = AddressPolicy.parse("loopback")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -111,12 +109,15 @@ def answer(status: str, body: bytes, *headers: str) -> bytes:
 
 @asynccontextmanager
 async def probing(
-    names: Names | None = None,
+    name_lookup: NameLookup | None = None,
     ssl_context: ssl.SSLContext | None = None,
     concurrency: int = 512,
 ) -> AsyncIterator[Prober]:
     prober = Prober(
-        POLICY, names=names, ssl_context=ssl_context, concurrency=concurrency
+        POLICY,
+        name_lookup=name_lookup,
+        ssl_context=ssl_context,
+        concurrency=concurrency,
     )
     try:
         yield prober
@@ -138,14 +139,14 @@ def check(
     async def run() -> Outcome:
         async with serving(handler, tls) as port, probing(ssl_context=trust) as prober:
             place = location.replace("{port}", str(port))
-            return await prober.probe(Target(mode, place, timeout=timeout))
+            return await prober.probe(check_target(mode, place, timeout=timeout))
 
     return asyncio.run(run())
 
 
 def probe_once(target: Target, resolver: Sequence[str] | None = None) -> Outcome:
     async def run() -> Outcome:
-        names = None if resolver is None else Names(lambda host, port: resolver)
+        names = None if resolver is None else NameLookup(lambda host, port: resolver)
         async with probing(names) as prober:
             return await prober.probe(target)
 
@@ -214,7 +215,9 @@ def test_the_request_is_plain() -> None:
         async with serving(handler) as port, probing() as prober:
             for _ in range(3):
                 location = f"http://127.0.0.1:{port}/base%20/"
-                assert (await prober.probe(Target("http", location, "/h?a=%41"))).ok
+                assert (
+                    await prober.probe(check_target("http", location, "/h?a=%41"))
+                ).ok
             assert f"host: 127.0.0.1:{port}\r\n".encode() in requests[2].lower()
 
     asyncio.run(run())
@@ -337,7 +340,7 @@ def test_a_reset_connection_says_so() -> None:
 @pytest.mark.parametrize("mode", ["http", "tcp", "grpc"])
 def test_a_refused_connection_says_so(mode: str) -> None:
     with unused_port() as port:
-        outcome = probe_once(Target(mode, f"{mode}://127.0.0.1:{port}"))
+        outcome = probe_once(check_target(mode, f"{mode}://127.0.0.1:{port}"))
     assert (outcome.kind, outcome.message) == ("refused", "connection refused")
 
 
@@ -359,7 +362,7 @@ def test_connections_are_kept_only_where_checks_follow_each_other() -> None:
     async def run() -> None:
         async with serving(handler) as port, probing() as prober:
             for _ in range(5):
-                target = Target("http", f"http://127.0.0.1:{port}")
+                target = check_target("http", f"http://127.0.0.1:{port}")
                 assert (await prober.probe(target)).ok
 
     asyncio.run(run())
@@ -379,7 +382,7 @@ def test_a_kept_connection_that_the_server_closed_is_no_failure() -> None:
     async def run() -> None:
         async with serving(handler) as port, probing() as prober:
             for _ in range(5):
-                target = Target("http", f"http://127.0.0.1:{port}")
+                target = check_target("http", f"http://127.0.0.1:{port}")
                 assert (await prober.probe(target)).ok
 
     asyncio.run(run())
@@ -401,7 +404,7 @@ def test_waiting_for_a_turn_takes_no_time_off_a_check() -> None:
 
     async def run() -> list[Outcome]:
         async with serving(handler) as port, probing(concurrency=2) as prober:
-            target = Target("http", f"http://127.0.0.1:{port}", timeout=1)
+            target = check_target("http", f"http://127.0.0.1:{port}", timeout=1)
             return await asyncio.gather(*(prober.probe(target) for _ in range(10)))
 
     assert all(outcome.ok for outcome in asyncio.run(run()))
@@ -422,7 +425,7 @@ def test_a_cancelled_check_is_cancelled_and_the_next_one_works() -> None:
             writer.write(OK)
 
         async with serving(handler) as port, probing(concurrency=1) as prober:
-            target = Target("http", f"http://127.0.0.1:{port}")
+            target = check_target("http", f"http://127.0.0.1:{port}")
             task = asyncio.create_task(prober.probe(target))
             await reached.wait()
             task.cancel()
@@ -437,7 +440,7 @@ def test_a_closed_prober_checks_nothing() -> None:
     async def run() -> Outcome:
         async with serving(replying(OK)) as port:
             prober = Prober(POLICY)
-            target = Target("http", f"http://127.0.0.1:{port}")
+            target = check_target("http", f"http://127.0.0.1:{port}")
             assert (await prober.probe(target)).ok
             await prober.close()
             await prober.close()
@@ -524,8 +527,8 @@ def test_a_name_that_has_no_address_says_so(mode: str) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     async def run() -> Outcome:
-        async with probing(Names(unknown)) as prober:
-            return await prober.probe(Target(mode, f"{mode}://no-such:80"))
+        async with probing(NameLookup(unknown)) as prober:
+            return await prober.probe(check_target(mode, f"{mode}://no-such:80"))
 
     outcome = asyncio.run(run())
     assert outcome.kind == "dns"
@@ -542,8 +545,8 @@ def test_a_name_server_that_hangs_is_told_from_a_service_that_hangs(mode: str) -
             asyncio.run_coroutine_threadsafe(revived.wait(), loop).result(30)
             return []
 
-        async with probing(Names(hang)) as prober:
-            target = Target(mode, f"{mode}://service:80", timeout=0.2)
+        async with probing(NameLookup(hang)) as prober:
+            target = check_target(mode, f"{mode}://service:80", timeout=0.2)
             outcome = await prober.probe(target)
             revived.set()
             return outcome
@@ -556,11 +559,13 @@ def test_a_name_server_that_hangs_is_told_from_a_service_that_hangs(mode: str) -
 @pytest.mark.parametrize("mode", ["http", "tcp", "grpc"])
 def test_the_next_address_of_a_name_is_tried(mode: str) -> None:
     async def run() -> Outcome:
-        names = Names(lambda host, port: ["::1", "127.0.0.1"])
+        names = NameLookup(lambda host, port: ["::1", "127.0.0.1"])
         with grpc_server(health_pb2.HealthCheckResponse.SERVING) as grpc_port:
             async with serving(replying(OK)) as tcp_port, probing(names) as prober:
                 port = grpc_port if mode == "grpc" else tcp_port
-                return await prober.probe(Target(mode, f"{mode}://service:{port}"))
+                return await prober.probe(
+                    check_target(mode, f"{mode}://service:{port}")
+                )
 
     assert asyncio.run(run()).ok
 
@@ -587,7 +592,7 @@ def test_a_socket_that_connects_to_itself_is_no_service(
 
     patched = SimpleNamespace(**vars(socket) | {"socket": Bound})
     monkeypatch.setattr(tcp, "socket", patched)
-    outcome = probe_once(Target("tcp", f"tcp://127.0.0.1:{port}"))
+    outcome = probe_once(check_target("tcp", f"tcp://127.0.0.1:{port}"))
     assert (outcome.kind, outcome.message) == ("refused", "connection refused")
 
 
@@ -611,8 +616,10 @@ def grpc_server(status: int | None, port: int = 0) -> Iterator[int]:
 
 def test_a_serving_grpc_server_is_ok() -> None:
     with grpc_server(health_pb2.HealthCheckResponse.SERVING) as port:
-        outcome = probe_once(Target("grpc", f"grpc://127.0.0.1:{port}"))
-        by_name = probe_once(Target("grpc", f"grpc://service:{port}"), ["127.0.0.1"])
+        outcome = probe_once(check_target("grpc", f"grpc://127.0.0.1:{port}"))
+        by_name = probe_once(
+            check_target("grpc", f"grpc://service:{port}"), ["127.0.0.1"]
+        )
     assert (outcome.ok, outcome.message) == (True, "SERVING")
     assert by_name.ok
 
@@ -620,13 +627,13 @@ def test_a_serving_grpc_server_is_ok() -> None:
 @pytest.mark.parametrize("name", ["NOT_SERVING", "UNKNOWN", "SERVICE_UNKNOWN"])
 def test_any_other_grpc_health_is_a_failure(name: str) -> None:
     with grpc_server(health_pb2.HealthCheckResponse.ServingStatus.Value(name)) as port:
-        outcome = probe_once(Target("grpc", f"grpc://127.0.0.1:{port}"))
+        outcome = probe_once(check_target("grpc", f"grpc://127.0.0.1:{port}"))
     assert (outcome.kind, outcome.message) == ("status", f"the server says {name}")
 
 
 def test_a_grpc_server_without_the_health_service_is_told_to_add_it() -> None:
     with grpc_server(None) as port:
-        outcome = probe_once(Target("grpc", f"grpc://127.0.0.1:{port}"))
+        outcome = probe_once(check_target("grpc", f"grpc://127.0.0.1:{port}"))
     assert outcome.kind == "protocol"
     assert "does not offer grpc.health.v1" in outcome.message
 
@@ -653,7 +660,7 @@ def test_a_grpc_server_that_comes_back_is_seen_at_once() -> None:
     async def run() -> list[str]:
         with unused_port() as port:
             pass
-        target = Target("grpc", f"grpc://127.0.0.1:{port}")
+        target = check_target("grpc", f"grpc://127.0.0.1:{port}")
         async with probing() as prober:
             before = await prober.probe(target)
             with grpc_server(health_pb2.HealthCheckResponse.SERVING, port):
@@ -675,7 +682,7 @@ def test_grpc_is_imported_with_the_first_grpc_check() -> None:
 
 @pytest.mark.parametrize("mode", ["embedded", "standalone", "ipc", "", "HTTP"])
 def test_a_mode_that_is_not_checked_is_not_connected_to(mode: str) -> None:
-    assert probe_once(Target(mode, "http://127.0.0.1:1")).kind == "policy"
+    assert probe_once(check_target(mode, "http://127.0.0.1:1")).kind == "policy"
 
 
 @pytest.mark.parametrize(
@@ -707,7 +714,7 @@ def test_an_unforeseen_error_is_the_registrys_own_trouble(
         raise ZeroDivisionError
 
     monkeypatch.setattr(HttpChecker, "check", broken)
-    outcome = probe_once(Target("http", "http://127.0.0.1:1"))
+    outcome = probe_once(check_target("http", "http://127.0.0.1:1"))
     assert (outcome.ok, outcome.kind) == (False, "local")
     assert "ZeroDivisionError" in outcome.message + caplog.text
 
@@ -750,7 +757,7 @@ def test_what_is_accepted_is_connected_to_exactly_as_parsed(
         return ["127.0.0.77"]
 
     async def run() -> list[tuple[str, int]]:
-        recorder = Recorder(Gate(POLICY, Names(resolver)))
+        recorder = Recorder(Gate(POLICY, NameLookup(resolver)))
         with pytest.raises(aiohttp.ClientConnectorError):
             await recorder.check(location, "/health")
         await recorder.close()

@@ -28,7 +28,7 @@ class ScriptedProber(Prober):
     async def probe(self, target: Target) -> Outcome:
         self.asked.append(target)
         good = Outcome(True, 1.5, "HTTP 200", "ok")
-        return self.answers.get(target.location, good)
+        return self.answers.get(target.registration.location, good)
 
 
 BAD = Outcome(False, 3.0, "HTTP 500", "status")
@@ -101,7 +101,9 @@ def bench(registry: Registry, prober: ScriptedProber) -> Bench:
 def test_the_first_check_runs_at_once(bench: Bench) -> None:
     bench.register(health={"path": "/up", "timeout": 2})
     bench.until(lambda: bench.entry().vitals.evidence is not None)
-    assert bench.prober.asked == [Target("http", "http://10.0.0.1/a", "/up", 2.0)]
+    [target] = bench.prober.asked
+    assert (target.registration.mode, target.path) == ("http", "/up")
+    assert (target.registration.location, target.timeout) == ("http://10.0.0.1/a", 2.0)
     evidence = bench.entry().vitals.evidence
     assert evidence is not None
     assert (evidence.outcome, evidence.message) == ("ok", "HTTP 200")

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from modularity_registry.errors import AddressRefused
-from modularity_registry.network.address_policy import (
-    AddressPolicy,
+from modularity_registry.model.location import (
     InvalidLocation,
     Location,
-    NameNotResolved,
     parse_health_path,
     parse_location,
 )
+from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.network.name_lookup import NameNotResolved
 
 DEFAULT = AddressPolicy.parse("loopback,private")
 EVERYTHING = AddressPolicy.parse("0.0.0.0/0,::/0")
@@ -315,7 +315,7 @@ def test_a_setting_is_words_networks_and_addresses() -> None:
 
 def test_a_literal_is_never_looked_up() -> None:
     location = parse_location("http://10.0.0.5:8080", "http")
-    DEFAULT.check_location(location, caller_is_local=False, resolve=never_asked)
+    DEFAULT.check_location(location, caller_is_local=False, lookup=never_asked)
 
 
 def test_every_address_of_a_name_must_pass() -> None:
@@ -323,7 +323,7 @@ def test_every_address_of_a_name_must_pass() -> None:
 
     def answers(*found: str) -> None:
         DEFAULT.check_location(
-            location, caller_is_local=False, resolve=lambda host, port: found
+            location, caller_is_local=False, lookup=lambda host, port: found
         )
 
     answers("10.0.0.5", "fd00::5")
@@ -341,10 +341,10 @@ def test_a_name_that_does_not_resolve_is_refused(error: Exception) -> None:
     def nothing(host: str, port: int) -> Sequence[str]:
         return []
 
-    for resolve in (fail, nothing):
+    for lookup in (fail, nothing):
         with pytest.raises(NameNotResolved, match="no-such has no address"):
             DEFAULT.check_location(
                 parse_location("http://no-such", "http"),
                 caller_is_local=True,
-                resolve=resolve,
+                lookup=lookup,
             )

@@ -19,14 +19,10 @@ from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.health.probes.address_gate import Gate
 from modularity_registry.health.probes.http import HttpChecker, _GatedResolver
 from modularity_registry.health.probes.outcome import ConnectForbidden
-from modularity_registry.network.address_policy import (
-    AddressPolicy,
-    InvalidLocation,
-    Location,
-    Resolver,
-    parse_location,
-)
-from modularity_registry.network.name_lookup import Names
+from modularity_registry.model.location import InvalidLocation, Location, parse_location
+from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.network.name_lookup import Lookup, NameLookup
+from support.registry import check_target
 
 ELSEWHERE = AddressPolicy.parse("10.0.0.0/8")
 ALLY_ONLY = AddressPolicy.parse("127.0.0.2/32")
@@ -342,17 +338,17 @@ TRICKS = [
 ]
 
 
-def always(found: Sequence[str]) -> Resolver:
+def always(found: Sequence[str]) -> Lookup:
     return lambda host, port: found
 
 
 def probe(
     policy: AddressPolicy,
     target: Target,
-    resolver: Resolver = answer,
+    resolver: Lookup = answer,
 ) -> Outcome:
     async def run() -> Outcome:
-        prober = Prober(policy, names=Names(resolver, ttl=0))
+        prober = Prober(policy, name_lookup=NameLookup(resolver, ttl=0))
         try:
             return await prober.probe(target)
         finally:
@@ -363,7 +359,7 @@ def probe(
 
 def register(text: str, mode: str) -> None:
     location = parse_location(text, mode)
-    ELSEWHERE.check_location(location, caller_is_local=False, resolve=answer)
+    ELSEWHERE.check_location(location, caller_is_local=False, lookup=answer)
 
 
 @pytest.mark.parametrize(("mode", "trick"), TRICKS)
@@ -382,7 +378,7 @@ def test_a_trick_past_registration_gets_no_connection(
     mode: str, trick: str, policy: AddressPolicy, canary: Canary
 ) -> None:
     text = trick.replace("{port}", str(canary.port))
-    outcome = probe(policy, Target(mode, text, timeout=5))
+    outcome = probe(policy, check_target(mode, text, timeout=5))
     assert not outcome.ok
     assert outcome.kind in {"policy", "dns"}, outcome
 
@@ -402,7 +398,7 @@ def test_the_canary_would_be_reached_without_a_policy(
 def test_the_canary_is_reached_where_the_policy_allows_it(
     mode: str, host: str, canary: Canary
 ) -> None:
-    target = Target(mode, f"{mode}://{host}:{canary.port}", timeout=0.5)
+    target = check_target(mode, f"{mode}://{host}:{canary.port}", timeout=0.5)
     # The canary never answers, so each check runs into its limit; on a busy machine
     # that may come before the connection.
     for _ in range(20):
@@ -446,7 +442,7 @@ def connect_unchecked(host: str, port: int) -> Exception | None:
     """Return the error of a check whose location was never parsed nor judged."""
 
     async def run() -> Exception | None:
-        checker = HttpChecker(Gate(ALLY_ONLY, Names(answer, ttl=0)), None)
+        checker = HttpChecker(Gate(ALLY_ONLY, NameLookup(answer, ttl=0)), None)
         location = Location("http", "http", host, port, "", None)
         try:
             async with asyncio.timeout(5):
@@ -466,7 +462,7 @@ def connect_unchecked(host: str, port: int) -> Exception | None:
 @pytest.mark.parametrize("code", REDIRECTS)
 def test_a_redirect_is_not_followed(code: int, bare: str, ally: Ally) -> None:
     location = f"http://127.0.0.2:{ally.port}/{code}{bare}"
-    outcome = probe(ALLY_ONLY, Target("http", location))
+    outcome = probe(ALLY_ONLY, check_target("http", location))
     assert (outcome.kind, outcome.message) == (
         "status",
         f"HTTP {code}: redirects are not followed",
@@ -480,7 +476,7 @@ def test_a_path_that_looks_like_a_host_is_a_path(
     path: str, ally: Ally, canary: Canary
 ) -> None:
     path = path.replace("{port}", str(canary.port))
-    target = Target("http", f"http://127.0.0.2:{ally.port}{path}")
+    target = check_target("http", f"http://127.0.0.2:{ally.port}{path}")
     assert probe(ALLY_ONLY, target).kind == "ok"
 
 
@@ -495,7 +491,7 @@ def test_a_health_path_can_not_change_the_host(
     path: str, ally: Ally, canary: Canary
 ) -> None:
     path = path.replace("{port}", str(canary.port))
-    target = Target("http", f"http://127.0.0.2:{ally.port}", path)
+    target = check_target("http", f"http://127.0.0.2:{ally.port}", path)
     assert probe(ALLY_ONLY, target).kind == "policy"
 
 
@@ -514,7 +510,7 @@ def test_an_answer_that_changes_after_the_check_leads_nowhere(
         return ["127.0.0.2"] if asked % 2 else [evil]
 
     for _ in range(4):
-        target = Target(mode, f"{mode}://rebind.example:{canary.port}", timeout=2)
+        target = check_target(mode, f"{mode}://rebind.example:{canary.port}", timeout=2)
         assert not probe(ALLY_ONLY, target, rebind).ok
     assert asked >= start + 4
 
@@ -525,7 +521,7 @@ def test_one_bad_address_spoils_the_answer(
     mode: str, evil: str, ally: Ally, canary: Canary
 ) -> None:
     for answers in (["127.0.0.2", evil], [evil, "127.0.0.2"]):
-        target = Target(mode, f"{mode}://mixed:{ally.port}")
+        target = check_target(mode, f"{mode}://mixed:{ally.port}")
         outcome = probe(ALLY_ONLY, target, always(answers))
         assert outcome.kind == "policy"
         assert evil in outcome.message
@@ -540,7 +536,7 @@ def test_a_proxy_in_the_environment_is_not_used(
         monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{canary.port}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    outcome = probe(ALLY_ONLY, Target(mode, f"{mode}://127.0.0.2:{ally.port}"))
+    outcome = probe(ALLY_ONLY, check_target(mode, f"{mode}://127.0.0.2:{ally.port}"))
     assert outcome.ok or mode == "grpc"  # the ally speaks no gRPC
 
 
@@ -550,9 +546,9 @@ def test_only_a_local_caller_may_register_the_registrys_own_machine(
     location: str, name: str
 ) -> None:
     parsed = parse_location(f"http://{name}" if name else location, "http")
-    LOOPBACK.check_location(parsed, caller_is_local=True, resolve=answer)
+    LOOPBACK.check_location(parsed, caller_is_local=True, lookup=answer)
     with pytest.raises(AddressRefused, match="registry's own machine"):
-        LOOPBACK.check_location(parsed, caller_is_local=False, resolve=answer)
+        LOOPBACK.check_location(parsed, caller_is_local=False, lookup=answer)
 
 
 def test_an_unreadable_location_says_so() -> None:

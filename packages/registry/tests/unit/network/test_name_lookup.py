@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from modularity_registry.network.address_policy import NameNotResolved
-from modularity_registry.network.name_lookup import Names, system_addresses
+from modularity_registry.network.name_lookup import (
+    NameLookup,
+    NameNotResolved,
+    system_addresses,
+)
 
 
 class NameServer:
@@ -36,7 +39,7 @@ def server() -> Iterator[NameServer]:
 
 
 def lookup_threads() -> int:
-    return sum(thread.name.startswith("names-") for thread in threading.enumerate())
+    return sum(thread.name.startswith("lookup-") for thread in threading.enumerate())
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -49,7 +52,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_name_is_looked_up_once_while_the_answer_is_fresh(server: NameServer) -> None:
     now = 0.0
-    names = Names(server, ttl=5, clock=lambda: now)
+    names = NameLookup(server, ttl=5, clock=lambda: now)
     assert names.resolve("a", 80) == names.resolve("a", 81) == ("10.0.0.5", "fd00::5")
     assert server.asked == ["a"]
     now = 5.0
@@ -58,7 +61,7 @@ def test_a_name_is_looked_up_once_while_the_answer_is_fresh(server: NameServer) 
 
 
 def test_a_failure_is_passed_on_and_not_remembered(server: NameServer) -> None:
-    names = Names(server)
+    names = NameLookup(server)
     for _ in range(2):
         with pytest.raises(socket.gaierror):
             names.resolve("unknown", 80)
@@ -66,14 +69,14 @@ def test_a_failure_is_passed_on_and_not_remembered(server: NameServer) -> None:
 
 
 def test_a_lookup_that_hangs_is_given_up(server: NameServer) -> None:
-    names = Names(server, timeout=0.05)
+    names = NameLookup(server, timeout=0.05)
     with pytest.raises(NameNotResolved, match=r"took longer than 0\.05 s"):
         names.resolve("dead", 80)
 
 
 def test_lookups_that_hang_share_threads_and_names(server: NameServer) -> None:
     before = lookup_threads()
-    names = Names(server, threads=3)
+    names = NameLookup(server, threads=3)
     futures = [names.start(f"dead-{n % 5}", 80) for n in range(50)]
     until(lambda: len(server.asked) == 3)
     assert lookup_threads() == before + 3
@@ -84,7 +87,7 @@ def test_lookups_that_hang_share_threads_and_names(server: NameServer) -> None:
 
 
 def test_names_that_answered_promptly_are_not_held_up(server: NameServer) -> None:
-    names = Names(server, ttl=0, threads=2)
+    names = NameLookup(server, ttl=0, threads=2)
     names.resolve("good", 80)
     for n in range(10):
         names.start(f"dead-{n}", 80)
@@ -100,7 +103,7 @@ def test_a_name_that_turned_slow_loses_its_place(server: NameServer) -> None:
         now += 2.0 if host == "slow" else 0.0
         return server(host, port)
 
-    names = Names(resolver, ttl=0, threads=1, clock=lambda: now)
+    names = NameLookup(resolver, ttl=0, threads=1, clock=lambda: now)
     names.resolve("good", 80)
     names.resolve("slow", 80)
     names.start("dead", 80)
@@ -111,7 +114,7 @@ def test_a_name_that_turned_slow_loses_its_place(server: NameServer) -> None:
 
 
 def test_too_many_lookups_fail_at_once(server: NameServer) -> None:
-    names = Names(server, threads=1, waiting=2)
+    names = NameLookup(server, threads=1, waiting=2)
     for n in range(3):
         names.start(f"dead-{n}", 80)
     with pytest.raises(OSError, match="too many names"):
@@ -119,7 +122,7 @@ def test_too_many_lookups_fail_at_once(server: NameServer) -> None:
 
 
 def test_a_cancelled_waiter_does_not_cancel_the_lookup(server: NameServer) -> None:
-    names = Names(server)
+    names = NameLookup(server)
     future = names.start("dead", 80)
     assert not future.cancel()
     assert names.start("dead", 80) is future
@@ -129,4 +132,4 @@ def test_a_cancelled_waiter_does_not_cancel_the_lookup(server: NameServer) -> No
 
 def test_the_system_knows_localhost() -> None:
     assert set(system_addresses("localhost", 80)) <= {"127.0.0.1", "::1"}
-    assert Names().resolve("localhost", 80)
+    assert NameLookup().resolve("localhost", 80)

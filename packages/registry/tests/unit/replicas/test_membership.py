@@ -305,7 +305,7 @@ def test_a_lost_replicas_share_is_adopted_and_no_verdict_changes(fleet: Fleet) -
     fleet.pass_time(LOST_AFTER * PERIOD + 2)
     eventually(lambda: a.monitor.watched == 40)
     fleet.pass_time(60)
-    assert len({target.location for target in fleet.prober.asked}) == 40
+    assert len({target.registration.location for target in fleet.prober.asked}) == 40
     assert a.catalog.changed == events
 
 

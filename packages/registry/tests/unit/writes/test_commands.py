@@ -152,7 +152,7 @@ def test_a_writer_that_is_overtaken_tries_again(registry: Registry) -> None:
     feed.start()
     commands = type(registry.commands)(
         other, feed, overtaken.catalog, registry.commands._policy,
-        registry.commands._resolve, registry.clock,
+        registry.commands._lookup, registry.clock,
     )  # fmt: skip
     other.interfere = 3
     commands.register(said(), True)

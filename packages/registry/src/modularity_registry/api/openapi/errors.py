@@ -15,7 +15,7 @@ from modularity_registry.api.openapi.builders import (
     ref,
     text,
 )
-from modularity_registry.network.address_policy import NameNotResolved
+from modularity_registry.network.name_lookup import NameNotResolved
 from modularity_registry.serving.slow_uploads import TooManyUploads
 
 

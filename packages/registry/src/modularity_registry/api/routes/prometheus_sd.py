@@ -17,7 +17,7 @@ from modularity_registry.api import replies
 from modularity_registry.api.query import FILTERS
 from modularity_registry.catalog.entry import Entry, metadata
 from modularity_registry.catalog.selection import Filter
-from modularity_registry.model.location import InvalidLocation, Location, parse_location
+from modularity_registry.model.location import InvalidLocation, Location
 from modularity_registry.runtime import Registry
 
 META = "__meta_modularity_"
@@ -74,7 +74,7 @@ def group_of(entry: Entry, by_default: Container[str]) -> Group | None:
     if not (said.mode in by_default if wish.listed is None else wish.listed):
         return None
     try:
-        place = parse_location(said.location, said.mode)
+        place = said.parsed_location
     except InvalidLocation:
         # Of a mode without host and port, or as only another version would take it.
         return None

@@ -25,8 +25,9 @@ from modularity_registry.cli.doctor.findings import Finding
 from modularity_registry.cli.output import count, plain
 from modularity_registry.cli.session import TOKEN_HINT, connected
 from modularity_registry.errors import AddressRefused, BadSetting, StoreError
-from modularity_registry.network.address_policy import AddressPolicy, parse_location
-from modularity_registry.network.name_lookup import Names
+from modularity_registry.model.location import parse_location
+from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.network.name_lookup import NameLookup
 from modularity_registry.stores import check_store_url, file_of, open_store
 from modularity_registry.stores.base import snapshot_of
 
@@ -209,7 +210,7 @@ def _service(service: Mapping[str, Any]) -> Iterator[Finding]:
 def location(place: str, mode: str | None, environ: Mapping[str, str]) -> Finding:
     """Return whether a registry with this environment would take a location.
 
-    ``mode`` left out is that of the scheme. Names are looked up from here.
+    ``mode`` left out is that of the scheme. NameLookup are looked up from here.
     """
     about = f"location {plain(place)}"
     setting = environ.get("REGISTRY_ALLOWED_NETWORKS")
@@ -218,15 +219,15 @@ def location(place: str, mode: str | None, environ: Mapping[str, str]) -> Findin
     try:
         policy = AddressPolicy.parse(networks)
         parsed = parse_location(place, mode)
-        resolve = Names(timeout=PATIENCE).resolve
-        policy.check_location(parsed, caller_is_local=True, resolve=resolve)
+        lookup = NameLookup(timeout=PATIENCE).resolve
+        policy.check_location(parsed, caller_is_local=True, lookup=lookup)
     except AddressRefused as error:
         advice = "" if setting else f"REGISTRY_ALLOWED_NETWORKS is not set: {networks}"
         return Finding("problem", about, f"refused: {plain(error.detail)}", advice)
     except ValueError as error:
         return Finding("problem", about, plain(error), "correct the setting")
     try:
-        policy.check_location(parsed, caller_is_local=False, resolve=resolve)
+        policy.check_location(parsed, caller_is_local=False, lookup=lookup)
     except AddressRefused:
         said = "taken only from a caller on the registry's own machine"
         advice = "elsewhere, register an address that the registry can reach"

@@ -5,16 +5,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from modularity_registry.errors import AddressRefused
 from modularity_registry.health.probes.outcome import CheckFailed, ConnectForbidden
-from modularity_registry.network.address_policy import AddressPolicy, Location
-from modularity_registry.network.name_lookup import Names
+from modularity_registry.model.location import Location
+from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.network.name_lookup import NameLookup
 
 
 class Gate:
     """The address policy, with a name lookup that doesn't block the loop."""
 
-    def __init__(self, policy: AddressPolicy, names: Names) -> None:
+    def __init__(self, policy: AddressPolicy, name_lookup: NameLookup) -> None:
         self._policy = policy
-        self._names = names
+        self._name_lookup = name_lookup
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
         """Return every address of ``host``, at least one; all of them have passed.
@@ -22,18 +23,20 @@ class Gate:
         Raises `CheckFailed` when there is none, `AddressRefused` when one may not be
         connected to: a mixed answer is how a name slips past a check.
         """
-        found = self._names.remembered(host)
-        if found is None:
+        addresses = self._name_lookup.remembered(host)
+        if addresses is None:
             try:
-                found = await asyncio.wrap_future(self._names.start(host, port))
+                addresses = await asyncio.wrap_future(
+                    self._name_lookup.start(host, port)
+                )
             except Exception as error:
                 why = getattr(error, "strerror", None) or error
                 raise CheckFailed("dns", f"{host} can't be looked up: {why}") from error
-        if not found:
+        if not addresses:
             raise CheckFailed("dns", f"{host} has no address")
-        for address in found:
+        for address in addresses:
             self._policy.check_address(address)
-        return found
+        return addresses
 
     async def open(self, location: Location) -> Sequence[str]:
         """Return the checked addresses of ``location``; a literal is not looked up.

@@ -9,7 +9,7 @@ import grpc
 from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]  # no stubs
 
 from modularity_registry.health.probes.outcome import CheckFailed
-from modularity_registry.network.address_policy import Location
+from modularity_registry.model.location import Location
 
 _METHOD: Final = "/grpc.health.v1.Health/Check"
 _OPTIONS: Final = (

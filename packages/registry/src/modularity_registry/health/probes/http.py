@@ -15,7 +15,7 @@ from modularity_registry import __version__
 from modularity_registry.errors import AddressRefused
 from modularity_registry.health.probes.address_gate import Gate
 from modularity_registry.health.probes.outcome import CheckFailed, ConnectForbidden
-from modularity_registry.network.address_policy import InvalidLocation, Location
+from modularity_registry.model.location import InvalidLocation, Location
 
 BODY_LIMIT: Final = 65_536  # bytes
 KEEPALIVE: Final = 3.0  # seconds
@@ -54,7 +54,7 @@ class _GatedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         try:
-            found = await self._gate.addresses(host, port)
+            addresses = await self._gate.addresses(host, port)
         except AddressRefused as refused:
             raise ConnectForbidden(refused) from refused
         return [
@@ -66,7 +66,7 @@ class _GatedResolver(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in found
+            for address in addresses
         ]
 
     async def close(self) -> None:
@@ -87,7 +87,7 @@ class HttpChecker:
         connector = aiohttp.TCPConnector(
             ssl=self._ssl,
             resolver=_GatedResolver(self._gate),
-            # `Names` remembers; a second memory would only make answers older.
+            # `NameLookup` remembers; a second memory would only make answers older.
             use_dns_cache=False,
             socket_factory=self._socket,
             # Bounded by the prober before its clock starts: here, waiting for a

@@ -9,15 +9,16 @@ from typing import Final
 import aiohttp
 
 from modularity_registry.errors import AddressRefused
+from modularity_registry.model.service import Registration
+from modularity_registry.model.status import DEFAULT_CHECK_PATH
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A service to check. ``path`` is for HTTP only; ``timeout`` is total seconds."""
 
-    mode: str
-    location: str
-    path: str = "/_module/health"
+    registration: Registration
+    path: str = DEFAULT_CHECK_PATH
     timeout: float = 5.0
 
 

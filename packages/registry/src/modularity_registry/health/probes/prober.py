@@ -10,13 +10,9 @@ from modularity_registry.health.probes.address_gate import Gate, try_each
 from modularity_registry.health.probes.http import HttpChecker
 from modularity_registry.health.probes.outcome import Outcome, Target, explain
 from modularity_registry.health.probes.tcp import check_tcp
-from modularity_registry.network.address_policy import (
-    AddressPolicy,
-    Location,
-    parse_health_path,
-    parse_location,
-)
-from modularity_registry.network.name_lookup import Names
+from modularity_registry.model.location import Location, parse_health_path
+from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.network.name_lookup import NameLookup
 
 _log = logging.getLogger(__name__)
 
@@ -35,11 +31,11 @@ class Prober:
         self,
         policy: AddressPolicy,
         *,
-        names: Names | None = None,
+        name_lookup: NameLookup | None = None,
         ssl_context: ssl.SSLContext | None = None,
         concurrency: int = 512,
     ) -> None:
-        self._gate = Gate(policy, names or Names())
+        self._gate = Gate(policy, name_lookup or NameLookup())
         self._ssl_context = ssl_context
         self._slots = asyncio.Semaphore(concurrency)
         self._http: HttpChecker | None = None
@@ -49,7 +45,7 @@ class Prober:
     async def probe(self, target: Target) -> Outcome:
         """Check ``target`` once. Raises nothing but CancelledError."""
         async with self._slots:
-            if target.mode == "grpc" and self._grpc is None:
+            if target.registration.mode == "grpc" and self._grpc is None:
                 self._grpc = await asyncio.to_thread(_load_grpc)
             started = time.perf_counter()
             kind, message = await self._outcome(target)
@@ -68,7 +64,7 @@ class Prober:
         looking_up = True
         try:
             async with asyncio.timeout(target.timeout):
-                location = parse_location(target.location, target.mode)
+                location = target.registration.parsed_location
                 addresses = await self._gate.open(location)
                 looking_up = False
                 return "ok", await self._check(target, location, addresses)
@@ -79,7 +75,8 @@ class Prober:
         except Exception as error:  # whatever it is, it is the outcome
             kind, message = explain(error)
             if kind == "local":
-                _log.warning("check of %s: %s", target.location, message, exc_info=True)
+                place = target.registration.location
+                _log.warning("check of %s: %s", place, message, exc_info=True)
             return kind, message
 
     async def _check(
