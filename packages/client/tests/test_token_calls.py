@@ -189,7 +189,7 @@ def test_the_environment_names_a_token_or_its_file(tmp_path: Path) -> None:
     file.write_text(" t-1\r\n")
 
     def found(token: str | None = None, path: Any = None, **environ: str) -> str:
-        return credentials.find(token, path, environ).token
+        return credentials.find_credentials(token, path, environ).token
 
     assert found() == ""
     assert found(REGISTRY_TOKEN="t-0") == "t-0"
@@ -205,4 +205,4 @@ def test_the_environment_names_a_token_or_its_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="blanks") as caught:
         found("secret one")
     assert "secret" not in str(caught.value)
-    assert "t-1" not in repr(credentials.find(None, file))
+    assert "t-1" not in repr(credentials.find_credentials(None, file))

@@ -1,4 +1,4 @@
-"""Client of the Modularity Registry: join it, ask it, call whom it names."""
+"""Client of the Modularity Registry: register services, find and call providers."""
 
 from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.errors import (

@@ -1,4 +1,4 @@
-"""Tells objects in a child process that they are copies now."""
+"""Calls `forked` of registered objects in the child of a fork."""
 
 import os
 import weakref
@@ -6,28 +6,28 @@ from typing import Protocol
 
 
 class Forkable(Protocol):
-    """What holds threads or connections, which a fork does not copy."""
+    """An object with threads or connections, which a fork does not copy."""
 
     def forked(self) -> None:
-        """Let go of what is the parent's. Called in the child, before anything else."""
+        """Drop what belongs to the parent. Called first thing in the child."""
 
 
-_known: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
+_objects: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
 
 abandoned: list[object] = []
-"""The parent's things. In the child they must not end: that would close connections
-properly that the parent is using."""
+"""Objects of the parent. The child must not collect them: that would close connections
+that the parent is using."""
 
 
-def note(each: Forkable) -> None:
-    """Have the object told; it is forgotten when nobody else holds it."""
-    _known.add(each)
+def register(forkable: Forkable) -> None:
+    """Call the object's `forked` after a fork; keeps no reference to it."""
+    _objects.add(forkable)
 
 
-def _tell() -> None:
-    for each in list(_known):
-        each.forked()
+def _after_fork() -> None:
+    for forkable in list(_objects):
+        forkable.forked()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_tell)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,6 +1,6 @@
-"""The client itself: `Registry` for threads, `AsyncRegistry` for asyncio.
+"""The client: `Registry` for threads, `AsyncRegistry` for asyncio.
 
-Both have the same methods, one for each call in `calls`; nothing is written twice.
+Both have the same methods, one for each call in `calls`.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, get_args
 from modularity_client import calls
 from modularity_client.events.stream import AsyncEventStream, EventStream
 from modularity_client.http.call import Answer, Call
-from modularity_client.http.credentials import find
+from modularity_client.http.credentials import find_credentials
 from modularity_client.http.endpoints import parse_urls
 from modularity_client.http.transport import AsyncDriver, Driver, Settings
 from modularity_client.membership.membership import Joining, Membership
@@ -41,19 +41,19 @@ def _settings(
 ) -> Settings:
     if url is None:
         url = os.environ.get("REGISTRY_URL") or DEFAULT_URL
-    return Settings(parse_urls(url), find(token, token_file), timeout, tls)
+    return Settings(parse_urls(url), find_credentials(token, token_file), timeout, tls)
 
 
 def _method(make: Callable[..., Any], method: Callable[..., Any]) -> None:
-    """Give a method the name, the help and the signature of its call."""
+    """Give a method the name, the docstring and the signature of its call."""
     wraps(make)(method)
-    shown = inspect.signature(make)
-    (returned,) = get_args(shown.return_annotation)
-    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    parameters = [itself, *shown.parameters.values()]
+    signature = inspect.signature(make)
+    (returned,) = get_args(signature.return_annotation)
+    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    parameters = [first, *signature.parameters.values()]
     if parameters[1:] and parameters[1].kind is not inspect.Parameter.POSITIONAL_ONLY:
-        parameters[0] = itself.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    method.__signature__ = shown.replace(  # type: ignore[attr-defined]  # of inspect
+        parameters[0] = first.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]  # inspect
         parameters=parameters, return_annotation=returned
     )
 
@@ -80,15 +80,14 @@ class Registry:
     """A registry, for code that runs in threads.
 
     ``url`` is one URL, several with commas, or a list: all of one registry, the best
-    first. Left out, it is ``REGISTRY_URL``, or ``http://127.0.0.1:5000``. ``token`` is
-    ``REGISTRY_TOKEN`` in the same way; an empty one is none. ``token_file``, or
-    ``REGISTRY_TOKEN_FILE``, names a file that holds it instead, which is read again
-    when the token is refused. A call may take ``timeout`` seconds, with all that is
-    tried in it, and what it waits for on top. ``tls`` is for a private CA or a client's
-    certificate.
+    first. The default is ``REGISTRY_URL``, or ``http://127.0.0.1:5000``. ``token``
+    defaults to ``REGISTRY_TOKEN``; an empty token is none. ``token_file``, or
+    ``REGISTRY_TOKEN_FILE``, names a file with the token instead, which is read again
+    when the token is refused. A call may take ``timeout`` seconds with all its retries,
+    plus its ``wait``. ``tls`` is for a private CA or a client certificate.
 
-    Raises `ValueError` for what isn't a URL, and for what can't be a token. Calls
-    raise `RegistryError`. One object serves all threads, and the children of a fork.
+    Raises `ValueError` for an invalid URL or token. Calls raise `RegistryError`. All
+    threads can share one object, and so can the children of a fork.
     """
 
     def __init__(
@@ -100,7 +99,8 @@ class Registry:
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._driver = Driver(_settings(url, token, token_file, timeout, tls))
+        self.settings = _settings(url, token, token_file, timeout, tls)
+        self._driver = Driver(self.settings)
 
     register = _sync(calls.register)
     put = _sync(calls.put)
@@ -130,14 +130,14 @@ class Registry:
     def ask(self, call: Call[T]) -> Answer[T]:
         """Make a call of `modularity_client.calls`; return its result and the reply.
 
-        For what the result leaves out: headers, and fields of a newer registry.
+        The reply has the headers, and fields that a newer registry adds.
         """
         return self._driver.run(call.with_reply())
 
     def iter_services(
         self, *, limit: int = 500, **filters: Unpack[Filters]
     ) -> Iterator[Service]:
-        """Yield services by id, read in pages of ``limit``, as many as there are."""
+        """Yield all services by id, read in pages of ``limit``."""
         cursor: str | None = None
         while True:
             page = self.services(limit=limit, cursor=cursor, **filters)
@@ -153,12 +153,12 @@ class Registry:
         services: Iterable[str] = (),
         last_event_id: str | None = None,
     ) -> EventStream:
-        """Return the stream of what changes: see `EventStream`."""
-        return EventStream(self._driver.settings, capabilities, services, last_event_id)
+        """Return a stream of changes: see `EventStream`."""
+        return EventStream(self.settings, capabilities, services, last_event_id)
 
     def join(self, **joining: Unpack[Joining]) -> Membership:
-        """Return the membership of a service, to be entered: see `Membership`."""
-        return Membership(self._driver.settings, **joining)
+        """Return the membership of a service, for ``with``: see `Membership`."""
+        return Membership(self.settings, **joining)
 
     def close(self) -> None:
         """Close the connections of this process. Idempotent."""
@@ -172,9 +172,9 @@ class Registry:
 
 
 class AsyncRegistry:
-    """A registry, for asyncio: as `Registry`, but its calls are awaited.
+    """A registry, for asyncio: as `Registry`, but you await its calls.
 
-    One object serves all loops; close it in each loop that it was used in.
+    All loops can share one object; close it in each loop that used it.
     """
 
     def __init__(
@@ -186,7 +186,8 @@ class AsyncRegistry:
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._driver = AsyncDriver(_settings(url, token, token_file, timeout, tls))
+        self.settings = _settings(url, token, token_file, timeout, tls)
+        self._driver = AsyncDriver(self.settings)
 
     register = _async(calls.register)
     put = _async(calls.put)
@@ -220,7 +221,7 @@ class AsyncRegistry:
     async def iter_services(
         self, *, limit: int = 500, **filters: Unpack[Filters]
     ) -> AsyncIterator[Service]:
-        """Yield services by id, read in pages of ``limit``, as many as there are."""
+        """Yield all services by id, read in pages of ``limit``."""
         cursor: str | None = None
         while True:
             page = await self.services(limit=limit, cursor=cursor, **filters)
@@ -237,14 +238,12 @@ class AsyncRegistry:
         services: Iterable[str] = (),
         last_event_id: str | None = None,
     ) -> AsyncEventStream:
-        """Return the stream of what changes: see `AsyncEventStream`."""
-        return AsyncEventStream(
-            self._driver.settings, capabilities, services, last_event_id
-        )
+        """Return a stream of changes: see `AsyncEventStream`."""
+        return AsyncEventStream(self.settings, capabilities, services, last_event_id)
 
     def join(self, **joining: Unpack[Joining]) -> Membership:
-        """Return the membership of a service, to be entered with ``async with``."""
-        return Membership(self._driver.settings, **joining)
+        """Return the membership of a service, to use with ``async with``."""
+        return Membership(self.settings, **joining)
 
     async def close(self) -> None:
         """Close the connections of this loop. Idempotent."""

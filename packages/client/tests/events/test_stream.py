@@ -28,7 +28,7 @@ class Listening:
     def __init__(self, kind: str, url: Any, keep_alive: float, **options: Any) -> None:
         self._runner = asyncio.Runner() if kind == "async" else None
         made = AsyncRegistry if kind == "async" else Registry
-        settings = made(url, token="secret")._driver.settings
+        settings = made(url, token="secret").settings
         stream = AsyncEventStream if kind == "async" else EventStream
         self.stream: Any = stream(settings, keep_alive=keep_alive, **options)
 

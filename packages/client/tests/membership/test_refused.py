@@ -26,8 +26,9 @@ from modularity_client import (
     Registry,
     Unauthorized,
 )
+from modularity_client.http.transport import AsyncDriver
 from modularity_client.membership.membership import REFUSED_PAUSE, pause_after
-from modularity_client.resolver.call_reports import Report, Reports
+from modularity_client.resolver.call_reports import CallReport, CallReporter
 
 Asking = Callable[..., Asker]
 Scripted = Callable[..., ScriptedServer]
@@ -148,14 +149,14 @@ def test_calls_that_may_not_be_reported_are_told_of_once(
     server = scripted(problem(403, "forbidden"))
 
     async def main() -> int:
-        driver = AsyncRegistry(server.url)._driver
-        reports = Reports(driver, lambda delay, call: None)
+        driver = AsyncDriver(AsyncRegistry(server.url).settings)
+        reporter = CallReporter(driver, lambda delay, call: None)
         for _ in range(2):
             for number in range(5):
-                reports.note(Report("a", f"b{number}", "x", True, 1.0))
-            await reports.flush()
+                reporter.add(CallReport("a", f"b{number}", "x", True, 1.0))
+            await reporter.flush()
         await driver.close()
-        return reports.dropped
+        return reporter.dropped
 
     assert asyncio.run(main()) == 10
     assert len(server.requests) == 2

@@ -5,9 +5,9 @@ from typing import Any
 from client_support.services import service
 from modularity_client import ServiceList
 from modularity_client.events.session import Event
-from modularity_client.resolver.cache import Board
-from modularity_client.resolver.quarantine import Bench
-from modularity_client.resolver.view import View
+from modularity_client.resolver.cache import ProviderCache
+from modularity_client.resolver.quarantine import Quarantine
+from modularity_client.resolver.view import CapabilityView
 
 
 def event(kind: str, service_id: str, revision: int, **changes: Any) -> Event:
@@ -15,78 +15,78 @@ def event(kind: str, service_id: str, revision: int, **changes: Any) -> Event:
     return Event(f"e-{revision}", f"service.{kind}", None, revision, about)
 
 
-def listed(view: View, revision: int, *ids: str) -> None:
+def listed(view: CapabilityView, revision: int, *ids: str) -> None:
     services = [service(each, revision=revision) for each in ids]
     assert view.install(services, revision, view.generation)
 
 
-def ids(view: View) -> list[str]:
+def ids(view: CapabilityView) -> list[str]:
     return [each.id for each in view.healthy]
 
 
 def test_an_event_after_the_list_is_applied() -> None:
-    view = View("greet")
+    view = CapabilityView("greet")
     listed(view, 5, "a")
-    assert view.take(event("registered", "b", 6))
+    assert view.apply(event("registered", "b", 6))
     assert ids(view) == ["a", "b"]
 
 
 def test_an_event_that_the_list_has_seen_already_is_not() -> None:
-    view = View("greet")
+    view = CapabilityView("greet")
     listed(view, 5)
-    assert not view.take(event("registered", "gone", 5))
+    assert not view.apply(event("registered", "gone", 5))
     assert ids(view) == []
 
 
 def test_events_that_overtake_the_list_are_applied_after_it() -> None:
-    view = View("greet")
-    view.take(event("registered", "b", 6))
-    view.take(event("unregistered", "a", 7))
+    view = CapabilityView("greet")
+    view.apply(event("registered", "b", 6))
+    view.apply(event("unregistered", "a", 7))
     listed(view, 5, "a")
     assert ids(view) == ["b"]
 
 
 def test_a_list_newer_than_it_says_is_not_taken_back() -> None:
-    view = View("greet")
+    view = CapabilityView("greet")
     view.install([service("a", revision=8, weight=8)], 5, view.generation)
-    view.take(event("updated", "a", 7, weight=7))
-    view.take(event("unregistered", "a", 6))
+    view.apply(event("updated", "a", 7, weight=7))
+    view.apply(event("unregistered", "a", 6))
     assert [each.weight for each in view.healthy] == [8]
 
 
 def test_only_the_healthy_are_shown_and_only_their_changes_count() -> None:
-    view = View("greet")
+    view = CapabilityView("greet")
     listed(view, 1, "a")
-    assert view.take(event("status_changed", "a", 2, status="unhealthy"))
+    assert view.apply(event("status_changed", "a", 2, status="unhealthy"))
     assert ids(view) == []
-    assert not view.take(event("status_changed", "a", 3, status="draining"))
-    assert view.take(event("status_changed", "a", 4, status="healthy"))
+    assert not view.apply(event("status_changed", "a", 3, status="draining"))
+    assert view.apply(event("status_changed", "a", 4, status="healthy"))
 
 
 def test_a_provider_that_gives_the_capability_up_is_shown_no_more() -> None:
-    view = View("greet")
+    view = CapabilityView("greet")
     listed(view, 1, "a")
-    view.take(event("updated", "a", 2, capabilities=("other",)))
+    view.apply(event("updated", "a", 2, capabilities=("other",)))
     assert ids(view) == []
 
 
 def test_in_doubt_the_old_view_is_shown_until_there_is_a_new_list() -> None:
-    view = View("greet")
+    view = CapabilityView("greet")
     listed(view, 500, "a")
-    view.doubt()
+    view.mark_stale()
     # A registry that was started anew counts from 1 again.
-    view.take(event("registered", "b", 3))
+    view.apply(event("registered", "b", 3))
     assert ids(view) == ["a"]
     listed(view, 2)
     assert ids(view) == ["b"]
 
 
 def test_a_list_requested_before_the_doubt_does_not_count() -> None:
-    view = View("greet")
+    view = CapabilityView("greet")
     before = view.generation
-    view.doubt()
+    view.mark_stale()
     assert not view.install([service("a")], 5, before)
-    assert not view.known
+    assert not view.loaded
 
 
 class Clock:
@@ -97,79 +97,79 @@ class Clock:
         return self.now
 
 
-def board(clock: Clock, *names: str) -> Board:
-    made = Board("round_robin", 10.0, clock)
-    made.watch(["greet"])
+def cache_of(clock: Clock, *names: str) -> ProviderCache:
+    cache = ProviderCache("round_robin", 10.0, clock)
+    cache.watch(["greet"])
     services = tuple(service(each) for each in names)
-    made.install("greet", ServiceList(services, 1), made.generation("greet"))
-    made.connected()
-    return made
+    cache.install("greet", ServiceList(services, 1), cache.generation("greet"))
+    cache.connected()
+    return cache
 
 
-def picks(made: Board) -> set[str]:
-    return {made.ready["greet"]().id for _ in range(10)}
+def picks(cache: ProviderCache) -> set[str]:
+    return {cache.pickers["greet"]().id for _ in range(10)}
 
 
 def test_the_age_counts_from_when_the_registry_was_last_heard_of() -> None:
     clock = Clock()
-    made = board(clock, "a")
-    assert made.age == 0
-    made.disconnected(heard=990.0)
-    made.disconnected(heard=995.0)  # the next try fails as well
+    cache = cache_of(clock, "a")
+    assert cache.age == 0
+    cache.disconnected(last_heard=990.0)
+    cache.disconnected(last_heard=995.0)  # the next try fails as well
     clock.now = 1_005.0
-    assert made.age == 15
-    made.connected()
-    assert made.age == 0
+    assert cache.age == 15
+    cache.connected()
+    assert cache.age == 0
 
 
 def test_in_doubt_it_is_as_old_as_the_doubt() -> None:
     clock = Clock()
-    made = board(clock, "a")
-    made.doubt()
+    cache = cache_of(clock, "a")
+    cache.mark_stale()
     clock.now += 3
-    assert (made.live, made.age) == (False, 3)
+    assert (cache.live, cache.age) == (False, 3)
 
 
 def test_a_board_without_any_list_is_infinitely_old() -> None:
-    assert Board("random", 10.0, Clock()).age == float("inf")
+    assert ProviderCache("random", 10.0, Clock()).age == float("inf")
 
 
 def test_a_provider_that_failed_is_skipped_until_its_time_is_over() -> None:
     clock = Clock()
-    made = board(clock, "a", "b")
-    assert made.skip("a") == 10
-    assert picks(made) == {"b"}
+    cache = cache_of(clock, "a", "b")
+    assert cache.skip("a") == 10
+    assert picks(cache) == {"b"}
     clock.now += 10
-    made.unskip("a")
-    assert picks(made) == {"a", "b"}
+    cache.unskip("a")
+    assert picks(cache) == {"a", "b"}
 
 
 def test_when_all_are_skipped_all_are_used() -> None:
-    made = board(Clock(), "a", "b")
-    made.skip("a")
-    made.skip("b")
-    assert picks(made) == {"a", "b"}
+    cache = cache_of(Clock(), "a", "b")
+    cache.skip("a")
+    cache.skip("b")
+    assert picks(cache) == {"a", "b"}
 
 
 def test_a_word_from_the_registry_ends_a_skip() -> None:
-    made = board(Clock(), "a", "b")
-    made.skip("a")
-    assert made.take(event("updated", "a", 5)) == ["greet"]
-    assert picks(made) == {"a", "b"}
+    cache = cache_of(Clock(), "a", "b")
+    cache.skip("a")
+    assert cache.apply(event("updated", "a", 5)) == ["greet"]
+    assert picks(cache) == {"a", "b"}
 
 
 def test_who_fails_again_soon_sits_out_twice_as_long() -> None:
-    bench = Bench(10)
-    assert bench.failed("a", 100) == 10
-    assert bench.failed("a", 105) is None
-    assert bench.failed("a", 112) == 20
-    assert bench.out(131) == {"a"}
-    assert bench.out(132) == set()
-    assert bench.failed("a", 200) == 10
+    quarantine = Quarantine(10)
+    assert quarantine.add("a", 100) == 10
+    assert quarantine.add("a", 105) is None
+    assert quarantine.add("a", 112) == 20
+    assert quarantine.members(131) == {"a"}
+    assert quarantine.members(132) == set()
+    assert quarantine.add("a", 200) == 10
 
 
 def test_nobody_sits_out_for_longer_than_two_minutes() -> None:
-    bench, now = Bench(100), 0.0
+    quarantine, now = Quarantine(100), 0.0
     for expected in (100, 120, 120):
-        assert bench.failed("a", now) == expected
+        assert quarantine.add("a", now) == expected
         now += expected

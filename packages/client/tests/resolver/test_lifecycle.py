@@ -46,12 +46,12 @@ def test_closed_is_closed(shared: RegistryProcess, resolving: Make, name: str) -
 def test_reports_are_dropped_rather_than_piled_up(resolving: Make) -> None:
     resolver = resolving(f"http://127.0.0.1:{free_port()}", consumer_id="me")
     resolver.start()
-    reports = resolver._keeper.follower().reports
+    reporter = resolver._lifecycle.follower().reporter
     for _ in range(QUEUE * 2):
         resolver.track(service("a"), "greet", True, 1.0)
-    assert reports.dropped >= QUEUE - 1
+    assert reporter.dropped >= QUEUE - 1
     # There is nobody to tell of the others either.
-    eventually(lambda: reports.dropped == QUEUE * 2)
+    eventually(lambda: reporter.dropped == QUEUE * 2)
 
 
 def test_what_ends_after_it_was_closed_harms_nobody(resolving: Make) -> None:

@@ -47,13 +47,13 @@ class Told:
     """What a callback was told, to be waited for."""
 
     def __init__(self) -> None:
-        self._told: Queue[tuple[str, list[str]]] = Queue()
+        self._reported: Queue[tuple[str, list[str]]] = Queue()
 
     def __call__(self, capability: str, services: tuple[Service, ...]) -> None:
-        self._told.put((capability, ids(services)))
+        self._reported.put((capability, ids(services)))
 
     def next(self) -> tuple[str, list[str]]:
-        return self._told.get(timeout=20)
+        return self._reported.get(timeout=20)
 
     def until(self, *expected: str) -> None:
         while self.next()[1] != list(expected):

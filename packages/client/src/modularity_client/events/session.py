@@ -1,4 +1,4 @@
-"""One listener's stream of events over all its connections. Does no I/O."""
+"""One stream of events, over all its connections. Does no I/O."""
 
 import json
 import time
@@ -13,38 +13,38 @@ import httpx
 from modularity_client.errors import BadReply
 from modularity_client.events.sse import Frame, Parser, TooLong
 from modularity_client.http.call import Reply
-from modularity_client.http.reconnect import Route
+from modularity_client.http.reconnect import ReconnectSchedule
 from modularity_client.http.transport import Settings
 from modularity_client.types.services import Service
 
 KEEP_ALIVE = 15.0
-"""A registry lets nobody wait longer than this many seconds for a sign of life."""
+"""Seconds after which a registry sends a comment, if there is no event."""
 
-PATIENCE = 2.5
-"""A stream that missed so many signs of life is taken for lost."""
+MISSED_KEEP_ALIVES = 2.5
+"""A stream that is silent for this many keep-alives is taken for lost."""
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds for a registry to take the call and say the first word."""
+"""Seconds for a registry to accept the connection and send the first byte."""
 
 MAX_NAMES = 7_000
-"""So many characters of names fit into an address wherever it has to pass. Of whoever
-wants to hear of more, all events are asked for.
+"""Characters of names that fit into a URL at every proxy. For more names, the stream
+asks for all events.
 """
 
-PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
-"""Answers that may be other ones later."""
+TEMPORARY = frozenset((408, 425, 429, 500, 502, 503, 504))
+"""HTTP statuses that may pass, so that a retry can help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change, or one word about the stream itself.
+    """One change, or a message about the stream itself.
 
-    ``type`` is as the registry has it: ``service.registered``, ``service.updated``,
+    ``type`` is the registry's: ``service.registered``, ``service.updated``,
     ``service.unregistered``, ``service.status_changed`` come with the ``service``;
     ``capability.invoked`` with the call in ``data``. ``connected`` opens each
-    connection. After ``resync`` events are missing: read the lists again.
-    ``disconnected`` is this side's own word, with the ``reason`` in ``data``; the
-    stream goes on by itself. ``id`` resumes a stream after this event.
+    connection. After ``resync`` events are missing: read the lists again. The client
+    itself adds ``disconnected``, with the ``reason`` in ``data``; the stream reconnects
+    by itself. ``id`` resumes a stream after this event.
     """
 
     id: str
@@ -55,8 +55,8 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
 
-class Lost(Exception):
-    """The connection is of no more use; ``retry_after`` is in seconds."""
+class ConnectionLost(Exception):
+    """The connection can't be used any more; ``retry_after`` is in seconds."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -66,7 +66,7 @@ class Lost(Exception):
 def read_event(frame: Frame) -> Event:
     """Return the event that a frame holds.
 
-    What can't be read may have been a change, so it comes out as ``resync``.
+    A frame that can't be read may have been a change, so it becomes a ``resync``.
     """
     try:
         body = json.loads(frame.data)
@@ -86,12 +86,12 @@ def read_event(frame: Frame) -> Event:
 
 
 class Session:
-    """What to ask for, what an answer means, and where to go on when it ends.
+    """Builds the requests of a stream, reads the responses, and decides on reconnects.
 
-    ``capabilities`` and ``services`` may grow; ``asked`` has the capabilities that the
-    present connection was opened with. Events of ``ignored`` types are not shown.
-    ``heard`` (seconds, monotonic) is when the registry last gave a sign of life,
-    ``fault`` what broke last.
+    ``capabilities`` and ``services`` may grow; ``subscribed`` has the capabilities of
+    the current connection. Events of ``ignored`` types are left out. ``last_heard``
+    (seconds, monotonic) is when the registry last sent anything, ``fault`` the last
+    error.
     """
 
     def __init__(
@@ -107,39 +107,37 @@ class Session:
         self.settings = settings
         self.capabilities = set(capabilities)
         self.services = set(services)
-        self.asked: frozenset[str] = frozenset()
+        self.subscribed: frozenset[str] = frozenset()
         self.last_event_id = last_event_id or ""
         self.url = ""
         self.connected = False
-        self.heard = clock()
+        self.last_heard = clock()
         self.fault = ""
-        self._shown: dict[str, str] = {}
+        self._sent_headers: dict[str, str] = {}
         self._ignored = ignored
-        self._route = Route(settings.urls)
-        self._patience = keep_alive * PATIENCE
+        self._schedule = ReconnectSchedule(settings.urls)
+        self._read_timeout = keep_alive * MISSED_KEEP_ALIVES
         self._clock = clock
         self._parser = Parser()
-        self._told = False
+        self._reported = False
 
     def pause(self) -> float:
-        """Choose where to connect next; return the seconds to wait before."""
+        """Choose the next URL; return the seconds to wait before connecting."""
         self.connected = False
-        self.url, wait = self._route.next(self._clock())
+        self.url, wait = self._schedule.next(self._clock())
         return wait
 
     def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """Return the request that opens the stream, or goes on with it."""
-        self.asked = frozenset(self.capabilities)
-        self._shown = self.settings.credentials.headers()
-        wanted = [("capability", name) for name in sorted(self.asked)]
-        wanted += [("service", name) for name in sorted(self.services)]
-        if (
-            sum(len(quote(name)) + len("capability=&") for _, name in wanted)
-            > MAX_NAMES
-        ):
-            wanted = []
+        """Return the request that opens or resumes the stream."""
+        self.subscribed = frozenset(self.capabilities)
+        self._sent_headers = self.settings.credentials.headers()
+        query = [("capability", name) for name in sorted(self.subscribed)]
+        query += [("service", name) for name in sorted(self.services)]
+        length = sum(len(quote(name)) + len("capability=&") for _, name in query)
+        if length > MAX_NAMES:
+            query = []
         headers = {
-            **self._shown,
+            **self._sent_headers,
             "Accept": "text/event-stream",
             "Accept-Encoding": "identity",
             "Cache-Control": "no-store",
@@ -149,64 +147,67 @@ class Session:
         return client.build_request(
             "GET",
             f"{self.url}/api/events",
-            params=urlencode(wanted),
+            params=urlencode(query),
             headers=headers,
             timeout=CONNECT_TIMEOUT,
         )
 
-    def admit(self, response: httpx.Response, body: bytes) -> None:
-        """Check the head of an answer; ``body`` is that of an error.
+    def check_response(self, response: httpx.Response, body: bytes) -> None:
+        """Check the status of a response; ``body`` is the body of an error.
 
-        Raises `Lost` when it may be another one later, else what the registry says.
+        Raises `ConnectionLost` if a retry can help, else the registry's error.
         """
-        status, kind = response.status_code, response.headers.get("Content-Type", "")
-        if status == 200 and kind.startswith("text/event-stream"):
+        status = response.status_code
+        content_type = response.headers.get("Content-Type", "")
+        if status == 200 and content_type.startswith("text/event-stream"):
             self._parser = Parser(self.last_event_id)
-            # From here on the registry may be silent for as long as it is allowed to.
-            response.request.extensions["timeout"]["read"] = self._patience
+            # From here on the registry may be silent between two keep-alives.
+            response.request.extensions["timeout"]["read"] = self._read_timeout
             return
         if status < 400:
-            error = BadReply(f"there is no stream of events (HTTP {status}, {kind})")
-            self.broke(error)
+            error = BadReply(f"no stream of events (HTTP {status}, {content_type})")
+            self.note_failure(error)
             raise error
         refusal = Reply(status, response.headers, body).error()
-        if status in PASSING:
-            raise Lost(refusal.detail, refusal.retry_after)
-        if status == 401 and self.settings.credentials.renewed(self._shown):
-            raise Lost("the token was refused, and there is another one by now")
-        self.broke(refusal)
+        if status in TEMPORARY:
+            raise ConnectionLost(refusal.detail, refusal.retry_after)
+        if status == 401 and self.settings.credentials.changed_since(
+            self._sent_headers
+        ):
+            raise ConnectionLost("the token was refused; the token file has a new one")
+        self.note_failure(refusal)
         raise refusal
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Yield the events that ``data`` completes. Raises `Lost`."""
-        self.heard = self._clock()
+        """Yield the events that ``data`` completes. Raises `ConnectionLost`."""
+        self.last_heard = self._clock()
         parser = self._parser
         try:
             for frame in parser.feed(data):
-                # Noted before the event is shown: who is shown it, has it.
+                # Set before the event is yielded: its reader can resume after it.
                 self.last_event_id = frame.id
                 if frame.event == "connected":
-                    self.connected, self._told = True, False
-                    self._route.arrived(self.url)
+                    self.connected, self._reported = True, False
+                    self._schedule.connected(self.url)
                 if frame.event not in self._ignored:
                     yield read_event(frame)
         except TooLong as error:
-            raise Lost(str(error)) from None
+            raise ConnectionLost(str(error)) from None
         self.last_event_id = parser.last_id
         if parser.retry is not None:
-            self._route.retry = parser.retry
+            self._schedule.retry = parser.retry
 
-    def lost(self, error: Exception | None) -> Iterator[Event]:
-        """Note the end of a connection; yield the event that tells of it, once."""
-        self.broke(error or Lost("the registry has ended the stream"))
-        if not self._told:
-            self._told = True
+    def disconnected(self, error: Exception | None) -> Iterator[Event]:
+        """Note the end of a connection; yield ``disconnected``, once."""
+        self.note_failure(error or ConnectionLost("the registry ended the stream"))
+        if not self._reported:
+            self._reported = True
             data = {"reason": self.fault, "url": self.url}
             yield Event(self.last_event_id, "disconnected", data=data)
 
-    def broke(self, error: BaseException) -> None:
-        """Note a failure, so that it takes a while until the next try."""
+    def note_failure(self, error: BaseException) -> None:
+        """Note a failure, so that `pause` waits before the next attempt."""
         self.connected = False
         self.fault = f"{self.url}: {error or type(error).__name__}"
-        asked = getattr(error, "retry_after", None)
-        self._route.failed(self.url, self._clock(), asked)
+        retry_after = getattr(error, "retry_after", None)
+        self._schedule.failed(self.url, self._clock(), retry_after)

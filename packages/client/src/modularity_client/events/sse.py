@@ -1,4 +1,4 @@
-"""Server-Sent Events out of bytes, by the HTML standard (section 9.2.6)."""
+"""Parses Server-Sent Events, as the HTML standard says (section 9.2.6)."""
 
 import re
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ LINE_END = re.compile(rb"\r\n|\r|\n")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 MAX_LINE = 1 << 20
-"""So many bytes may a line have; a service with all that it may hold has fewer."""
+"""Bytes of the longest line; the largest possible service needs fewer."""
 
 MAX_EVENT = 4 << 20
-"""So many bytes may the data of one event have."""
+"""Bytes of the longest event."""
 
 
 class TooLong(ValueError):
-    """A line or an event is over the limit; nothing after it can be read."""
+    """A line or an event is too long; nothing after it can be read."""
 
 
 class Frame(NamedTuple):
-    """One event; ``id`` is the last one that was sent, with it or before it."""
+    """One event; ``id`` is the last id sent, with this event or before it."""
 
     id: str
     event: str
@@ -27,10 +27,10 @@ class Frame(NamedTuple):
 
 
 class Parser:
-    """Reads one connection's bytes, however they are cut. Does no I/O.
+    """Parses the bytes of one connection, in parts of any size. Does no I/O.
 
-    ``last_id`` is where to resume, ``retry`` the pause (seconds) that the server wants
-    before that, None while it has not said.
+    ``last_id`` is where to resume. ``retry`` is the pause (seconds) that the server
+    asked for, None if it did not.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Parser:
         self._size = 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the events that ``data`` completes; to be read to its end.
+        """Yield the events that ``data`` completes; read it to its end.
 
-        Raises `TooLong`, after the events before the fault.
+        Raises `TooLong`, after the events before the line or event that is too long.
         """
         if self._after_cr and data:
             data = data.removeprefix(b"\n")  # the second half of a CR LF
@@ -90,10 +90,10 @@ class Parser:
                 self._id = value
             case "retry" if value.isascii() and value.isdecimal():
                 self.retry = int(value[:9]) / 1000
-        return None  # a comment has no name, and is nobody's field
+        return None  # a comment has an empty name
 
     def _dispatch(self) -> Frame | None:
-        # The id counts from here on even where there is no data to go with it.
+        # The id takes effect even if the event has no data.
         self.last_id = self._id
         data, event = self._data, self._event
         self._data, self._event, self._size = [], "", 0

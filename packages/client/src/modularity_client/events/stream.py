@@ -1,7 +1,7 @@
-"""What changes in the registry, as it happens: streams that mend themselves.
+"""Streams of the registry's changes, which reconnect by themselves.
 
-`Session` knows what to send and what an answer means. Here it is driven, once for
-threads and once for asyncio.
+`Session` decides what to send and what a response means. The streams here do the I/O,
+one for threads and one for asyncio.
 """
 
 import asyncio
@@ -13,26 +13,26 @@ from typing import Self
 
 import httpx
 
-from modularity_client.events.session import KEEP_ALIVE, Event, Lost, Session
+from modularity_client.events.session import KEEP_ALIVE, ConnectionLost, Event, Session
 from modularity_client.http.transport import Settings
 
 __all__ = ["AsyncEventStream", "Event", "EventStream", "afollow"]
 
-BROKEN = (httpx.HTTPError, httpx.StreamError, Lost)
-"""What ends a connection, but not the stream."""
+BROKEN = (httpx.HTTPError, httpx.StreamError, ConnectionLost)
+"""Errors that end a connection, but not the stream."""
 
 
 class EventStream:
-    """Events as they come, for a loop in a thread: ``for event in stream``.
+    """A stream of events, for threads: ``for event in stream``.
 
-    With ``capabilities`` or ``services``, those that concern any of them; else all, as
-    for more names than an address can hold (7,000 characters). It connects with the
-    first event asked for, and again whenever the connection breaks, going on where it
-    was: nothing is lost and nothing comes twice, or else a ``resync`` says so.
-    ``last_event_id`` is where to begin.
+    With ``capabilities`` or ``services``, it has the events of any of them; without, or
+    with more names than a URL can hold (7,000 characters), all events. It connects when
+    you read the first event, and resumes where it was when the connection breaks: no
+    event is lost or comes twice, or else there is a ``resync``. ``last_event_id`` is
+    where to start.
 
     The loop ends after `close`, from any thread. It raises `RegistryError` when the
-    registry refuses for good, such as for a bad token.
+    registry refuses and a retry can't help, such as for an invalid token.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class EventStream:
 
     @property
     def last_event_id(self) -> str:
-        """Where another stream would go on after the last event."""
+        """The ``last_event_id`` with which another stream resumes here."""
         return self._session.last_event_id
 
     def __iter__(self) -> Self:
@@ -69,14 +69,14 @@ class EventStream:
         self.close()
 
     def close(self) -> None:
-        """End the stream; a thread that waits for an event wakes. Idempotent."""
+        """End the stream, and wake a thread that waits for an event. Idempotent."""
         self._stop.set()
         connection = self._socket
         if connection is not None:
             with suppress(OSError):
-                # Around TLS: its own goodbye is not for a thread that doesn't read.
+                # Below TLS, whose shutdown needs the thread that reads.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
-        with suppress(ValueError):  # another thread is in it, and about to leave
+        with suppress(ValueError):  # another thread is reading, and about to end
             self._events.close()
 
     def _follow(self) -> Generator[Event, None, None]:
@@ -89,12 +89,14 @@ class EventStream:
                 except BROKEN as caught:
                     error = caught
                 if not self._stop.is_set():
-                    yield from session.lost(error)
+                    yield from session.disconnected(error)
 
     def _connection(self, client: httpx.Client) -> Generator[Event, None, None]:
         session = self._session
         with closing(client.send(session.request(client), stream=True)) as response:
-            session.admit(response, b"" if _good(response) else response.read())
+            session.check_response(
+                response, b"" if _good(response) else response.read()
+            )
             stream = response.extensions["network_stream"]
             self._socket = stream.get_extra_info("socket")
             try:
@@ -107,9 +109,9 @@ class EventStream:
 
 
 class AsyncEventStream:
-    """As `EventStream`, for asyncio: ``async with`` it, and ``async for`` over it.
+    """As `EventStream`, for asyncio: use ``async with`` and ``async for``.
 
-    A task that waits for an event is ended by cancelling it.
+    To end a task that waits for an event, cancel it.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class AsyncEventStream:
 
     @property
     def last_event_id(self) -> str:
-        """Where another stream would go on after the last event."""
+        """The ``last_event_id`` with which another stream resumes here."""
         return self._session.last_event_id
 
     def __aiter__(self) -> Self:
@@ -160,7 +162,7 @@ class AsyncEventStream:
 async def afollow(
     session: Session, client: httpx.AsyncClient
 ) -> AsyncGenerator[Event, None]:
-    """Yield the session's events until cancelled; what `EventStream` says applies."""
+    """Yield the session's events until cancelled, as `EventStream` does."""
     while True:
         await asyncio.sleep(session.pause())
         error: Exception | None = None
@@ -168,13 +170,13 @@ async def afollow(
             response = await client.send(session.request(client), stream=True)
             async with aclosing(response):
                 body = b"" if _good(response) else await response.aread()
-                session.admit(response, body)
+                session.check_response(response, body)
                 async for data in response.aiter_raw():
                     for event in session.feed(data):
                         yield event
         except BROKEN as caught:
             error = caught
-        for event in session.lost(error):
+        for event in session.disconnected(error):
             yield event
 
 

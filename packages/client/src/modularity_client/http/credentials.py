@@ -45,7 +45,7 @@ class Credentials:
             headers["Authorization"] = f"Bearer {self._token}"
         return headers
 
-    def renewed(self, refused: Mapping[str, str]) -> bool:
+    def changed_since(self, refused: Mapping[str, str]) -> bool:
         """Say whether there is another token by now than in these headers.
 
         Reads the file again. One that can't be read is no news: its writer may be at
@@ -81,7 +81,7 @@ def read_token(file: Path) -> str:
     return text
 
 
-def find(
+def find_credentials(
     token: str | None = None,
     file: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] = os.environ,

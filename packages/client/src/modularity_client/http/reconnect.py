@@ -9,11 +9,11 @@ RETRY = 1.0
 LONGEST = 15.0
 """No pause is longer than this many seconds, unless the server asks for it."""
 
-HURRY = 0.1
+SWITCH_WITHIN = 0.1
 """Within so many seconds the watchers of a lost replica turn to the next one."""
 
 
-class Route:
+class ReconnectSchedule:
     """Remembers of each URL when it may be asked again. Times are monotonic seconds.
 
     Pauses grow with the failures in a row and are spread by chance over their whole
@@ -29,7 +29,7 @@ class Route:
         self._not_before = dict.fromkeys(self._failures, 0.0)
         if not self._failures:
             raise ValueError("a registry needs at least one URL")
-        self._hurry = False
+        self._switch_soon = False
         self._current = ""
 
     def next(self, now: float) -> tuple[str, float]:
@@ -38,16 +38,16 @@ class Route:
         # Who may be asked now: rather the one that worked, else in the order given.
         url = min(waits, key=lambda each: (waits[each], each != self._current))
         wait = waits[url]
-        if self._hurry and wait == 0.0:
-            wait = HURRY * self._chance()
+        if self._switch_soon and wait == 0.0:
+            wait = SWITCH_WITHIN * self._chance()
         return url, wait
 
-    def arrived(self, url: str) -> None:
+    def connected(self, url: str) -> None:
         """Note that the URL answered as it should."""
         self._failures[url] = 0
         self._not_before[url] = 0.0
         self._current = url
-        self._hurry = False
+        self._switch_soon = False
 
     def failed(self, url: str, now: float, retry_after: float | None = None) -> None:
         """Note that it did not; ``retry_after`` is when it wants to be asked again."""
@@ -56,4 +56,4 @@ class Route:
         wait = max(pause * self._chance(), retry_after or 0.0)
         self._not_before[url] = now + wait
         self._current = ""
-        self._hurry = True
+        self._switch_soon = True

@@ -109,7 +109,7 @@ def attempts(
             times = (now, deadline, left)
             shown = credentials.headers()
             outcome = yield _send(call, url, shown, wait, times)
-            if _refused(outcome) and credentials.renewed(shown):
+            if _refused(outcome) and credentials.changed_since(shown):
                 # It was rotated meanwhile. Whoever is refused has done nothing.
                 shown = credentials.headers()
                 outcome = yield _send(call, url, shown, wait, times)

@@ -26,7 +26,7 @@ class Invoker:
         self._providers = providers
         self._tls = tls
         self._renew()
-        _fork.note(self)
+        _fork.register(self)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()

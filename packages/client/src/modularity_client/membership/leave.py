@@ -1,4 +1,4 @@
-"""How a member takes its leave, unless somebody else has its place by now."""
+"""Takes a service out of the registry, unless another process registered it since."""
 
 import logging
 import threading
@@ -21,85 +21,91 @@ log = logging.getLogger("modularity_client")
 
 ResultT = TypeVar("ResultT")
 
-GOODBYE = 2.0
-"""Seconds that a call of a membership may take when it ends."""
+CALL_TIMEOUT = 2.0
+"""Seconds that each call may take when a membership ends."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What a member knows of its registration; ``since`` and ``revision`` if it does.
+class Registration:
+    """What a member knows of its registration.
 
-    ``owner_key`` is what it was registered with, None for none.
+    ``registered_at`` and ``revision`` are None while unknown; ``owner_key`` is None
+    when it was registered without one.
     """
 
     service_id: str
     location: str
-    since: datetime | None
+    registered_at: datetime | None
     revision: int | None
     owner_key: str | None
 
 
-def part(driver: Driver, place: Place, grace: float) -> None:
-    """Drain, wait for ``grace`` seconds, unregister; a failure is a line in the log."""
+def leave(driver: Driver, registration: Registration, grace: float) -> None:
+    """Drain, wait for ``grace`` seconds, unregister. Logs a failure, raises nothing."""
+    service_id = registration.service_id
     try:
-        log.info("%s: %s", place.service_id, _Parting(driver, place).say(grace))
+        outcome = _Departure(driver, registration).run(grace)
+        log.info("%s: %s", service_id, outcome)
     except NotFound:
-        log.info("%s: was unregistered already", place.service_id)
+        log.info("%s: was already unregistered", service_id)
     except RegistryError as error:
         log.warning(
-            "%s: no goodbye (%s); its checks will find out",
-            place.service_id,
+            "%s: could not unregister (%s); the registry marks it unhealthy"
+            " when its checks fail",
+            service_id,
             error.detail,
         )
 
 
-class _Parting:
-    def __init__(self, driver: Driver, place: Place) -> None:
+class _Departure:
+    def __init__(self, driver: Driver, registration: Registration) -> None:
         self._driver = driver
-        self._place = place
+        self._registration = registration
 
-    def say(self, grace: float) -> str:
-        """Return what came of it."""
-        place = self._place
+    def run(self, grace: float) -> str:
+        """Return the outcome, for the log."""
+        registration = self._registration
+        service_id, key = registration.service_id, registration.owner_key
         try:
             if self._replaced():
-                return "left to the process that took over"
+                return "another process has registered this id; left as it is"
         except Forbidden:
-            # The token may register and not read: nobody can say who has the place.
-            self._ask(self._unregister(place.revision))
+            # The token has no right to read, so nothing can tell who is registered.
+            self._call(self._unregister(registration.revision))
             _pause(grace)
             return "unregistered"
-        key, reason = place.owner_key, "it is shutting down"
-        drained = self._ask(calls.drain(place.service_id, reason=reason, owner_key=key))
+        reason = "it is shutting down"
+        drained = self._call(calls.drain(service_id, reason=reason, owner_key=key))
         _pause(grace)
         try:
-            self._ask(self._unregister(drained.revision))
+            self._call(self._unregister(drained.revision))
         except RevisionMismatch:
             self._unregister_drained()
         return "unregistered"
 
     def _replaced(self) -> bool:
-        there = self._ask(calls.service(self._place.service_id))
-        if there.location != self._place.location:
+        current = self._call(calls.service(self._registration.service_id))
+        if current.location != self._registration.location:
             return True
-        return (
-            self._place.since is not None and there.registered_at != self._place.since
-        )
+        since = self._registration.registered_at
+        return since is not None and current.registered_at != since
 
     def _unregister_drained(self) -> None:
-        """Unregister although something has changed, unless it was registered anew."""
-        there = self._ask(calls.service(self._place.service_id))
-        if there.status == "draining":
-            self._ask(self._unregister(there.revision))
+        """Unregister a service that changed, unless it was registered again."""
+        current = self._call(calls.service(self._registration.service_id))
+        if current.status == "draining":
+            self._call(self._unregister(current.revision))
 
     def _unregister(self, revision: int | None) -> Call[Changed]:
-        place = self._place
+        registration = self._registration
         return calls.unregister(
-            place.service_id, revision=revision, owner_key=place.owner_key
+            registration.service_id,
+            revision=revision,
+            owner_key=registration.owner_key,
         )
 
-    def _ask(self, call: Call[ResultT]) -> ResultT:
-        return self._driver.run(call, GOODBYE)
+    def _call(self, call: Call[ResultT]) -> ResultT:
+        return self._driver.run(call, CALL_TIMEOUT)
 
 
 def _pause(seconds: float) -> None:

@@ -22,9 +22,9 @@ from modularity_client.errors import (
     Unauthorized,
 )
 from modularity_client.http.transport import Driver, Settings
-from modularity_client.membership.leave import Place, part
-from modularity_client.membership.ready import await_listening
-from modularity_client.membership.shutdown import PATIENCE, farewells
+from modularity_client.membership.leave import Registration, leave
+from modularity_client.membership.port_check import wait_until_listening
+from modularity_client.membership.shutdown import SHUTDOWN_TIMEOUT, shutdown_handler
 from modularity_client.types.services import Registered, ServiceFields
 
 log = logging.getLogger("modularity_client")
@@ -32,24 +32,24 @@ log = logging.getLogger("modularity_client")
 TTL = 15.0
 """Seconds that a lease lasts unless the service says otherwise."""
 
-TRY = 3.0
-"""Seconds that a call of a membership may take."""
+CALL_TIMEOUT = 3.0
+"""Seconds that each call of a membership may take."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds: bounds of the pause after a failure, which doubles each time."""
 
 REFUSED_PAUSE = 60.0
-"""As `LONGEST_PAUSE`, where somebody has to do something: the registry is well."""
+"""Seconds: as `LONGEST_PAUSE`, for a refusal, which only an operator can fix."""
 
 REFUSALS = (Unauthorized, Forbidden, Conflict)
-"""The member may not have its place, and that won't pass by itself."""
+"""The registry does not accept the member, and a retry alone does not help."""
 
 
 class Joining(ServiceFields, total=False):
-    """How to join: the service, and what is about joining itself.
+    """How to join: the fields of the service, and options of joining.
 
-    ``grace`` is the seconds between drain and unregistering, in which callers go
-    elsewhere. ``when_listening`` waits until something listens at the location.
+    ``grace`` is the seconds between drain and unregistering, in which callers move to
+    other providers. ``when_listening`` waits until something listens at the location.
     ``on_registered`` and ``on_error`` are called in the membership's thread.
     """
 
@@ -60,27 +60,27 @@ class Joining(ServiceFields, total=False):
 
 
 def pause_after(failures: int, longest: float = LONGEST_PAUSE) -> float:
-    """Return the seconds to wait after so many failures in a row, with jitter."""
+    """Return the seconds to wait after this many failures in a row, with jitter."""
     bound = min(longest, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
     return random.uniform(bound / 2, bound)
 
 
 class Membership:
-    """A service's place in the registry, held while the context lasts.
+    """Keeps a service registered while the context lasts.
 
-    It registers, sends a heartbeat three times per ``ttl``, and registers again when
-    the registry has forgotten it. At the end, by the context, by exit or by SIGTERM,
-    it takes the service out of discovery and unregisters it, unless somebody has
-    registered the same id since: one that takes over is left alone.
+    It registers the service, sends a heartbeat three times per ``ttl``, and registers
+    again when the registry has forgotten the service. At the end of the context, at
+    exit and on SIGTERM, it drains and unregisters the service, unless another process
+    has registered the same id since.
 
-    A registry that is away does not stop the service: it is asked again and again.
-    Nor does one that refuses it (no good token, or the id belongs to another): `error`
-    and the log say so, and it is asked less and less often, down to once a minute.
-    Entering waits for the first answer, but not longer than a call may take. The
-    thread is a daemon, and the end of the process waits for it a few seconds at most.
+    The service runs on while the registry is unreachable: the membership retries. It
+    also retries after a refusal (an invalid token, or an id that belongs to another),
+    with pauses that grow to a minute; `error` and the log have the reason. Entering
+    waits for the first reply, but not longer than a call may take. The thread is a
+    daemon; the end of the process waits for it a few seconds at most.
 
-    It belongs to the process that started it: in the child of a fork it does nothing.
-    Use it with ``with`` or ``async with``, or call `start` and `leave`.
+    A membership belongs to the process that started it and does nothing in the child
+    of a fork. Use it with ``with`` or ``async with``, or call `start` and `leave`.
     """
 
     def __init__(self, settings: Settings, **joining: Unpack[Joining]) -> None:
@@ -94,19 +94,19 @@ class Membership:
         self._service = options
         self._key: str | None = options.get("owner_key")
         self.service_id: str = options["id"]
-        self._beat_seconds = (options["ttl"] or TTL) / 3
+        self._heartbeat_seconds = (options["ttl"] or TTL) / 3
         self._wait_seconds = settings.timeout
-        timeout = min(settings.timeout, TRY)
+        timeout = min(settings.timeout, CALL_TIMEOUT)
         self._driver = Driver(replace(settings, timeout=timeout))
         self.owner: int | None = None
         self._ending = threading.Event()
         self._wake = threading.Event()
         self._tried = threading.Event()
         self._registered = threading.Event()
-        self._present = False  # or may be, when a reply was lost
-        self._since: datetime | None = None
+        self._present = False  # also when a reply was lost and it may be registered
+        self._registered_at: datetime | None = None
         self._revision: int | None = None
-        self._said = (False, "")
+        self._reported = (False, "")
         self._failures = 0
         self._error: RegistryError | None = None
         self._thread = threading.Thread(
@@ -115,68 +115,68 @@ class Membership:
 
     @property
     def registered(self) -> bool:
-        """Whether the registry has confirmed it, and not said otherwise since."""
-        return self._here() and self._registered.is_set()
+        """Whether the registry knows the service, as of its last reply."""
+        return self._in_owner_process() and self._registered.is_set()
 
     @property
     def error(self) -> RegistryError | None:
-        """What the last call came to, if that was in vain; None while all is well."""
-        return self._error if self._here() else None
+        """The error of the last call; None if it succeeded."""
+        return self._error if self._in_owner_process() else None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is registered, at most so many seconds; say whether it is."""
-        return self._here() and self._registered.wait(timeout)
+        """Wait up to ``timeout`` seconds; return whether the service is registered."""
+        return self._in_owner_process() and self._registered.wait(timeout)
 
     def report(self, *, unhealthy: bool, note: str = "") -> None:
-        """Tell the registry how the service is, at once and with each heartbeat.
+        """Report the service's health to the registry, now and with each heartbeat.
 
         Holds until the next report. Raises `RuntimeError` in the child of a fork.
         """
-        if self.owner is not None and not self._here():
+        if self.owner is not None and not self._in_owner_process():
             raise RuntimeError(
-                f"process {self.owner} joined as {self.service_id!r}, this is its"
-                " child: join here as well, or report there"
+                f"process {self.owner} joined as {self.service_id!r}, and this is its"
+                " child: join in this process too, or report in the parent"
             )
-        self._said = (unhealthy, note)
+        self._reported = (unhealthy, note)
         self._wake.set()
 
     def start(self) -> Self:
-        """Begin, in the background. Raises `RuntimeError` the second time."""
+        """Start the thread. Raises `RuntimeError` when called a second time."""
         if self.owner is not None:
-            raise RuntimeError("a membership starts once; join again for another one")
+            raise RuntimeError("a membership can start only once; call join() again")
         self.owner = os.getpid()
         self._thread.start()
-        farewells.add(self)
+        shutdown_handler.add(self)
         return self
 
     def leave(self) -> None:
-        """Unregister; waits for it, but not for ever. Idempotent."""
+        """Unregister, and wait for that a few seconds at most. Idempotent."""
         self.end()
-        if not self.ended(PATIENCE + self.grace):
-            log.warning("%s: gave up on saying goodbye", self.service_id)
-        farewells.discard(self)
+        if not self.ended(SHUTDOWN_TIMEOUT + self.grace):
+            log.warning("%s: could not unregister in time", self.service_id)
+        shutdown_handler.discard(self)
 
     async def aleave(self) -> None:
-        """As `leave`, and lets other tasks run meanwhile."""
+        """As `leave`, for asyncio."""
         await asyncio.to_thread(self.leave)
-        farewells.discard(self)  # once more, where the handler can be taken away
+        shutdown_handler.discard(self)  # again, in a thread that may remove the handler
 
     def end(self) -> None:
         """Begin to leave, in the background. Idempotent."""
-        if self._here():
+        if self._in_owner_process():
             self._ending.set()
             self._wake.set()
 
     def ended(self, timeout: float) -> bool:
-        """Wait for the end, at most so many seconds; say whether it has come."""
-        if self._here() and threading.current_thread() is not self._thread:
+        """Wait up to ``timeout`` seconds; return whether it has left."""
+        if self._in_owner_process() and threading.current_thread() is not self._thread:
             self._thread.join(timeout)
             return not self._thread.is_alive()
         return True
 
     def __enter__(self) -> Self:
         self.start()
-        self._await_first_try()
+        self._wait_for_first_try()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,25 +185,25 @@ class Membership:
     async def __aenter__(self) -> Self:
         self.start()
         try:
-            await asyncio.to_thread(self._await_first_try)
+            await asyncio.to_thread(self._wait_for_first_try)
         except asyncio.CancelledError:
-            self.end()  # there will be no exit from what was not entered
+            self.end()  # __aexit__ is not called when __aenter__ fails
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aleave()
 
-    def _here(self) -> bool:
+    def _in_owner_process(self) -> bool:
         return self.owner == os.getpid()
 
-    def _await_first_try(self) -> None:
+    def _wait_for_first_try(self) -> None:
         if not self._when_listening:
             self._tried.wait(self._wait_seconds)
 
     def _run(self) -> None:
         if self._when_listening:
-            await_listening(self._service["location"], self._ending)
+            wait_until_listening(self._service["location"], self._ending)
         while not self._ending.is_set():
             pause = self._step()
             self._tried.set()
@@ -211,106 +211,115 @@ class Membership:
             self._wake.clear()
         try:
             if self._present:
-                part(self._driver, self._place(), self.grace)
+                leave(self._driver, self._registration(), self.grace)
         finally:
             self._tried.set()
             self._registered.clear()
             self._driver.close()
 
     def _step(self) -> float:
-        """Do what is to be done now; return the seconds until the next time."""
+        """Register or send a heartbeat; return the seconds until the next step."""
         try:
             if self._registered.is_set():
-                self._beat()
+                self._heartbeat()
             else:
                 self._register()
         except NotRegistered:
-            # Forgotten: register at once. A second time in a row is a failure.
+            # Register again at once. If that fails, it is a failure like any other.
             self._registered.clear()
-            log.info("%s: the registry does not know it any more", self.service_id)
+            log.info("%s: no longer registered; registering again", self.service_id)
             try:
                 self._register()
             except RegistryError as error:
                 return self._failed(error)
         except RegistryError as error:
             return self._failed(error)
-        except Exception:  # a thread that dies would take the service with it
+        except Exception:  # if the thread died, the service would drop out
             log.exception("%s: unexpected error", self.service_id)
             self._failures += 1
             return pause_after(self._failures)
         self._failures = 0
-        return self._beat_seconds * random.uniform(0.8, 1.0)
+        return self._heartbeat_seconds * random.uniform(0.8, 1.0)
 
     def _register(self) -> None:
         try:
-            done = self._driver.run(self._put)
+            registered = self._driver.run(self._put)
         except RegistryUnreachable as error:
             self._present = self._present or error.sent
             raise
         self._present = True
-        self._revision = done.revision
-        self._since = self._registered_at()
+        self._revision = registered.revision
+        self._registered_at = self._read_registered_at()
         self._registered.set()
         if self._error is None:
             log.info("%s: registered", self.service_id)
-        self._recovered()
-        self._call(self._on_registered, done)
-        if self._said[0]:
-            self._beat()  # a registration begins as healthy
+        self._clear_error()
+        self._run_callback(self._on_registered, registered)
+        if self._reported[0]:
+            self._heartbeat()  # a registration begins as healthy
 
-    def _registered_at(self) -> datetime | None:
-        # What tells this registration from a later one of the same id and location.
+    def _read_registered_at(self) -> datetime | None:
+        # Distinguishes this registration from a later one of the same id and location.
         try:
             return self._driver.run(calls.service(self.service_id)).registered_at
         except RegistryError:
             return None
 
-    def _beat(self) -> None:
-        unhealthy, note = self._said
-        beat = calls.heartbeat(
+    def _heartbeat(self) -> None:
+        unhealthy, note = self._reported
+        heartbeat = calls.heartbeat(
             self.service_id, unhealthy=unhealthy, note=note, owner_key=self._key
         )
         try:
-            self._driver.run(beat)
+            self._driver.run(heartbeat)
         except OwnedByAnother:
-            # Somebody has taken the id since: there is nothing left to say goodbye to.
+            # Another process has taken the id: there is nothing left to unregister.
             self._registered.clear()
             self._present = False
             raise
-        self._recovered()
+        self._clear_error()
 
-    def _place(self) -> Place:
+    def _registration(self) -> Registration:
         location = self._service["location"]
-        return Place(self.service_id, location, self._since, self._revision, self._key)
+        return Registration(
+            self.service_id, location, self._registered_at, self._revision, self._key
+        )
 
-    def _recovered(self) -> None:
+    def _clear_error(self) -> None:
         if self._error is not None:
-            log.info("%s: registered, all is well again", self.service_id)
+            log.info("%s: recovered; the service is registered", self.service_id)
             self._error = None
 
     def _failed(self, error: RegistryError) -> float:
         self._failures += 1
         before, self._error = self._error, error
         refused = isinstance(error, REFUSALS)
-        if type(before) is not type(error):  # once: it may go on for hours
-            self._complain(error, refused)
-        self._call(self._on_error, error)
+        if type(before) is not type(error):  # log it once: it may last for hours
+            self._log_failure(error, refused)
+        self._run_callback(self._on_error, error)
         if refused:
             return pause_after(self._failures, REFUSED_PAUSE)
         pause = pause_after(self._failures)
-        return min(pause, self._beat_seconds) if self._registered.is_set() else pause
+        registered = self._registered.is_set()
+        return min(pause, self._heartbeat_seconds) if registered else pause
 
-    def _complain(self, error: RegistryError, refused: bool) -> None:
+    def _log_failure(self, error: RegistryError, refused: bool) -> None:
         if refused:
-            said = f"the registry refuses it: {error.detail} (HTTP {error.status})"
-            said += "; trying on, down to once a minute"
-            log.error("%s: %s", self.service_id, said)
+            log.error(
+                "%s: the registry refuses the service: %s (HTTP %s); retrying"
+                " with pauses of up to a minute",
+                self.service_id,
+                error.detail,
+                error.status,
+            )
         else:
             invalid = isinstance(error, InvalidRequest)
             level = logging.ERROR if invalid else logging.WARNING
-            log.log(level, "%s: %s; trying on", self.service_id, error.detail)
+            log.log(level, "%s: %s; retrying", self.service_id, error.detail)
 
-    def _call(self, callback: Callable[[Any], object] | None, value: object) -> None:
+    def _run_callback(
+        self, callback: Callable[[Any], object] | None, value: object
+    ) -> None:
         if callback is not None:
             try:
                 callback(value)

@@ -1,6 +1,6 @@
-"""What has to be done before this process ends: by exit, or by SIGTERM.
+"""Ends the memberships of this process when it exits or gets SIGTERM.
 
-A member of another process, which a fork has copied here, is left alone.
+Memberships of the parent process, which a fork has copied, are left alone.
 """
 
 import atexit
@@ -12,79 +12,79 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
-PATIENCE = 5.0
-"""Seconds that the end of a process waits for its goodbyes, on top of their grace."""
+SHUTDOWN_TIMEOUT = 5.0
+"""Seconds that an ending process waits for its members, on top of their grace."""
 
-Handler = Callable[[int, FrameType | None], Any]
+SignalHandler = Callable[[int, FrameType | None], Any]
 
 
 class Member(Protocol):
-    """One that has a goodbye to say."""
+    """Something that has to leave the registry before the process ends."""
 
     @property
     def owner(self) -> int | None:
-        """The process that it belongs to."""
+        """The id of the process that it belongs to."""
 
     @property
     def grace(self) -> float:
-        """Seconds that it wants to take."""
+        """Seconds that it waits between drain and unregistering."""
 
     def end(self) -> None:
-        """Begin the goodbye. Idempotent, returns at once."""
+        """Begin to leave. Idempotent, returns at once."""
 
     def ended(self, timeout: float) -> bool:
-        """Wait for the end of it, at most so long; say whether it came."""
+        """Wait up to ``timeout`` seconds; return whether it has left."""
 
 
-class Farewells:
-    """All members of this process. One handler of SIGTERM and one of exit serve all."""
+class ShutdownHandler:
+    """The members of this process. All share one SIGTERM and one exit handler."""
 
     def __init__(self) -> None:
         # No lock: a signal may come while it is held, and a fork would copy it held.
         self._members: tuple[Member, ...] = ()
         self._at_exit = False
-        self._installed: Handler | None = None
+        self._installed: SignalHandler | None = None
         self._previous: Any = None
-        self._saying = False
+        self._ending = False
 
     def add(self, member: Member) -> None:
-        """See to it that this one says goodbye.
+        """Have this member leave when the process ends.
 
-        SIGTERM is handled only when this is called in the main thread, as Python has
-        it. It reaches who handled it before when the goodbyes are said: until then the
-        process works on. A second SIGTERM does not wait for that.
+        Python sets signal handlers in the main thread only, so SIGTERM is handled only
+        if this is called there. The process keeps running until its members have left;
+        then the former handler gets the signal. A second SIGTERM does not wait.
         """
         self._members = (*self._members, member)
         if not self._at_exit:
             self._at_exit = True
-            atexit.register(self.say)
+            atexit.register(self.end_all)
         self._install()
 
     def discard(self, member: Member) -> None:
-        """Forget one that has said it. Idempotent."""
-        self._members = tuple(each for each in self._members if each is not member)
-        if not self._mine():
+        """Forget a member that has left. Idempotent."""
+        self._members = tuple(other for other in self._members if other is not member)
+        if not self._own_members():
             self._uninstall()
 
-    def say(self) -> None:
-        """Have everyone here say goodbye at the same time, and wait for it."""
-        members = self._mine()
+    def end_all(self) -> None:
+        """Have all members leave at the same time, and wait for them."""
+        members = self._own_members()
         for member in members:
             member.end()
         grace = max((member.grace for member in members), default=0.0)
-        deadline = time.monotonic() + PATIENCE + grace
+        deadline = time.monotonic() + SHUTDOWN_TIMEOUT + grace
         for member in members:
             member.ended(max(0.0, deadline - time.monotonic()))
 
-    def _mine(self) -> tuple[Member, ...]:
-        here = os.getpid()
-        return tuple(each for each in self._members if each.owner == here)
+    def _own_members(self) -> tuple[Member, ...]:
+        process = os.getpid()
+        return tuple(member for member in self._members if member.owner == process)
 
     def _install(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         current = signal.getsignal(signal.SIGTERM)
-        if current is self._installed or not _can_follow(current):
+        if current is self._installed or not _can_chain(current):
             return
         self._previous, self._installed = current, self._handler(current)
         signal.signal(signal.SIGTERM, self._installed)
@@ -92,24 +92,24 @@ class Farewells:
     def _uninstall(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        # Somebody who came later may call this handler: then it has to stay.
+        # A handler that was installed later may call this one: then it has to stay.
         if self._installed and signal.getsignal(signal.SIGTERM) is self._installed:
             signal.signal(signal.SIGTERM, self._previous)
             self._installed = None
 
-    def _handler(self, previous: Any) -> Handler:
-        # Each knows who came before it. With one for all, a handler that was put in
-        # between and calls the one before it would go round in a circle.
+    def _handler(self, previous: Any) -> SignalHandler:
+        # Each installation has its own predecessor. One shared handler would recurse
+        # with a handler that was installed in between and calls its predecessor.
         def on_signal(number: int, frame: FrameType | None) -> None:
-            waiting = [each for each in self._mine() if not each.ended(0)]
-            if waiting and not self._saying:
-                # Not here: the main thread may hold what a goodbye needs.
-                self._saying = True
+            waiting = [member for member in self._own_members() if not member.ended(0)]
+            if waiting and not self._ending:
+                # Not in this thread: it may hold a lock that leaving needs.
+                self._ending = True
                 threading.Thread(
-                    target=self._say_and_pass_on, args=(number,), daemon=True
+                    target=self._end_and_forward, args=(number,), daemon=True
                 ).start()
                 return
-            self._saying = False
+            self._ending = False
             if callable(previous):
                 previous(number, frame)
             else:
@@ -118,22 +118,22 @@ class Farewells:
 
         return on_signal
 
-    def _say_and_pass_on(self, number: int) -> None:
-        self.say()
+    def _end_and_forward(self, number: int) -> None:
+        self.end_all()
         main = threading.main_thread().ident
-        if self._saying and main is not None:
+        if self._ending and main is not None:
             signal.pthread_kill(main, number)
 
 
-def _can_follow(handler: Any) -> bool:
-    """Say whether SIGTERM can be given to this handler later.
+def _can_chain(handler: Any) -> bool:
+    """Return whether SIGTERM can be passed on to this handler later.
 
-    None is a handler that is not Python's. An event loop hears of a signal by itself,
-    before any handler. And who ignores it does not end by it.
+    None stands for a handler outside Python. An event loop notices a signal before any
+    handler runs. A process that ignores SIGTERM does not end by it.
     """
-    loops = (getattr(handler, "__module__", None) or "").partition(".")[0]
+    package = (getattr(handler, "__module__", None) or "").partition(".")[0]
     ignored = handler in (None, signal.SIG_IGN)
-    return not ignored and loops not in ("asyncio", "uvloop")
+    return not ignored and package not in ("asyncio", "uvloop")
 
 
-farewells = Farewells()
+shutdown_handler = ShutdownHandler()

@@ -1,4 +1,4 @@
-"""Tells the registry of calls between services: later, in batches, or not at all."""
+"""Reports calls between services to the registry, in the background and in batches."""
 
 import asyncio
 import logging
@@ -19,20 +19,20 @@ from modularity_client.http.transport import AsyncDriver
 log = logging.getLogger("modularity_client")
 
 QUEUE = 2_000
-"""So many calls are kept to be told of; when there are more, some are never told."""
+"""Reports that wait to be sent; when there are more, the new ones are dropped."""
 
-EVERY = 0.25
-"""Seconds for which calls are gathered before they are told of."""
+INTERVAL = 0.25
+"""Seconds for which reports are collected before they are sent."""
 
 BATCH = 100
-"""So many are told of in one go: what is done here takes from the callers' time."""
+"""Reports sent in one go. Sending takes interpreter time from the callers."""
 
 TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """One call, as its caller saw it."""
+class CallReport:
+    """The outcome of one call, as its caller saw it."""
 
     consumer_id: str
     provider_id: str
@@ -41,32 +41,32 @@ class Report:
     latency_ms: float | None
 
 
-class Reports:
-    """What is still to be told; ``wake`` runs something in the loop later."""
+class CallReporter:
+    """Queues reports and sends them. ``wake`` runs a function in the loop later."""
 
     def __init__(
         self, driver: AsyncDriver, wake: Callable[[float, Callable[[], None]], None]
     ) -> None:
         self.dropped = 0
         self._wake = wake
-        self._queue: deque[Report] = deque()
+        self._queue: deque[CallReport] = deque()
         self._woken = False
         self._refused = False
         self._sending: asyncio.Task[None] | None = None
         self._driver = driver
 
-    def note(self, report: Report) -> None:
+    def add(self, report: CallReport) -> None:
         """Queue a report, from any thread; returns at once."""
         if len(self._queue) >= QUEUE:
             self.dropped += 1
             return
         self._queue.append(report)
         if not self._woken:
-            self._woken = True  # of two threads both may wake it, which does no harm
-            self._wake(EVERY, self._begin)
+            self._woken = True  # two threads may both wake it, which does no harm
+            self._wake(INTERVAL, self._begin)
 
     async def flush(self) -> None:
-        """Send all there is. In the loop."""
+        """Send all queued reports. Call it in the loop."""
         if self._sending is not None:
             await asyncio.wait({self._sending})
         await self._send(QUEUE)
@@ -76,22 +76,22 @@ class Reports:
             self._sending = asyncio.get_running_loop().create_task(self._send(BATCH))
 
     async def _send(self, limit: int) -> None:
-        # One after the other: a burst would keep the interpreter from the callers.
+        # One after the other: a burst would take the interpreter from the callers.
         for _ in range(limit):
             if not self._queue:
                 break
-            if not await self._tell(self._queue.popleft()):
+            if not await self._send_one(self._queue.popleft()):
                 self.dropped += 1 + len(self._queue)
                 self._queue.clear()
                 break
-        # In this order: who queues one between the two wakes it, or is seen.
+        # In this order: a report that comes in between is seen, or wakes this again.
         self._woken = False
         if self._queue and not self._woken:
             self._woken = True
-            self._wake(EVERY, self._begin)
+            self._wake(INTERVAL, self._begin)
 
-    async def _tell(self, report: Report) -> bool:
-        """Send one; return whether there is somebody to tell."""
+    async def _send_one(self, report: CallReport) -> bool:
+        """Send one report; return whether the registry can take more."""
         call = calls.track_invocation(
             consumer_id=report.consumer_id,
             provider_id=report.provider_id,
@@ -105,11 +105,13 @@ class Reports:
             return False
         except (Unauthorized, Forbidden) as error:
             if not self._refused:
-                said = "calls are not reported, which takes the right to track"
-                log.warning("%s: %s", said, error.detail)
+                log.warning(
+                    "calls are not reported: the token needs the right 'track': %s",
+                    error.detail,
+                )
             self._refused = True
             return False
         except RegistryError as error:
             self.dropped += 1
-            log.debug("the registry does not take a report: %s", error)
+            log.debug("the registry refused a report: %s", error)
         return True

@@ -1,4 +1,4 @@
-"""What resolving and invoking raise, on top of what the registry refuses."""
+"""What `Resolver` raises, besides the errors of the registry."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,33 +8,34 @@ from modularity_client.types.services import Service
 
 
 class NoProvider(NoHealthyProvider):
-    """Nobody healthy provides the capability, as far as the registry knows.
+    """The capability has no healthy provider.
 
-    ``age`` is for how many seconds that has not been confirmed; 0 while it is.
+    ``age`` is the number of seconds since the view was current; 0 while it is.
     """
 
     def __init__(self, capability: str, age: float) -> None:
         since = f" (as of {age:.0f} s ago)" if age >= 1 else ""
-        super().__init__(f"nobody healthy provides {capability!r}{since}")
+        super().__init__(f"{capability!r} has no healthy provider{since}")
         self.capability = capability
         self.age = age
 
 
 class UnknownProviders(RegistryUnreachable):
-    """Who provides the capability can't be known: no view of it, and no registry."""
+    """The providers are not loaded yet, and the registry can't be reached."""
 
     def __init__(self, capability: str, reason: str) -> None:
         super().__init__()
-        self.detail = f"who provides {capability!r} is not known: {reason}"
+        self.detail = f"the providers of {capability!r} are not known: {reason}"
         self.args = (self.detail,)
         self.capability = capability
 
 
 class CallFailed(Exception):
-    """A provider was called in vain.
+    """A call to a provider failed.
 
-    ``service`` is the last one tried, ``attempts`` has the id of each one tried, in
-    order, and what came of it. ``sent`` says that the call may have been carried out.
+    ``service`` is the last provider tried. ``attempts`` has the id of each provider
+    tried, in order, with the reason why it failed. If ``sent``, the call may have been
+    carried out.
     """
 
     def __init__(
@@ -55,11 +56,11 @@ class CallFailed(Exception):
 
 
 class ProviderLost(CallFailed):
-    """There was no answer, or not all of one, within the time."""
+    """The provider gave no complete answer in time."""
 
 
 class ProviderRefused(CallFailed):
-    """The provider answered with an error: its ``status`` and ``body``, if JSON."""
+    """The provider answered with an error; ``body`` is None if it isn't JSON."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Follows the registry: one thread with one loop, one stream for all capabilities."""
+"""Follows the registry in one thread, with one stream for all capabilities."""
 
 import asyncio
 import logging
@@ -14,82 +14,82 @@ from modularity_client.errors import RegistryError
 from modularity_client.events.session import Event, Session
 from modularity_client.events.stream import afollow
 from modularity_client.http.transport import AsyncDriver, Settings
-from modularity_client.resolver.cache import Board
-from modularity_client.resolver.call_reports import Reports
+from modularity_client.resolver.cache import ProviderCache
+from modularity_client.resolver.call_reports import CallReporter
 
 log = logging.getLogger("modularity_client")
 
 BURST = 0.01
-"""Seconds for which new capabilities are gathered before the stream is opened anew."""
+"""Seconds for which new capabilities are collected before the stream is reopened."""
 
 INVOCATIONS = frozenset({"capability.invoked"})
-"""Everybody's reports of their calls, which come with the stream."""
+"""Reports of calls, which every stream carries."""
 
 PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between two tries to read a list from a registry whose stream is there."""
+"""Seconds between two attempts to read a list; the pause doubles."""
 
 LISTS_AT_ONCE = 8
 
 FLUSH_WITHIN = 1.0
-"""Seconds that the last reports may take when it ends."""
+"""Seconds that the last reports may take at the end."""
 
 
-class Follower:
-    """Keeps a board current. ``changed`` is told, in its thread, what has changed.
+class RegistryFollower:
+    """Keeps a cache current. Calls ``changed``, in its thread, after each change.
 
-    The order loses nothing: the stream is there before a list is read, so whatever the
+    No change is lost: the stream is open before a list is read, so a change that the
     list lacks comes as an event.
     """
 
     def __init__(
         self,
         settings: Settings,
-        board: Board,
+        cache: ProviderCache,
         changed: Callable[[Iterable[str]], None],
         keep_alive: float,
     ) -> None:
-        self._told = AsyncDriver(settings)
-        self.reports = Reports(self._told, self.later)
+        self._report_driver = AsyncDriver(settings)
+        self.reporter = CallReporter(self._report_driver, self.later)
         self.fault = ""
         self._settings = settings
-        self._board = board
+        self._cache = cache
         self._changed = changed
         self._session = Session(settings, keep_alive=keep_alive, ignored=INVOCATIONS)
         self._loop = asyncio.new_event_loop()
-        self._wanted = asyncio.Event()
+        self._has_capabilities = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
+        self._stream: asyncio.Task[None] | None = None
         self._lists: dict[str, asyncio.Task[None]] = {}
         self._drivers: dict[str, AsyncDriver] = {}
-        self._places = asyncio.Semaphore(LISTS_AT_ONCE)
-        self._rejoining = False
+        self._list_slots = asyncio.Semaphore(LISTS_AT_ONCE)
+        self._reopen_due = False
         self._thread = threading.Thread(
             target=self._run, name="modularity-resolver", daemon=True
         )
 
-    # For any thread
+    # Called in any thread
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start the thread."""
         self._thread.start()
 
-    def widen(self, names: Iterable[str]) -> None:
-        """Follow these capabilities as well."""
-        self.later(0, lambda: self._widen(names))
+    def add_capabilities(self, names: Iterable[str]) -> None:
+        """Follow these capabilities too."""
+        self.later(0, lambda: self._add_capabilities(names))
 
     def later(self, delay: float, call: Callable[[], None]) -> None:
-        """Run ``call`` in the loop after ``delay`` seconds; never, once it ended."""
+        """Run ``call`` in the loop after ``delay`` seconds; not after the end."""
         try:
             self._loop.call_soon_threadsafe(self._loop.call_later, delay, call)
         except RuntimeError:
             log.debug("the resolver has ended")
 
     def is_current_thread(self) -> bool:
-        """Say whether the caller is the follower's own thread."""
+        """Return whether the caller runs in the follower's thread."""
         return threading.current_thread() is self._thread
 
     def stop(self) -> None:
-        """End the thread, after the last reports; returns when it has ended."""
+        """Send the last reports, and end the thread; waits for that."""
         self.later(0, self._stopped.set)
         if not self.is_current_thread():
             self._thread.join(FLUSH_WITHIN + 1.0)
@@ -101,31 +101,31 @@ class Follower:
             runner.run(self._main())
 
     async def _main(self) -> None:
-        following = asyncio.create_task(self._follow())
+        follow_task = asyncio.create_task(self._follow())
         try:
             await self._stopped.wait()
-            following.cancel()
+            follow_task.cancel()
             self._drop_lists()
-            await asyncio.wait({following})
+            await asyncio.wait({follow_task})
             async with asyncio.timeout(FLUSH_WITHIN):
-                await self.reports.flush()
+                await self.reporter.flush()
         except TimeoutError:
             log.debug("not all calls were reported in time")
         finally:
-            for driver in (self._told, *self._drivers.values()):
+            for driver in (self._report_driver, *self._drivers.values()):
                 await driver.close()
 
     async def _follow(self) -> None:
         async with httpx.AsyncClient(**self._settings.options()) as client:
             while True:
-                await self._wanted.wait()
-                reading = asyncio.create_task(self._read(client))
-                self._reading = reading
+                await self._has_capabilities.wait()
+                stream = asyncio.create_task(self._read(client))
+                self._stream = stream
                 try:
-                    await asyncio.wait({reading})
+                    await asyncio.wait({stream})
                 finally:
-                    reading.cancel()  # it does nothing to one that has ended
-                error = None if reading.cancelled() else reading.exception()
+                    stream.cancel()  # no effect if it has ended
+                error = None if stream.cancelled() else stream.exception()
                 if error is not None:
                     self._failed(error)
                     await asyncio.sleep(self._session.pause())
@@ -133,64 +133,67 @@ class Follower:
     async def _read(self, client: httpx.AsyncClient) -> None:
         async with aclosing(afollow(self._session, client)) as events:
             async for event in events:
-                self._take(event)
+                self._apply(event)
 
     def _failed(self, error: BaseException) -> None:
         fault = str(error) or type(error).__name__
         if not isinstance(error, RegistryError):
-            self._session.broke(error)
+            self._session.note_failure(error)
             log.error("the resolver failed to follow the registry", exc_info=error)
         elif fault != self.fault:
-            log.warning("the registry refuses to be followed: %s", fault)
-        self._away(fault)
+            log.warning("the registry refuses the stream of events: %s", fault)
+        self._registry_lost(fault)
 
-    def _away(self, fault: str) -> None:
+    def _registry_lost(self, fault: str) -> None:
         self.fault = fault
         self._drop_lists()
-        self._board.disconnected(self._session.heard)
-        self._board.settle()
+        self._cache.disconnected(self._session.last_heard)
+        self._cache.accept_stale()
 
-    def _take(self, event: Event) -> None:
+    def _apply(self, event: Event) -> None:
         match event.type:
             case "connected":
                 self.fault = ""
-                self._board.connected()
+                self._cache.connected()
                 self._read_lists()
-                self._rejoin_soon()
+                self._reopen_if_needed()
             case "disconnected":
-                self._away(self._session.fault)
+                self._registry_lost(self._session.fault)
             case "resync":
-                log.info("events are missing: %s", event.data.get("reason"))
-                self._board.doubt()
+                log.info(
+                    "events are missing, reading the lists again: %s",
+                    event.data.get("reason"),
+                )
+                self._cache.mark_stale()
                 self._read_lists()
             case _:
-                self._changed(self._board.take(event))
+                self._changed(self._cache.apply(event))
 
-    def _widen(self, names: Iterable[str]) -> None:
+    def _add_capabilities(self, names: Iterable[str]) -> None:
         self._session.capabilities.update(names)
-        if self._session.capabilities:  # to ask for none of them is to ask for all
-            self._wanted.set()
-        self._rejoin_soon()
+        if self._session.capabilities:  # a stream without names would have all events
+            self._has_capabilities.set()
+        self._reopen_if_needed()
 
-    def _rejoin_soon(self) -> None:
-        """Have the stream cover what is wanted; one that isn't up yet will anyway."""
+    def _reopen_if_needed(self) -> None:
+        """Reopen an open stream that lacks a capability, after `BURST` seconds."""
         session = self._session
-        covered = session.capabilities <= session.asked
-        if session.connected and not covered and not self._rejoining:
-            self._rejoining = True
-            self._loop.call_later(BURST, self._rejoin)
+        covered = session.capabilities <= session.subscribed
+        if session.connected and not covered and not self._reopen_due:
+            self._reopen_due = True
+            self._loop.call_later(BURST, self._reopen)
 
-    def _rejoin(self) -> None:
-        self._rejoining = False
-        if self._session.connected and self._reading is not None:
-            # The next one goes on after the last event of this one.
-            self._board.disconnected(self._session.heard)
+    def _reopen(self) -> None:
+        self._reopen_due = False
+        if self._session.connected and self._stream is not None:
+            # The next stream continues after the last event of this one.
+            self._cache.disconnected(self._session.last_heard)
             self._session.connected = False
-            self._reading.cancel()
+            self._stream.cancel()
 
     def _read_lists(self) -> None:
-        for name in self._board.doubtful():
-            if name in self._session.asked and name not in self._lists:
+        for name in self._cache.stale_names():
+            if name in self._session.subscribed and name not in self._lists:
                 task = asyncio.create_task(self._read_list(name))
                 self._lists[name] = task
 
@@ -214,18 +217,18 @@ class Follower:
                 pause = min(LONGEST_PAUSE, pause * 2)
 
     async def _install_list(self, name: str) -> bool:
-        """Read a list and take it; return whether it could be used."""
-        async with self._places:
-            generation = self._board.generation(name)
-            # From where the stream is: another replica may be behind it.
+        """Read a list and install it; return whether it could be used."""
+        async with self._list_slots:
+            generation = self._cache.generation(name)
+            # From the replica that sends the stream: another one may be behind it.
             driver = self._driver(self._session.url)
-            listed = await driver.run(calls.providers(name))
-        taken, changed = self._board.install(name, listed, generation)
-        if taken:
+            providers = await driver.run(calls.providers(name))
+        installed, changed = self._cache.install(name, providers, generation)
+        if installed:
             self.fault = ""
         if changed:
             self._changed([name])
-        return taken
+        return installed
 
     def _driver(self, url: str) -> AsyncDriver:
         if url not in self._drivers:

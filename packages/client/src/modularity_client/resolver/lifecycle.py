@@ -1,4 +1,4 @@
-"""A board and its follower, from the first use to the end, and across a fork."""
+"""Starts and ends the follower of a cache, and starts it over after a fork."""
 
 import asyncio
 import threading
@@ -7,53 +7,53 @@ from typing import Literal
 
 from modularity_client import _fork
 from modularity_client.http.transport import Settings
-from modularity_client.resolver.cache import Board, Pending
+from modularity_client.resolver.cache import Pending, ProviderCache
 from modularity_client.resolver.errors import UnknownProviders
-from modularity_client.resolver.follower import Follower
+from modularity_client.resolver.follower import RegistryFollower
 
 State = Literal["idle", "connecting", "live", "away", "closed"]
 
 
-class Keeper:
-    """Has the board kept current as soon as somebody asks, in whichever process.
+class Lifecycle:
+    """Starts a follower for the cache on first use, once per process.
 
-    ``changed`` is told in the follower's thread which capabilities have changed.
+    ``changed`` is called in the follower's thread with the capabilities that changed.
     """
 
     def __init__(
         self,
         settings: Settings,
-        board: Board,
+        cache: ProviderCache,
         changed: Callable[[Iterable[str]], None],
         keep_alive: float,
     ) -> None:
         self._settings = settings
-        self._board = board
+        self._cache = cache
         self._changed = changed
         self._keep_alive = keep_alive
         self._lock = threading.Lock()
-        self._follower: Follower | None = None
+        self._follower: RegistryFollower | None = None
         self._closed = False
-        _fork.note(self)
+        _fork.register(self)
 
     @property
     def state(self) -> State:
-        """How it stands; see `Resolver.state`."""
+        """The state; see `Resolver.state`."""
         follower = self._follower
         if self._closed:
             return "closed"
         if follower is None:
             return "idle"
-        if self._board.live:
+        if self._cache.live:
             return "live"
         return "away" if follower.fault else "connecting"
 
     @property
     def fault(self) -> str:
-        """Why the registry is away, for people; empty when it isn't."""
+        """Why the registry can't be reached, for people; empty while it can."""
         return self._follower.fault if self._follower is not None else ""
 
-    def follower(self) -> Follower:
+    def follower(self) -> RegistryFollower:
         """Return this process's follower, started; `RuntimeError` once closed."""
         follower = self._follower
         if follower is not None:
@@ -63,17 +63,17 @@ class Keeper:
                 raise RuntimeError("this resolver is closed")
             follower = self._follower
             if follower is None:
-                follower = Follower(
-                    self._settings, self._board, self._changed, self._keep_alive
+                follower = RegistryFollower(
+                    self._settings, self._cache, self._changed, self._keep_alive
                 )
                 follower.start()
-                follower.widen(self._board.names())
+                follower.add_capabilities(self._cache.names())
                 self._follower = follower
             return follower
 
-    def wait_known(self, capability: str, timeout: float) -> None:
-        """Return when the capability can be picked from; raises `UnknownProviders`."""
-        pending = self._want(capability)
+    def wait_loaded(self, capability: str, timeout: float) -> None:
+        """Wait until the capability is loaded; raises `UnknownProviders`."""
+        pending = self._request(capability)
         if pending is None:
             return
         try:
@@ -81,11 +81,11 @@ class Keeper:
         except TimeoutError:
             raise self._unknown(capability, timeout) from None
         finally:
-            self._board.give_up(capability, pending)
+            self._cache.cancel_wait(capability, pending)
 
-    async def await_known(self, capability: str, timeout: float) -> None:
-        """As `wait_known`, for asyncio."""
-        pending = self._want(capability)
+    async def await_loaded(self, capability: str, timeout: float) -> None:
+        """As `wait_loaded`, for asyncio."""
+        pending = self._request(capability)
         if pending is None:
             return
         try:
@@ -94,35 +94,35 @@ class Keeper:
         except TimeoutError:
             raise self._unknown(capability, timeout) from None
         finally:
-            self._board.give_up(capability, pending)
+            self._cache.cancel_wait(capability, pending)
 
     def close(self) -> None:
-        """End the thread, after the last reports. Idempotent."""
+        """Send the last reports and end the thread. Idempotent."""
         with self._lock:
             self._closed = True
             follower, self._follower = self._follower, None
         if follower is not None:
             follower.stop()
-        self._board.close()
+        self._cache.close()
 
     def forked(self) -> None:
-        """Let go of the parent's thread; for `forking` only."""
+        """Drop the parent's thread; called by `_fork` only."""
         _fork.abandoned.append(self._follower)
         self._lock = threading.Lock()
         self._follower = None
-        self._board.forked()
+        self._cache.forked()
 
-    def _want(self, capability: str) -> Pending | None:
-        """Have a capability followed; return what ends when it can be picked from."""
-        self._board.watch([capability])
+    def _request(self, capability: str) -> Pending | None:
+        """Follow a capability; return a future that ends when it is loaded."""
+        self._cache.watch([capability])
         follower = self.follower()
-        pending = self._board.wait(capability)
+        pending = self._cache.wait(capability)
         if pending is not None:
-            follower.widen([capability])
+            follower.add_capabilities([capability])
             if follower.is_current_thread():
-                self._board.give_up(capability, pending)
-                why = "a callback must not wait for it"
-                raise UnknownProviders(capability, why)
+                self._cache.cancel_wait(capability, pending)
+                reason = "a callback must not wait for them"
+                raise UnknownProviders(capability, reason)
         return pending
 
     def _unknown(self, capability: str, timeout: float) -> UnknownProviders:

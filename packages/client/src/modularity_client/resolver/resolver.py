@@ -1,7 +1,7 @@
-"""Who is to be called next, answered from memory: a view that the registry keeps fresh.
+"""Picks providers from memory, and calls them.
 
-The stream of events fills it (`Follower`), the `Board` holds it, and what is here asks
-the board. A thread waits only for a capability that was never asked for before.
+A `RegistryFollower` keeps a `ProviderCache` current, and a `Resolver` picks from it. A
+caller waits only on the first use of a capability.
 """
 
 import asyncio
@@ -13,30 +13,30 @@ from modularity_client.balancing import STRATEGIES, Choice, Strategy
 from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.events.session import KEEP_ALIVE
 from modularity_client.invoke.invoker import Invoker
-from modularity_client.resolver.cache import Board
-from modularity_client.resolver.call_reports import Report
+from modularity_client.resolver.cache import ProviderCache
+from modularity_client.resolver.call_reports import CallReport
+from modularity_client.resolver.change_callbacks import Callback, ChangeCallbacks
 from modularity_client.resolver.errors import NoProvider
-from modularity_client.resolver.lifecycle import Keeper, State
-from modularity_client.resolver.listeners import Callback, Listeners
+from modularity_client.resolver.lifecycle import Lifecycle, State
 from modularity_client.types.services import Service
 
 SKIP = 10.0
-"""Seconds for which a provider that failed is skipped, at first."""
+"""Seconds for which a provider is skipped after its first failure."""
 
 TIMEOUT = 5.0
-"""Seconds to wait for a capability that was never asked for before."""
+"""Seconds to wait on the first use of a capability."""
 
 
 class Resolver:
     """Picks healthy providers, in memory, and calls them. For threads and asyncio.
 
-    It begins to follow the registry (a `Registry` or an `AsyncRegistry`) when it is
-    first asked, in one daemon thread, for the ``capabilities`` given and whatever else
-    it is asked for. In a child process it begins anew. ``strategy`` is the usual one.
-    With a ``consumer_id``, the id of whoever calls, the registry is told of the calls.
-    A provider that failed is skipped for ``skip`` seconds, longer if it fails again.
+    On first use it starts one daemon thread, which follows the given ``capabilities``
+    and any others that you resolve. In a child process it starts over. ``strategy`` is
+    the default. With a ``consumer_id``, the id of the calling service, it reports calls
+    to the registry. A provider that failed is skipped for ``skip`` seconds, longer if
+    it fails again.
 
-    While the registry is away it goes on with what it knows: see `age` and `state`.
+    While the registry can't be reached, it uses the last view: see `age` and `state`.
     Close it, or use it as a context, to end its thread.
     """
 
@@ -51,18 +51,17 @@ class Resolver:
     ) -> None:
         if strategy not in STRATEGIES:
             raise ValueError(f"{strategy!r} is not one of {', '.join(STRATEGIES)}")
-        # One package: how to reach the registry is no business of anybody else's.
-        settings = registry._driver.settings
+        settings = registry.settings
         self._strategy: Strategy = strategy
         self._consumer_id = consumer_id
-        self._board = Board(strategy, skip)
-        self._ready = self._board.ready
-        self._listeners = Listeners(self._board)
-        self._keeper = Keeper(
-            settings, self._board, self._listeners.changed, keep_alive
+        self._cache = ProviderCache(strategy, skip)
+        self._pickers = self._cache.pickers
+        self._change_callbacks = ChangeCallbacks(self._cache)
+        self._lifecycle = Lifecycle(
+            settings, self._cache, self._change_callbacks.run, keep_alive
         )
         self._invoker = Invoker(self, settings.tls)
-        self._board.watch(map(_checked, capabilities))
+        self._cache.watch(map(_checked, capabilities))
 
     # Picking
 
@@ -76,20 +75,20 @@ class Resolver:
     ) -> Service:
         """Return the provider for the next call.
 
-        With a ``key`` alone the strategy is ``hash``. Only for a capability that was
-        never asked for does it wait, up to ``timeout`` seconds.
+        With only a ``key``, the strategy is ``hash``. It waits on the first use of a
+        capability only, up to ``timeout`` seconds.
 
-        Raises `NoProvider` when nobody healthy provides it, `UnknownProviders` when
-        that can't be known, `ValueError` for a strategy that there is not.
+        Raises `NoProvider` if there is no healthy provider, `UnknownProviders` if the
+        providers are not loaded in time, `ValueError` for an unknown strategy.
         """
         if key is None and strategy is None:
-            pick = self._ready.get(capability)
+            pick = self._pickers.get(capability)
             if pick is not None:
                 return pick()
-        choice = self._board.choices.get(capability)
+        choice = self._cache.choices.get(capability)
         if choice is None:
-            self._keeper.wait_known(_checked(capability), timeout)
-            choice = self._board.choices.get(capability)
+            self._lifecycle.wait_loaded(_checked(capability), timeout)
+            choice = self._cache.choices.get(capability)
         return self._pick(capability, choice, strategy, key)
 
     async def aresolve(
@@ -100,23 +99,23 @@ class Resolver:
         strategy: Strategy | None = None,
         timeout: float = TIMEOUT,
     ) -> Service:
-        """As `resolve`, but lets other tasks run where that would wait."""
-        choice = self._board.choices.get(capability)
+        """As `resolve`, for asyncio."""
+        choice = self._cache.choices.get(capability)
         if choice is None:
-            await self._keeper.await_known(_checked(capability), timeout)
-            choice = self._board.choices.get(capability)
+            await self._lifecycle.await_loaded(_checked(capability), timeout)
+            choice = self._cache.choices.get(capability)
         return self._pick(capability, choice, strategy, key)
 
     def providers(
         self, capability: str, *, timeout: float = TIMEOUT
     ) -> tuple[Service, ...]:
-        """Return the healthy providers by id, perhaps none; waits as `resolve` does.
+        """Return the healthy providers by id, maybe none; waits as `resolve` does.
 
         Raises `UnknownProviders`.
         """
-        if capability not in self._board.choices:
-            self._keeper.wait_known(_checked(capability), timeout)
-        return self._board.healthy(capability) or ()
+        if capability not in self._cache.choices:
+            self._lifecycle.wait_loaded(_checked(capability), timeout)
+        return self._cache.healthy(capability) or ()
 
     def _pick(
         self,
@@ -133,65 +132,64 @@ class Resolver:
             raise NoProvider(capability, self.age)
         return choice.pick(strategy, key)
 
-    # How it stands
+    # State
 
     @property
     def age(self) -> float:
         """Seconds since the view was known to be current; infinite before it was.
 
-        0 while the stream is there. A line that died without a word is found out after
-        2.5 signs of life are missing, 37.5 s; the age then counts from the last one.
+        0 while the stream is open. A connection that broke silently is noticed after
+        37.5 s (2.5 keep-alives); the age then counts from the last one.
         """
-        return self._board.age
+        return self._cache.age
 
     @property
     def state(self) -> State:
-        """``idle`` before it is used, ``live`` while the view is current, ``away``
-        while the registry can't be reached.
+        """``idle`` before first use, ``connecting``, ``live`` while the view is
+        current, ``away`` while the registry can't be reached, or ``closed``.
         """
-        return self._keeper.state
+        return self._lifecycle.state
 
     @property
     def fault(self) -> str:
-        """Why it is away, for people; empty when it isn't."""
-        return self._keeper.fault
+        """Why the registry can't be reached, for people; empty while it can."""
+        return self._lifecycle.fault
 
-    # Being told
+    # Changes
 
     def on_change(self, callback: Callback, capability: str | None = None) -> None:
         """Call ``callback(capability, services)`` when the healthy providers change.
 
-        Of this capability, or of all of interest. It is told at once of what is known
-        already. It runs in the resolver's thread, and nothing is kept current until it
-        returns; what it raises is logged.
+        For this capability, or for all that are followed; at once for those that are
+        loaded. It runs in the resolver's thread, and nothing is updated until it
+        returns. What it raises is logged.
         """
         if capability is not None:
-            self._board.watch([_checked(capability)])
-        follower = self._keeper.follower()
+            self._cache.watch([_checked(capability)])
+        follower = self._lifecycle.follower()
         if capability is not None:
-            follower.widen([capability])
+            follower.add_capabilities([capability])
+        follower.later(0, lambda: self._change_callbacks.add(capability, callback))
 
-        follower.later(0, lambda: self._listeners.add(capability, callback))
-
-    # Failures, and what is told of calls
+    # Failures and reports
 
     def report_failure(self, service: Service, capability: str | None = None) -> None:
-        """Skip a provider that failed for a while, and tell the registry; at once.
+        """Skip a provider that failed, and report the failure. Returns at once.
 
-        ``capability`` is what was asked of it, the first that it provides if left out.
+        ``capability`` is the one that you called, by default its first.
         """
         self.skip(service)
-        named = capability or next(iter(service.capabilities), None)
-        if named is not None:
-            self.track(service, named, False)
+        failed = capability or next(iter(service.capabilities), None)
+        if failed is not None:
+            self.track(service, failed, False)
 
     def skip(self, service: Service) -> None:
-        """Skip a provider for a while, unless all that are left are skipped."""
-        seconds = self._board.skip(service.id)
+        """Skip a provider for a while, unless all others are skipped too."""
+        seconds = self._cache.skip(service.id)
         if seconds is not None:
-            with suppress(RuntimeError):  # closed: nobody is to be shown again
-                self._keeper.follower().later(
-                    seconds, lambda: self._board.unskip(service.id)
+            with suppress(RuntimeError):  # the resolver is closed
+                self._lifecycle.follower().later(
+                    seconds, lambda: self._cache.unskip(service.id)
                 )
 
     def track(
@@ -201,13 +199,13 @@ class Resolver:
         success: bool,
         latency_ms: float | None = None,
     ) -> None:
-        """Tell the registry of a call, some time soon; not without a consumer_id."""
+        """Report a call to the registry, in the background; needs a consumer_id."""
         if self._consumer_id is not None:
-            report = Report(
+            report = CallReport(
                 self._consumer_id, service.id, capability, success, latency_ms
             )
-            with suppress(RuntimeError):  # closed under a call that has just ended
-                self._keeper.follower().reports.note(report)
+            with suppress(RuntimeError):  # closed during the call
+                self._lifecycle.follower().reporter.add(report)
 
     def alternative(
         self,
@@ -216,18 +214,21 @@ class Resolver:
         key: str | None = None,
         strategy: Strategy | None = None,
     ) -> Service | None:
-        """Return a provider that speaks HTTP and is not among the ids ``tried``.
+        """Return an HTTP provider that is not among the ids ``tried``; None if none is.
 
-        One that is skipped only when there are no others; None when there are none.
+        A skipped provider is returned only if there is no other.
         """
-        known = self._board.healthy(capability) or ()
-        rest = [each for each in known if each.mode == "http" and each.id not in tried]
-        choice = self._board.choices.get(capability)
-        shown = {each.id for each in choice.services} if choice else set()
-        better = tuple(each for each in rest if each.id in shown)
-        if not rest:
+        untried = tuple(
+            provider
+            for provider in self._cache.healthy(capability) or ()
+            if provider.mode == "http" and provider.id not in tried
+        )
+        if not untried:
             return None
-        return self._pick(capability, Choice(better or tuple(rest)), strategy, key)
+        choice = self._cache.choices.get(capability)
+        usable = {provider.id for provider in choice.services} if choice else set()
+        preferred = tuple(each for each in untried if each.id in usable)
+        return self._pick(capability, Choice(preferred or untried), strategy, key)
 
     # Calling
 
@@ -243,9 +244,9 @@ class Resolver:
     ) -> Any:
         """Call a provider and return its ``result``; see `Invocation` for the rules.
 
-        ``timeout`` (seconds) is for all that is tried. A call whose answer was lost is
-        made again, elsewhere, if ``idempotent``; where that is left out, unless the
-        provider's metadata says otherwise.
+        ``timeout`` (seconds) covers all attempts. A call whose answer was lost is
+        retried at another provider if ``idempotent``; by default, unless the provider's
+        metadata forbids it.
 
         Raises `ProviderRefused`, `ProviderLost`, and what `resolve` raises.
         """
@@ -268,15 +269,15 @@ class Resolver:
             capability, params, timeout, idempotent, key, strategy
         )
 
-    # Beginning and end
+    # Start and end
 
     def start(self) -> None:
-        """Begin to follow the registry, without waiting for it. Idempotent."""
-        self._keeper.follower()
+        """Start to follow the registry; does not wait for it. Idempotent."""
+        self._lifecycle.follower()
 
     def close(self) -> None:
-        """End the thread, after the last reports (1 s at most). Idempotent."""
-        self._keeper.close()
+        """Send the last reports (1 s at most) and end the thread. Idempotent."""
+        self._lifecycle.close()
         self._invoker.close()
 
     async def aclose(self) -> None:
@@ -301,5 +302,5 @@ class Resolver:
 
 def _checked(capability: str) -> str:
     if not isinstance(capability, str) or not capability:
-        raise ValueError("a capability is a text, and not an empty one")
+        raise ValueError("a capability must be a string, and not empty")
     return capability

@@ -1,4 +1,4 @@
-"""Waits until a service listens, so that the registry's first check finds it."""
+"""Waits until a service listens, so that the registry's first check succeeds."""
 
 import logging
 import socket
@@ -8,22 +8,25 @@ from urllib.parse import urlsplit
 
 log = logging.getLogger("modularity_client")
 
-LISTEN_WITHIN = 30.0
-"""Seconds after which to go on: a service need not reach its own address."""
+LISTEN_TIMEOUT = 30.0
+"""Seconds after which to join anyway: a service may be unable to reach its own
+address."""
 
-LOOK_EVERY, CONNECT_WITHIN = 0.05, 1.0
+POLL_INTERVAL, CONNECT_TIMEOUT = 0.05, 1.0
 PORTS = {"http": 80, "https": 443}
 
 
-def await_listening(location: str, stop: threading.Event) -> None:
-    """Return once something listens at ``location``, when it is not the address of
-    something that listens, when ``stop`` is set, or after `LISTEN_WITHIN`.
+def wait_until_listening(location: str, stop: threading.Event) -> None:
+    """Return once something listens at ``location``, or ``stop`` is set.
+
+    Returns at once for a location without a host and a port, and in any case after
+    `LISTEN_TIMEOUT`.
     """
     address = _address(location)
     if address is None:
         return
-    deadline = time.monotonic() + LISTEN_WITHIN
-    while not _listens(address) and not stop.wait(LOOK_EVERY):
+    deadline = time.monotonic() + LISTEN_TIMEOUT
+    while not _listens(address) and not stop.wait(POLL_INTERVAL):
         if time.monotonic() > deadline:
             log.warning("nothing listens at %s yet; joining anyway", location)
             return
@@ -40,7 +43,7 @@ def _address(location: str) -> tuple[str, int] | None:
 
 def _listens(address: tuple[str, int]) -> bool:
     try:
-        socket.create_connection(address, CONNECT_WITHIN).close()
-    except (OSError, UnicodeError):  # the latter for a name that can't be one
+        socket.create_connection(address, CONNECT_TIMEOUT).close()
+    except (OSError, UnicodeError):  # UnicodeError: an invalid host name
         return False
     return True
