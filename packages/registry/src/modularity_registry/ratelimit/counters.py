@@ -15,7 +15,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from modularity_registry.errors import BadSetting
-from modularity_registry.ratelimit.windows import WindowStorage
+from modularity_registry.ratelimit.memory_counters import WindowStorage
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from modularity_registry.api import problems, query
 from modularity_registry.catalog import call_graph, catalog
 from modularity_registry.config import OFF, OPTIONS, Settings
 from modularity_registry.events import hub
-from modularity_registry.ratelimit import FAILURES, windows
+from modularity_registry.ratelimit import FAILURES, memory_counters
 from modularity_registry.serving import body, granian
 from modularity_registry.serving.supervisor import ServerOptions
 from support import REPOSITORY
@@ -20,7 +20,7 @@ FIGURES: dict[str, object] = {
     "writes of one client": SETTINGS.write_rate,
     "reads of one client": SETTINGS.read_rate,
     "calls with bad tokens": FAILURES,
-    "clients whose calls": windows.MOST_CLIENTS,
+    "clients whose calls": memory_counters.MOST_CLIENTS,
     "streams and waits of one": SETTINGS.max_watchers_per_client,
     "streams and waits": SETTINGS.max_watchers,
     "connections, beside": SETTINGS.max_connections,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from modularity_registry.config import Settings
 from modularity_registry.errors import TooManyRequests
-from modularity_registry.ratelimit import Ledger, Rate, Rates, windows
-from modularity_registry.ratelimit.windows import WindowStorage
+from modularity_registry.ratelimit import Ledger, Rate, Rates, memory_counters
+from modularity_registry.ratelimit.memory_counters import WindowStorage
 from support.registry import ManualClock
 
 
@@ -118,7 +118,7 @@ def test_many_clients_are_forgotten_with_their_windows() -> None:
 def test_within_a_window_the_number_of_clients_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(windows, "MOST_CLIENTS", 100)
+    monkeypatch.setattr(memory_counters, "MOST_CLIENTS", 100)
     _, rate, storage = counting("1/day")
     for number in range(1_000):
         assert rate.takes(str(number))
