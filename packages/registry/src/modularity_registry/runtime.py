@@ -29,7 +29,7 @@ from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
 from modularity_registry.telemetry.counters import Metrics
-from modularity_registry.telemetry.timed_store import MeasuredStore
+from modularity_registry.telemetry.timed_store import TimedStore
 from modularity_registry.tokens import (
     FileTokenBackend,
     RegistryTokenBackend,
@@ -143,18 +143,18 @@ def build(
     defaults = settings.check_defaults
     store = store or open_store(settings.store)
     metrics = Metrics()
-    measured = MeasuredStore(store, metrics)
+    timed_store = TimedStore(store, metrics)
     catalog = Catalog(Renderer(defaults), clock)
-    feed = Feed(measured, catalog)
+    feed = Feed(timed_store, catalog)
     name_lookup = NameLookup()
     membership = Membership(replica, catalog, clock, period)
     announcer = (
-        Announcer(measured, membership, clock, clock.now()) if store.shared else None
+        Announcer(timed_store, membership, clock, clock.now()) if store.shared else None
     )
-    view_health = ViewHealth(measured, feed, membership, clock)
+    view_health = ViewHealth(timed_store, feed, membership, clock)
     audit = Audit.at(settings, clock, replica)
     commands = Commands(
-        measured,
+        timed_store,
         feed,
         catalog,
         policy,
@@ -203,7 +203,7 @@ def build(
         )
     elif tokens is not None:
         feed.keep(TOKENS, tokens)
-        backend = RegistryTokenBackend(measured, feed, tokens)
+        backend = RegistryTokenBackend(timed_store, feed, tokens)
     return Registry(
         settings=settings,
         clock=clock,

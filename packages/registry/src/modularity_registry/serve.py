@@ -77,8 +77,8 @@ def factory(settings: Settings, keep_alive: float = events.KEEP_ALIVE) -> Factor
         gc.disable()
         try:
             registry = runtime.build(settings)
-            logs.bind(replica=registry.replica)
-            logs.gather()
+            logs.add_context(replica=registry.replica)
+            logs.batch_lines()
             names = _names(registry, sockets)
             registry.start()
             _say_first_token(registry)

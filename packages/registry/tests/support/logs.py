@@ -11,7 +11,7 @@ from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
 from modularity_registry.telemetry import log_format
-from modularity_registry.telemetry.log_stream import Stream
+from modularity_registry.telemetry.log_stream import BatchingHandler
 
 
 class Log:
@@ -19,7 +19,7 @@ class Log:
 
     def __init__(self, form: str) -> None:
         self.text = io.StringIO()
-        self.stream = Stream(self.text)
+        self.stream = BatchingHandler(self.text)
         self.stream.setFormatter(log_format.Formatter(form))
         self.logger = logging.Logger("test", logging.INFO)
         self.logger.addHandler(self.stream)

@@ -1,8 +1,8 @@
-"""Where calls are counted, and what happens while that place is away: nothing.
+"""Counts calls, in memory or in Redis; while Redis fails, every call is accepted.
 
-A registry that refused everybody because it can't count them would be the outage that
-the limits are there to prevent. So without its Redis it lets all calls through, says
-so once in the log and for as long as it lasts in `/health`.
+A registry that refused all calls because it can't count them would cause the outage
+that rate limits prevent. So it accepts them, logs that once, and `/health` says so for
+as long as Redis fails.
 """
 
 import logging
@@ -15,7 +15,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from modularity_registry.errors import BadSetting
-from modularity_registry.ratelimit.memory_counters import WindowStorage
+from modularity_registry.ratelimit.memory_counters import MemoryCounters
 
 log = logging.getLogger(__name__)
 
@@ -24,17 +24,17 @@ PREFIX = "modularity-registry-rates"
 """What the keys in a Redis begin with."""
 
 PATIENCE = 0.25
-"""Seconds that one question to Redis may take: somebody waits for its answer."""
+"""Seconds that one command to Redis may take, since a caller waits for it."""
 
 PAUSE = 2.0
-"""Seconds for which a Redis that failed is not asked again."""
+"""Seconds between two attempts to reach a Redis that failed."""
 
 CONNECTIONS = 64
-"""As many calls are counted in Redis at once; others wait, for `PATIENCE` at most."""
+"""How many calls use Redis at once; others wait, for `PATIENCE` at most."""
 
 
-class Ledger:
-    """Counts calls by client. ``name`` is what people know the place by."""
+class CallCounters:
+    """Counts calls by client. ``name`` names the storage in messages."""
 
     def __init__(
         self,
@@ -50,62 +50,62 @@ class Ledger:
         self._close = close
         self._errors = _errors(storage)
         self._lock = threading.Lock()
-        self._rests_until = 0.0
+        self._retry_at = 0.0
         self.fault: str | None = None
 
     def take(self, item: RateLimitItem, kind: str, client: str) -> bool:
-        """Count a call and return whether it is within the rate; else count nothing."""
-        if self.fault is not None and not self._may_ask():
+        """Return whether a call is within the rate, and count it if it is."""
+        if self.fault is not None and not self._may_retry():
             return True
         try:
             within = self._limiter.hit(item, kind, client)
         except self._errors as error:
-            self._lost(error)
+            self._failed(error)
             return True
         if self.fault is not None:
-            self._found()
+            self._recovered()
         return within
 
     def wait(self, item: RateLimitItem, kind: str, client: str) -> float:
-        """Return after how many seconds, and a moment, there is room for a call."""
+        """Return after how many seconds a call is within the rate."""
         length, limit = item.get_expiry(), item.amount
         key = item.key_for(kind, client)
         try:
-            found = self._storage.get_sliding_window(key, length)
+            window = self._storage.get_sliding_window(key, length)
         except self._errors as error:
-            self._lost(error)
+            self._failed(error)
             return 0.0
-        before, left, count, ends = found
+        before, left, count, ends = window
         return room_in(before, left, count, ends - length, limit, length)
 
     def look(self) -> None:
-        """See whether a place that failed is back, if it is time to ask again."""
-        if self.fault is not None and self._may_ask() and self._storage.check():
-            self._found()
+        """Check whether a storage that failed works again, if a retry is due."""
+        if self.fault is not None and self._may_retry() and self._storage.check():
+            self._recovered()
 
     def close(self) -> None:
-        """Give up the connections. Idempotent."""
+        """Close the connections. Idempotent."""
         self._close()
 
-    def _may_ask(self) -> bool:
-        """Whether it is time to ask a place that failed; true for one caller only."""
+    def _may_retry(self) -> bool:
+        """Return whether a retry is due; true for one caller only."""
         with self._lock:
             now = self._clock()
-            if now < self._rests_until:
+            if now < self._retry_at:
                 return False
-            self._rests_until = now + PAUSE
+            self._retry_at = now + PAUSE
             return True
 
-    def _lost(self, error: Exception) -> None:
-        reason = f"rates are not counted: {self._name} {_says(error)}"
+    def _failed(self, error: Exception) -> None:
+        reason = f"rates are not counted: {self._name} {_reason(error)}"
         with self._lock:
             first = self.fault is None
             self.fault = reason
-            self._rests_until = self._clock() + PAUSE
+            self._retry_at = self._clock() + PAUSE
         if first:
-            log.warning("%s; all calls are let through", reason)
+            log.warning("%s; all calls are accepted", reason)
 
-    def _found(self) -> None:
+    def _recovered(self) -> None:
         with self._lock:
             first = self.fault is not None
             self.fault = None
@@ -128,13 +128,13 @@ def room_in(
     return max(0.0, left - length * (limit - count) / before)
 
 
-def open_ledger(url: str, clock: Callable[[], float]) -> Ledger:
-    """Return the ledger that ``url`` names; it need not answer yet.
+def open_counters(url: str, clock: Callable[[], float]) -> CallCounters:
+    """Return the counters at ``url``, which need not answer yet.
 
-    Raises `BadSetting` when Redis' driver is missing or finds no sense in the URL.
+    Raises `BadSetting` if Redis' driver is missing or can't read the URL.
     """
     if url == IN_MEMORY:
-        return Ledger(WindowStorage(clock), clock)
+        return CallCounters(MemoryCounters(clock), clock)
     try:
         import redis
         from redis.backoff import NoBackoff
@@ -152,17 +152,17 @@ def open_ledger(url: str, clock: Callable[[], float]) -> Ledger:
             protocol=2,
             socket_timeout=PATIENCE,
             socket_connect_timeout=PATIENCE,
-            # Once, at once: a connection that was idle may have been closed.
+            # One retry, at once: an idle connection may have been closed.
             retry=Retry(NoBackoff(), 1),
         )
         storage = RedisStorage(url, connection_pool=pool, key_prefix=PREFIX)
     except (TypeError, ValueError) as error:
         raise BadSetting(f"--rate-store: {error}") from error
-    return Ledger(storage, clock, _named(url), close=pool.disconnect)
+    return CallCounters(storage, clock, _named(url), close=pool.disconnect)
 
 
 def _named(url: str) -> str:
-    # Without user and password, which belong in no log.
+    # Without user and password, which must not be logged.
     parts = urlsplit(url)
     return f"the Redis server at {parts.hostname}:{parts.port or 6379}"
 
@@ -172,7 +172,7 @@ def _errors(storage: MemoryStorage | RedisStorage) -> tuple[type[Exception], ...
     return kinds if isinstance(kinds, tuple) else (kinds, OSError)
 
 
-def _says(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     cause = error.__cause__ or error.__context__
     if "timeout" in type(error).__name__.lower():
         return "did not answer in time"

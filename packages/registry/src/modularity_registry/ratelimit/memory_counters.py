@@ -1,8 +1,8 @@
-"""Counters in this process, of two windows: the one that runs, and the one before.
+"""Counters in this process, for two windows: the present one and the one before.
 
-The library's own storage in memory sweeps its keys in a thread that stumbles over
-those of other threads, and keeps as many clients as there are. This one forgets all
-of a window at once, holds a bounded number of clients, and needs no thread.
+The library's own storage in memory removes keys in a thread that fails when others
+add some meanwhile, and has no limit of clients. This one drops a whole window at once,
+holds a bounded number of clients, and needs no thread.
 """
 
 import threading
@@ -12,11 +12,11 @@ from collections.abc import Callable
 from limits.storage import MemoryStorage
 
 MOST_CLIENTS = 100_000
-"""So many are counted in one window; then the first of them begins anew."""
+"""How many clients one window counts; one more resets the first."""
 
 
 class _Window:
-    """Two counts for each client; ``ends`` (seconds) is when the present one does."""
+    """Two counts for each client; the present window ``ends`` then (seconds)."""
 
     __slots__ = ("before", "counts", "ends", "length")
 
@@ -27,7 +27,7 @@ class _Window:
         self.counts: OrderedDict[str, int] = OrderedDict()
 
     def move(self, now: float) -> None:
-        """Go on to the window of ``now``."""
+        """Move to the window of ``now``."""
         if now < self.ends:
             return
         passed = int((now - self.ends) // self.length) + 1
@@ -41,13 +41,13 @@ class _Window:
         self.counts[key] = count
 
 
-class WindowStorage(MemoryStorage):
-    """The library's storage with counters of its own, for its sliding windows alone.
+class MemoryCounters(MemoryStorage):
+    """The library's storage with its own counters, for sliding windows alone.
 
-    ``clock`` returns seconds that only grow.
+    ``clock`` returns monotonic seconds.
     """
 
-    # Not the base class's, whose name would mean this one then.
+    # Not the base class's: its URL scheme would then mean this class.
     STORAGE_SCHEME = []  # noqa: RUF012  # as the base class has it
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -62,13 +62,13 @@ class WindowStorage(MemoryStorage):
 
     def __len__(self) -> int:
         return sum(
-            len(each.before) + len(each.counts) for each in self._windows.values()
+            len(window.before) + len(window.counts) for window in self._windows.values()
         )
 
     def acquire_sliding_window_entry(
         self, key: str, limit: int, expiry: int, amount: int = 1
     ) -> bool:
-        """Count ``amount`` if that is within the limit; else count nothing."""
+        """Return whether ``amount`` more is within the limit, and count it if so."""
         with self._lock:
             window, left = self._window(expiry)
             count = window.counts.get(key, 0)
@@ -81,14 +81,14 @@ class WindowStorage(MemoryStorage):
     def get_sliding_window(
         self, key: str, expiry: int
     ) -> tuple[int, float, int, float]:
-        """Return the count before and for how long it counts; the present one's."""
+        """Return the count before, how long it counts, the present one, its end."""
         with self._lock:
             window, left = self._window(expiry)
             before, count = window.before.get(key, 0), window.counts.get(key, 0)
             return before, left if before else 0.0, count, left + expiry
 
     def _window(self, length: int) -> tuple[_Window, float]:
-        """The window of this length that runs now, and for how long it still does."""
+        """Return the present window of this length, and the seconds until it ends."""
         now = self._clock()
         window = self._windows.get(length)
         if window is None:

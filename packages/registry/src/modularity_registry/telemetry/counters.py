@@ -1,15 +1,14 @@
-"""What the registry counts and times. `api.metrics` shows it by Prometheus' names.
+"""What the registry counts and times. `api.metrics` exports it by Prometheus' names.
 
-The parts that make up the load count for themselves: adding to a number costs a tenth
-of what a counter of the client library does. An addition to an attribute or an item of
-a list is not interrupted under the interpreter's lock, so none is lost.
+Each part adds to plain numbers, which costs a tenth of a counter of the client
+library. Under the interpreter's lock nothing interrupts an addition to an attribute or
+an item of a list, so none is lost.
 """
 
 from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
-# From well under a frame of a screen to what nobody would call prompt any more.
 BOUNDS: Final = (
     0.0001,
     0.00025,
@@ -32,7 +31,7 @@ BOUNDS: Final = (
 
 
 class Timings:
-    """How often something took how long. ``total`` is in seconds."""
+    """A histogram of durations. ``total`` is in seconds."""
 
     __slots__ = ("counts", "total")
 
@@ -41,18 +40,18 @@ class Timings:
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one that took so long."""
+        """Count one duration."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """How many durations were counted."""
         return sum(self.counts)
 
 
 class Metrics:
-    """The counts of one registry. Each part adds to its own, any thread reads."""
+    """The counters of one registry. Each part adds to its own, any thread reads."""
 
     def __init__(self) -> None:
         self.propagation = Timings()
@@ -68,14 +67,14 @@ class Metrics:
 
     def request(self, route: str, status: int) -> Timings:
         """Return the timings of a route's replies with this status."""
-        found = self.requests.get((route, status))
-        if found is None:
-            found = self.requests.setdefault((route, status), Timings())
-        return found
+        timings = self.requests.get((route, status))
+        if timings is None:
+            timings = self.requests.setdefault((route, status), Timings())
+        return timings
 
     def operation(self, name: str) -> Timings:
         """Return the timings of one of the store's operations."""
-        found = self.store.get(name)
-        if found is None:
-            found = self.store.setdefault(name, Timings())
-        return found
+        timings = self.store.get(name)
+        if timings is None:
+            timings = self.store.setdefault(name, Timings())
+        return timings

@@ -1,17 +1,17 @@
-"""What every log line carries: the request it belongs to, and the replica."""
+"""The fields that log lines share: those of the request, and of the process."""
 
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 FIELDS = "fields"
-"""The attribute of a log record that holds fields of its own: see `logs.fields`."""
+"""The attribute of a log record that holds its own fields: see `logs.fields`."""
 
-bound: dict[str, Any] = {}
-"""What every line of this process carries: its replica, once that has a name."""
+process_fields: dict[str, Any] = {}
+"""The fields of every line of this process: its replica, once that has a name."""
 
 
 class RequestContext(NamedTuple):
-    """The request that is being answered, and who sent it.
+    """A request that is being answered, and its caller.
 
     ``caller`` is the name of the token that came with it. ``proxy`` is the address of
     the trusted proxy that forwarded it; ``peer`` is the caller that the proxy names.
@@ -27,4 +27,4 @@ class RequestContext(NamedTuple):
 current_request: ContextVar[RequestContext | None] = ContextVar(
     "current_request", default=None
 )
-"""The request that this thread answers, so that its lines can be found together."""
+"""The request that this thread answers: its lines share the request's id."""

@@ -1,4 +1,4 @@
-"""What a line of the log looks like, and what it must not show."""
+"""Formats the lines of the log, and removes secrets from them."""
 
 import json
 import logging
@@ -14,13 +14,17 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
 from modularity_registry.clock import rfc3339
-from modularity_registry.telemetry.log_context import FIELDS, bound, current_request
+from modularity_registry.telemetry.log_context import (
+    FIELDS,
+    current_request,
+    process_fields,
+)
 
 Event = MutableMapping[str, Any]
 
 
 class Formatter(ProcessorFormatter):
-    """structlog's, with a shorter way for lines without an exception."""
+    """structlog's, with a shortcut for lines without an exception."""
 
     def __init__(self, form: str) -> None:
         """Return one that writes JSON if ``form`` is "json", else lines for people."""
@@ -38,14 +42,14 @@ class Formatter(ProcessorFormatter):
     def format(self, record: logging.LogRecord) -> str:
         if type(record.msg) is not str or record.exc_info or record.stack_info:
             return super().format(record)
-        # The same without copies of the record: half of what a line costs.
+        # The same without copies of the record, which cost half of a line.
         event: Event = {"event": record.getMessage(), "_record": record}
         event = _without_secrets(None, "", _described(None, "", event))
         return str(self._render(None, "", event))
 
 
 def _described(logger: Any, method: str, event: Event) -> Event:
-    """Put in order what is known of the line: when, how bad, from where, for whom."""
+    """Return the line's fields in order: time, level, logger, event, request, more."""
     record: logging.LogRecord = event.pop("_record")
     event.pop("_from_structlog", None)
     line: Event = {
@@ -53,7 +57,7 @@ def _described(logger: Any, method: str, event: Event) -> Event:
         "level": record.levelname.lower(),
         "logger": record.name,
         "event": event.pop("event"),
-        **bound,
+        **process_fields,
     }
     own = getattr(record, FIELDS, None)
     request = current_request.get()
@@ -88,7 +92,7 @@ _SECRET = re.compile(r"""(?ix)
     | authorization ["']? \s* [:=] \s* ["']? (?: \w+ \s+ )?
     | \b bearer \s+ )
     [^\s"'&,;]+ """)
-# One of these is in all that it finds; looking for them is quick.
+# Every match contains one of these, and to search for them is quick.
 _SIGNS = ("=", '":', "':", "uthorization", "earer ")
 
 
@@ -113,7 +117,7 @@ def _without_secrets(logger: Any, method: str, event: Event) -> Event:
     return event
 
 
-# Made here, or checked before: nobody's secret can be in them.
+# The registry makes or checks these: they can't contain a secret.
 _SAFE = frozenset(
     {
         "timestamp",
@@ -135,7 +139,7 @@ def _json(logger: Any, method: str, event: Event) -> str:
     try:
         return _encode(event).decode()
     except (TypeError, UnicodeEncodeError):
-        # Half a character, as in a file name that is not UTF-8.
+        # A lone surrogate, as in a file name that is not UTF-8.
         return json.dumps(event, default=str)
 
 
@@ -145,7 +149,7 @@ _FIRST = frozenset({"timestamp", "level", "logger", "event", "replica", "excepti
 
 
 def _human(logger: Any, method: str, event: Event) -> str:
-    """One line for people; after it, what led to an exception."""
+    """Return one line for people, followed by the traceback of an exception."""
     words = [
         f"{event['timestamp']} {event['level'].upper()} {event['logger']}:"
         f" {_in_one_line(str(event['event']))}"
@@ -161,10 +165,10 @@ def _human(logger: Any, method: str, event: Event) -> str:
 
 
 def _in_one_line(text: str) -> str:
-    """Escape what ends a line: no value can forge a line of its own."""
+    """Escape line ends and control characters, so that no value can forge a line."""
     if text.isprintable():
         return text
-    return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
+    return _UNSAFE.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def _quoted(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Writes the lines of the log; where there are many, several at a time."""
+"""Writes the lines of the log, several at a time under load."""
 
 import logging
 import threading
@@ -6,14 +6,14 @@ from contextlib import suppress
 from typing import TextIO
 
 TOGETHER_SECONDS = 0.05
-"""For so long a line may wait for others to be written with; not from warning up."""
+"""How long a line may wait to be written with others; from level warning up, 0."""
 
 
-class Stream(logging.StreamHandler[TextIO]):
-    """A stream handler whose lines may be written together.
+class BatchingHandler(logging.StreamHandler[TextIO]):
+    """A stream handler that can write several lines at a time.
 
-    To write gives up the interpreter's lock, and at thousands of lines a second that
-    costs the threads that answer calls more than all the rest of a line.
+    A write gives up the interpreter's lock. At thousands of lines a second that costs
+    the threads that answer calls more than all the rest of a line.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -23,17 +23,17 @@ class Stream(logging.StreamHandler[TextIO]):
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def gather(self) -> None:
-        """Write lines together from now on, from a thread of its own.
+    def start_batching(self) -> None:
+        """Write several lines at a time from now on, from a thread of its own.
 
-        A process that forks must not do so before. Idempotent.
+        A process must not fork after this. Idempotent.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="log", daemon=True)
             self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line, soon. As all handlers' method, called under its lock."""
+        """Write the line, soon. `logging` calls it under the handler's lock."""
         if self._thread is None:
             super().emit(record)
             return
@@ -47,7 +47,7 @@ class Stream(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Write what waits; returns when that is done."""
+        """Write the lines that wait; returns when that is done."""
         self.acquire()
         try:
             if self._pending:
@@ -59,7 +59,7 @@ class Stream(logging.StreamHandler[TextIO]):
             self.release()
 
     def close(self) -> None:
-        """Write what waits and end. Idempotent."""
+        """Write the lines that wait, and end. Idempotent."""
         with suppress(OSError, ValueError):
             self.flush()
         self._over.set()
@@ -70,7 +70,7 @@ class Stream(logging.StreamHandler[TextIO]):
         while not self._over.is_set():
             self._some.wait()
             self._some.clear()
-            # The first one goes at once; those that come meanwhile go together.
+            # The first line goes at once; those that follow meanwhile go together.
             with suppress(OSError, ValueError):  # nobody reads it any more
                 self.flush()
             self._over.wait(TOGETHER_SECONDS)

@@ -1,7 +1,7 @@
-"""The log: its form, what it must not show, whose request a line is about.
+"""Sets up the log, and adds fields to its lines.
 
-All parts log by the standard library; structlog's formatter makes the lines of that,
-so those of libraries come out in the same form.
+All parts log by the standard library. structlog's formatter writes the lines, so those
+of libraries have the same form.
 """
 
 import logging
@@ -11,21 +11,21 @@ from typing import Any
 from modularity_registry.telemetry.log_context import (
     FIELDS,
     RequestContext,
-    bound,
     current_request,
+    process_fields,
 )
-from modularity_registry.telemetry.log_stream import Stream
+from modularity_registry.telemetry.log_stream import BatchingHandler
 
 __all__ = [
     "FORMATS",
     "LEVELS",
     "RequestContext",
-    "bind",
+    "add_context",
+    "batch_lines",
     "configure",
     "current_request",
     "fields",
-    "gather",
-    "say",
+    "log_event",
 ]
 
 FORMATS = ("human", "json")
@@ -35,16 +35,16 @@ LEVELS = ("debug", "info", "warning", "error")
 def configure(form: str, level: str) -> None:
     """Write all logs from ``level`` up to stderr, in the ``form`` "human" or "json".
 
-    It holds for processes that are forked later as well. May be called again.
+    Processes that are forked later inherit this. May be called again.
     """
-    # Imported late: with rich in its train it would slow down every --help.
+    # Imported late: structlog imports rich, which would slow down every --help.
     import structlog
     from structlog.stdlib import ProcessorFormatter
 
     from modularity_registry.telemetry import log_format
 
-    bound.clear()
-    handler = Stream(sys.stderr)
+    process_fields.clear()
+    handler = BatchingHandler(sys.stderr)
     handler.setFormatter(log_format.Formatter(form))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
@@ -55,35 +55,34 @@ def configure(form: str, level: str) -> None:
     )
 
 
-def gather() -> None:
-    """Write lines together from now on: for a process that forks no other one.
+def batch_lines() -> None:
+    """Write several lines at a time from now on: for a process that does not fork.
 
     A line may wait for 0.05 s; from level warning up it does not.
     """
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, Stream):
-            handler.gather()
+        if isinstance(handler, BatchingHandler):
+            handler.start_batching()
 
 
-def bind(**values: Any) -> None:
-    """Have every further line of this process carry these fields."""
-    bound.update(values)
+def add_context(**values: Any) -> None:
+    """Add these fields to every further line of this process."""
+    process_fields.update(values)
 
 
 def fields(**values: Any) -> dict[str, Any]:
-    """Return what to give a log call as ``extra``, so that its line has these fields.
+    """Return the ``extra`` of a log call whose line is to have these fields.
 
-    Those that are None are left out.
+    Fields that are None are left out.
     """
-    shown = {key: each for key, each in values.items() if each is not None}
-    return {FIELDS: shown}
+    return {FIELDS: {key: v for key, v in values.items() if v is not None}}
 
 
-def say(log: logging.Logger, level: int, event: str, **values: Any) -> None:
+def log_event(log: logging.Logger, level: int, event: str, **values: Any) -> None:
     """Log ``event`` with these fields; those that are None are left out.
 
-    For what is logged with every write: it costs half of what the logger's own methods
-    do, which look up the line of code that called them.
+    Every write logs by it: it costs half of the logger's own methods, which look up
+    the line of code that called them.
     """
     if log.isEnabledFor(level):
         record = logging.LogRecord(log.name, level, "", 0, event, None, None)

@@ -1,4 +1,4 @@
-"""A store that is timed."""
+"""Times the operations of a store."""
 
 import time
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from modularity_registry.telemetry.counters import Metrics
 ResultT = TypeVar("ResultT")
 
 
-class MeasuredStore:
-    """Passes everything on to ``store`` and notes how long it took and what failed."""
+class TimedStore:
+    """Passes every call on to ``store``, times it and counts its errors."""
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class MeasuredStore:
         try:
             return call()
         except StoreConflict:
-            raise  # an answer like any other
+            raise  # an answer, not a failure of the store
         except StoreError:
             self._metrics.store_errors[name] += 1
             raise

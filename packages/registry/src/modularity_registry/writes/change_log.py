@@ -43,14 +43,14 @@ def removed(old: Entry, revision: int, expired: bool) -> None:
         terms = status.LEASE_TERMS
         reason = f"no heartbeat for {terms} times its ttl of {old.ttl:g} s"
     event = "service expired" if expired else "service unregistered"
-    logs.say(
+    logs.log_event(
         log, logging.INFO, event, service_id=old.id, revision=revision, reason=reason
     )
 
 
 def _registered(event: str, level: int, new: Service, revision: int) -> None:
     said = new.registration
-    logs.say(
+    logs.log_event(
         log,
         level,
         event,
@@ -73,7 +73,7 @@ def _altered(before: Service, new: Service, revision: int) -> None:
     else:
         event = "service faults changed"
     sources = {each.source for each in {*before.faults} ^ {*new.faults}}
-    logs.say(
+    logs.log_event(
         log,
         logging.INFO,
         event,

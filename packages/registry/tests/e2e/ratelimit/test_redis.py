@@ -102,7 +102,7 @@ def test_without_it_calls_pass_and_health_says_why(
         )
         said = [each.getMessage() for each in caplog.records]
         assert [each for each in said if "rates are not" in each] == [
-            f"{reason}; all calls are let through"
+            f"{reason}; all calls are accepted"
         ]
         assert "pw-of-mine" not in caplog.text
         registry.stop()

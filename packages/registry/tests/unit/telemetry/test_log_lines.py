@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from modularity_registry.telemetry import log_format, logs
-from modularity_registry.telemetry.log_context import bound
+from modularity_registry.telemetry.log_context import process_fields
 from support.logs import Log
 from support.registry import eventually
 
@@ -29,9 +29,9 @@ def asked() -> Iterator[logs.RequestContext]:
 
 @pytest.fixture
 def replica() -> Iterator[str]:
-    logs.bind(replica="here-1")
+    logs.add_context(replica="here-1")
     yield "here-1"
-    bound.clear()
+    process_fields.clear()
 
 
 def fail(message: str) -> None:
@@ -42,7 +42,9 @@ def test_a_json_line_says_when_what_where_and_for_whom(
     asked: logs.RequestContext, replica: str
 ) -> None:
     log = Log("json")
-    logs.say(log.logger, logging.INFO, "it is", service_id="a", reason=None, count=2)
+    logs.log_event(
+        log.logger, logging.INFO, "it is", service_id="a", reason=None, count=2
+    )
     assert list(log.last) == [
         "timestamp", "level", "logger", "event", "replica", "request_id", "trace_id",
         "peer", "service_id", "count",
@@ -82,7 +84,7 @@ def test_no_value_can_forge_a_line(end: str) -> None:
     for form in logs.FORMATS:
         log = Log(form)
         forged = f"x{end}2026-01-01T00:00:00.000000Z INFO forged"
-        logs.say(log.logger, logging.INFO, forged, reason=forged)
+        logs.log_event(log.logger, logging.INFO, forged, reason=forged)
         assert log.text.getvalue().count("\n") == 1
         if form == "human":
             assert log.text.getvalue()[:-1].isprintable()
@@ -105,7 +107,7 @@ def test_no_value_can_forge_a_line(end: str) -> None:
 def test_secrets_are_not_shown(form: str, text: str) -> None:
     log = Log(form)
     log.logger.info("tried %s", text)
-    logs.say(log.logger, logging.INFO, "tried", reason=text, more=[text])
+    logs.log_event(log.logger, logging.INFO, "tried", reason=text, more=[text])
     try:
         fail(text)
     except ValueError:
@@ -185,7 +187,7 @@ class SlowText(io.StringIO):
 def test_many_lines_are_written_together_and_in_order() -> None:
     log = Log("human")
     log.stream.setStream(slow := SlowText())
-    log.stream.gather()
+    log.stream.start_batching()
     slow.may.set()
     for number in range(2_000):
         log.logger.info("line %d", number)
@@ -198,7 +200,7 @@ def test_many_lines_are_written_together_and_in_order() -> None:
 
 def test_a_warning_waits_for_nothing_nor_does_the_end() -> None:
     log = Log("human")
-    log.stream.gather()
+    log.stream.start_batching()
     for number in range(3):
         log.logger.info("before %d", number)
         log.logger.warning("now %d", number)

@@ -113,8 +113,7 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
     errors.TooManyRequests: (
         "the client makes more calls than its rate allows, or shows bad tokens again"
         " and again",
-        "the token builds makes more writes than the 600/minute that are allowed here;"
-        " ask again in 12 s",
+        "the token builds is over the limit of 600/minute for writes; retry in 12 s",
     ),
     errors.TooManyWatchersOfClient: (
         "the client has all the streams and waits that one client may have",
