@@ -20,6 +20,7 @@ from modularity_registry.model.service import (
     Status,
 )
 from modularity_registry.schema import encode
+from modularity_registry.schema.replies import services as replies
 
 # Orders those who note signs of life; readers take no lock.
 _noting = threading.Lock()
@@ -136,7 +137,7 @@ class Entry:
         check = self.vitals.evidence
         service = self.service
         drain = service.drain
-        evidence = _Evidence(
+        evidence = replies.Evidence(
             checked_at=rfc3339(check.checked_at) if check else None,
             latency_ms=check.latency_ms if check else None,
             outcome=check.outcome if check else None,
@@ -145,10 +146,10 @@ class Entry:
             next_check=rfc3339(check.next_check) if check else None,
             checked_by=_checker(self.mode, check, checker),
             faults=[
-                _Cause(each.reason, rfc3339(each.at), each.source)
+                replies.Fault(each.reason, rfc3339(each.at), each.source)
                 for each in service.faults
             ],
-            drain=_Cause(drain.reason, rfc3339(drain.at)) if drain else None,
+            drain=replies.Drained(drain.reason, rfc3339(drain.at)) if drain else None,
         )
         tail = encode(evidence)
         return b'%b,"evidence":%b}' % (self.json[:-1], tail)
@@ -169,7 +170,8 @@ class Renderer:
 
     def _head(self, service: Service, revision: int) -> bytes:
         said = service.registration
-        shown = _Shown(
+        plan = rules.check_plan(said, self._defaults)
+        stored = replies.StoredService(
             id=said.id,
             name=said.name,
             version=said.version,
@@ -181,11 +183,17 @@ class Renderer:
             registered_at=rfc3339(service.registered_at),
             weight=said.weight,
             ttl=said.ttl,
-            health=rules.check_plan(said, self._defaults),
+            health=(
+                replies.CheckPlan(
+                    plan.interval, plan.timeout, plan.path or msgspec.UNSET
+                )
+                if plan
+                else None
+            ),
             revision=revision,
             owner=shown_owner(service.owner) or msgspec.UNSET,
         )
-        return encode(shown)[:-1] + b',"last_seen":'
+        return encode(stored)[:-1] + b',"last_seen":'
 
 
 def metadata(service: Service) -> dict[str, Any]:
@@ -205,38 +213,3 @@ def _runtime(service: Service) -> str:
         return "unknown"
     runtime = metadata(service).get("runtime")
     return sys.intern(runtime) if isinstance(runtime, str) and runtime else "unknown"
-
-
-class _Shown(msgspec.Struct):
-    id: str
-    name: str
-    version: str
-    capabilities: tuple[str, ...]
-    location: str
-    mode: str
-    status: str
-    metadata: msgspec.Raw
-    registered_at: str
-    weight: int
-    ttl: float | None
-    health: CheckPlan | None
-    revision: int
-    owner: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Cause(msgspec.Struct, omit_defaults=True):
-    reason: str
-    at: str
-    source: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Evidence(msgspec.Struct):
-    checked_at: str | None
-    latency_ms: float | None
-    outcome: str | None
-    message: str | None
-    since: str
-    next_check: str | None
-    checked_by: str | None
-    faults: list[_Cause]
-    drain: _Cause | None

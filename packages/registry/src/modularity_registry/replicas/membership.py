@@ -18,6 +18,7 @@ from modularity_registry.catalog.documents import ReplicaRecord
 from modularity_registry.clock import Clock, rfc3339
 from modularity_registry.errors import StoreCorrupt
 from modularity_registry.model import rendezvous
+from modularity_registry.schema.replies import registry as replies
 from modularity_registry.stores.base import Record
 
 log = logging.getLogger(__name__)
@@ -36,18 +37,6 @@ class Replica(msgspec.Struct, frozen=True):
     record: ReplicaRecord
     revision: int
     seen: float
-
-
-class ReplicaState(msgspec.Struct, frozen=True, gc=False):
-    """A replica as the HTTP API shows it; ``seen`` is seconds ago."""
-
-    id: str
-    state: str
-    seen: float
-    host: str
-    version: str
-    started_at: str
-    self: bool
 
 
 class Membership:
@@ -101,14 +90,14 @@ class Membership:
         age = self.own_record_age()
         return None if age is None or age < self._term else age
 
-    def states(self) -> list[ReplicaState]:
+    def states(self) -> list[replies.Replica]:
         """Return all replicas: this one, those alive, then the lost until deleted."""
         now = self._clock.monotonic()
         with self._lock:
             replicas, lost = sorted(self._replicas.items()), self._lost
         replicas.sort(key=lambda item: (item[0] != self.own, item[0] in lost))
         return [
-            ReplicaState(
+            replies.Replica(
                 key,
                 "lost" if key in lost else "alive",
                 round(now - replica.seen, 3),

@@ -98,10 +98,6 @@ class HealthCheck(Body):
     A field that is null or left out takes the registry's default.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={"type": ["object", "null"], "default": None}
-    )
-
     path: Annotated[
         Annotated[str, StringConstraints(max_length=512), AfterValidator(_health_path)]
         | None,

@@ -1,6 +1,7 @@
 """Short ways to write JSON Schema and OpenAPI as Python values."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import cleandoc
 from typing import Any
 
 Json = dict[str, Any]
@@ -82,22 +83,12 @@ def example_of(schema: Json, *without: str) -> Json:
 
 
 def generated(schema: Json) -> Json:
-    """Return a generated schema of an object in the notation of this document.
-
-    Its example is made of its fields' first ones.
-    """
-    result: Json = _plain(schema)
-    fields = result.setdefault("properties", {})
-    result.setdefault("required", [])
-    example = {name: field["examples"][0] for name, field in fields.items()}
-    return {**result, "examples": [example]}
+    """Return a generated schema of an object in the notation of this document."""
+    return {"properties": {}, "required": [], **_plain(schema)}
 
 
 def _plain(value: Any) -> Any:
-    """Return a schema without titles, and with "or null" as part of its type.
-
-    A component in the place of "this component or null" allows null itself.
-    """
+    """Return a schema without titles; a type or null becomes one list of types."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if not isinstance(value, dict):
@@ -105,15 +96,38 @@ def _plain(value: Any) -> Any:
     schema = {key: _plain(item) for key, item in value.items()}
     if isinstance(schema.get("title"), str):
         del schema["title"]
+    if isinstance(schema.get("description"), str):
+        schema["description"] = cleandoc(schema["description"])
     match schema.get("anyOf"):
         case [{"type": str(kind), **rules}, {"type": "null"}]:
             del schema["anyOf"]
             return {**schema, **rules, "type": [kind, "null"]}
-        case [{"$ref": reference}, {"type": "null"}]:
-            del schema["anyOf"]
-            schema.pop("default", None)
-            return {**schema, "$ref": reference}
     return schema
+
+
+def add_examples(schemas: Mapping[str, Json]) -> None:
+    """Give every schema an example made of its fields' first ones.
+
+    A field without one takes that of the component in it.
+    """
+    for name in schemas:
+        _add_example(schemas, schemas[name])
+
+
+def _add_example(schemas: Mapping[str, Json], schema: Json) -> Any:
+    """Return a schema's first example, after adding it where there is none."""
+    if "examples" not in schema:
+        match schema:
+            case {"properties": fields}:
+                example: Any = {
+                    name: _add_example(schemas, field) for name, field in fields.items()
+                }
+            case {"items": items}:
+                example = [_add_example(schemas, items)]
+            case {"$ref": reference}:
+                example = _add_example(schemas, schemas[reference.rpartition("/")[2]])
+        schema["examples"] = [example]
+    return schema["examples"][0]
 
 
 def content(schema: Json, example: Any, kind: str = JSON) -> Json:

@@ -8,36 +8,28 @@ from modularity_registry.api.openapi.parameters import PARAMETERS
 from modularity_registry.api.openapi.paths import (
     capabilities,
     operations,
+    services,
     tokens,
 )
-from modularity_registry.api.openapi.paths import (
-    services as service_paths,
-)
-from modularity_registry.api.openapi.schemas import (
-    registry,
-    requests,
-)
-from modularity_registry.api.openapi.schemas import (
-    services as shown,
-)
+from modularity_registry.api.openapi.schemas import replies, requests
 
 _ABOUT = """\
-Services register what they can do; callers ask for a capability and get a healthy
-service that provides it.
+Services register the capabilities they provide. Callers ask for a capability and get a
+healthy service that provides it.
 
-Bodies are JSON in UTF-8. Times are in UTC as in RFC 3339, durations are seconds unless
-their name says otherwise. A parameter or field that is not known is refused by name.
-A write has happened when its reply comes, and every read after it sees it; an error
-means that nothing has changed."""
+Bodies are JSON in UTF-8. Times are in UTC as in RFC 3339. Durations are in seconds
+unless their name says otherwise. The registry rejects unknown parameters and fields,
+and its error names each of them. A write is complete when you get the reply, and every
+later read sees it. An error means that nothing has changed."""
 
 _TAGS = {
-    "Services": "Register, read, drain, unregister; signs of life.",
-    "Capabilities": "Who provides what, and who should be called now.",
-    "Events": "What changes, as it happens.",
-    "Calls between services": "Who calls whom: reported by services, summed up here.",
-    "Tokens": "Who may do what, where the registry asks for tokens.",
-    "The registry": "Whether it lives, whether it is ready, what it holds.",
-    "Pages": "For people, in a browser.",
+    "Services": "Register, read, drain and unregister services; send heartbeats.",
+    "Capabilities": "Find the providers of a capability, and pick one to call.",
+    "Events": "Watch changes as they happen.",
+    "Calls between services": "Report calls, and see which services call which.",
+    "Tokens": "Manage access, if the registry requires tokens.",
+    "The registry": "Health, readiness, counts and metrics of the registry.",
+    "Pages": "Pages for people, in a browser.",
 }
 
 
@@ -52,7 +44,7 @@ def document() -> Json:
             "description": _ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        # The one that this came from, under whatever name it was asked.
+        # Relative, so that it holds under every name and port.
         "servers": [{"url": "/", "description": "This registry"}],
         "tags": [
             {"name": name, "description": description}
@@ -60,7 +52,7 @@ def document() -> Json:
         ],
         "paths": security.guarded(
             {
-                **service_paths.PATHS,
+                **services.PATHS,
                 **capabilities.PATHS,
                 **operations.PATHS,
                 **tokens.PATHS,
@@ -70,9 +62,7 @@ def document() -> Json:
             "securitySchemes": security.SECURITY_SCHEMES,
             "schemas": {
                 **requests.SCHEMAS,
-                **shown.SCHEMAS,
-                **registry.SCHEMAS,
-                **tokens.SCHEMAS,
+                **replies.SCHEMAS,
                 **errors.SCHEMAS,
             },
             "parameters": PARAMETERS,

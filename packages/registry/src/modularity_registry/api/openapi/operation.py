@@ -4,12 +4,14 @@ from typing import Any, NamedTuple
 
 from modularity_registry.api.openapi.builders import JSON, Json, content, header, ref
 from modularity_registry.api.openapi.parameters import parameters
+from modularity_registry.api.openapi.schemas import requests
+from modularity_registry.api.openapi.schemas.replies import SCHEMAS
 
 ORIGIN_REFUSED = "origin_refused"
-"""What every call but `GET` may answer with to a web page of elsewhere."""
+"""The error of every call but `GET` from a web page of another site."""
 
 WRITING = (ORIGIN_REFUSED, "store_unavailable", "store_corrupt")
-"""What a call that writes may answer with, whatever it writes."""
+"""The errors of every call that writes."""
 
 BODY = (
     ORIGIN_REFUSED,
@@ -18,16 +20,16 @@ BODY = (
     "unsupported_media_type",
     "too_many_uploads",
 )
-"""What a call with a body may answer with because of that."""
+"""The errors of every call with a body."""
 
 WATCHING = ("too_many_watchers", "too_many_watchers_of_client")
-"""What a call that may wait may answer with because of that."""
+"""The errors of every call that may wait."""
 
 REGISTERING = ("invalid_request", "address_refused", "name_not_resolved")
 
 _HEADERS: dict[str, Json] = {
     "ETag": header(
-        "The tag of what is shown, for `If-None-Match`.",
+        "The tag of this reply, for `If-None-Match`.",
         {"type": "string", "pattern": '^W/"[0-9-]+"$', "examples": ['W/"7"']},
     ),
     "X-Registry-Revision": header(
@@ -35,42 +37,40 @@ _HEADERS: dict[str, Json] = {
         {"type": "integer", "minimum": 0, "examples": [7]},
     ),
     "X-Registry-Stale": header(
-        "Seconds since the view was current, while the store is away.",
+        "Seconds since the view was current. Sent while the store is unreachable.",
         {"type": "integer", "minimum": 0, "examples": [12]},
         required=False,
     ),
 }
-HEADERS = {name.replace("-", ""): each for name, each in _HEADERS.items()}
+HEADERS = {name.replace("-", ""): value for name, value in _HEADERS.items()}
 """The headers of reads, by their names as components."""
 
 _ON_READS = {name: ref(name.replace("-", ""), "headers") for name in _HEADERS}
 
 
 CODES = "codes"
-"""Where a call's errors stand until `guarding` has added those of access."""
+"""The key of an operation's errors, until `security` replaces it with responses."""
 
 
-class Taken(NamedTuple):
-    """A request body: its schema, an example, whether there has to be one."""
+class RequestBody(NamedTuple):
+    """A request body: the name of its schema, and whether it must be sent."""
 
     schema: str
-    example: Json
     required: bool = True
 
 
-def shown(description: str, schema: str, example: Any) -> Json:
-    """Return a reply in JSON."""
+def reply(description: str, schema: str, example: Any = None) -> Json:
+    """Return a reply in JSON; its example is by default that of its schema."""
+    if example is None:
+        example = SCHEMAS[schema]["examples"][0]
     return {"description": description, "content": content(ref(schema), example)}
 
 
-def read(description: str, schema: str, example: Any) -> dict[str, Json]:
-    """Return the replies to a read: what is shown, or that nothing has changed."""
+def read(description: str, schema: str, example: Any = None) -> dict[str, Json]:
+    """Return the replies to a read: 200, or 304 if nothing has changed."""
     return {
-        "200": {**shown(description, schema, example), "headers": _ON_READS},
-        "304": {
-            "description": "Nothing was written since.",
-            "headers": _ON_READS,
-        },
+        "200": {**reply(description, schema, example), "headers": _ON_READS},
+        "304": {"description": "Nothing has changed.", "headers": _ON_READS},
     }
 
 
@@ -80,27 +80,27 @@ def call(
     summary: str,
     replies: dict[str, Json],
     codes: tuple[str, ...] = (),
-    takes: tuple[str, ...] = (),
-    body: Taken | None = None,
+    parameter_names: tuple[str, ...] = (),
+    body: RequestBody | None = None,
     description: str = "",
 ) -> Json:
-    """Return the description of a call, which `guarding` completes.
+    """Return the description of a call, which `security` completes.
 
-    ``replies`` are those of success by status, ``codes`` those of all errors,
-    ``takes`` the names of parameters.
+    ``replies`` are those of success by status, ``codes`` those of all errors.
     """
     operation: Json = {"operationId": name, "tags": [tag], "summary": summary}
     if description:
         operation["description"] = description
-    if takes:
-        operation["parameters"] = parameters(*takes)
+    if parameter_names:
+        operation["parameters"] = parameters(*parameter_names)
     if body is not None:
+        example = requests.SCHEMAS[body.schema]["examples"][0]
         operation["requestBody"] = {
             "required": body.required,
-            "content": content(ref(body.schema), body.example, JSON),
+            "content": content(ref(body.schema), example, JSON),
         }
-    # Some are in two of these.
-    said = dict.fromkeys((*codes, *(BODY if body else ()), "internal_error"))
     operation["responses"] = replies
-    operation[CODES] = tuple(said)
+    # Some codes are in more than one of these.
+    all_codes = (*codes, *(BODY if body else ()), "internal_error")
+    operation[CODES] = tuple(dict.fromkeys(all_codes))
     return operation

@@ -14,7 +14,7 @@ SECURITY_SCHEMES: dict[str, Json] = {
     SCHEME: {
         "type": "http",
         "scheme": "bearer",
-        "description": "A token, where the registry asks for one (`--auth`).",
+        "description": "A token, if the registry requires one (`--auth`).",
     }
 }
 
@@ -36,23 +36,23 @@ def guarded(paths: Mapping[str, Json]) -> Json:
 
 
 def _guarded(operation: Json, right: Right | None) -> Json:
-    made = {key: value for key, value in operation.items() if key != CODES}
+    result = {key: value for key, value in operation.items() if key != CODES}
     codes = list(operation[CODES])
     if right is PUBLIC:
-        made["security"] = []
+        result["security"] = []
     else:
-        # Nothing at all where the registry is open.
-        made["security"] = [{SCHEME: []}, {}]
-        said = made.get("description", "")
-        needs = f"Takes the right `{right}` where the registry asks for tokens."
-        made["description"] = f"{said}\n\n{needs}" if said else needs
+        # No token at all if the registry is open.
+        result["security"] = [{SCHEME: []}, {}]
+        description = result.get("description", "")
+        needs = f"Needs the right `{right}` if the registry requires tokens."
+        result["description"] = "\n\n".join(filter(None, (description, needs)))
         codes += ["unauthorized", "forbidden"]
     if "unauthorized" in codes:
-        # Those whose calls are counted are among them; and bad tokens always are.
+        # Rate limits apply to these calls, and to bad tokens on any.
         codes.append("too_many_requests")
     if right is Right.REGISTER:
         codes.append("owned_by_another")
-        made["parameters"] = [*made.get("parameters", []), *parameters("OwnerKey")]
+        result["parameters"] = [*result.get("parameters", []), *parameters("OwnerKey")]
     replies = errors.replies(dict.fromkeys(codes))
-    made["responses"] = {**operation["responses"], **replies}
-    return made
+    result["responses"] = {**operation["responses"], **replies}
+    return result

@@ -1,29 +1,31 @@
 """The calls that start from a capability."""
 
 from modularity_registry.api.openapi.builders import Json, example_of
-from modularity_registry.api.openapi.operation import WATCHING, Taken, call, read
+from modularity_registry.api.openapi.operation import (
+    WATCHING,
+    RequestBody,
+    call,
+    read,
+)
 from modularity_registry.api.openapi.parameters import FILTERS, LISTS
-from modularity_registry.api.openapi.schemas import requests, services
+from modularity_registry.api.openapi.schemas.replies import SCHEMAS
 
 _TAG = "Capabilities"
 _LIST_ERRORS = ("invalid_request", *WATCHING)
-_MATCHES = read(
-    "Those that fit, best score first, then by id.",
-    "Matches",
-    example_of(services.SCHEMAS["Matches"]),
-)
+
+
+def _page(description: str, schema: str) -> dict[str, Json]:
+    """Return the replies to a read of a list; the example is its last page."""
+    return read(description, schema, example_of(SCHEMAS[schema], "next"))
+
 
 PATHS: dict[str, Json] = {
     "/api/capabilities": {
         "get": call(
             "list_capabilities",
             _TAG,
-            "Lists capabilities that have a healthy provider, by name",
-            read(
-                "A page of capabilities.",
-                "Capabilities",
-                example_of(services.SCHEMAS["Capabilities"], "next"),
-            ),
+            "List capabilities with a healthy provider",
+            _page("A page of capabilities, sorted by name.", "Capabilities"),
             _LIST_ERRORS,
             (*LISTS, "IfNoneMatch"),
         )
@@ -32,8 +34,8 @@ PATHS: dict[str, Json] = {
         "get": call(
             "pick_provider",
             _TAG,
-            "Picks one healthy provider of a capability",
-            read("The one to call.", "Service", example_of(services.SERVICE)),
+            "Pick a healthy provider of a capability",
+            read("The provider to call.", "Service"),
             (
                 "invalid_request",
                 "capability_not_found",
@@ -49,11 +51,10 @@ PATHS: dict[str, Json] = {
         "get": call(
             "list_providers",
             _TAG,
-            "Lists all providers of a capability, healthy or not, by id",
-            read(
-                "A page of providers; empty where nobody offers it.",
+            "List all providers of a capability, healthy or not",
+            _page(
+                "A page of providers, sorted by id; empty if there are none.",
                 "Services",
-                example_of(services.SCHEMAS["Services"], "next"),
             ),
             (*_LIST_ERRORS, "not_found"),
             ("CapabilityName", *LISTS, "IfNoneMatch"),
@@ -63,27 +64,25 @@ PATHS: dict[str, Json] = {
         "get": call(
             "explain",
             _TAG,
-            "Says for each provider of a capability whether it may be picked",
-            read(
-                "A page of providers.",
-                "Explanations",
-                example_of(services.SCHEMAS["Explanations"], "next"),
-            ),
+            "Explain which providers of a capability callers get, and why",
+            _page("A page of providers, sorted by id.", "Explanations"),
             (*_LIST_ERRORS, "capability_not_found", "not_found"),
             ("CapabilityName", *LISTS, "IfNoneMatch"),
-            description="A filter keeps nobody out here: it becomes one of the"
-            " reasons.",
+            description="The reply lists every provider. One that a filter excludes"
+            " has that as a reason.",
         )
     },
     "/api/discover": {
         "post": call(
             "discover",
             _TAG,
-            "Finds healthy services that provide several capabilities",
-            _MATCHES,
+            "Find healthy services that provide several capabilities",
+            read(
+                "The services that match: highest score first, then by id.", "Matches"
+            ),
             ("invalid_request",),
             (*FILTERS, "IfNoneMatch"),
-            Taken("DiscoveryRequest", example_of(requests.SCHEMAS["DiscoveryRequest"])),
+            RequestBody("DiscoveryRequest"),
         )
     },
 }

@@ -10,10 +10,15 @@ from modularity_registry.api.openapi.builders import (
     header,
     ref,
 )
-from modularity_registry.api.openapi.operation import WATCHING, Taken, call, read
-from modularity_registry.api.openapi.operation import shown as said
+from modularity_registry.api.openapi.operation import (
+    WATCHING,
+    RequestBody,
+    call,
+    read,
+    reply,
+)
 from modularity_registry.api.openapi.parameters import FILTERS
-from modularity_registry.api.openapi.schemas import registry, requests
+from modularity_registry.api.openapi.schemas.replies import SCHEMAS
 
 _STREAM = (
     "retry: 1000\n"
@@ -26,11 +31,12 @@ _STREAM = (
 _STREAMED = content(ref("StreamedEvent"), _STREAM, "text/event-stream")
 _EVENTS = {
     "200": {
-        "description": "The stream; it goes on until somebody ends it. The schema is"
+        "description": "The stream, open until one side closes it. The schema is"
         " that of each event. A comment line keeps a silent stream open.",
         "headers": {
             "Cache-Control": header(
-                "A stream is not to be kept.", {"type": "string", "const": "no-store"}
+                "Caches must not store the stream.",
+                {"type": "string", "const": "no-store"},
             )
         },
         "content": _STREAMED,
@@ -50,7 +56,7 @@ _METRICS = {
 
 
 def _page(description: str, kinds: dict[str, Any]) -> dict[str, Json]:
-    """Return the replies with a file, by media type and its beginning."""
+    """Return the replies with a file; ``kinds`` are examples by media type."""
     tag = header("The file's tag, for `If-None-Match`.", {"type": "string"})
     files: Json = {}
     for kind, example in kinds.items():
@@ -58,7 +64,7 @@ def _page(description: str, kinds: dict[str, Any]) -> dict[str, Json]:
         files |= content(schema, example, kind)
     return {
         "200": {"description": description, "headers": {"ETag": tag}, "content": files},
-        "304": {"description": "It is the same as before.", "headers": {"ETag": tag}},
+        "304": {"description": "The file has not changed.", "headers": {"ETag": tag}},
     }
 
 
@@ -76,41 +82,31 @@ PATHS: dict[str, Json] = {
         "get": call(
             "watch",
             "Events",
-            "Streams changes as they happen",
+            "Stream changes as they happen",
             _EVENTS,
             ("invalid_request", *WATCHING),
             ("WatchedCapability", "WatchedService", "LastEventId"),
             description="Server-Sent Events. A browser's `EventSource` resumes by"
-            " itself, with nothing lost and nothing twice.",
+            " itself, without losing or repeating an event.",
         )
     },
     "/api/track/invocation": {
         "post": call(
             "track_invocation",
             "Calls between services",
-            "Reports a call of one service to another",
-            {
-                "200": said(
-                    "It was noted.",
-                    "Recorded",
-                    example_of(registry.SCHEMAS["Recorded"]),
-                )
-            },
+            "Report a call from one service to another",
+            {"200": reply("The registry recorded the call.", "Recorded")},
             ("invalid_request", "service_not_found"),
             (),
-            Taken("Invocation", example_of(requests.SCHEMAS["Invocation"])),
+            RequestBody("Invocation"),
         )
     },
     "/api/connections/{service_id}": {
         "get": call(
             "read_connections",
             "Calls between services",
-            "Shows whom a service calls and who calls it",
-            read(
-                "Its connections.",
-                "Connections",
-                example_of(registry.SCHEMAS["Connections"]),
-            ),
+            "Show a service's callers and the services that it calls",
+            read("The service's connections.", "Connections"),
             ("invalid_request", "service_not_found"),
             ("ServiceId", "IfNoneMatch"),
         )
@@ -119,19 +115,19 @@ PATHS: dict[str, Json] = {
         "get": call(
             "read_graph",
             "Calls between services",
-            "Shows who calls whom",
-            read("The graph.", "Graph", example_of(registry.SCHEMAS["Graph"])),
+            "Show which services call which",
+            read("The graph.", "Graph"),
             ("invalid_request",),
             (*FILTERS, "IfNoneMatch"),
-            description="Filters choose the providers.",
+            description="Filters apply to the services that are called.",
         )
     },
     "/api/stats": {
         "get": call(
             "read_stats",
             "The registry",
-            "Shows the registry in numbers",
-            read("The numbers.", "Stats", example_of(registry.SCHEMAS["Stats"])),
+            "Count what is registered and running",
+            read("The counts.", "Stats"),
             ("invalid_request",),
             ("IfNoneMatch",),
         )
@@ -140,8 +136,8 @@ PATHS: dict[str, Json] = {
         "get": call(
             "discover_targets",
             "The registry",
-            "Tells Prometheus whom to scrape",
-            read("The targets.", "Targets", [example_of(registry.SCHEMAS["Target"])]),
+            "List the targets for Prometheus to scrape",
+            read("The targets.", "Targets"),
             ("invalid_request",),
             (*FILTERS, "IfNoneMatch"),
             description="For `http_sd_configs`.",
@@ -151,7 +147,7 @@ PATHS: dict[str, Json] = {
         "get": call(
             "read_metrics",
             "The registry",
-            "Shows what is measured, for Prometheus",
+            "Show the registry's metrics for Prometheus",
             _METRICS,
         )
     },
@@ -159,12 +155,12 @@ PATHS: dict[str, Json] = {
         "get": call(
             "read_health",
             "The registry",
-            "Says that the process lives",
+            "Check that the process is running",
             {
-                "200": said(
-                    "It lives, degraded or not.",
+                "200": reply(
+                    "The process is running, degraded or not.",
                     "Health",
-                    example_of(registry.SCHEMAS["Health"], "stale_seconds", "reasons"),
+                    example_of(SCHEMAS["Health"], "stale_seconds", "reasons"),
                 )
             },
         )
@@ -173,8 +169,8 @@ PATHS: dict[str, Json] = {
         "get": call(
             "read_readiness",
             "The registry",
-            "Says that it may take traffic",
-            {"200": said("It may.", "Ready", example_of(registry.SCHEMAS["Ready"]))},
+            "Check that the registry can take traffic",
+            {"200": reply("The registry can take traffic.", "Ready")},
             ("not_ready",),
         )
     },
@@ -182,7 +178,7 @@ PATHS: dict[str, Json] = {
         "get": call(
             "read_document",
             "Pages",
-            "This document",
+            "Read this document",
             _page("The API in OpenAPI 3.1.", {JSON: {"openapi": "3.1.0"}}),
             (),
             ("IfNoneMatch",),
@@ -192,7 +188,7 @@ PATHS: dict[str, Json] = {
         "get": call(
             "show_document",
             "Pages",
-            "This document as a page, to read and to try out",
+            "Show this document as a page, to read and try out",
             _page("The page.", _HTML),
             (),
             ("IfNoneMatch",),
@@ -202,7 +198,7 @@ PATHS: dict[str, Json] = {
         "get": call(
             "read_document_asset",
             "Pages",
-            "What that page is made of",
+            "Read a file of that page",
             _page("The file.", _FILES),
             ("not_found",),
             ("AssetName", "IfNoneMatch"),
@@ -212,7 +208,7 @@ PATHS: dict[str, Json] = {
         "get": call(
             "show_dashboard",
             "Pages",
-            "The dashboard",
+            "Show the dashboard",
             _page("The page.", _HTML),
             (),
             ("IfNoneMatch",),
@@ -222,7 +218,7 @@ PATHS: dict[str, Json] = {
         "get": call(
             "read_dashboard_asset",
             "Pages",
-            "What the dashboard is made of",
+            "Read a file of the dashboard",
             _page("The file.", _FILES),
             ("not_found",),
             ("AssetName", "IfNoneMatch"),

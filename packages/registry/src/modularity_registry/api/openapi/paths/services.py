@@ -5,73 +5,62 @@ from modularity_registry.api.openapi.operation import (
     REGISTERING,
     WATCHING,
     WRITING,
-    Taken,
+    RequestBody,
     call,
     read,
+    reply,
 )
-from modularity_registry.api.openapi.operation import shown as said
 from modularity_registry.api.openapi.parameters import LISTS
-from modularity_registry.api.openapi.schemas import requests, services
+from modularity_registry.api.openapi.schemas.replies import SCHEMAS
 
 _TAG = "Services"
 _CONDITION = ("revision_mismatch",)
 
 
-def _written(status: str, message: str) -> Json:
-    return {
-        **example_of(services.SCHEMAS["Written"]),
-        "status": status,
-        "message": message,
-    }
+def _written(description: str, status: str, message: str) -> Json:
+    example = example_of(SCHEMAS["Written"])
+    return reply(
+        description, "Written", {**example, "status": status, "message": message}
+    )
 
 
-_REGISTERED = _written("registered", "Service 'Hello' registered")
-_REPLACED = _written("registered", "Service 'Hello' replaced")
-_WRITTEN_ANEW = {
-    "200": said("It has replaced the one with its id.", "Written", _REPLACED),
-    "201": said("It is new.", "Written", _REGISTERED),
+_REGISTERED = {
+    "200": _written(
+        "The service replaced the one with its id.",
+        "registered",
+        "Service 'Hello' replaced",
+    ),
+    "201": _written("The service is new.", "registered", "Service 'Hello' registered"),
 }
-_UNREGISTERED = {
-    "200": said(
-        "It is forgotten.",
-        "Written",
-        _written("unregistered", "Service 'hello-service' unregistered"),
-    )
-}
-_BEATEN = {
-    "200": said(
-        "It was noted.",
-        "Acknowledgement",
-        example_of(services.SCHEMAS["Acknowledgement"]),
-    )
-}
-_REGISTRATION = example_of(requests.SCHEMAS["Registration"])
 
 
 def _unregister(name: str, description: str = "") -> Json:
+    unregistered = _written(
+        "The service is unregistered.",
+        "unregistered",
+        "Service 'hello-service' unregistered",
+    )
     return call(
         name,
         _TAG,
-        "Forgets a service",
-        _UNREGISTERED,
+        "Unregister a service",
+        {"200": unregistered},
         ("service_not_found", *_CONDITION, *WRITING),
         ("ServiceId", "IfMatch"),
         description=description,
     )
 
 
-def _heartbeat(name: str, description: str = "") -> Json:
+def _heartbeat(name: str, description: str) -> Json:
     return call(
         name,
         _TAG,
-        "Notes a sign of life",
-        _BEATEN,
+        "Send a heartbeat",
+        {"200": reply("The registry received the heartbeat.", "Acknowledgement")},
         ("invalid_request", "not_registered", *WRITING),
         ("ServiceId",),
-        Taken("Heartbeat", {"status": "unhealthy", "note": "disk full"}, False),
-        description
-        or "Renews the service's lease, if it has one. Without a body it says that"
-        " the service is well.",
+        RequestBody("Heartbeat", required=False),
+        description,
     )
 
 
@@ -80,24 +69,24 @@ PATHS: dict[str, Json] = {
         "post": call(
             "register",
             _TAG,
-            "Registers a service, or replaces the one with its id",
-            _WRITTEN_ANEW,
+            "Register or replace a service",
+            _REGISTERED,
             (*REGISTERING, *_CONDITION, *WRITING),
             ("IfMatch", "IfNew"),
-            Taken("Registration", _REGISTRATION),
-            "It is `healthy` until a check says otherwise. A replacement is a new"
-            " registration: faults and a drain do not carry over.",
+            RequestBody("Registration"),
+            "The service is `healthy` until a check fails. A replacement starts"
+            " without the faults and the drain of the service before it.",
         )
     },
     "/api/services": {
         "get": call(
             "list_services",
             _TAG,
-            "Lists services by id",
+            "List services",
             read(
-                "A page of services.",
+                "A page of services, sorted by id.",
                 "Services",
-                example_of(services.SCHEMAS["Services"], "next"),
+                example_of(SCHEMAS["Services"], "next"),
             ),
             ("invalid_request", *WATCHING),
             (*LISTS, "IfNoneMatch"),
@@ -107,23 +96,19 @@ PATHS: dict[str, Json] = {
         "get": call(
             "read_service",
             _TAG,
-            "Shows a service and what its status rests on",
-            read(
-                "The service.",
-                "ServiceWithEvidence",
-                example_of(services.SERVICE_WITH_EVIDENCE),
-            ),
+            "Show a service, and why it has its status",
+            read("The service.", "ServiceWithEvidence"),
             ("invalid_request", "service_not_found"),
             ("ServiceId", "IfNoneMatch"),
         ),
         "put": call(
             "register_here",
             _TAG,
-            "Registers a service at its own address, or replaces it",
-            _WRITTEN_ANEW,
+            "Register or replace a service under the id in the path",
+            _REGISTERED,
             (*REGISTERING, *_CONDITION, *WRITING),
             ("ServiceId", "IfMatch", "IfNew"),
-            Taken("RegistrationHere", _REGISTRATION),
+            RequestBody("RegistrationHere"),
         ),
         "delete": _unregister("unregister"),
     },
@@ -131,12 +116,8 @@ PATHS: dict[str, Json] = {
         "get": call(
             "read_history",
             _TAG,
-            "Shows how a service's status went in the last hour",
-            read(
-                "The changes, oldest first.",
-                "History",
-                example_of(services.SCHEMAS["History"]),
-            ),
+            "Show the changes of a service's status in the last hour",
+            read("The changes, oldest first.", "History"),
             ("invalid_request", "service_not_found"),
             ("ServiceId", "IfNoneMatch"),
         )
@@ -150,34 +131,35 @@ PATHS: dict[str, Json] = {
         "put": call(
             "drain",
             _TAG,
-            "Takes a service out of discovery without forgetting it",
-            {
-                "200": said(
-                    "It gets no new calls.",
-                    "Written",
-                    example_of(services.SCHEMAS["Written"]),
-                )
-            },
+            "Drain a service",
+            {"200": reply("The service gets no new calls.", "Written")},
             ("invalid_request", "service_not_found", *WRITING),
             ("ServiceId",),
-            Taken("DrainOrder", {"reason": "upgrade"}, False),
+            RequestBody("DrainOrder", required=False),
+            "The service stays registered, but callers don't get it any more.",
         ),
         "delete": call(
             "undrain",
             _TAG,
-            "Puts a service back into discovery",
+            "End a drain",
             {
-                "200": said(
-                    "It is back; `status` is what it is now.",
-                    "Written",
-                    _written("healthy", "Service 'hello-service' is back in discovery"),
+                "200": _written(
+                    "The service is no longer drained. `status` is its current status.",
+                    "healthy",
+                    "Service 'hello-service' is back in discovery",
                 )
             },
             ("service_not_found", *WRITING),
             ("ServiceId",),
         ),
     },
-    "/api/heartbeat/{service_id}": {"post": _heartbeat("heartbeat")},
+    "/api/heartbeat/{service_id}": {
+        "post": _heartbeat(
+            "heartbeat",
+            "Renews the service's lease, if it has one. Without a body, it reports"
+            " the service as healthy.",
+        )
+    },
     "/api/services/{service_id}/heartbeat": {
         "post": _heartbeat(
             "heartbeat_here", "The same as `POST /api/heartbeat/{service_id}`."

@@ -1,104 +1,15 @@
 """The calls about tokens."""
 
-from modularity_registry.api.openapi.builders import (
-    Json,
-    example_of,
-    listed,
-    maybe_text,
-    moment,
-    record,
-    ref,
-    text,
-    whole,
+from modularity_registry.api.openapi.builders import Json
+from modularity_registry.api.openapi.operation import (
+    ORIGIN_REFUSED,
+    RequestBody,
+    call,
+    reply,
 )
-from modularity_registry.api.openapi.operation import ORIGIN_REFUSED, Taken, call
-from modularity_registry.api.openapi.operation import shown as said
-from modularity_registry.api.openapi.schemas import requests
-from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN, Right
 
 _TAG = "Tokens"
-_NAME_RULES: Json = {"pattern": NAME_PATTERN}
-_GLOB: Json = {
-    "type": "string",
-    "description": "A pattern; `*` stands for any characters.",
-    "pattern": GLOB_PATTERN,
-    "examples": ["weather-*"],
-}
-_RIGHT: Json = {
-    "type": "string",
-    "description": "A right; `admin` has all others in it.",
-    "enum": [right.value for right in Right],
-    "examples": ["register"],
-}
-
-_NAME = text(
-    "How the token is called for good; what it registers is owned by this name.",
-    "weather-team",
-    **_NAME_RULES,
-)
-_GIVEN: dict[str, Json] = {
-    "rights": listed(_RIGHT, "What it may do.", ["read", "register"]),
-    "ids": listed(_GLOB, "Ids that it may register.", ["weather-*"]),
-    "capabilities": listed(
-        {**_GLOB, "examples": ["weather.*"]},
-        "Capabilities that it may register.",
-        ["weather.*"],
-    ),
-    "expires_at": maybe_text(
-        "When it ends; null for never.",
-        "2027-01-15T02:59:31.123456Z",
-        format="date-time",
-    ),
-}
-_TOKEN: dict[str, Json] = {
-    "name": _NAME,
-    **_GIVEN,
-    "created_at": moment("When it was made.", "2026-10-17T02:59:31.123456Z"),
-    "former_until": maybe_text(
-        "Until when its text from before a rotation is good; null if it is not.",
-        None,
-        format="date-time",
-    ),
-}
-
-SCHEMAS: dict[str, Json] = {
-    "Token": record("A token, but for its text: that is not kept.", _TOKEN),
-    "IssuedToken": record(
-        "A token with its text, which is shown this once.",
-        {
-            "token": text("Its text, for `Authorization: Bearer`.", "mreg_Zk9…"),
-            **_TOKEN,
-        },
-    ),
-    "Tokens": record(
-        "All tokens.",
-        {
-            "tokens": listed(
-                ref("Token"),
-                "The tokens, by name.",
-                [{name: each["examples"][0] for name, each in _TOKEN.items()}],
-            ),
-            "count": whole("How many these are.", 1),
-        },
-    ),
-    "OwnToken": record(
-        "Who one is and what one may do.",
-        {
-            "name": maybe_text("The token's name; null without one.", "weather-team"),
-            **_GIVEN,
-        },
-    ),
-    "RevokedToken": record(
-        "The token is no good any more.",
-        {
-            "status": text("What was done.", "revoked", const="revoked"),
-            "name": _NAME,
-        },
-    ),
-}
-"""The schemas of tokens, by name."""
-
-_REFUSED = (
+_ERRORS = (
     "invalid_request",
     "token_not_found",
     "token_conflict",
@@ -110,67 +21,52 @@ PATHS: dict[str, Json] = {
         "get": call(
             "list_tokens",
             _TAG,
-            "Lists tokens",
-            {"200": said("The tokens.", "Tokens", example_of(SCHEMAS["Tokens"]))},
+            "List tokens",
+            {"200": reply("The tokens.", "Tokens")},
             ("invalid_request", "token_not_found"),
         ),
         "post": call(
             "create_token",
             _TAG,
-            "Makes a token",
-            {
-                "201": said(
-                    "It is good from now on.",
-                    "IssuedToken",
-                    example_of(SCHEMAS["IssuedToken"]),
-                )
-            },
-            _REFUSED,
-            (),
-            Taken("TokenWish", example_of(requests.SCHEMAS["TokenWish"])),
+            "Create a token",
+            {"201": reply("The token, valid from now on.", "IssuedToken")},
+            _ERRORS,
+            body=RequestBody("TokenWish"),
         ),
     },
     "/api/tokens/{name}/rotate": {
         "post": call(
             "rotate_token",
             _TAG,
-            "Gives a token another text",
+            "Replace a token's secret",
             {
-                "200": said(
-                    "The new text is good from now on.",
-                    "IssuedToken",
-                    example_of(SCHEMAS["IssuedToken"]),
+                "200": reply(
+                    "The token with its new secret, valid from now on.", "IssuedToken"
                 )
             },
-            _REFUSED,
+            _ERRORS,
             ("TokenName",),
-            Taken("Rotation", example_of(requests.SCHEMAS["Rotation"]), required=False),
-            description="Its name stays, and all that it owns.",
+            RequestBody("Rotation", required=False),
+            description="The token keeps its name and the services it owns.",
         )
     },
     "/api/tokens/{name}": {
         "delete": call(
             "revoke_token",
             _TAG,
-            "Revokes a token",
-            {
-                "200": said(
-                    "It is no good any more.",
-                    "RevokedToken",
-                    example_of(SCHEMAS["RevokedToken"]),
-                )
-            },
-            (*_REFUSED, ORIGIN_REFUSED),
+            "Revoke a token",
+            {"200": reply("The token is no longer valid.", "RevokedToken")},
+            (*_ERRORS, ORIGIN_REFUSED),
             ("TokenName",),
-            description="The last token of an admin can't be revoked here.",
+            description="You can't revoke the last admin's token here.",
         )
     },
     "/api/whoami": {
         "get": call(
             "read_own_token",
             _TAG,
-            "Says who one is and what one may do",
-            {"200": said("The rights.", "OwnToken", example_of(SCHEMAS["OwnToken"]))},
+            "Show your own token and rights",
+            {"200": reply("Your token and rights.", "OwnToken")},
             ("invalid_request", "unauthorized", "token_not_found"),
         )
     },

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from modularity_registry.api.openapi.builders import Json, generated
+from modularity_registry.api.openapi.builders import Json, add_examples, generated
 from modularity_registry.model.service import CHECKED_MODES, MODES
 from modularity_registry.schema import request_models
 from modularity_registry.schema.patterns import LOCATION_PATTERNS
@@ -53,6 +53,7 @@ def _when(modes: list[str], **rules: Json) -> Json:
 SCHEMAS: dict[str, Json] = {name: _schema(model) for name, model in _MODELS.items()}
 """The schemas of all request bodies, by name."""
 
+add_examples(SCHEMAS)
 SCHEMAS["Registration"]["allOf"] = _by_mode()
 SCHEMAS["RegistrationHere"] = SCHEMAS["Registration"] | {
     "description": "A service to register under the id in the path. `id` may be left"
@@ -62,4 +63,3 @@ SCHEMAS["RegistrationHere"] = SCHEMAS["Registration"] | {
 
 REGISTRATION: dict[str, Json] = SCHEMAS["Registration"]["properties"]
 """The schemas of a registration's fields."""
-CAPABILITY: Json = REGISTRATION["capabilities"]["items"]

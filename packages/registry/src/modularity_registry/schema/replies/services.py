@@ -1,0 +1,285 @@
+"""Replies about services and capabilities."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from modularity_registry.model.service import STATUSES
+from modularity_registry.schema.patterns import CAPABILITY_PATTERN
+from modularity_registry.schema.replies.field import LATER, count, doc, time
+
+_SINCE = "2026-10-17T03:02:00.000000Z"
+
+ServiceId = Annotated[str, doc("The service's id.", "hello-service")]
+ServiceStatus = Annotated[
+    str, doc("The service's status.", "healthy", enum=list(STATUSES))
+]
+Revision = Annotated[int, count("The revision of the view that answered.", 7)]
+Count = Annotated[int, count("The number of items in this reply.", 1)]
+Next = Annotated[
+    str | UnsetType,
+    doc(
+        "Send this as `cursor` to get the next page. Missing on the last page.",
+        "aGVsbG8tc2VydmljZQ==",
+    ),
+]
+Capability = Annotated[
+    str,
+    doc(
+        "The name of a capability.",
+        "greet",
+        pattern=CAPABILITY_PATTERN,
+        minLength=1,
+        maxLength=128,
+    ),
+]
+
+
+class CheckPlan(Struct):
+    """The check that the registry runs against a service."""
+
+    interval: Annotated[float, doc("Seconds between two checks.", 30)]
+    timeout: Annotated[float, doc("Seconds after which a check fails.", 5)]
+    path: Annotated[
+        str | UnsetType,
+        doc("The path to request, with mode `http`.", "/_module/health"),
+    ] = UNSET
+
+
+class StoredService(Struct):
+    """What a service's reply says of it between two writes.
+
+    Fields that a registration has too are described there.
+    """
+
+    id: str
+    name: str
+    version: str
+    capabilities: tuple[str, ...]
+    location: str
+    mode: str
+    status: ServiceStatus
+    metadata: Annotated[
+        Raw,
+        doc(
+            "Anything else that the service registered with.",
+            {"runtime": "python"},
+            type="object",
+        ),
+    ]
+    registered_at: Annotated[str, time("When the service registered.")]
+    weight: int
+    ttl: float | None
+    health: Annotated[
+        CheckPlan | None,
+        doc(
+            "How the registry checks the service; null if it does not.",
+            {"interval": 30, "timeout": 5, "path": "/_module/health"},
+        ),
+    ]
+    revision: Annotated[int, count("The revision of the service's last write.", 7)]
+    owner: Annotated[
+        str | UnsetType,
+        doc(
+            "Who can change the service: the name of a token, or `owner_key` for the"
+            " holder of that key. Missing if every caller can.",
+            "weather-team",
+        ),
+    ] = UNSET
+
+
+class Service(StoredService, kw_only=True):
+    """A service."""
+
+    last_seen: Annotated[
+        str, time("The time of the last heartbeat or successful check.", LATER)
+    ]
+    failed_checks: Annotated[int, count("How many checks in a row have failed.", 0)]
+
+
+class Fault(Struct):
+    """A reason why a service is unhealthy."""
+
+    reason: Annotated[str, doc("What is wrong.", "3 checks failed: connection refused")]
+    at: Annotated[str, time("When it began.", _SINCE)]
+    source: Annotated[
+        str,
+        doc(
+            "What found it: a check, an expired lease, or the service's own report.",
+            "check",
+            enum=["check", "lease", "report"],
+        ),
+    ]
+
+
+class Drained(Struct):
+    """An order to send a service no new calls."""
+
+    reason: Annotated[str, doc("The reason; empty if none was given.", "upgrade")]
+    at: Annotated[str, time("When the drain began.", _SINCE)]
+
+
+class Evidence(Struct):
+    """Why the service has its status.
+
+    Only the replica that checks the service knows the details of the last check.
+    """
+
+    checked_at: Annotated[str | None, time("The time of the last check.", LATER)]
+    latency_ms: Annotated[
+        float | None, doc("The duration of the last check in milliseconds.", 3.2)
+    ]
+    outcome: Annotated[
+        str | None, doc("The result of the last check, for programs.", "ok")
+    ]
+    message: Annotated[
+        str | None, doc("The result of the last check, for people.", "200")
+    ]
+    since: Annotated[str, time("When the status began.")]
+    next_check: Annotated[
+        str | None, time("When the next check is due.", "2026-10-17T03:05:01.123456Z")
+    ]
+    checked_by: Annotated[
+        str | None, doc("The replica that checks the service.", "host-b52c59")
+    ]
+    faults: Annotated[
+        list[Fault], doc("The reasons why the service is unhealthy, if any.", [])
+    ]
+    drain: Annotated[
+        Drained | None, doc("The order to drain the service, if any.", None)
+    ]
+
+
+class ServiceWithEvidence(Service, kw_only=True):
+    """A service, and why it has its status."""
+
+    evidence: Annotated[Evidence, doc("Why the service has its status.")]
+
+
+class CapabilitySummary(Struct):
+    """A capability and its healthy providers."""
+
+    capability: Capability
+    providers: Annotated[
+        list[ServiceId], doc("The ids of the healthy providers.", ["hello-service"])
+    ]
+    count: Annotated[int, count("The number of healthy providers.", 1, minimum=1)]
+
+
+class Explanation(Struct):
+    """Whether the registry returns a provider to callers, and if not, why."""
+
+    service_id: ServiceId
+    name: Annotated[str, doc("The service's name.", "Hello")]
+    status: ServiceStatus
+    returned: Annotated[bool, doc("Whether callers get this provider.", False)]
+    reasons: Annotated[
+        list[Annotated[str, doc("One reason.", "it is draining: upgrade")]],
+        doc("Why callers don't get it; empty if they do.", ["it is draining: upgrade"]),
+    ]
+
+
+class Match(Struct):
+    """A service that provides every required capability."""
+
+    service: Annotated[Service, doc("The service.")]
+    match_score: Annotated[
+        float,
+        doc(
+            "The share of the required and optional capabilities that it provides.",
+            0.5,
+            minimum=0,
+            maximum=1,
+        ),
+    ]
+    provides_required: Annotated[
+        list[Capability],
+        doc("The required capabilities that the service provides.", ["greet"]),
+    ]
+    provides_optional: Annotated[
+        list[Capability],
+        doc("The optional capabilities that the service provides.", []),
+    ]
+
+
+class Services(Struct):
+    """A page of services, sorted by id."""
+
+    services: Annotated[list[Service], doc("The services.")]
+    count: Count
+    revision: Revision
+    next: Next = UNSET
+
+
+class Capabilities(Struct):
+    """A page of capabilities with a healthy provider, sorted by name."""
+
+    capabilities: Annotated[list[CapabilitySummary], doc("The capabilities.")]
+    count: Count
+    revision: Revision
+    next: Next = UNSET
+
+
+class Explanations(Struct):
+    """A page of a capability's providers, sorted by id."""
+
+    providers: Annotated[list[Explanation], doc("The providers.")]
+    count: Count
+    revision: Revision
+    next: Next = UNSET
+
+
+class Matches(Struct):
+    """The services that match: highest score first, then by id."""
+
+    matches: Annotated[list[Match], doc("The services that match.")]
+    count: Count
+    revision: Revision
+
+
+class Written(Struct):
+    """A completed write. Every later read sees it."""
+
+    status: Annotated[
+        str,
+        doc(
+            "The service's status after the write.",
+            "draining",
+            enum=["registered", "unregistered", *STATUSES],
+        ),
+    ]
+    service_id: ServiceId
+    revision: Annotated[int, count("The revision of the write.", 7)]
+    message: Annotated[
+        str,
+        doc("The result, for people.", "Service 'hello-service' gets no new calls"),
+    ]
+
+
+class Acknowledgement(Struct):
+    """The registry received the heartbeat."""
+
+    status: Annotated[str, doc("Always `ok`.", "ok", const="ok")]
+    message: Annotated[str, doc("The result, for people.", "Heartbeat received")]
+    ttl: Annotated[
+        float | None, doc("The length of the service's lease in seconds, if any.", 30)
+    ]
+
+
+class Verdict(Struct):
+    """A status and the time when it began."""
+
+    at: Annotated[str, time("When the status began.")]
+    status: ServiceStatus
+    reason: Annotated[str | None, doc("What was wrong, if anything.", None)]
+
+
+class History(Struct):
+    """The changes of a service's status in the last hour, oldest first."""
+
+    service_id: ServiceId
+    history: Annotated[
+        list[Verdict],
+        doc("The changes. The last one is the current status."),
+    ]
+    count: Count
