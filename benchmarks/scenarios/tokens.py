@@ -10,7 +10,7 @@ from benchmarks.harness.plan import Plan
 from benchmarks.harness.results import Row, at_least
 from benchmarks.harness.systems import start_registry
 from modularity_registry import tokens
-from modularity_registry.model.rights import Right, Wish
+from modularity_registry.model.rights import Right, TokenRequest
 
 
 def lookup_with(token: str) -> Callable[[str], bytes]:
@@ -27,7 +27,7 @@ def guarded(plan: Plan) -> Row:
     """The same lookup with a token and without."""
     with plan.fleet() as fleet:
         path = str(fleet.folder / "tokens.json")
-        token_request = Wish("bench", frozenset({Right.READ}))
+        token_request = TokenRequest("bench", frozenset({Right.READ}))
         token = tokens.create(
             tokens.FileTokenBackend(path), token_request, datetime.now(UTC)
         )

@@ -7,7 +7,7 @@ from typing import Any
 from client_support.harness import RegistryProcess
 from modularity_client import Registry
 from modularity_registry import tokens
-from modularity_registry.model.rights import Right, Wish
+from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.tokens import FileTokenBackend
 
 FIELDS: dict[str, Any] = {
@@ -27,7 +27,7 @@ class Closed(RegistryProcess):
     def __init__(self, folder: Path) -> None:
         file = folder / "tokens.json"
         super().__init__("--auth", "--tokens-file", str(file))
-        wish = Wish("boss", frozenset({Right.ADMIN}))
+        wish = TokenRequest("boss", frozenset({Right.ADMIN}))
         made = tokens.create(FileTokenBackend(str(file)), wish, datetime.now(UTC))
         self.admin = made.text
 

@@ -4,6 +4,7 @@ import random
 import socket
 import uuid
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from modularity_registry import __version__
 from modularity_registry.audit import Audit
@@ -47,23 +48,23 @@ class Registry:
     settings: Settings
     clock: Clock
     store: Store
+    replica: str
+    metrics: Metrics
     catalog: Catalog
     feed: Feed
-    hub: Hub
-    history: History
-    traffic: Traffic
-    metrics: Metrics
-    audit: Audit
-    view_health: ViewHealth
     membership: Membership
     announcer: Announcer | None
+    view_health: ViewHealth
+    audit: Audit
     commands: Commands
     monitor: Monitor
+    hub: Hub
+    history: History
     tokens: TokenView | None
     token_backend: TokenBackend | None
     token_file: TokenFileWatcher | None
+    traffic: Traffic
     rates: Rates
-    replica: str
     started_at: float
 
     def start(self) -> None:
@@ -121,6 +122,36 @@ class Registry:
         return self.membership.own_record_age() or 0.0
 
 
+class _Base(NamedTuple):
+    """What every other part is built on; ``store`` is the timed one."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    replica: str
+    metrics: Metrics
+
+
+class _View(NamedTuple):
+    catalog: Catalog
+    feed: Feed
+    membership: Membership
+    announcer: Announcer | None
+    view_health: ViewHealth
+
+
+class _Writers(NamedTuple):
+    audit: Audit
+    commands: Commands
+    monitor: Monitor
+
+
+class _Tokens(NamedTuple):
+    view: TokenView | None
+    backend: TokenBackend | None
+    file: TokenFileWatcher | None
+
+
 def build(
     settings: Settings,
     clock: Clock | None = None,
@@ -131,99 +162,100 @@ def build(
 ) -> Registry:
     """Return a registry over the store that the settings name, not started.
 
-    ``clock``, ``prober`` and ``store`` take the place of the real ones; ``period``
-    (seconds) is the time between two signs of life to other replicas, ``replica`` the
-    id of this one, else made of the host's name and a random part.
+    ``clock``, ``prober`` and ``store`` replace the real ones; ``period`` (seconds) is
+    the time between two announcements to other replicas, ``replica`` the id of this
+    one, by default the host's name and a random part.
 
     Raises `StoreError` when the store can't be opened.
     """
     clock = clock or SystemClock()
-    policy = AddressPolicy.parse(settings.allowed_networks)
     replica = replica or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
-    defaults = settings.check_defaults
     store = store or open_store(settings.store)
     metrics = Metrics()
-    timed_store = TimedStore(store, metrics)
-    catalog = Catalog(Renderer(defaults), clock)
-    feed = Feed(timed_store, catalog)
-    name_lookup = NameLookup()
-    membership = Membership(replica, catalog, clock, period)
-    announcer = (
-        Announcer(timed_store, membership, clock, clock.now()) if store.shared else None
+    base = _Base(settings, clock, TimedStore(store, metrics), replica, metrics)
+    view = _build_view(base, period)
+    writers = _build_writers(base, view, prober)
+    listeners = _build_listeners(base, view, writers.monitor)
+    tokens = _build_tokens(base, view.feed)
+    parts = settings, clock, store, replica, metrics, *view, *writers, *listeners
+    return Registry(
+        *(*parts, *tokens),
+        traffic=Traffic(clock),
+        rates=Rates(settings, clock),
+        started_at=clock.monotonic(),
     )
-    view_health = ViewHealth(timed_store, feed, membership, clock)
-    audit = Audit.at(settings, clock, replica)
+
+
+def _build_view(base: _Base, period: float) -> _View:
+    clock, store = base.clock, base.store
+    catalog = Catalog(Renderer(base.settings.check_defaults), clock)
+    feed = Feed(store, catalog)
+    membership = Membership(base.replica, catalog, clock, period)
+    announcer = None
+    if store.shared:
+        announcer = Announcer(store, membership, clock, clock.now())
+    view_health = ViewHealth(store, feed, membership, clock)
+    feed.on_connection_change(view_health.check)
+    feed.keep(REPLICAS, membership)
+    return _View(catalog, feed, membership, announcer, view_health)
+
+
+def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
+    settings, clock, metrics = base.settings, base.clock, base.metrics
+    policy = AddressPolicy.parse(settings.allowed_networks)
+    name_lookup = NameLookup()
+    audit = Audit.at(settings, clock, base.replica)
     commands = Commands(
-        timed_store,
-        feed,
-        catalog,
+        base.store,
+        view.feed,
+        view.catalog,
         policy,
         name_lookup.resolve,
         clock,
-        announcer,
+        view.announcer,
         metrics,
         audit,
     )
-    schedule = Schedule(
-        defaults,
-        settings.health_check_fall,
-        settings.health_check_rise,
-        random.Random(),
-    )
-    prober = prober or Prober(policy, name_lookup=name_lookup)
     monitor = Monitor(
-        catalog,
+        view.catalog,
         commands,
-        prober,
-        schedule,
+        prober or Prober(policy, name_lookup=name_lookup),
+        Schedule(
+            settings.check_defaults,
+            settings.health_check_fall,
+            settings.health_check_rise,
+            random.Random(),
+        ),
         clock,
-        membership,
-        view_health,
+        view.membership,
+        view.view_health,
         metrics,
     )
+    view.membership.listen(monitor.redistribute)
+    return _Writers(audit, commands, monitor)
+
+
+def _build_listeners(base: _Base, view: _View, monitor: Monitor) -> tuple[Hub, History]:
     hub = Hub(
-        clock,
-        lambda: store.epoch,
-        settings.max_watchers,
-        settings.max_watchers_per_client,
+        base.clock,
+        lambda: base.store.epoch,
+        base.settings.max_watchers,
+        base.settings.max_watchers_per_client,
     )
-    history = History(clock)
-    feed.listen(history)
-    feed.listen(monitor)
-    feed.listen(hub)
-    feed.on_connection_change(view_health.check)
-    feed.keep(REPLICAS, membership)
-    membership.listen(monitor.redistribute)
-    tokens = TokenView(clock) if settings.auth else None
-    watcher: TokenFileWatcher | None = None
-    backend: TokenBackend | None = None
-    if tokens is not None and settings.tokens_file != OFF:
-        backend = watcher = TokenFileWatcher(
-            FileTokenBackend(settings.tokens_file), tokens
-        )
-    elif tokens is not None:
+    history = History(base.clock)
+    for listener in (history, monitor, hub):
+        view.feed.listen(listener)
+    return hub, history
+
+
+def _build_tokens(base: _Base, feed: Feed) -> _Tokens:
+    settings = base.settings
+    if not settings.auth:
+        return _Tokens(None, None, None)
+    tokens = TokenView(base.clock)
+    if settings.tokens_file == OFF:
         feed.keep(TOKENS, tokens)
-        backend = RegistryTokenBackend(timed_store, feed, tokens)
-    return Registry(
-        settings=settings,
-        clock=clock,
-        store=store,
-        catalog=catalog,
-        feed=feed,
-        hub=hub,
-        history=history,
-        traffic=Traffic(clock),
-        metrics=metrics,
-        audit=audit,
-        view_health=view_health,
-        membership=membership,
-        announcer=announcer,
-        commands=commands,
-        monitor=monitor,
-        tokens=tokens,
-        token_backend=backend,
-        token_file=watcher,
-        rates=Rates(settings, clock),
-        replica=replica,
-        started_at=clock.monotonic(),
-    )
+        backend = RegistryTokenBackend(base.store, feed, tokens)
+        return _Tokens(tokens, backend, None)
+    watcher = TokenFileWatcher(FileTokenBackend(settings.tokens_file), tokens)
+    return _Tokens(tokens, watcher, watcher)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from modularity_registry import config, runtime, tokens
-from modularity_registry.model.rights import Right, Wish
+from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.runtime import Registry
 from support.registry import ManualClock
 
@@ -40,8 +40,8 @@ def token(
     """Make a token and return its text."""
     assert registry.token_backend is not None
     ends = None if lifetime is None else timedelta(seconds=lifetime)
-    wish = Wish(name, frozenset(map(Right, rights)), ids, capabilities, ends)
-    return tokens.create(registry.token_backend, wish, registry.clock.now()).text
+    request = TokenRequest(name, frozenset(map(Right, rights)), ids, capabilities, ends)
+    return tokens.create(registry.token_backend, request, registry.clock.now()).text
 
 
 def bearer(text: str) -> dict[str, str]:

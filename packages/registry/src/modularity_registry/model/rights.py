@@ -65,8 +65,8 @@ def digest_of(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a token is to be; ``lifetime`` None for one without an end."""
+class TokenRequest:
+    """A token to issue; ``lifetime`` is None if it never expires."""
 
     name: str
     rights: frozenset[Right]

@@ -77,14 +77,14 @@ def _updated(service: Service, now: datetime, **changes: object) -> Service:
 
 
 @lru_cache(maxsize=4096)  # most services share one plan, and its memory
-def _plan(mode: str, wish: HealthCheck | None, defaults: CheckPlan) -> CheckPlan:
-    wish = wish or HealthCheck()
+def _plan(mode: str, check: HealthCheck | None, defaults: CheckPlan) -> CheckPlan:
+    check = check or HealthCheck()
     path = None
     if mode == "http":
-        path = wish.path or defaults.path or DEFAULT_CHECK_PATH
+        path = check.path or defaults.path or DEFAULT_CHECK_PATH
     return CheckPlan(
-        interval=wish.interval or defaults.interval,
-        timeout=wish.timeout or defaults.timeout,
+        interval=check.interval or defaults.interval,
+        timeout=check.timeout or defaults.timeout,
         path=path,
     )
 

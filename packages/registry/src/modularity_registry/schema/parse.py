@@ -8,7 +8,7 @@ import msgspec
 
 from modularity_registry.errors import FieldError
 from modularity_registry.model.location import InvalidLocation, parse_location
-from modularity_registry.model.rights import Right, Wish
+from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.model.service import (
     CHECKED_MODES,
     MODES,
@@ -132,11 +132,11 @@ def parse_invocation(body: bytes) -> Invocation:
     return Invocation(**dict(validated(InvocationBody, decode_object(body))))
 
 
-def parse_token(body: bytes) -> Wish:
-    """Return the token that is asked for."""
+def parse_token(body: bytes) -> TokenRequest:
+    """Return the token to issue."""
     model = validated(TokenBody, decode_object(body))
     seconds = model.expires_in
-    return Wish(
+    return TokenRequest(
         name=model.name,
         rights=frozenset(map(Right, model.rights)),
         ids=_distinct(model.ids),

@@ -6,7 +6,13 @@ from datetime import datetime, timedelta
 import msgspec
 
 from modularity_registry.errors import TokenConflict, TokenNotFound
-from modularity_registry.model.rights import Right, Token, Wish, digest_of, new_text
+from modularity_registry.model.rights import (
+    Right,
+    Token,
+    TokenRequest,
+    digest_of,
+    new_text,
+)
 from modularity_registry.tokens.store_backend import TokenBackend
 
 FIRST = "admin"
@@ -21,17 +27,17 @@ class Issued:
     text: str
 
 
-def create(backend: TokenBackend, wish: Wish, now: datetime) -> Issued:
+def create(backend: TokenBackend, request: TokenRequest, now: datetime) -> Issued:
     """Create a token; raises `TokenConflict` if its name is taken."""
     text = new_text()
     token = Token(
-        name=wish.name,
+        name=request.name,
         digest=digest_of(text),
-        rights=tuple(sorted(wish.rights)),
+        rights=tuple(sorted(request.rights)),
         created_at=now,
-        ids=wish.ids,
-        capabilities=wish.capabilities,
-        expires_at=None if wish.lifetime is None else now + wish.lifetime,
+        ids=request.ids,
+        capabilities=request.capabilities,
+        expires_at=None if request.lifetime is None else now + request.lifetime,
     )
     backend.put(token, expected=0)
     return Issued(token, text)
@@ -45,7 +51,7 @@ def first(backend: TokenBackend, now: datetime) -> Issued | None:
     if backend.all():
         return None
     try:
-        return create(backend, Wish(FIRST, frozenset({Right.ADMIN})), now)
+        return create(backend, TokenRequest(FIRST, frozenset({Right.ADMIN})), now)
     except TokenConflict:
         return None
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
 from e2e.dashboard.browser import NO_ANSWER, Served, browser, looking, served
 from modularity_registry import tokens
-from modularity_registry.model.rights import Right, Wish
+from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.tokens.file_backend import FileTokenBackend
 from support.registry import registration
 
@@ -53,7 +53,7 @@ class Guarded:
 @contextmanager
 def guarded(folder: Path, **settings: Any) -> Iterator[Guarded]:
     path = str(folder / "tokens.json")
-    wish = Wish("boss", frozenset({Right.ADMIN}))
+    wish = TokenRequest("boss", frozenset({Right.ADMIN}))
     admin = tokens.create(FileTokenBackend(path), wish, datetime.now(UTC)).text
     with served(auth=True, tokens_file=path, **settings) as started:
         yield Guarded(started, admin)

@@ -15,7 +15,7 @@ from modularity_registry import runtime, tokens
 from modularity_registry.api.app import create_app
 from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting, TokenConflict, TokenNotFound
-from modularity_registry.model.rights import Caller, Right, Wish
+from modularity_registry.model.rights import Caller, Right, TokenRequest
 from modularity_registry.stores import open_store
 from modularity_registry.tokens import (
     FileTokenBackend,
@@ -26,8 +26,8 @@ from modularity_registry.tokens import (
 from support.authorization import bearer, closed_registry, token
 from support.registry import ManualClock, eventually, registration
 
-READ = Wish("reader", frozenset({Right.READ}))
-ADMIN = Wish("boss", frozenset({Right.ADMIN}))
+READ = TokenRequest("reader", frozenset({Right.READ}))
+ADMIN = TokenRequest("boss", frozenset({Right.ADMIN}))
 NOW = ManualClock().now()
 
 BackendMaker = Callable[[], TokenBackend]
@@ -79,7 +79,7 @@ def test_the_last_admin_stays(backend: TokenBackend) -> None:
     tokens.create(backend, ADMIN, NOW)
     with pytest.raises(TokenConflict, match="last token with the right admin"):
         tokens.revoke(backend, "boss")
-    tokens.create(backend, Wish("deputy", ADMIN.rights), NOW)
+    tokens.create(backend, TokenRequest("deputy", ADMIN.rights), NOW)
     assert tokens.revoke(backend, "boss").name == "boss"
     with pytest.raises(TokenNotFound):
         tokens.revoke(backend, "boss")
