@@ -164,12 +164,15 @@ def test_a_refused_token_is_sent_once_more_only_if_it_is_another(
     ("content", "said"),
     [
         (None, "no such file"),
-        (b"", "does not hold one token"),
-        (b"one two", "does not hold one token"),
-        (b"one\ntwo\n", "does not hold one token"),
-        ("t\N{LATIN SMALL LETTER E WITH ACUTE}".encode(), "does not hold one token"),
-        (b"x" * 8_193, "does not hold one token"),
-        (b"x" * 9_000_000, "does not hold one token"),
+        (b"", "does not contain exactly one token"),
+        (b"one two", "does not contain exactly one token"),
+        (b"one\ntwo\n", "does not contain exactly one token"),
+        (
+            "t\N{LATIN SMALL LETTER E WITH ACUTE}".encode(),
+            "does not contain exactly one token",
+        ),
+        (b"x" * 8_193, "does not contain exactly one token"),
+        (b"x" * 9_000_000, "does not contain exactly one token"),
     ],
 )
 def test_a_file_that_holds_no_token_is_told_at_once(

@@ -11,16 +11,16 @@ from typing import Any, Unpack
 from modularity_client.http.call import (
     Call,
     Reply,
+    arguments,
+    call_with_body,
     capability_path,
-    filtering,
-    given,
-    listing,
-    registration,
-    segment,
-    shown_key,
-    texts,
-    value_of,
-    write,
+    filter_arguments,
+    list_arguments,
+    owner_key_header,
+    parser_of,
+    path_segment,
+    registration_body,
+    string_list,
 )
 from modularity_client.token_calls import (
     create_token,
@@ -80,9 +80,11 @@ def register(
     ``only_new`` raises `RevisionMismatch` rather than replace. Not repeated when the
     reply was lost, since somebody else may have registered in between: `put` is.
     """
-    fields = registration(service)
+    fields = registration_body(service)
     headers = {"If-None-Match": "*"} if only_new else {}
-    return write("POST", "/api/register", fields, _registered, headers, repeat=False)
+    return call_with_body(
+        "POST", "/api/register", fields, _registered, headers, repeat=False
+    )
 
 
 def put(
@@ -97,10 +99,10 @@ def put(
     else raises `RevisionMismatch`. Repeated only without such a condition, which the
     first time may have made untrue.
     """
-    fields = registration(service)
+    fields = registration_body(service)
     headers = _if_match(revision) | ({"If-None-Match": "*"} if only_new else {})
-    path = f"/api/services/{segment(service['id'])}"
-    return write("PUT", path, fields, _registered, headers, repeat=not headers)
+    path = f"/api/services/{path_segment(service['id'])}"
+    return call_with_body("PUT", path, fields, _registered, headers, repeat=not headers)
 
 
 def services(
@@ -116,13 +118,13 @@ def services(
     ``limit`` and ``cursor`` (the ``next`` of the page before) make pages. ``wait``
     (seconds) with ``revision`` waits until something listed has changed after it.
     """
-    query = listing(limit, cursor, wait, revision, filters)
-    return Call("GET", "/api/services", value_of(ServiceList), query, wait=wait)
+    query = list_arguments(limit, cursor, wait, revision, filters)
+    return Call("GET", "/api/services", parser_of(ServiceList), query, wait=wait)
 
 
 def service(service_id: str) -> Call[Service]:
     """Read one service with its evidence; raises `ServiceNotFound`."""
-    return Call("GET", f"/api/services/{segment(service_id)}", value_of(Service))
+    return Call("GET", f"/api/services/{path_segment(service_id)}", parser_of(Service))
 
 
 def unregister(
@@ -136,9 +138,9 @@ def unregister(
     message = f"Service {service_id!r} is gone"
     return Call(
         "DELETE",
-        f"/api/services/{segment(service_id)}",
-        value_of(Changed),
-        headers=_if_match(revision) | shown_key(owner_key),
+        f"/api/services/{path_segment(service_id)}",
+        parser_of(Changed),
+        headers=_if_match(revision) | owner_key_header(owner_key),
         gone=Changed(service_id, "unregistered", None, message),
     )
 
@@ -147,15 +149,17 @@ def drain(
     service_id: str, *, reason: str = "", owner_key: str | None = None
 ) -> Call[Changed]:
     """Take a service out of discovery without forgetting it."""
-    path = f"/api/services/{segment(service_id)}/drain"
+    path = f"/api/services/{path_segment(service_id)}/drain"
     said = {"reason": reason} if reason else {}
-    return write("PUT", path, said, value_of(Changed), shown_key(owner_key))
+    return call_with_body(
+        "PUT", path, said, parser_of(Changed), owner_key_header(owner_key)
+    )
 
 
 def undrain(service_id: str, *, owner_key: str | None = None) -> Call[Changed]:
     """Put a drained service back; the result's ``status`` is its present one."""
-    path = f"/api/services/{segment(service_id)}/drain"
-    return Call("DELETE", path, value_of(Changed), headers=shown_key(owner_key))
+    path = f"/api/services/{path_segment(service_id)}/drain"
+    return Call("DELETE", path, parser_of(Changed), headers=owner_key_header(owner_key))
 
 
 def heartbeat(
@@ -173,8 +177,8 @@ def heartbeat(
     said = {"status": "unhealthy" if unhealthy else "healthy"}
     if note:
         said["note"] = note
-    path = f"/api/heartbeat/{segment(service_id)}"
-    return write("POST", path, said, parse, shown_key(owner_key))
+    path = f"/api/heartbeat/{path_segment(service_id)}"
+    return call_with_body("POST", path, said, parse, owner_key_header(owner_key))
 
 
 def capability(
@@ -195,8 +199,8 @@ def capability(
             f"{name!r} ends as the address of a list does; use providers() or"
             " discover() for it"
         )
-    query = given(strategy=strategy, key=key) + filtering(filters)
-    return Call("GET", capability_path(name), value_of(Service), query)
+    query = arguments(strategy=strategy, key=key) + filter_arguments(filters)
+    return Call("GET", capability_path(name), parser_of(Service), query)
 
 
 def capabilities(
@@ -208,8 +212,8 @@ def capabilities(
     **filters: Unpack[Filters],
 ) -> Call[CapabilityList]:
     """List capabilities that have a healthy provider, by name; else as `services`."""
-    query = listing(limit, cursor, wait, revision, filters)
-    return Call("GET", "/api/capabilities", value_of(CapabilityList), query, wait=wait)
+    query = list_arguments(limit, cursor, wait, revision, filters)
+    return Call("GET", "/api/capabilities", parser_of(CapabilityList), query, wait=wait)
 
 
 def providers(
@@ -226,9 +230,9 @@ def providers(
 
     One that nobody ever offered has none, and can be waited for.
     """
-    query = listing(limit, cursor, wait, revision, filters)
+    query = list_arguments(limit, cursor, wait, revision, filters)
     path = f"{capability_path(name)}/services"
-    return Call("GET", path, value_of(ServiceList), query, wait=wait)
+    return Call("GET", path, parser_of(ServiceList), query, wait=wait)
 
 
 def explain(
@@ -242,9 +246,9 @@ def explain(
     **filters: Unpack[Filters],
 ) -> Call[ExplanationList]:
     """Say of each provider whether it may be picked, and if not, why."""
-    query = listing(limit, cursor, wait, revision, filters)
+    query = list_arguments(limit, cursor, wait, revision, filters)
     path = f"{capability_path(name)}/explain"
-    return Call("GET", path, value_of(ExplanationList), query, wait=wait)
+    return Call("GET", path, parser_of(ExplanationList), query, wait=wait)
 
 
 def discover(
@@ -254,19 +258,24 @@ def discover(
     **filters: Unpack[Filters],
 ) -> Call[MatchList]:
     """Find healthy services that provide all of these, and best the optional too."""
-    asked = {"capabilities": texts(capabilities), "optional": texts(optional)}
-    query = filtering(filters)
-    return write("POST", "/api/discover", asked, value_of(MatchList), query=query)
+    asked = {
+        "capabilities": string_list(capabilities),
+        "optional": string_list(optional),
+    }
+    query = filter_arguments(filters)
+    return call_with_body(
+        "POST", "/api/discover", asked, parser_of(MatchList), query=query
+    )
 
 
 def stats() -> Call[Stats]:
     """Count what the registry holds."""
-    return Call("GET", "/api/stats", value_of(Stats))
+    return Call("GET", "/api/stats", parser_of(Stats))
 
 
 def health() -> Call[Health]:
     """Say that the registry lives; ``degraded`` is a result, not an error."""
-    return Call("GET", "/health", value_of(Health), patient=False)
+    return Call("GET", "/health", parser_of(Health), patient=False)
 
 
 def ready() -> Call[Ready]:
@@ -301,17 +310,19 @@ def track_invocation(
     def parse(data: Any, _: Reply) -> str:
         return str(data["message"])
 
-    return write("POST", "/api/track/invocation", made, parse, repeat=False)
+    return call_with_body("POST", "/api/track/invocation", made, parse, repeat=False)
 
 
 def connections(service_id: str) -> Call[Connections]:
     """Say whom a service calls and who calls it; raises `ServiceNotFound`."""
-    return Call("GET", f"/api/connections/{segment(service_id)}", value_of(Connections))
+    return Call(
+        "GET", f"/api/connections/{path_segment(service_id)}", parser_of(Connections)
+    )
 
 
 def graph(**filters: Unpack[Filters]) -> Call[Graph]:
     """Say who calls whom, for providers that pass the filters."""
-    return Call("GET", "/api/graph", value_of(Graph), filtering(filters))
+    return Call("GET", "/api/graph", parser_of(Graph), filter_arguments(filters))
 
 
 def _registered(data: Any, reply: Reply) -> Registered:

@@ -10,12 +10,12 @@ from starlette.concurrency import run_in_threadpool
 
 from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.module import (
-    Answer,
     Handler,
     InvocationError,
+    InvokeRequest,
     ModuleBase,
     ModuleFields,
-    Order,
+    ModuleReply,
 )
 
 __all__ = ["InvocationError", "Module"]
@@ -64,18 +64,18 @@ class Module(ModuleBase):
     async def _invoke(self, request: Request) -> Response:
         content_type = request.headers.get("content-type", "")
         try:
-            order = self.contract.read(await request.body(), content_type)
-            value = await _call(order)
-            return _send(self.contract.result(order, value))
+            call = self.contract.read(await request.body(), content_type)
+            value = await _call(call)
+            return _send(self.contract.result(call, value))
         except Exception as error:
             return _send(self.contract.refusal(error))
 
 
-async def _call(order: Order) -> Any:
-    if inspect.iscoroutinefunction(order.handler):
-        return await order.handler(**order.params)
-    return await run_in_threadpool(order.handler, **order.params)
+async def _call(call: InvokeRequest) -> Any:
+    if inspect.iscoroutinefunction(call.handler):
+        return await call.handler(**call.params)
+    return await run_in_threadpool(call.handler, **call.params)
 
 
-def _send(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, media_type=answer.content_type)
+def _send(reply: ModuleReply) -> Response:
+    return Response(reply.body, reply.status, media_type=reply.content_type)

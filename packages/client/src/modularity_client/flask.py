@@ -8,11 +8,11 @@ from werkzeug.serving import make_server
 
 from modularity_client.client import Registry
 from modularity_client.module import (
-    Answer,
     Handler,
     InvocationError,
     ModuleBase,
     ModuleFields,
+    ModuleReply,
 )
 
 __all__ = ["InvocationError", "Module"]
@@ -70,12 +70,12 @@ class Module(ModuleBase):
 
     def _invoke(self) -> Response:
         try:
-            order = self.contract.read(request.get_data(), request.mimetype)
-            value = self.app.ensure_sync(order.handler)(**order.params)
-            return _send(self.contract.result(order, value))
+            call = self.contract.read(request.get_data(), request.mimetype)
+            value = self.app.ensure_sync(call.handler)(**call.params)
+            return _send(self.contract.result(call, value))
         except Exception as error:
             return _send(self.contract.refusal(error))
 
 
-def _send(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, content_type=answer.content_type)
+def _send(reply: ModuleReply) -> Response:
+    return Response(reply.body, reply.status, content_type=reply.content_type)

@@ -61,7 +61,7 @@ class InvocationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModuleReply:
     """A reply, ready to be sent."""
 
     status: int
@@ -70,7 +70,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class InvokeRequest:
     """A call that may be made: ``handler(**params)``."""
 
     capability: str
@@ -101,7 +101,7 @@ class Contract:
         """Have ``check`` say why the module is not well; None when it is."""
         self._health = check
 
-    def health(self) -> Answer:
+    def health(self) -> ModuleReply:
         """Answer ``GET /_module/health``."""
         try:
             reason = self._health() if self._health else None
@@ -112,11 +112,11 @@ class Contract:
             return _json(200, {"status": "healthy"})
         return _json(503, {"status": "unhealthy", "reason": reason})
 
-    def capabilities(self) -> Answer:
+    def capabilities(self) -> ModuleReply:
         """Answer ``GET /_module/capabilities``."""
         return _json(200, {"id": self.module_id, "capabilities": self.names})
 
-    def read(self, body: bytes, content_type: str) -> Order:
+    def read(self, body: bytes, content_type: str) -> InvokeRequest:
         """Return what ``POST /_module/invoke`` asks for; raises `InvocationError`."""
         # Not only form: a web page may send other types here without being asked.
         if content_type.partition(";")[0].strip().lower() != JSON:
@@ -137,13 +137,13 @@ class Contract:
             inspect.signature(handler).bind(**params)
         except TypeError as error:
             raise InvocationError(f"{capability}: {error}") from None
-        return Order(capability, handler, params)
+        return InvokeRequest(capability, handler, params)
 
-    def result(self, order: Order, value: Any) -> Answer:
+    def result(self, call: InvokeRequest, value: Any) -> ModuleReply:
         """Answer with what the handler returned; `TypeError` if that isn't JSON."""
-        return _json(200, {"capability": order.capability, "result": value})
+        return _json(200, {"capability": call.capability, "result": value})
 
-    def refusal(self, error: Exception) -> Answer:
+    def refusal(self, error: Exception) -> ModuleReply:
         """Answer with what was raised; of its own faults, callers hear little."""
         if not isinstance(error, InvocationError):
             log.error("an invocation of %s failed", self.module_id, exc_info=error)
@@ -160,8 +160,8 @@ class Contract:
         return _json(error.status, problem, PROBLEM)
 
 
-def _json(status: int, value: Any, content_type: str = JSON) -> Answer:
-    return Answer(status, content_type, json.dumps(value).encode())
+def _json(status: int, value: Any, content_type: str = JSON) -> ModuleReply:
+    return ModuleReply(status, content_type, json.dumps(value).encode())
 
 
 class ModuleBase:

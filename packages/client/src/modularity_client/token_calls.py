@@ -6,7 +6,13 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-from modularity_client.http.call import Call, Reply, texts, value_of, write
+from modularity_client.http.call import (
+    Call,
+    Reply,
+    call_with_body,
+    parser_of,
+    string_list,
+)
 from modularity_client.types.services import Json
 
 PATH = "/api/tokens"
@@ -71,7 +77,7 @@ def own_token() -> Call[Token]:
     Raises `Unauthorized` when it is good for nothing, `TokenNotFound` where there are
     no tokens and everybody may do everything.
     """
-    return Call("GET", "/api/whoami", value_of(Token))
+    return Call("GET", "/api/whoami", parser_of(Token))
 
 
 def create_token(
@@ -89,13 +95,13 @@ def create_token(
     """
     wish: dict[str, Any] = {
         "name": name,
-        "rights": texts(rights),
-        "ids": texts(ids),
-        "capabilities": texts(capabilities),
+        "rights": string_list(rights),
+        "ids": string_list(ids),
+        "capabilities": string_list(capabilities),
     }
     if expires_in is not None:
         wish["expires_in"] = expires_in
-    return write("POST", PATH, wish, value_of(IssuedToken), repeat=False)
+    return call_with_body("POST", PATH, wish, parser_of(IssuedToken), repeat=False)
 
 
 def rotate_token(name: str, *, grace: float = 0.0) -> Call[IssuedToken]:
@@ -104,7 +110,9 @@ def rotate_token(name: str, *, grace: float = 0.0) -> Call[IssuedToken]:
     Raises `TokenNotFound`. Not repeated, as `create_token`.
     """
     path = f"{PATH}/{_segment(name)}/rotate"
-    return write("POST", path, {"grace": grace}, value_of(IssuedToken), repeat=False)
+    return call_with_body(
+        "POST", path, {"grace": grace}, parser_of(IssuedToken), repeat=False
+    )
 
 
 def revoke_token(name: str) -> Call[str]:

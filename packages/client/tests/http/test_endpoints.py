@@ -16,7 +16,7 @@ from client_support.harness import (
     free_port,
 )
 from modularity_client import Registry, RegistryUnreachable, ServiceNotFound
-from modularity_client.http.endpoints import AWAY, Endpoints, parse_urls
+from modularity_client.http.endpoints import AVOID_SECONDS, Endpoints, parse_urls
 
 Asking = Callable[..., Asker]
 STATS = {
@@ -35,7 +35,7 @@ def test_one_that_works_is_kept_and_a_better_one_comes_back_later() -> None:
     assert endpoints.order(1.0) == ("good", "last", "best")
     endpoints.failed("good", 2.0)
     assert endpoints.order(2.0)[0] == "last"
-    assert endpoints.order(2 + 2 * AWAY) == ("best", "good", "last")
+    assert endpoints.order(2 + 2 * AVOID_SECONDS) == ("best", "good", "last")
     endpoints.worked("best")
     assert endpoints.order(2.0) == ("best", "last", "good")
 

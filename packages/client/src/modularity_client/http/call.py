@@ -1,4 +1,4 @@
-"""What a call is, and how its parts are written into a request."""
+"""A call of the registry, and the parts of its request and reply."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _FILTERS = frozenset(Filters.__annotations__)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back; names of ``headers`` are in lower case."""
+    """A reply; names of ``headers`` are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -37,23 +37,23 @@ class Reply:
             ) from None
 
     def error(self) -> RegistryError:
-        """Return the error that the reply is."""
+        """Return the reply as an error."""
         try:
             problem = self.json()
         except BadReply:
             problem = {}
-        after = self.headers.get("retry-after", "")
+        retry_after = self.headers.get("retry-after", "")
         return from_problem(
             self.status,
             problem if isinstance(problem, dict) else {},
-            float(after) if after.isdecimal() else None,
+            float(retry_after) if retry_after.isdecimal() else None,
         )
 
 
 class Answer(NamedTuple, Generic[ResultT]):
-    """What a call came to, and the reply that said so, with all that it holds.
+    """The result of a call, and the whole reply.
 
-    ``reply`` is None when the call was done by a first try whose reply was lost.
+    ``reply`` is None if the call was done by an attempt whose reply was lost.
     """
 
     value: ResultT
@@ -62,11 +62,11 @@ class Answer(NamedTuple, Generic[ResultT]):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[ResultT]):
-    """One call. ``path`` begins below the registry's URL.
+    """One call. ``path`` is relative to the registry's URL.
 
-    ``repeat``: a second time does no harm. ``gone``: the result when a repeated call
-    finds nothing, since the first one did it. ``wait``: seconds that the registry may
-    wait before it replies. ``patient``: worth a second round when nobody answers.
+    ``repeat``: a retry does no harm. ``gone``: the result if a retry finds nothing,
+    since the first attempt did it. ``wait``: seconds that the registry may wait before
+    it replies. ``patient``: try all URLs more than once.
     """
 
     method: str
@@ -81,14 +81,14 @@ class Call(Generic[ResultT]):
     patient: bool = True
 
     def target(self, wait: float | None) -> str:
-        """Return path and query; ``wait`` is what is left of it (seconds)."""
+        """Return path and query; ``wait`` is the rest of it (seconds)."""
         query = self.query
         if wait is not None:
             query = (*query, ("wait", f"{wait:.3f}"))
         return f"{self.path}?{urlencode(query)}" if query else self.path
 
     def with_reply(self) -> "Call[Answer[ResultT]]":
-        """Return the same call, which keeps the reply beside its result."""
+        """Return the same call with an `Answer` as its result."""
 
         def parse(data: Any, reply: Reply) -> Answer[ResultT]:
             return Answer(self.parse(data, reply), reply)
@@ -108,18 +108,18 @@ class Call(Generic[ResultT]):
         )
 
     def read(self, reply: Reply) -> ResultT:
-        """Return the result; raises `BadReply` when the reply is none."""
+        """Return the result; raises `BadReply` if the reply is not a registry's."""
         try:
             return self.parse(reply.json(), reply)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadReply(
-                f"the reply is not as the registry's are ({error!r}); is this its URL?",
+                f"the reply is not a registry's ({error!r}); is this its URL?",
                 status=reply.status,
             ) from error
 
 
-def registration(service: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a registration's body; what is None is left to the registry."""
+def registration_body(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a registration's body, without the fields that are None."""
     unknown = service.keys() - _FIELDS
     missing = {"id", "name", "capabilities", "location"} - service.keys()
     if unknown or missing:
@@ -128,27 +128,27 @@ def registration(service: Mapping[str, Any]) -> dict[str, Any]:
             f" unknown: {sorted(unknown)}, missing: {sorted(missing)}"
         )
     fields = {name: value for name, value in service.items() if value is not None}
-    fields["capabilities"] = texts(service["capabilities"])
-    shown_key(fields.get("owner_key"))  # raises here, rather than be refused there
+    fields["capabilities"] = string_list(service["capabilities"])
+    owner_key_header(fields.get("owner_key"))  # fail before the call
     fields.setdefault("mode", "http")
     return fields
 
 
-def shown_key(owner_key: str | None) -> dict[str, str]:
-    """Return the header that shows an owner's key, if there is one.
+def owner_key_header(owner_key: str | None) -> dict[str, str]:
+    """Return the header with an owner's key, if there is one.
 
-    Raises `ValueError` for what is none; it does not repeat it.
+    Raises `ValueError` for an invalid key, without the key in its message.
     """
     if owner_key is None:
         return {}
     if not OWNER_KEY.fullmatch(owner_key):
         raise ValueError(
-            "an owner_key has 16-256 characters of ASCII that can be seen, no blanks"
+            "an owner_key must be 16-256 printable ASCII characters without blanks"
         )
     return {"X-Owner-Key": owner_key}
 
 
-def write(
+def call_with_body(
     method: str,
     path: str,
     value: Mapping[str, Any],
@@ -171,63 +171,63 @@ class _Readable(Protocol):
 ReadableT = TypeVar("ReadableT", bound=_Readable)
 
 
-def value_of(kind: type[ReadableT]) -> Callable[[Any, Reply], ReadableT]:
-    """Return how a reply is read that is a value of this kind."""
+def parser_of(kind: type[ReadableT]) -> Callable[[Any, Reply], ReadableT]:
+    """Return a function that parses a reply as this type."""
     return lambda data, reply: kind.from_json(data)
 
 
-def texts(values: str | Iterable[str]) -> list[str]:
-    """Return the texts; a single one counts as a list of one, not as its letters."""
+def string_list(values: str | Iterable[str]) -> list[str]:
+    """Return a list; a single string becomes a list of one."""
     return [values] if isinstance(values, str) else list(values)
 
 
-def segment(text: str) -> str:
-    """Return ``text`` as one part of a path; ids hold nothing that needs more."""
+def path_segment(text: str) -> str:
+    """Return ``text`` as one segment of a path."""
     if not text:
         raise ValueError("an id must not be empty")
     return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe=":")
 
 
 def capability_path(name: str) -> str:
-    """Return where a capability is, in one piece whatever its name holds."""
+    """Return the path of a capability, whatever its name contains."""
     if not name:
         raise ValueError("a capability's name must not be empty")
-    # An empty part or one of dots would not survive as it is.
-    parts = (part and segment(part) for part in name.split("/"))
+    # Proxies and clients normalize parts that are dots.
+    parts = (part and path_segment(part) for part in name.split("/"))
     return f"/api/capabilities/{'/'.join(parts)}"
 
 
-def listing(
+def list_arguments(
     limit: int | None,
     cursor: str | None,
     wait: float | None,
     revision: int | None,
     filters: Mapping[str, Any],
 ) -> Query:
-    """Return the arguments of a list, but for ``wait``: that is the attempt's."""
+    """Return the query of a list, without ``wait``, which each attempt sets."""
     if (wait is None) != (revision is None):
-        raise ValueError("wait and revision are given together")
-    page = given(limit=limit, cursor=cursor, revision=revision)
-    return page + filtering(filters)
+        raise ValueError("wait and revision must be given together")
+    page = arguments(limit=limit, cursor=cursor, revision=revision)
+    return page + filter_arguments(filters)
 
 
-def given(**values: object) -> Query:
-    """Return as arguments those that are not None."""
+def arguments(**values: object) -> Query:
+    """Return the values that are not None as a query."""
     return tuple((k, str(value)) for k, value in values.items() if value is not None)
 
 
-def filtering(filters: Mapping[str, Any]) -> Query:
-    """Return filters as arguments; raises `TypeError` for an unknown one."""
+def filter_arguments(filters: Mapping[str, Any]) -> Query:
+    """Return filters as a query; raises `TypeError` for an unknown filter."""
     unknown = filters.keys() - _FILTERS
     if unknown:
         raise TypeError(f"unknown filters {sorted(unknown)}; known: {sorted(_FILTERS)}")
     query: list[tuple[str, str]] = []
     for name, value in filters.items():
         if name == "metadata":
-            for key, wanted in value.items():
-                # Text stands bare, anything else as JSON.
-                text = wanted if isinstance(wanted, str) else json.dumps(wanted)
+            for key, expected in value.items():
+                # Strings are sent as they are, other values as JSON.
+                text = expected if isinstance(expected, str) else json.dumps(expected)
                 query.append((f"metadata.{key}", text))
         elif value is not None:
-            query += [(name, each) for each in texts(value)]
+            query += [(name, text) for text in string_list(value)]
     return tuple(query)

@@ -1,4 +1,4 @@
-"""Which token is shown: one that is given, or that of a file, which may change."""
+"""The token of the calls: a fixed one, or one from a file, which may change."""
 
 import os
 import re
@@ -8,18 +8,18 @@ from pathlib import Path
 TOKEN, TOKEN_FILE = "REGISTRY_TOKEN", "REGISTRY_TOKEN_FILE"
 
 LONGEST = 8_192
-"""So many characters at most are a token: a whole header takes hardly more."""
+"""Characters of the longest token; most servers limit a header to that."""
 
-# What a header can hold in one piece: RFC 6750 allows less, but a gateway's own kind
-# of token may be anything.
+# Any text that a header can hold without blanks. RFC 6750 allows less, but a
+# gateway may use other tokens.
 _TEXT = re.compile(rf"[\x21-\x7e]{{1,{LONGEST}}}")
 
 
 class Credentials:
-    """A token to show, or none.
+    """A token, or none. Thread-safe.
 
-    That of a file is read once and kept. When it is refused, the file is read again:
-    so a token can be rotated under a program that runs. Serves all threads.
+    A token file is read once, and again when the token is refused, so that you can
+    rotate a token while programs run.
     """
 
     def __init__(
@@ -35,21 +35,21 @@ class Credentials:
 
     @property
     def source(self) -> str:
-        """Where the token is from, for people."""
+        """Where the token comes from, for people."""
         return "the token" if self._file is None else f"the token in {self._file}"
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of a call by whoever has this token."""
+        """Return the headers of a call with this token."""
         headers = {"Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         return headers
 
     def changed_since(self, refused: Mapping[str, str]) -> bool:
-        """Say whether there is another token by now than in these headers.
+        """Return whether the token is another than in these headers.
 
-        Reads the file again. One that can't be read is no news: its writer may be at
-        it.
+        Reads the file again. If that fails, the token stays as it is: the file may be
+        half written.
         """
         if self._file is not None and self.headers() == refused:
             try:
@@ -63,21 +63,19 @@ class Credentials:
 
 
 def read_token(file: Path) -> str:
-    """Return the token in a file, which holds nothing else but blanks around it.
+    """Return the token in a file, without the blanks around it.
 
-    Raises `ValueError`, whose message does not repeat what the file holds.
+    Raises `ValueError`, whose message does not contain the file's content.
     """
     try:
         with file.open("rb") as content:
-            read = content.read(LONGEST + 3)
+            data = content.read(LONGEST + 3)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise ValueError(f"the token file {file} can't be read: {why}") from None
-    text = read.decode("ascii", "replace").strip()
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(f"the token file {file} can't be read: {reason}") from None
+    text = data.decode("ascii", "replace").strip()
     if not _TEXT.fullmatch(text):
-        raise ValueError(
-            f"the token file {file} does not hold one token, and nothing but that"
-        )
+        raise ValueError(f"the token file {file} does not contain exactly one token")
     return text
 
 
@@ -86,24 +84,22 @@ def find_credentials(
     file: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Credentials:
-    """Return the token that is given, else that of the environment, else none.
+    """Return the token of the arguments, else of the environment, else none.
 
-    An empty token is none. Raises `ValueError` when both a token and a file are named,
-    or when either is none that could be sent.
+    An empty token is none. Raises `ValueError` for both a token and a file, and for an
+    invalid token or file.
     """
     where = "token and token_file"
     if token is None and file is None:
         token, file = environ.get(TOKEN) or None, environ.get(TOKEN_FILE) or None
         where = f"{TOKEN} and {TOKEN_FILE}"
     if token is not None and file is not None:
-        raise ValueError(f"{where} are two ways to name one: give only one of them")
+        raise ValueError(f"{where} are both set; set only one of them")
     return Credentials(token, file)
 
 
 def _checked(token: str) -> str:
     text = token.strip()
     if text and not _TEXT.fullmatch(text):
-        raise ValueError(
-            "the token has blanks or other characters in it that no token has"
-        )
+        raise ValueError("the token contains blanks or other invalid characters")
     return text

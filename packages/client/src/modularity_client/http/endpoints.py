@@ -1,37 +1,37 @@
-"""The registry's URLs: which one to ask first, and for how long to leave one alone."""
+"""The registry's URLs: which one to try first, and how long to avoid a failed one."""
 
 import random
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-AWAY = 30.0
+AVOID_SECONDS = 30.0
 """Seconds, on average, after which a URL that failed is tried again."""
 
 
-def parse_urls(given: str | Sequence[str]) -> tuple[str, ...]:
+def parse_urls(urls: str | Sequence[str]) -> tuple[str, ...]:
     """Return the URLs without a slash at the end; a string may hold several.
 
     Raises `ValueError` for what isn't an ``http`` or ``https`` URL of a server.
     """
-    parts = given.split(",") if isinstance(given, str) else given
-    urls = tuple(dict.fromkeys(part.strip().rstrip("/") for part in parts))
-    urls = tuple(url for url in urls if url)
-    for url in urls:
+    parts = urls.split(",") if isinstance(urls, str) else urls
+    parsed = tuple(dict.fromkeys(part.strip().rstrip("/") for part in parts))
+    parsed = tuple(url for url in parsed if url)
+    for url in parsed:
         if not _is_server(url):
             raise ValueError(
                 f"{url!r} is not a registry's URL; write http://host:port, several"
                 " with commas"
             )
-    if not urls:
+    if not parsed:
         raise ValueError("there is no registry URL; write http://host:port")
-    return urls
+    return parsed
 
 
 def _is_server(url: str) -> bool:
     try:
         parsed = urlsplit(url)
         port = parsed.port
-    except ValueError:  # brackets without an end, a port that can't be one
+    except ValueError:  # an unclosed bracket, an invalid port
         return False
     plain = not (parsed.query or parsed.fragment or parsed.username)
     return (
@@ -43,31 +43,33 @@ def _is_server(url: str) -> bool:
 
 
 class Endpoints:
-    """URLs of one registry, in the order of preference. Safe to share across threads.
+    """The URLs of one registry, in order of preference. Thread-safe.
 
-    All calls go to the first that works. One that failed is left alone for a while,
-    then it is preferred again; if all have failed, all are asked.
+    All calls go to the first URL that works. A failed URL is avoided for a while, then
+    preferred again; if all have failed, all are tried.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.urls = tuple(urls)
-        # Each operation on it is atomic, and an older view does no harm.
-        self._away: dict[str, float] = {}
+        # Each operation on it is atomic, and an outdated order does no harm.
+        self._avoid_until: dict[str, float] = {}
 
     def order(self, now: float) -> tuple[str, ...]:
-        """Return all URLs, in the order in which to ask them."""
-        away = dict(self._away)
+        """Return all URLs, in the order in which to try them."""
+        avoid_until = dict(self._avoid_until)
 
-        def back(url: str) -> float:
-            return max(0.0, away.get(url, 0.0) - now)
+        def remaining(url: str) -> float:
+            return max(0.0, avoid_until.get(url, 0.0) - now)
 
-        return tuple(sorted(self.urls, key=back))  # stable: preference decides ties
+        return tuple(
+            sorted(self.urls, key=remaining)
+        )  # stable: preference decides ties
 
     def worked(self, url: str) -> None:
         """Note that a URL answered."""
-        self._away.pop(url, None)
+        self._avoid_until.pop(url, None)
 
     def failed(self, url: str, now: float) -> None:
         """Note that a URL gave no answer; ``now`` is in seconds, monotonic."""
-        # Not all clients are to come back in the same moment.
-        self._away[url] = now + AWAY * random.uniform(0.5, 1.5)
+        # Jitter: not all clients should come back at the same moment.
+        self._avoid_until[url] = now + AVOID_SECONDS * random.uniform(0.5, 1.5)

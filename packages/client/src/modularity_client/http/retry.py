@@ -1,7 +1,7 @@
-"""How a call is made: which URL, how often, how long. Decides, and touches nothing.
+"""How a call is retried: at which URL, how often, how long. Does no I/O.
 
 `attempts` is a generator that a driver runs: it yields what to do (`Send`, `Pause`)
-and is sent what came of it. There is one driver for threads and one for asyncio.
+and receives the outcome. There is one driver for threads and one for asyncio.
 """
 
 import random
@@ -20,12 +20,12 @@ from modularity_client.http.credentials import Credentials
 from modularity_client.http.endpoints import Endpoints
 
 ROUNDS = 3
-"""So often are all URLs asked, at most, before a call is given up."""
+"""Times that all URLs are tried before a call fails."""
 
 PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds: the bound of the first pause between two rounds, which doubles."""
+"""Seconds: the longest first pause between two rounds, and the longest of all."""
 
-# A proxy's, or a registry's that does not serve: nobody there has an answer.
+# From a proxy, or from a server that is starting or stopping.
 GATEWAY = frozenset({502, 503, 504})
 # Refused before anything was done, whatever the call.
 UNTOUCHED = frozenset({"not_ready", "too_many_uploads", "too_many_requests"})
@@ -35,7 +35,7 @@ UNTOUCHED = frozenset({"not_ready", "too_many_uploads", "too_many_requests"})
 class Send:
     """Make one request. ``connect`` and ``read`` are seconds.
 
-    Whatever comes after ``deadline`` (seconds, monotonic) is too late.
+    A reply after ``deadline`` (seconds, monotonic) is too late.
     """
 
     method: str
@@ -49,14 +49,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait for so many seconds."""
+    """Wait for this many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """There was no reply. Unless ``sent``, the request surely never arrived."""
+    """There was no reply. Unless ``sent``, the request never arrived."""
 
     message: str
     sent: bool
@@ -67,16 +67,16 @@ Attempts = Generator[Send | Pause, Reply | Failure | None, ResultT]
 
 
 @dataclass(slots=True)
-class _Log:
-    """What came of the attempts so far."""
+class _History:
+    """The outcomes of the attempts so far."""
 
-    tried: list[tuple[str, str]] = field(default_factory=list)
+    attempts: list[tuple[str, str]] = field(default_factory=list)
     sent: bool = False
     refusal: RegistryError | None = None
 
     def error(self) -> RegistryError:
-        """Return why the call is given up: a reply says more than none."""
-        return self.refusal or RegistryUnreachable(self.tried, sent=self.sent)
+        """Return why the call failed: the last refusal, if there was any reply."""
+        return self.refusal or RegistryUnreachable(self.attempts, sent=self.sent)
 
 
 def attempts(
@@ -86,17 +86,17 @@ def attempts(
     timeout: float,
     credentials: Credentials,
 ) -> Attempts[ResultT]:
-    """Make the call within ``timeout`` (seconds), on top of what it waits by itself.
+    """Make the call within ``timeout`` seconds, plus its ``wait``.
 
     Returns its result; raises the `RegistryError` of the reply, `RegistryUnreachable`
-    when there is none, `BadReply` when it makes no sense.
+    if there is none, `BadReply` if it is not from a registry.
     """
-    log = _Log()
+    history = _History()
     waits_until = clock() + (call.wait or 0.0)
     deadline = waits_until + timeout
     for round_ in range(ROUNDS if call.patient else 1):
         if round_:
-            pause = _pause(round_, log.refusal)
+            pause = _pause(round_, history.refusal)
             if clock() + pause >= deadline:
                 break
             yield Pause(pause)
@@ -107,19 +107,30 @@ def attempts(
                 break
             wait = max(0.0, waits_until - now) if call.wait is not None else None
             times = (now, deadline, left)
-            shown = credentials.headers()
-            outcome = yield _send(call, url, shown, wait, times)
-            if _refused(outcome) and credentials.changed_since(shown):
-                # It was rotated meanwhile. Whoever is refused has done nothing.
-                shown = credentials.headers()
-                outcome = yield _send(call, url, shown, wait, times)
+            outcome = yield from _attempt(call, url, credentials, wait, times)
             if isinstance(outcome, Reply) and outcome.status < 400:
                 endpoints.worked(url)
                 return call.read(outcome)
-            done = _settle(call, outcome, url, endpoints, clock(), log)
-            if done is not None:
-                return done
-    raise log.error()
+            now = clock()
+            result = _handle_failure(call, outcome, url, endpoints, now, history)
+            if result is not None:
+                return result
+    raise history.error()
+
+
+def _attempt(
+    call: Call[Any],
+    url: str,
+    credentials: Credentials,
+    wait: float | None,
+    times: tuple[float, float, int],
+) -> Attempts[Reply | Failure | None]:
+    headers = credentials.headers()
+    outcome = yield _send(call, url, headers, wait, times)
+    if _refused(outcome) and credentials.changed_since(headers):
+        # The token was rotated. A refused call has done nothing, so repeat it.
+        outcome = yield _send(call, url, credentials.headers(), wait, times)
+    return outcome
 
 
 def _send(
@@ -131,7 +142,7 @@ def _send(
 ) -> Send:
     now, deadline, left = times
     spare = deadline - now - (wait or 0.0)
-    # One that hangs must not use up the time of those that are left to ask.
+    # A URL that hangs must not use up the time of the URLs that are left.
     share = spare / left
     return Send(
         method=call.method,
@@ -148,60 +159,62 @@ def _refused(outcome: Reply | Failure | None) -> bool:
     return isinstance(outcome, Reply) and outcome.status == 401
 
 
-def _settle(
+def _handle_failure(
     call: Call[ResultT],
     outcome: Reply | Failure | None,
     url: str,
     endpoints: Endpoints,
     now: float,
-    log: _Log,
+    history: _History,
 ) -> ResultT | None:
-    """Note what went wrong; return the result if it is one after all.
+    """Note the failure; return the result if a lost reply turns out as success.
 
-    Raises the error when asking again, here or elsewhere, is of no use or not safe.
+    Raises the error if a retry, at any URL, is useless or not safe.
     """
     assert outcome is not None, "a Send is answered with a reply or a failure"
     if isinstance(outcome, Failure):
         endpoints.failed(url, now)
-        log.tried.append((url, outcome.message))
-        log.sent = log.sent or outcome.sent
+        history.attempts.append((url, outcome.message))
+        history.sent = history.sent or outcome.sent
         if outcome.sent and not call.repeat:
-            raise log.error()
+            raise history.error()
         return None
     error = outcome.error()
-    log.tried.append((url, error.detail))
-    if isinstance(error, NotFound) and log.sent and call.gone is not None:
-        # The lost reply was to the call that did it.
+    history.attempts.append((url, error.detail))
+    if isinstance(error, NotFound) and history.sent and call.gone is not None:
+        # The attempt whose reply was lost did it.
         return call.gone
-    if _away(error):
+    if _is_unavailable(error):
         endpoints.failed(url, now)
     else:
         endpoints.worked(url)
-    if not _again(error, call):
+    if not _may_retry(error, call):
         raise error
-    log.refusal = error
+    history.refusal = error
     return None
 
 
-def _away(error: RegistryError) -> bool:
-    """Say whether the reply is that of a server which can't answer anybody."""
+def _is_unavailable(error: RegistryError) -> bool:
+    """Return whether the reply is from a server that can't serve any call."""
     if error.code == "not_ready":
         return True
     return error.status in GATEWAY and error.code in ("", "service_unavailable")
 
 
-def _again(error: RegistryError, call: Call[Any]) -> bool:
-    """Say whether it is of use and safe to ask again after this reply."""
+def _may_retry(error: RegistryError, call: Call[Any]) -> bool:
+    """Return whether a retry after this reply is useful and safe."""
     if error.code in UNTOUCHED or error.status == 429:
         return True
     if error.code == "too_many_watchers":
-        return True  # another one may have a place
+        return True  # another replica may have a free place
     # A store that timed out may have taken the write after all.
-    return call.repeat and (_away(error) or isinstance(error, StoreUnavailable))
+    return call.repeat and (
+        _is_unavailable(error) or isinstance(error, StoreUnavailable)
+    )
 
 
 def _pause(round_: int, refusal: RegistryError | None) -> float:
-    """Return how long to wait: full jitter, but not less than what was asked for."""
+    """Return the seconds to wait: full jitter, after ``retry_after``."""
     bound = min(LONGEST_PAUSE, PAUSE * 2 ** (round_ - 1))
-    asked = (refusal.retry_after if refusal else None) or 0.0
-    return asked + random.uniform(0.0, bound)
+    retry_after = (refusal.retry_after if refusal else None) or 0.0
+    return retry_after + random.uniform(0.0, bound)

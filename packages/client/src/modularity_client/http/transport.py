@@ -1,6 +1,6 @@
-"""Runs calls over HTTP: one driver for threads, one for asyncio, no logic in either.
+"""Runs calls over HTTP: one driver for threads, one for asyncio.
 
-The connections belong to the process that made them, and with asyncio to its loop.
+Connections belong to the process that opened them, and with asyncio to its loop.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from modularity_client.http.retry import Attempts, Failure, Pause, Send, attempt
 
 ResultT = TypeVar("ResultT")
 
-# As many as there are callers: each has a thread or a task of its own already.
+# No limit: each caller has a thread or a task of its own already.
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 
-# What fails before the request has left. All else may have arrived.
+# Errors before the request was sent. After any other, it may have arrived.
 NOT_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -38,7 +38,7 @@ TOO_LATE = "it took too long to answer"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Whom to ask and how; ``timeout`` is the seconds that a call may take."""
+    """How to reach a registry; ``timeout`` is the seconds that a call may take."""
 
     urls: tuple[str, ...]
     credentials: Credentials
@@ -50,15 +50,15 @@ class Settings:
             raise ValueError("timeout must be a number of seconds above 0")
 
     def options(self) -> dict[str, Any]:
-        """Return how to make an HTTP client."""
+        """Return the arguments of an httpx client."""
         context = self.tls
         if context is None and any(url.startswith("https:") for url in self.urls):
             context = ssl.create_default_context()
         return {
-            # Without TLS, a context that trusts nobody saves reading all certificates.
+            # Without TLS, an empty context saves loading all certificates.
             "verify": context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             "limits": LIMITS,
-            # A registry is near: neither the environment's proxy nor its .netrc count.
+            # A registry is near: ignore the environment's proxies and .netrc.
             "trust_env": False,
             "follow_redirects": False,
         }
@@ -79,8 +79,8 @@ class Driver:
         self.endpoints = Endpoints(settings.urls)
         self._closed = threading.Event()
         # By process: a child that used its parent's connections would read the
-        # parent's replies. The parent's client stays here, since the end of it would
-        # say goodbye over connections that the parent is using.
+        # parent's replies. The parent's client stays here, since closing it would end
+        # TLS on connections that the parent is using.
         self._clients: dict[int, httpx.Client] = {}
 
     def client(self) -> httpx.Client:
@@ -89,9 +89,9 @@ class Driver:
             raise RuntimeError("this registry's client has been closed")
         client = self._clients.get(os.getpid())
         if client is None:
-            # Of two threads that come here at once, both get the one that was first.
-            made = httpx.Client(**self.settings.options())
-            client = self._clients.setdefault(os.getpid(), made)
+            # Two threads that come here at once both get the first client.
+            new_client = httpx.Client(**self.settings.options())
+            client = self._clients.setdefault(os.getpid(), new_client)
         return client
 
     def run(self, call: Call[ResultT], timeout: float | None = None) -> ResultT:

@@ -1,4 +1,4 @@
-"""The rules of calling a provider, and another one where that is safe. No I/O."""
+"""How a call to a provider is retried at another one. Does no I/O."""
 
 import json
 import time
@@ -9,27 +9,25 @@ from typing import Any, Protocol
 import httpx
 
 from modularity_client.balancing import Strategy
+from modularity_client.http.retry import GATEWAY
 from modularity_client.http.transport import NOT_SENT, TOO_LATE
 from modularity_client.resolver.errors import CallFailed, ProviderLost, ProviderRefused
 from modularity_client.types.services import Service
 
 ATTEMPTS = 3
-"""So many providers are tried for one call."""
+"""Providers tried for one call, at most."""
 
 CONNECT_TIMEOUT = 2.0
-"""Seconds for a provider to take a connection, if there is as much time left."""
-
-GATEWAY = frozenset((502, 503, 504))
-"""Answers of those who stand before a provider, or of one who is about to leave."""
+"""Seconds for a provider to accept a connection, at most."""
 
 NOT_REPEATABLE = "not_repeatable"
-"""In a service's metadata: a list of its capabilities that must not be called twice
-for one call, ``true`` for all. What is not listed may be.
+"""Key in a service's metadata: a list of its capabilities that must not be retried, or
+``true`` for all.
 """
 
 
 class Providers(Protocol):
-    """Who is to be called, and who wants to hear what came of it: the resolver."""
+    """Chooses providers and gets the outcomes of calls: the resolver."""
 
     def resolve(
         self,
@@ -69,25 +67,24 @@ class Providers(Protocol):
 
 
 def repeatable(service: Service, capability: str) -> bool:
-    """Say whether a call whose answer was lost may be made again."""
-    said = service.metadata.get(NOT_REPEATABLE, ())
-    if isinstance(said, list | tuple):
-        return capability not in said
-    return not said
+    """Return whether a call whose answer was lost may be retried."""
+    not_repeatable = service.metadata.get(NOT_REPEATABLE, ())
+    if isinstance(not_repeatable, list | tuple):
+        return capability not in not_repeatable
+    return not not_repeatable
 
 
 class Invocation:
-    """One call, over all its attempts, of which there are three at most.
+    """One call, with at most three attempts.
 
-    What surely was not sent (no connection) is sent to another provider. What was
-    sent, but lost its answer, or was answered by 502, 503 or 504, may have been
-    carried out: it is made again if ``idempotent``, which by the module contract all
-    capabilities are unless their provider declares `NOT_REPEATABLE`. All attempts
-    carry one ``Idempotency-Key``, by which a provider can tell that they are the same.
-    Every other answer is the answer.
+    A request that was not sent (no connection) goes to another provider. A request
+    whose answer was lost, or was a 502, 503 or 504, may have been carried out: it is
+    retried if ``idempotent``. By the module contract all capabilities are, unless their
+    provider declares `NOT_REPEATABLE`. All attempts carry one ``Idempotency-Key``, by
+    which a provider recognizes a retry. Any other answer is final.
 
-    Where there is no other provider, one whose answer was lost is asked once more: it
-    may have been restarted.
+    If there is no other provider, one whose answer was lost is tried once more: it may
+    have been restarted.
     """
 
     def __init__(
@@ -102,7 +99,7 @@ class Invocation:
     ) -> None:
         self.capability = capability
         self.timeout = timeout
-        self.how: dict[str, Any] = {"key": key, "strategy": strategy}
+        self.pick_options: dict[str, Any] = {"key": key, "strategy": strategy}
         self.deadline = time.monotonic() + timeout
         self.result: Any = None
         self._providers = providers
@@ -117,21 +114,23 @@ class Invocation:
 
     @property
     def remaining(self) -> float:
-        """Seconds that are left, never 0."""
+        """Seconds that are left, more than 0."""
         return max(0.001, self.deadline - time.monotonic())
 
     def begin(self, service: Service) -> None:
-        """Take the provider that was resolved, if it can be called."""
+        """Start with the resolved provider, or another one that speaks HTTP."""
         if service.mode != "http":
-            other = self._providers.alternative(self.capability, (), **self.how)
+            other = self._providers.alternative(
+                self.capability, (), **self.pick_options
+            )
             if other is None:
-                why = f"{service.id} can't be called: its mode is {service.mode!r}"
-                raise ProviderLost(why, self.capability, service, sent=False)
+                detail = f"{service.id} can't be called: its mode is {service.mode!r}"
+                raise ProviderLost(detail, self.capability, service, sent=False)
             service = other
         self._service = service
 
     def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """Return what is to be sent now."""
+        """Return the request of the next attempt."""
         self._began = time.monotonic()
         left = self.remaining
         return client.build_request(
@@ -147,37 +146,37 @@ class Invocation:
         )
 
     def failed(self, error: httpx.HTTPError | httpx.InvalidURL) -> None:
-        """Go on to another provider after no answer; raises `ProviderLost` if not."""
+        """Choose another provider after a lost answer, or raise `ProviderLost`."""
         sent = not isinstance(error, (*NOT_SENT, httpx.InvalidURL))
         timed_out = isinstance(error, httpx.TimeoutException)
         reason = TOO_LATE if timed_out else str(error) or type(error).__name__
-        lost = ProviderLost(**self._account(reason), sent=sent)
+        lost = ProviderLost(**self._record_attempt(reason), sent=sent)
         self._providers.skip(self._service)
-        self._go_on(lost, again=sent)
+        self._next_provider(lost, again=sent)
 
     def answered(self, status: int, body: bytes) -> bool:
-        """Return whether this is the ``result``; if not, go on to another provider.
+        """Set ``result`` and return True, or choose another provider.
 
-        Raises `ProviderRefused` when the answer is an error.
+        Raises `ProviderRefused` if the answer is an error that can't be retried.
         """
         try:
-            said = json.loads(body)
+            reply = json.loads(body)
         except ValueError:
-            said = None
-        if 200 <= status < 300 and isinstance(said, dict) and "result" in said:
+            reply = None
+        if 200 <= status < 300 and isinstance(reply, dict) and "result" in reply:
             self._track(True)
-            self.result = said["result"]
+            self.result = reply["result"]
             return True
-        account = self._account(_reason(status, said))
-        refused = ProviderRefused(**account, status=status, body=said)
+        attempt = self._record_attempt(_reason(status, reply))
+        refused = ProviderRefused(**attempt, status=status, body=reply)
         if status not in GATEWAY:
             self._track(False)
             raise refused
         self._providers.skip(self._service)
-        self._go_on(refused, again=False)
+        self._next_provider(refused, again=False)
         return False
 
-    def _go_on(self, error: CallFailed, again: bool) -> None:
+    def _next_provider(self, error: CallFailed, again: bool) -> None:
         self._track(False)
         safe = not error.sent or (
             repeatable(self._service, self.capability)
@@ -187,17 +186,17 @@ class Invocation:
         if not safe or len(self._tried) >= ATTEMPTS or time.monotonic() > self.deadline:
             raise error
         tried = [service_id for service_id, _ in self._tried]
-        other = self._providers.alternative(self.capability, tried, **self.how)
+        other = self._providers.alternative(self.capability, tried, **self.pick_options)
         if other is not None:
             self._service = other
         elif not again or tried.count(self._service.id) > 1:
             raise error
 
     def _track(self, success: bool) -> None:
-        took = (time.monotonic() - self._began) * 1000
-        self._providers.track(self._service, self.capability, success, took)
+        latency_ms = (time.monotonic() - self._began) * 1000
+        self._providers.track(self._service, self.capability, success, latency_ms)
 
-    def _account(self, reason: str) -> dict[str, Any]:
+    def _record_attempt(self, reason: str) -> dict[str, Any]:
         service = self._service
         self._tried.append((service.id, reason))
         return {
@@ -208,11 +207,11 @@ class Invocation:
         }
 
 
-def _reason(status: int, said: Any) -> str:
+def _reason(status: int, reply: Any) -> str:
     if 200 <= status < 300:
         return f"HTTP {status}, but no result"
-    if isinstance(said, dict):
-        why = said.get("error") or said.get("detail")
-        if why:
-            return f"HTTP {status}, {why}"
+    if isinstance(reply, dict):
+        detail = reply.get("error") or reply.get("detail")
+        if detail:
+            return f"HTTP {status}, {detail}"
     return f"HTTP {status}"

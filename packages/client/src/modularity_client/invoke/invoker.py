@@ -1,4 +1,4 @@
-"""Calls providers by the module contract, once for threads and once for asyncio."""
+"""Calls providers by the module contract, for threads and for asyncio."""
 
 import asyncio
 import ssl
@@ -20,15 +20,15 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
 
 class Invoker:
-    """Carries calls out; its connections are kept for the next call."""
+    """Makes calls; keeps its connections for the next call."""
 
     def __init__(self, providers: Providers, tls: ssl.SSLContext | None) -> None:
         self._providers = providers
         self._tls = tls
-        self._renew()
+        self._reset()
         _fork.register(self)
 
-    def _renew(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._clients: WeakKeyDictionary[
@@ -48,7 +48,9 @@ class Invoker:
         call = Invocation(
             self._providers, capability, params, timeout, idempotent, key, strategy
         )
-        call.begin(self._providers.resolve(capability, timeout=timeout, **call.how))
+        call.begin(
+            self._providers.resolve(capability, timeout=timeout, **call.pick_options)
+        )
         client = self._client or self._open()
         while True:
             try:
@@ -72,8 +74,10 @@ class Invoker:
         call = Invocation(
             self._providers, capability, params, timeout, idempotent, key, strategy
         )
-        how = call.how
-        call.begin(await self._providers.aresolve(capability, timeout=timeout, **how))
+        options = call.pick_options
+        call.begin(
+            await self._providers.aresolve(capability, timeout=timeout, **options)
+        )
         client = self._aopen()
         while True:
             try:
@@ -98,12 +102,12 @@ class Invoker:
             await client.aclose()
 
     def forked(self) -> None:
-        """Let go of the parent's connections; for `forking` only."""
+        """Drop the parent's connections; called by `_fork` only."""
         _fork.abandoned.extend((self._client, *self._clients.values()))
-        self._renew()
+        self._reset()
 
     def _options(self) -> dict[str, Any]:
-        # Providers are near, as the registry is: no proxy of the environment's.
+        # Providers are near, as the registry is: ignore the environment's proxies.
         self._tls = self._tls or ssl.create_default_context()
         return {"verify": self._tls, "limits": LIMITS, "trust_env": False}
 
