@@ -137,8 +137,9 @@ def _say_first_token(registry: Registry) -> None:
         registry.audit.token("token.created", issued.token)
         # Not to the log: that is kept, and read by many.
         print(
-            f"The token of the first admin, shown this once:\n\n    {issued.text}\n\n"
-            "Others are made with it: modularity-registry token create --help",
+            f"Your first admin token. Save it, it is not shown again:\n\n"
+            f"    {issued.text}\n\n"
+            "Create more with: modularity-registry token create --help",
             flush=True,
         )
 

@@ -1,4 +1,4 @@
-"""Typed settings: flags over environment over defaults; a bad value stops the start."""
+"""Typed settings: flags win over the environment, that over the defaults."""
 
 from modularity_registry.config.load import load
 from modularity_registry.config.options import OPTIONS, Option

@@ -1,4 +1,4 @@
-"""Everything that can be set, with its default."""
+"""The settings, with their defaults."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ from modularity_registry.model.rights import Right
 from modularity_registry.model.service import CheckPlan
 
 OFF = "off"
-"""What is written in place of an address or a file where there is none."""
+"""The value for no address or no file."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set. Times are seconds."""
+    """All settings. Times are seconds."""
 
     host: str = "127.0.0.1"
     port: int = 5000
@@ -57,12 +57,12 @@ class Settings:
 
     @property
     def check_defaults(self) -> CheckPlan:
-        """The check of a service that asks for nothing of its own."""
+        """The check of a service whose registration does not say otherwise."""
         return CheckPlan(self.health_check_interval, self.health_check_timeout)
 
     @property
     def level(self) -> str:
-        """The least level that is logged, with `debug` in mind."""
+        """The lowest level that is logged; `debug` counts as well."""
         return "debug" if self.debug else self.log_level
 
     @property

@@ -1,4 +1,4 @@
-"""Settings' values as text, read; `ValueError` says what it should have been."""
+"""Read a setting's value from text; `ValueError` says what the value should be."""
 
 import ipaddress
 import re
@@ -21,8 +21,9 @@ def port(value: str) -> int:
     if value.startswith("tcp://"):
         # What Kubernetes and Docker links put there for a service named "registry".
         raise ValueError(
-            "must be a number: this looks like Kubernetes' variable for a Service named"
-            " 'registry'; rename that Service or set enableServiceLinks: false"
+            "must be a number; this value looks like the one that Kubernetes sets for a"
+            " Service named 'registry'; rename the Service, or set enableServiceLinks:"
+            " false"
         )
     return whole(value, 1, 65_535)
 
@@ -63,8 +64,9 @@ def workers(value: str) -> int:
 def dns_port(value: str) -> int:
     if value.startswith(("tcp://", "udp://")):
         raise ValueError(
-            "must be a number: this looks like Kubernetes' variable for a Service named"
-            " 'registry-dns'; rename that Service or set enableServiceLinks: false"
+            "must be a number; this value looks like the one that Kubernetes sets for a"
+            " Service named 'registry-dns'; rename the Service, or set"
+            " enableServiceLinks: false"
         )
     return whole(value, 0, 65_535)
 
@@ -122,7 +124,7 @@ def origins(value: str) -> tuple[str, ...]:
         if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-:\[\]]+", origin):
             raise ValueError(
                 f"{origin!r} is not an origin; write http://host or http://host:port,"
-                " several with commas, or * for all"
+                " separate several by commas, or write * for all"
             )
     return origins
 
@@ -145,10 +147,12 @@ def rights(value: str) -> frozenset[Right]:
     if value.strip().lower() == OFF:
         return frozenset()
     words = [part.strip().lower() for part in value.split(",") if part.strip()]
-    known = [right.value for right in Right if right is not Right.ADMIN]
+    names = [right.value for right in Right if right is not Right.ADMIN]
     for word in words:
-        if word not in known:
-            raise ValueError(f"must be of {', '.join(known)}, several with commas")
+        if word not in names:
+            raise ValueError(
+                f"must be {', '.join(names)}, or several separated by commas"
+            )
     return frozenset(map(Right, words))
 
 
@@ -168,8 +172,8 @@ def proxies(value: str) -> str:
             ipaddress.ip_network(part.strip())
         except ValueError as error:
             raise ValueError(
-                f"{error}; write addresses or networks such as 10.0.0.0/8, several"
-                " with commas"
+                f"{error}; write addresses or networks such as 10.0.0.0/8, separated by"
+                " commas"
             ) from None
     return value
 
@@ -178,24 +182,28 @@ _RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 
 
 def rate(value: str) -> str:
-    given = value.strip().lower()
-    if given != OFF and not _RATE.fullmatch(given):
+    rate = value.strip().lower()
+    if rate != OFF and not _RATE.fullmatch(rate):
         raise ValueError(
             "must be a number per second, minute, hour or day, such as 600/minute,"
             f" or {OFF}"
         )
-    return given
+    return rate
 
 
 def rate_store(value: str) -> str:
-    said = "must be memory://, redis://host:port or rediss://host:port"
+    message = "must be memory://, redis://host:port or rediss://host:port"
     if value == "memory://":
         return value
     try:
         parts = urlsplit(value)
-        named = parts.hostname and parts.port != 0
+        has_address = parts.hostname and parts.port != 0
     except ValueError:
-        raise ValueError(said) from None
-    if parts.scheme not in ("redis", "rediss") or not named or re.search(r"\s", value):
-        raise ValueError(said)
+        raise ValueError(message) from None
+    if (
+        parts.scheme not in ("redis", "rediss")
+        or not has_address
+        or re.search(r"\s", value)
+    ):
+        raise ValueError(message)
     return value

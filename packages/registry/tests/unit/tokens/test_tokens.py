@@ -254,7 +254,7 @@ def test_a_mistyped_folder_is_told_and_not_made(tmp_path: Path) -> None:
         ({"tokens_file": "x.json"}, "--tokens-file .* add --auth"),
         ({"anonymous": "read"}, "--anonymous .* add --auth"),
         ({"auth": "true", "dns_port": "5353"}, "add --anonymous read"),
-        ({"auth": "true", "anonymous": "admin"}, "must be of read, register, track"),
+        ({"auth": "true", "anonymous": "admin"}, "must be read, register, track"),
     ],
 )
 def test_a_registry_is_closed_or_open_but_not_half(
