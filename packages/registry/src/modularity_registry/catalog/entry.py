@@ -9,7 +9,6 @@ import msgspec
 
 from modularity_registry.catalog import documents
 from modularity_registry.clock import rfc3339, rfc3339_json
-from modularity_registry.model import status as rules
 from modularity_registry.model.rights import shown_owner
 from modularity_registry.model.service import (
     CHECKED_MODES,
@@ -19,6 +18,7 @@ from modularity_registry.model.service import (
     Service,
     Status,
 )
+from modularity_registry.model.status import check_plan, status
 from modularity_registry.schema import encode
 from modularity_registry.schema.replies import services as replies
 
@@ -83,7 +83,7 @@ class Entry:
         said = service.registration
         self.id = said.id
         self.revision = revision
-        self.status: Status = rules.status(service)
+        self.status: Status = status(service)
         self.mode: Mode = said.mode
         self.runtime = _runtime(service)
         self.ttl = said.ttl
@@ -170,7 +170,7 @@ class Renderer:
 
     def _head(self, service: Service, revision: int) -> bytes:
         said = service.registration
-        plan = rules.check_plan(said, self._defaults)
+        plan = check_plan(said, self._defaults)
         stored = replies.StoredService(
             id=said.id,
             name=said.name,
@@ -178,7 +178,7 @@ class Renderer:
             capabilities=said.capabilities,
             location=said.location,
             mode=said.mode,
-            status=rules.status(service),
+            status=status(service),
             metadata=said.metadata,
             registered_at=rfc3339(service.registered_at),
             weight=said.weight,

@@ -9,8 +9,8 @@ import msgspec
 from modularity_registry.catalog.catalog import Transition
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import Clock
-from modularity_registry.model import status as rules
 from modularity_registry.model.service import Service, Status
+from modularity_registry.model.status import reason, status
 
 KEPT = timedelta(hours=1)
 """Changes are kept for so long."""
@@ -104,4 +104,4 @@ class History:
 
 
 def _verdict(service: Service) -> Verdict:
-    return Verdict(service.since, rules.status(service), rules.reason(service))
+    return Verdict(service.since, status(service), reason(service))

@@ -1,4 +1,4 @@
-"""``modularity-registry export`` and ``import``: a catalog from store to store."""
+"""Export and import: services from a store to a file and back."""
 
 import os
 import sys
@@ -44,7 +44,7 @@ _NOTHING: Final = Snapshot((), 0)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an import did; ``overtaken`` counts what others wrote meanwhile."""
+    """The result of an import; ``overtaken`` counts what others wrote meanwhile."""
 
     summary: str
     overtaken: int = 0
@@ -53,8 +53,8 @@ class Outcome:
 def export_services(url: str, output: str, clock: Clock | None = None) -> str:
     """Write all services of the store to ``output`` and return a summary.
 
-    A file is written whole or not at all. Raises `BadSetting` where there is no such
-    store, `StoreError` where it fails and `BadFile` where the file can't be written.
+    A file is written completely or not at all. Raises `BadSetting` for a store that
+    does not exist, `StoreError` if it fails, `BadFile` if the file can't be written.
     """
     file = file_of(url)
     if file is not None:
@@ -73,10 +73,10 @@ def export_services(url: str, output: str, clock: Clock | None = None) -> str:
 def import_services(
     url: str, source: str, dry_run: bool = False, prune: bool = False
 ) -> Outcome:
-    """Write the services in ``source`` to the store; all are checked before the first.
+    """Write the services in ``source`` to the store; checks all of them first.
 
     ``prune`` deletes what only the store has; ``dry_run`` writes nothing. Raises
-    `BadFile`, `BadSetting`, `StoreError`, and `ImportStopped` after a part was done.
+    `BadFile`, `BadSetting`, `StoreError`, and `ImportStopped` after a part was written.
     """
     with reading(source) as stream:
         documents = read_documents(stream)
@@ -93,35 +93,36 @@ def import_services(
     return Outcome(_summary("imported", plan, overtaken), len(overtaken))
 
 
-def store_url(given: str | None, environ: Mapping[str, str]) -> str:
-    """Return the URL of the store to use: ``given``, else that of ``REGISTRY_STORE``.
+def store_url(flag: str | None, environ: Mapping[str, str]) -> str:
+    """Return the URL of the store: ``flag``, else ``REGISTRY_STORE``.
 
-    Raises `BadSetting` when none is named or it is one that no other process reaches.
+    Raises `BadSetting` if there is none, or it is memory://.
     """
-    name = "REGISTRY_STORE" if given is None else "--store"
-    url = environ.get(name) if given is None else given
+    name = "REGISTRY_STORE" if flag is None else "--store"
+    url = environ.get(name) if flag is None else flag
     if not url:
         raise BadSetting(
-            "no store is named: add --store, for example --store sqlite:///registry.db,"
-            " or set REGISTRY_STORE (a registry that has none keeps its services in"
-            " memory://, which no other process can reach)"
+            "no store given: add --store, for example --store sqlite:///registry.db, or"
+            " set REGISTRY_STORE (a registry without them uses memory://, which no"
+            " other process can reach)"
         )
     _require_readable(name, url)
     if urlsplit(url).scheme == "memory":
         raise BadSetting(
-            f"{name}: memory:// lives within one process, so nothing can be read from"
-            " it or written to it from here; start the registry with a store that"
-            " lasts, for example --store sqlite:///registry.db, let its services"
-            " register there, and name that store here as well"
+            f"{name}: memory:// lives within one process, so this command can't reach"
+            " it; start the registry with a store that lasts, for example --store"
+            " sqlite:///registry.db, let its services register there, and give that"
+            " store here as well"
         )
     return url
 
 
 def _summary(verb: str, plan: Plan, overtaken: tuple[Step, ...] = ()) -> str:
     kinds = [step.kind for step in plan.steps]
-    lost = [step.kind for step in overtaken]
+    overtaken_kinds = [step.kind for step in overtaken]
     new, replaced, pruned = (
-        kinds.count(kind) - lost.count(kind) for kind in ("new", "replaced", "pruned")
+        kinds.count(kind) - overtaken_kinds.count(kind)
+        for kind in ("new", "replaced", "pruned")
     )
     summary = (
         f"{verb}: {new:,} new, {replaced:,} replaced, {plan.unchanged:,} unchanged,"
@@ -130,11 +131,11 @@ def _summary(verb: str, plan: Plan, overtaken: tuple[Step, ...] = ()) -> str:
     if not plan.steps:
         summary += "; nothing to write"
     if plan.extra:
-        summary += f"\nleft alone: {services(plan.extra)} only in the store"
+        summary += f"\nkept: {services(plan.extra)} that only the store has"
         summary += " (--prune deletes them)"
     if overtaken:
-        summary += f"\nleft as they are: {services(len(overtaken))} that somebody"
-        summary += " changed meanwhile; run it again to replace them"
+        summary += f"\nkept: {services(len(overtaken))} that changed meanwhile;"
+        summary += " run it again to replace them"
     return summary
 
 
@@ -142,9 +143,9 @@ def _require_readable(name: str, url: str) -> None:
     try:
         urlsplit(url)
     except ValueError:
-        # Its message may repeat the part that holds the password.
+        # Its message may repeat the part with the password.
         raise BadSetting(
-            f"{name} can't be read as a URL: its host or port is malformed"
+            f"{name} is not a valid URL: its host or port is malformed"
         ) from None
     try:
         check_store_url(url)
@@ -164,11 +165,11 @@ def _require_source(file: Path, output: str) -> None:
 
 @contextmanager
 def _progress(label: str, total: int) -> Iterator[Advance]:
-    """Show a bar to whoever sits at a terminal; a log gets the summary alone."""
+    """Show a progress bar on a terminal; elsewhere only the summary is printed."""
     if not sys.stderr.isatty():
         yield lambda: None
         return
-    # Imported late: a pipe or a timer needs none of it.
+    # Imported late: a pipe needs none of it.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

@@ -1,4 +1,4 @@
-"""What an import writes, and the threads that write it."""
+"""The plan of an import, and the threads that carry it out."""
 
 import threading
 from collections import deque
@@ -7,18 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from modularity_registry.catalog import documents as records
+from modularity_registry.catalog.documents import id_of
 from modularity_registry.errors import RegistryError, StoreConflict, StoreError
 from modularity_registry.stores.base import Snapshot, Store
 
-# Stores let writers that come together share a commit or a round trip.
+# Stores let concurrent writers share a commit or a round trip.
 WRITERS: Final = 16
 
 Advance = Callable[[], None]
 
 
 class ImportStopped(RegistryError):
-    """The store failed, or Ctrl-C came, when part of an import was written."""
+    """The store failed, or Ctrl-C came, after part of an import was written."""
 
     code = "import_stopped"
 
@@ -35,7 +35,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an import comes to. ``extra`` are only in the store, and stay there."""
+    """The writes of an import; ``extra`` services, only in the store, stay there."""
 
     steps: tuple[Step, ...]
     unchanged: int
@@ -44,30 +44,30 @@ class Plan:
 
 def plan_of(snapshot: Snapshot, documents: Mapping[str, bytes], prune: bool) -> Plan:
     """Return the writes that bring ``documents`` into what the snapshot shows."""
-    held = {
-        each.key: each
-        for each in snapshot.records
-        if records.id_of(each.key) is not None
+    stored = {
+        record.key: record
+        for record in snapshot.records
+        if id_of(record.key) is not None
     }
     steps: list[Step] = []
     for key, value in documents.items():
-        if key not in held:
+        if key not in stored:
             steps.append(Step("new", key, value, 0))
-        elif held[key].value != value:
-            steps.append(Step("replaced", key, value, held[key].revision))
+        elif stored[key].value != value:
+            steps.append(Step("replaced", key, value, stored[key].revision))
     unchanged = len(documents) - len(steps)
-    extra = sorted(held.keys() - documents.keys())
+    extra = sorted(stored.keys() - documents.keys())
     if prune:
-        steps += [Step("pruned", key, None, held[key].revision) for key in extra]
+        steps += [Step("pruned", key, None, stored[key].revision) for key in extra]
     return Plan(tuple(steps), unchanged, 0 if prune else len(extra))
 
 
 def carry_out(
     store: Store, steps: Iterable[Step], advance: Advance
 ) -> tuple[Step, ...]:
-    """Do ``steps``, several at once; return those that somebody's write overtook.
+    """Do ``steps``, several at once; return those that another write overtook.
 
-    What was written meanwhile is newer than the export, so it is left. Raises
+    A service that was written meanwhile is newer than the export, so it stays. Raises
     `ImportStopped` when the store fails; what was written by then stays.
     """
     writers = _Writers(store, steps, advance)
@@ -77,7 +77,7 @@ def carry_out(
         reason = error.detail if isinstance(error, StoreError) else "interrupted"
         raise ImportStopped(
             f"{reason}; {len(writers.done):,} of {writers.total:,} changes were"
-            " written; run it again, and it goes on from there"
+            " written; run it again to continue from there"
         ) from error
     return tuple(writers.overtaken)
 
@@ -86,7 +86,7 @@ class _Writers:
     """Threads that share the steps out among them; the first failure stops all."""
 
     def __init__(self, store: Store, steps: Iterable[Step], advance: Advance) -> None:
-        # Deques and lists: what is done to them here is atomic.
+        # Deques and lists: the operations used here are atomic.
         self._waiting = deque(steps)
         self._store = store
         self._advance = advance
@@ -102,7 +102,7 @@ class _Writers:
                 for running in [pool.submit(self._work) for _ in range(WRITERS)]:
                     running.result()
             finally:
-                self._stop.set()  # on Ctrl-C nobody takes another one
+                self._stop.set()  # on Ctrl-C no thread takes another step
 
     def _work(self) -> None:
         while not self._stop.is_set():
@@ -114,7 +114,7 @@ class _Writers:
                 self._write(step)
                 self._advance()
             except BaseException:
-                self._stop.set()  # the others end with the write that they are at
+                self._stop.set()  # the others end after their present write
                 raise
 
     def _write(self, step: Step) -> None:

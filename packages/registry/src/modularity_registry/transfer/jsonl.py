@@ -1,7 +1,6 @@
-"""A catalog as JSON lines: a header, then a service's document a line, by id.
+"""A catalog as JSON lines: a header, then one service's document a line, by id.
 
-A document stands there as the store holds it. Nothing is rendered anew, so every value
-survives exactly.
+Documents are copied as the store holds them, so that every value survives exactly.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 
 from modularity_registry import schema
-from modularity_registry.catalog import documents as records
+from modularity_registry.catalog.documents import decode, id_of, key_of
 from modularity_registry.clock import rfc3339
 from modularity_registry.errors import InvalidRequest, RegistryError, StoreCorrupt
 from modularity_registry.model.rights import OWNER_PATTERN
@@ -23,13 +22,13 @@ VERSION: Final = 1
 
 
 class BadFile(RegistryError):
-    """What was to be read is no whole export, or a file can't be read or written."""
+    """A file is not a complete export, or can't be read or written."""
 
     code = "bad_file"
 
 
 class _NotAService(Exception):
-    """What is wrong with a line that has the form of a service."""
+    """A line has the form of a service, but is not one; says why."""
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -57,7 +56,7 @@ class _Drain(Drain, frozen=True, gc=False, forbid_unknown_fields=True):
 
 
 class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`Service` as a line holds it: a field too many is refused, not lost."""
+    """`Service` as a line holds it: an unknown field is refused, not lost."""
 
     registration: msgspec.Raw
     registered_at: datetime
@@ -72,7 +71,7 @@ _decode_outline = msgspec.json.Decoder(Outline).decode
 
 
 def export_lines(snapshot: Snapshot, now: datetime) -> list[bytes]:
-    """Return the header and a line a service, by id, each with its line break.
+    """Return the header and one line for each service, by id, with line breaks.
 
     Raises `StoreCorrupt` for a record that is not a service: half a copy would pass
     for a whole one.
@@ -84,9 +83,9 @@ def export_lines(snapshot: Snapshot, now: datetime) -> list[bytes]:
 
 def _documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
     for record in snapshot.records:
-        if records.id_of(record.key) is None:
+        if id_of(record.key) is None:
             continue
-        records.decode(record.key, record.value)
+        decode(record.key, record.value)
         value = record.value
         # The registry writes no line breaks; another program may have.
         yield record.key, _compact(value) if b"\n" in value else value
@@ -104,44 +103,44 @@ def read_documents(lines: Iterable[bytes]) -> dict[str, bytes]:
     """
     numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip())
     promised = _promised(next(numbered, None))
-    found: dict[str, bytes] = {}
+    documents: dict[str, bytes] = {}
     lines_of: dict[str, int] = {}
     number = 1
     for number, line in numbered:
         key, document = _read_service(number, line)
-        if key in found:
+        if key in documents:
             raise BadFile(
-                f"line {number}: {records.id_of(key)!r} is there already, on line"
-                f" {lines_of[key]}; take one of them out"
+                f"line {number}: {id_of(key)!r} is on line {lines_of[key]}"
+                " already; remove one of them"
             )
-        found[key] = document
+        documents[key] = document
         lines_of[key] = number
-    if len(found) != promised:
+    if len(documents) != promised:
         raise BadFile(
-            f"line {number} is the last one, with {services(len(found))} so far, but"
-            f" line 1 promises {promised:,}: the file was cut off or changed; export"
-            " again, or copy it again"
+            f"line {number} is the last one, with {services(len(documents))} so far,"
+            f" but line 1 promises {promised:,}: the file was cut off or changed;"
+            " export or copy it again"
         )
-    return found
+    return documents
 
 
 def _promised(first: tuple[int, bytes] | None) -> int:
     """Return how many services the header promises."""
     if first is None:
-        raise BadFile("line 1: nothing is there, not even a header; export again")
+        raise BadFile("the file is empty: it has no header; export again")
     number, line = first
     try:
         header = _decode_header(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFile(
-            f"line {number} is not the header of an export: {error}; import takes what"
-            " modularity-registry export has written"
+            f"line {number} is not the header of an export: {error}; import needs a"
+            " file from modularity-registry export"
         ) from None
     if header.format != FORMAT or header.services < 0:
         raise BadFile(f"line {number} is not the header of an export")
     if header.version != VERSION:
         raise BadFile(
-            f"line {number}: the file has version {header.version} of the format, and"
+            f"line {number}: the file has version {header.version} of the format, but"
             f" this registry reads version {VERSION}; use the registry that wrote it"
         )
     return header.services
@@ -167,11 +166,11 @@ def _service(line: bytes) -> tuple[str, bytes]:
     outline = _decode_outline(line)
     registration, owner_key = schema.parse_owned(bytes(outline.registration))
     if owner_key is not None:
-        # It is a secret, of which a hash is kept as the owner.
-        raise _NotAService("it holds an owner_key, and an export never does")
-    key = records.key_of(registration.id)
+        # It is a secret: only its hash is kept, as the owner.
+        raise _NotAService("it has an owner_key, which an export never has")
+    key = key_of(registration.id)
     document = _compact(line)
-    service = records.decode(key, document)
+    service = decode(key, document)
     if service.registration.capabilities != registration.capabilities:
         raise _NotAService("it names a capability twice")
     for moment in _moments(service):
@@ -188,5 +187,5 @@ def _moments(service: Service) -> Iterator[datetime]:
 
 
 def services(count: int) -> str:
-    """Return the count as people say it."""
+    """Return a count of services, as ``2 services``."""
     return f"{count:,} service{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and standard input and output."""
+"""Files that are written completely or not at all, and standard input and output."""
 
 import os
 import sys
@@ -16,9 +16,9 @@ STREAM: Final = "-"
 
 @contextmanager
 def writing(output: str) -> Iterator[BinaryIO]:
-    """Give what to write to; a file is complete on the disk when the block ends.
+    """Open the output for writing; a file is complete on disk when the block ends.
 
-    When it fails, the old file is still there. Raises `BadFile` with the reason.
+    If that fails, the old file is still there. Raises `BadFile` with the reason.
     """
     try:
         if output == STREAM:
@@ -26,12 +26,12 @@ def writing(output: str) -> Iterator[BinaryIO]:
             sys.stdout.buffer.flush()
             return
         path = Path(os.path.realpath(output))
-        # A pipe or a device is written to: a file in its place would do harm.
+        # A pipe or a device is written to, not replaced by a file.
         special = path.exists() and not path.is_file()
         with path.open("wb") if special else _replacing(path) as stream:
             yield stream
     except BrokenPipeError:
-        raise  # who reads it has enough; the command line ends in silence
+        raise  # the reader has enough; the command ends in silence
     except OSError as error:
         name = "to standard output" if output == STREAM else output
         raise BadFile(f"can't write {name}: {error.strerror or error}") from error
@@ -39,7 +39,7 @@ def writing(output: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Give a new file that takes the place of ``path`` when the block ends well."""
+    """Open a new file that replaces ``path`` when the block succeeds."""
     draft = path.with_name(f".export-{uuid.uuid4().hex[:12]}")
     try:
         with draft.open("xb") as stream:
@@ -53,7 +53,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Not everywhere can a folder be opened or synced; the file itself is safe.
+    # Some systems can't open or sync a folder; the file itself is safe.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -64,7 +64,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def reading(source: str) -> Iterator[BinaryIO]:
-    """Give what to read from; raises `BadFile` with the reason when that fails."""
+    """Open the input for reading; raises `BadFile` with the reason if that fails."""
     try:
         if source == STREAM:
             yield sys.stdin.buffer

@@ -42,8 +42,8 @@ def test_a_store_that_fails_stops_the_import_and_a_second_one_goes_on() -> None:
     with pytest.raises(transfer.ImportStopped) as caught:
         bring(store, lines_of(200))
     assert caught.value.detail == (
-        "the server is away; 40 of 200 changes were written; run it again, and it"
-        " goes on from there"
+        "the server is away; 40 of 200 changes were written; run it again to"
+        " continue from there"
     )
     assert len(exported(store)) == 40
     store.trip = lambda _: None
@@ -107,7 +107,7 @@ def test_a_newer_write_of_somebody_else_is_left(
     result = brought(tmp_path / "any.db", b"\n".join(lines_of(3)), "--prune")
     assert result.exit_code == 1
     assert "imported: 2 new, 0 replaced, 0 unchanged, 0 pruned" in result.stderr
-    assert "2 services that somebody changed meanwhile; run it again" in result.stderr
+    assert "2 services that changed meanwhile; run it again" in result.stderr
     held = {each.key: each.value for each in transfer.snapshot_of(store).records}
     assert held["services/s-1"] == held["services/own"] == newer
 

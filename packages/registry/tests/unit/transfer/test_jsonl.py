@@ -141,7 +141,7 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "text after it": (document("x") + b" x", "not JSON"),
     "not UTF-8": (document("x").replace(b"Hello", b"\xff"), "UTF-8"),
     "a second header": (msgspec.json.encode(HEADER), "not a service"),
-    "twice": (document("a"), "'a' is there already, on line 2"),
+    "twice": (document("a"), "'a' is on line 2 already"),
     "no times": (b'{"registration":{"id":"x"}}', "not a service"),
     "local time": (_edited(since="2026-01-01T00:00:00"), "not in UTC"),
     "other zone": (_edited(registered_at="2026-01-01T00:00:00+02:00"), "not in UTC"),
@@ -180,8 +180,8 @@ def test_a_bad_line_is_named_and_nothing_is_written(name: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        (b"", "line 1: nothing is there"),
-        (b"\n \n", "line 1: nothing is there"),
+        (b"", "the file is empty"),
+        (b"\n \n", "the file is empty"),
         (document(), "line 1 is not the header"),
         (b"SQLite format 3\0", "line 1 is not the header"),
         (b'{"format":"other","version":1,"services":0}', "line 1 is not the header"),

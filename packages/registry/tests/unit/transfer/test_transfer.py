@@ -164,7 +164,7 @@ def test_what_differs_is_replaced_and_the_rest_is_left(
     assert "would import: 1 new, 1 replaced, 1 unchanged, 1 pruned" in dry.stderr
     result = brought(target, lines)
     assert "imported: 1 new, 1 replaced, 1 unchanged, 0 pruned" in result.stderr
-    assert "1 service only in the store (--prune deletes them)" in result.stderr
+    assert "1 service that only the store has (--prune deletes them)" in result.stderr
     result = brought(target, lines, "--prune")
     assert "0 new, 0 replaced, 3 unchanged, 1 pruned" in result.stderr
     assert export_of(target).splitlines()[1:] == lines.splitlines()[1:]
