@@ -1,11 +1,11 @@
-"""The command audit: who did what, from the file that a registry writes."""
+"""The command audit: shows who did what, from a registry's audit file."""
 
 import re
 import sys
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -26,11 +26,11 @@ from modularity_registry.cli.output import (
 )
 from modularity_registry.clock import rfc3339
 
-SHOWN: Final = 100
-"""So many lines a table has, unless more are asked for."""
+DEFAULT_LIMIT: Final = 100
+"""How many rows a table has without ``--limit``."""
 
-BROKEN_TOLD: Final = 3
-"""So many of those that can't be read are told of one by one."""
+MOST_REPORTED: Final = 3
+"""How many unreadable lines are reported one by one; the rest is counted."""
 
 _AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -39,7 +39,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 def _moment(
     _: click.Context, __: click.Parameter, value: str | None
 ) -> datetime | None:
-    """Read a time: so long ago, or RFC 3339; in UTC where it does not say."""
+    """Read a time: a duration before now, or RFC 3339; UTC if it has no offset."""
     if value is None:
         return None
     ago = _AGO.fullmatch(value)
@@ -47,12 +47,12 @@ def _moment(
         if ago is not None:
             seconds = int(ago[1]) * _SECONDS[ago[2]]
             return datetime.now(UTC) - timedelta(seconds=seconds)
-        given = datetime.fromisoformat(value)
-        return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
+        time = datetime.fromisoformat(value)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{value!r} is no time; write so long ago, as 90s, 15m, 2h or 7d, or a time"
-            " such as 2026-01-02T15:04:05Z"
+            f"{value!r} is not a time; write how long ago, such as 90s, 15m, 2h or 7d,"
+            " or a time such as 2026-01-02T15:04:05Z"
         ) from None
 
 
@@ -62,30 +62,36 @@ def _moment(
     "name",
     metavar="PATH",
     envvar="REGISTRY_AUDIT_FILE",
-    help="The file that the registry writes. [REGISTRY_AUDIT_FILE]",
+    help="Audit file of the registry. [REGISTRY_AUDIT_FILE]",
 )
-@click.option("--service", metavar="ID", help="Only what was done to this service.")
-@click.option("--who", metavar="NAME", help="Only by, or to, the token of this name.")
+@click.option("--service", metavar="ID", help="Only changes to this service.")
 @click.option(
-    "--event", metavar="EVENT", help="Only this, or its kind: token, access.refused."
+    "--who", metavar="NAME", help="Only changes by, or to, the token of this name."
+)
+@click.option(
+    "--event",
+    metavar="EVENT",
+    help="Only this event or kind, such as access.refused or token.",
 )
 @click.option(
     "--since",
     metavar="TIME",
     callback=_moment,
-    help="Only from then on: 90s, 15m, 2h, 7d ago, or a time as in RFC 3339.",
+    help="Only from this time on: 90s, 15m, 2h, 7d ago, or a time as in RFC 3339.",
 )
-@click.option("--until", metavar="TIME", callback=_moment, help="Only up to then.")
+@click.option("--until", metavar="TIME", callback=_moment, help="Only up to this time.")
 @click.option(
-    "-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C."
+    "-f", "--follow", is_flag=True, help="Print new lines as they come, until Ctrl-C."
 )
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
     metavar="N",
-    help=f"Only the last N, 0 for all; {SHOWN} in a table if left out.",
+    help=f"Only the last N, or 0 for all. Default: {DEFAULT_LIMIT} in a table.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the lines as they are in the file."
+)
 def audit(
     name: str | None,
     since: datetime | None,
@@ -93,7 +99,7 @@ def audit(
     follow: bool,
     limit: int | None,
     as_json: bool,
-    **given: str | None,
+    **filters: str | None,
 ) -> None:
     """Show who did what, from a registry's audit file.
 
@@ -101,109 +107,114 @@ def audit(
     first.
     """
     path = _file(name)
-    wanted = Wanted(
-        **given,
+    query = Wanted(
+        **filters,
         since=rfc3339(since) if since else "",
         until=rfc3339(until) if until else "~",
     )
     begin = since.timestamp() if since else 0.0
     take_any_text()
-    last = _Last(limit, 0 if as_json else SHOWN)
-    reader = _Reader(wanted)
-    try:
+    rows = _Limit(limit, 0 if as_json else DEFAULT_LIMIT)
+    reader = _Reader(query)
+    with _explained(path):
         if follow:
             with suppress(KeyboardInterrupt):
                 lines = audit_reader.follow(path, begin, Event().wait)
-                _follow(reader, lines, last, as_json)
+                _follow(reader, lines, rows, as_json)
         else:
-            found = reader.found(audit_reader.lines(path, begin))
-            _show(last.of(found), as_json)
+            entries = reader.matching(audit_reader.lines(path, begin))
+            _show(rows.last(entries), as_json)
+    reader.report_rest()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """End the program with one line if the file can't be read."""
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
         fail(f"{plain(path)} can't be read: {error.strerror or error}")
     except (EOFError, zlib.error):
-        fail(f"one of the packed files beside {plain(path)} is damaged; unpack it")
-    reader.sum_up()
+        fail(f"a compressed file beside {plain(path)} is damaged; unpack it by hand")
 
 
 def _file(name: str | None) -> Path:
     if name in (None, "", "off"):
         raise click.UsageError(
-            "say which file, with --file or REGISTRY_AUDIT_FILE: the one that the"
-            " registry was given as --audit-file"
+            "Missing --file or REGISTRY_AUDIT_FILE; give the registry's --audit-file."
         )
     path = Path(str(name)).resolve()
     if not path.is_file() and not path.with_name(f"{path.name}.1").is_file():
-        fail(f"there is no file {plain(path)}; see the registry's --audit-file")
+        fail(f"there is no file {plain(path)}; check the registry's --audit-file")
     return path
 
 
 class _Reader:
-    """Picks lines, and tells on standard error of those that can't be read."""
+    """Selects lines, and reports unreadable ones on standard error."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
+    def __init__(self, query: Wanted) -> None:
+        self._query = query
         self._broken = 0
 
-    def found(self, lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
-        """Yield those of the lines that are wanted."""
+    def matching(self, lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
+        """Yield the lines that match."""
         for line in lines:
-            each = self.read(line)
-            if each is not None:
-                yield each
+            entry = self.read(line)
+            if entry is not None:
+                yield entry
 
     def read(self, line: Line) -> dict[str, Any] | None:
-        """Return a line if it is wanted."""
+        """Return a line's entry; None if it does not match or can't be read."""
         try:
-            return self._wanted.read(line.data)
+            return self._query.read(line.data)
         except Broken:
             self._broken += 1
-            if self._broken <= BROKEN_TOLD:
-                _say(f"line {line.number} of {plain(line.file)} can't be read")
+            if self._broken <= MOST_REPORTED:
+                _report(f"line {line.number} of {plain(line.file)} can't be read")
             return None
 
-    def sum_up(self) -> None:
-        """Tell how many lines could not be read, where not each was told of."""
-        if self._broken > BROKEN_TOLD:
-            _say(f"{count(self._broken, 'line')} can't be read")
+    def report_rest(self) -> None:
+        """Report how many lines can't be read, if not each was reported."""
+        if self._broken > MOST_REPORTED:
+            _report(f"{count(self._broken, 'line')} can't be read")
 
 
-def _say(message: str) -> None:
+def _report(message: str) -> None:
     click.echo(f"{PROGRAM}: {message}", err=True)
 
 
-class _Last:
-    """Keeps the last of many."""
+class _Limit:
+    """Keeps the last entries."""
 
-    def __init__(self, asked: int | None, usual: int) -> None:
-        """Return one for as many as were ``asked`` for, 0 for all; else as is usual."""
-        self._limit = usual if asked is None else asked
-        self._told = asked is None
+    def __init__(self, option: int | None, default: int) -> None:
+        self._limit = default if option is None else option
+        self._is_default = option is None
 
-    def of(self, found: Iterator[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-        """Return the last of them; tell of the others if nobody asked for a limit."""
+    def last(self, entries: Iterator[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+        """Return the last entries; report the others if there was no ``--limit``."""
         if not self._limit:
-            return found
+            return entries
         number = 0
         kept: deque[dict[str, Any]] = deque(maxlen=self._limit)
-        for each in found:
+        for entry in entries:
             number += 1
-            kept.append(each)
-        if self._told and number > self._limit:
+            kept.append(entry)
+        if self._is_default and number > self._limit:
             earlier = count(number - self._limit, "earlier line")
-            _say(f"{earlier} not shown; --limit 0 shows all")
+            _report(f"{earlier} not shown; --limit 0 shows all")
         return kept
 
 
-def _show(found: Iterable[dict[str, Any]], as_json: bool) -> None:
+def _show(entries: Iterable[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        for each in found:
-            show_json_line(each)
+        for entry in entries:
+            show_json_line(entry)
         return
-    table = page(found)
+    table = page(entries)
     if table is None:
-        click.echo("There is nothing.")
+        click.echo("No entries.")
     else:
         show(table)
 
@@ -211,21 +222,21 @@ def _show(found: Iterable[dict[str, Any]], as_json: bool) -> None:
 def _follow(
     reader: _Reader,
     lines: Iterator[Line | None],
-    last: "_Last",
+    limit: _Limit,
     as_json: bool,
 ) -> None:
-    """Print the last of those that are there, then each one that comes."""
+    """Print the last entries of the file, then new ones as they come."""
 
-    def tell(each: dict[str, Any]) -> None:
+    def print_entry(entry: dict[str, Any]) -> None:
         if as_json:
-            show_json_line(each)
+            show_json_line(entry)
         else:
-            click.echo(sentence(each))
+            click.echo(sentence(entry))
         sys.stdout.flush()
 
-    for each in last.of(reader.found(iter(lines.__next__, None))):
-        tell(each)
+    for entry in limit.last(reader.matching(iter(lines.__next__, None))):
+        print_entry(entry)
     for line in lines:
-        found = reader.read(line) if line is not None else None
-        if found is not None:
-            tell(found)
+        new_entry = reader.read(line) if line is not None else None
+        if new_entry is not None:
+            print_entry(new_entry)

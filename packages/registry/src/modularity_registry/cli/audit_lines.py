@@ -1,4 +1,4 @@
-"""Lines of an audit in words: what a row of ``audit`` says."""
+"""Entries of an audit file as rows and lines of text."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -23,112 +23,114 @@ _STYLES: Final = {
     "audit.lost": "bold red",
 }
 
-Act = dict[str, Any]
+Entry = dict[str, Any]
 
 
-def page(found: Iterable[Act]) -> Table | None:
-    """Return a table of them, one a row; None for none."""
-    rows = [_row(each) for each in found]
+def page(entries: Iterable[Entry]) -> Table | None:
+    """Return a table with a row for each entry; None if there are none."""
+    rows = [_row(entry) for entry in entries]
     return table(HEADINGS, rows) if rows else None
 
 
-def sentence(act: Act) -> str:
-    """Return an act as a line of text."""
-    texts = [cell if isinstance(cell, str) else cell[0] for cell in _row(act)]
+def sentence(entry: Entry) -> str:
+    """Return an entry as a line of text."""
+    texts = [cell if isinstance(cell, str) else cell[0] for cell in _row(entry)]
     time, event, who, peer, about, what = texts
     return f"{time}  {event:<20}  {who}  {peer}  {about}  {what}".rstrip()
 
 
-def _row(act: Act) -> tuple[Cell, ...]:
-    event = plain(act.get("event"))
-    about = act.get("service_id") or act.get("token") or act.get("call")
+def _row(entry: Entry) -> tuple[Cell, ...]:
+    event = plain(entry.get("event"))
+    about = entry.get("service_id") or entry.get("token") or entry.get("call")
     return (
-        moment(act.get("timestamp")),
+        moment(entry.get("timestamp")),
         (event, _STYLES.get(event, "")),
-        plain(act.get("who") or act.get("by") or "-"),
-        _from(act),
+        plain(entry.get("who") or entry.get("by") or "-"),
+        _from(entry),
         plain(about or "-"),
-        _what(act),
+        _what(entry),
     )
 
 
-def _from(act: Act) -> str:
-    peer = plain(act.get("peer", "-"))
-    return f"{peer} by {plain(act['proxy'])}" if "proxy" in act else peer
+def _from(entry: Entry) -> str:
+    peer = plain(entry.get("peer", "-"))
+    return f"{peer} by {plain(entry['proxy'])}" if "proxy" in entry else peer
 
 
-def _what(act: Act) -> str:
-    """Return what is special about an act; a newer registry's may say nothing here."""
-    telling = _TELLING.get(str(act.get("event")))
+def _what(entry: Entry) -> str:
+    """Return the details of an entry; empty for an event of a newer registry."""
+    describe = _DESCRIPTIONS.get(str(entry.get("event")))
     try:
-        return telling(act) if telling is not None else ""
+        return describe(entry) if describe is not None else ""
     except (
         AttributeError,
         KeyError,
         TypeError,
         ValueError,
-    ):  # a line that somebody has written
+    ):  # a line that was edited by hand
         return ""
 
 
-def _of_service(act: Act) -> str:
-    offered = names(act["capabilities"])
-    told = f"{plain(act['version'])} at {plain(act['location'])}: {offered}"
-    return f"{told}{_because(act)}"
+def _of_service(entry: Entry) -> str:
+    capabilities = names(entry["capabilities"])
+    address = f"{plain(entry['version'])} at {plain(entry['location'])}"
+    return f"{address}: {capabilities}{_because(entry)}"
 
 
-def _of_replacement(act: Act) -> str:
-    old, new = act["old"], act["new"]
+def _of_replacement(entry: Entry) -> str:
+    old, new = entry["old"], entry["new"]
     return ", ".join(
         (
             f"{plain(name)} {compact(old[name])} -> {compact(new[name])}"
             if name in new
             else plain(name)
         )
-        for name in act["changed"]
+        for name in entry["changed"]
     )
 
 
-def _of_report(act: Act) -> str:
-    old, new = act["old"]["status"], act["new"]["status"]
-    return f"{plain(old)} -> {plain(new)}{_because(act)}"
+def _of_report(entry: Entry) -> str:
+    old, new = entry["old"]["status"], entry["new"]["status"]
+    return f"{plain(old)} -> {plain(new)}{_because(entry)}"
 
 
-def _of_token(act: Act) -> str:
-    return f"rights {names(act['rights'])}, ids {names(act['ids'])}"
+def _of_token(entry: Entry) -> str:
+    return f"rights {names(entry['rights'])}, ids {names(entry['ids'])}"
 
 
-def _of_rotation(act: Act) -> str:
-    until = act.get("former_until")
-    return f"the former one is good until {moment(until)}" if until else ""
+def _of_rotation(entry: Entry) -> str:
+    until = entry.get("former_until")
+    return f"the former text works until {moment(until)}" if until else ""
 
 
-def _of_refusal(act: Act) -> str:
-    return f"{plain(act['status'])}{_because(act)}"
+def _of_refusal(entry: Entry) -> str:
+    return f"{plain(entry['status'])}{_because(entry)}"
 
 
-def _of_left_out(act: Act) -> str:
-    return f"{act['count']:,} more refusals since {moment(act['since'])}: " + pairs(
-        act["clients"]
+def _of_left_out(entry: Entry) -> str:
+    return f"{entry['count']:,} more refusals since {moment(entry['since'])}: " + pairs(
+        entry["clients"]
     )
 
 
-def _of_loss(act: Act) -> str:
-    return f"{act['count']:,} lines lost since {moment(act['since'])}{_because(act)}"
+def _of_loss(entry: Entry) -> str:
+    return (
+        f"{entry['count']:,} lines lost since {moment(entry['since'])}{_because(entry)}"
+    )
 
 
-def _because(act: Act) -> str:
-    reason = act.get("reason")
+def _because(entry: Entry) -> str:
+    reason = entry.get("reason")
     return f": {plain(reason)}" if reason else ""
 
 
-_TELLING: Final[dict[str, Callable[[Act], str]]] = {
+_DESCRIPTIONS: Final[dict[str, Callable[[Entry], str]]] = {
     "service.registered": _of_service,
     "service.replaced": _of_replacement,
     "service.unregistered": _of_service,
     "service.expired": _of_service,
-    "service.drained": lambda act: plain(act.get("reason", "")),
-    "service.undrained": lambda act: plain(act["status"]),
+    "service.drained": lambda entry: plain(entry.get("reason", "")),
+    "service.undrained": lambda entry: plain(entry["status"]),
     "service.reported": _of_report,
     "token.created": _of_token,
     "token.rotated": _of_rotation,
@@ -136,7 +138,8 @@ _TELLING: Final[dict[str, Callable[[Act], str]]] = {
     "access.refused": _of_refusal,
     "access.left_out": _of_left_out,
     "audit.lost": _of_loss,
-    "registry.started": lambda act: (
-        f"version {plain(act['version'])}, {'with' if act['auth'] else 'without'} auth"
+    "registry.started": lambda entry: (
+        f"version {plain(entry['version'])},"
+        f" {'with' if entry['auth'] else 'without'} auth"
     ),
 }

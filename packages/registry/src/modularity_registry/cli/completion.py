@@ -1,6 +1,6 @@
-"""Shell completion: the script for a shell, and what the registry knows as words.
+"""Shell completion: the script for a shell, and ids and capabilities as words.
 
-Completion must neither wait nor complain: whatever goes wrong, there are no words.
+If anything fails, there are no words: a prompt must neither hang nor show errors.
 """
 
 import os
@@ -16,31 +16,33 @@ from modularity_registry.cli.exit import PROGRAM
 from modularity_registry.cli.session import DEFAULT_URL
 
 PATIENCE: Final = 1.0
-"""Seconds that somebody who pressed Tab may wait."""
+"""Seconds that completion may take."""
 
 PAGE: Final = 1_000
 
 VARIABLE: Final = "_MODULARITY_REGISTRY_COMPLETE"
-"""What the shell sets when it asks for words: click's name for it."""
+"""The variable that the shell sets to get words; click chose the name."""
 
 Words = list[str]
 
 
 def ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> Words:
-    """Return the ids that begin so, but for those that are on the line already."""
-    given = context.params.get(parameter.name or "") or ()
-    given = {given} if isinstance(given, str) else set(given)
-    return sorted(_begun(context, incomplete, lambda each: [each.id]) - given)
+    """Return the ids that begin with ``incomplete``, but for those given already."""
+    value = context.params.get(parameter.name or "") or ()
+    given = {value} if isinstance(value, str) else set(value)
+    return sorted(_matching(context, incomplete, lambda service: [service.id]) - given)
 
 
 def capabilities(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> Words:
-    """Return the capabilities that begin so."""
-    return sorted(_begun(context, incomplete, lambda each: list(each.capabilities)))
+    """Return the capabilities that begin with ``incomplete``."""
+    return sorted(
+        _matching(context, incomplete, lambda service: list(service.capabilities))
+    )
 
 
-def _begun(
+def _matching(
     context: click.Context, incomplete: str, words: Callable[["Service"], Words]
 ) -> set[str]:
     try:
@@ -50,12 +52,12 @@ def _begun(
             for word in words(service)
             if word.startswith(incomplete)
         }
-    except Exception:  # whatever it is, a shell's prompt is no place for it
+    except Exception:  # a shell's prompt is no place for errors
         return set()
 
 
 def _services(params: dict[str, Any]) -> Iterator["Service"]:
-    """Yield the services, as many as come in time."""
+    """Yield the services that arrive in time."""
     url = params.get("url") or os.environ.get("REGISTRY_URL") or DEFAULT_URL
     token, token_file = params.get("token"), params.get("token_file")
     until = time.monotonic() + PATIENCE
@@ -77,7 +79,7 @@ def completion(context: click.Context, shell: str) -> None:
     zsh:   eval "$(modularity-registry completion zsh)"    in ~/.zshrc
     fish:  modularity-registry completion fish | source    in config.fish
     """
-    made = get_completion_class(shell)
-    assert made is not None, f"click knows {shell}"
+    completer = get_completion_class(shell)
+    assert completer is not None, f"click supports {shell}"
     root = context.find_root().command
-    click.echo(made(root, {}, PROGRAM, VARIABLE).source())
+    click.echo(completer(root, {}, PROGRAM, VARIABLE).source())

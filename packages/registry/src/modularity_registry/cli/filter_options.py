@@ -1,4 +1,4 @@
-"""Filters as options: what all lists of the API take, by the same names."""
+"""The options that filter services, named as in the API."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -10,7 +10,7 @@ from modularity_registry.model.service import MODES, STATUSES
 
 
 def filters(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return what adds the filters' options to a command, but for ``without``."""
+    """Return a decorator that adds the filters' options, but for ``without``."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for name, option in reversed(_FILTERS.items()):
@@ -21,27 +21,27 @@ def filters(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     return add
 
 
-def wanted(given: Mapping[str, Any]) -> dict[str, Any]:
+def filters_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the filters among a command's options as the client takes them."""
-    found = {
-        name: given[name] for name in _FILTERS if given.get(name) not in (None, ())
+    chosen = {
+        name: options[name] for name in _FILTERS if options.get(name) not in (None, ())
     }
-    if "metadata" in found:
-        found["metadata"] = dict(found["metadata"])
-    return found
+    if "metadata" in chosen:
+        chosen["metadata"] = dict(chosen["metadata"])
+    return chosen
 
 
 def key_values(
     _: click.Context, __: click.Parameter, values: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """Read ``KEY=VALUE`` options; a key given twice is a mistake."""
-    read = [tuple(value.partition("=")[::2]) for value in values]
-    for text, (key, _value) in zip(values, read, strict=True):
+    """Read ``KEY=VALUE`` options; a repeated key is a usage error."""
+    entries = [tuple(value.partition("=")[::2]) for value in values]
+    for text, (key, _value) in zip(values, entries, strict=True):
         if "=" not in text or not key:
             raise click.BadParameter(f"{text!r} is not KEY=VALUE")
-    if len({key for key, _value in read}) < len(read):
+    if len({key for key, _value in entries}) < len(entries):
         raise click.BadParameter("a key is given twice")
-    return tuple((key, value) for key, value in read)
+    return tuple((key, value) for key, value in entries)
 
 
 _FILTERS: Final = {
@@ -49,32 +49,34 @@ _FILTERS: Final = {
         "--status",
         multiple=True,
         type=click.Choice([*STATUSES, "active", "inactive"]),
-        help="Only with this status; several are alternatives.",
+        help="Only services with this status; repeat for alternatives.",
     ),
     "capability": click.option(
         "--capability",
         multiple=True,
         metavar="NAME",
         shell_complete=completion.capabilities,
-        help="Only what provides this; several must all be provided.",
+        help="Only services that provide this; repeat to require several.",
     ),
     "mode": click.option(
         "--mode",
         multiple=True,
         type=click.Choice(MODES),
-        help="Only of this mode; several are alternatives.",
+        help="Only services of this mode; repeat for alternatives.",
     ),
-    "name": click.option("--name", metavar="NAME", help="Only with this name."),
+    "name": click.option(
+        "--name", metavar="NAME", help="Only services with this name."
+    ),
     "version": click.option(
         "--version",
         metavar="RANGE",
-        help="Only this version, or a range such as '>=1.2,<2'.",
+        help="Only services of this version, or of a range such as '>=1.2,<2'.",
     ),
     "metadata": click.option(
         "--metadata",
         multiple=True,
         metavar="KEY=VALUE",
         callback=key_values,
-        help="Only with this in its metadata; several must all be there.",
+        help="Only services with this metadata; repeat to require several.",
     ),
 }

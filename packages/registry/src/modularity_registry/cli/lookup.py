@@ -1,4 +1,4 @@
-"""The commands that look: ls, info, find, explain, discover."""
+"""The commands that look services up: ls, info, find, explain, discover."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ import click
 from modularity_client import calls
 from modularity_registry.cli import completion
 from modularity_registry.cli.exit import FAILED, PROGRAM, fail
-from modularity_registry.cli.filter_options import filters, wanted
+from modularity_registry.cli.filter_options import filters, filters_of
 from modularity_registry.cli.output import (
     Cell,
     names,
@@ -28,20 +28,20 @@ _capability = click.argument("capability", shell_complete=completion.capabilitie
 @click.command("ls")
 @filters()
 @with_session
-def list_services(session: Session, **given: Any) -> None:
+def list_services(session: Session, **options: Any) -> None:
     """List services, sorted by id."""
-    chosen = wanted(given)
-    answer = session.read(calls.services, **chosen)
+    chosen = filters_of(options)
+    reply = session.read(calls.services, **chosen)
     if session.json:
-        show_json(answer)
-    elif answer["services"]:
-        show(services_table(answer["services"]))
+        show_json(reply)
+    elif reply["services"]:
+        show(services_table(reply["services"]))
     else:
-        click.echo("No service passes." if chosen else "No service is registered.")
+        click.echo("No service matches." if chosen else "No services registered.")
 
 
 def services_table(services: list[Any]) -> Any:
-    """Return one line for each service."""
+    """Return a table with a row for each service."""
     headings = ("ID", "STATUS", "MODE", "VERSION", "LOCATION", "CAPABILITIES")
     return table(headings, map(_row, services))
 
@@ -79,51 +79,55 @@ def info(session: Session, service_id: str) -> None:
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
-    help="How to choose among several; round_robin if left out.",
+    help="How to choose among several. Default: round_robin.",
 )
-@click.option("--key", help="For --strategy hash: the same key, the same provider.")
-@click.option("--location", "bare", is_flag=True, help="Print its location alone.")
+@click.option(
+    "--key", help="Key for --strategy hash: the same key gets the same provider."
+)
+@click.option(
+    "--location", "location_only", is_flag=True, help="Print only the location."
+)
 @with_session
 def find(
     session: Session,
     capability: str,
     strategy: str | None,
     key: str | None,
-    bare: bool,
-    **given: Any,
+    location_only: bool,
+    **options: Any,
 ) -> None:
     """Find one healthy provider of CAPABILITY."""
-    if bare and session.json:
-        raise click.UsageError("--location and --json are two ways to print it.")
+    if location_only and session.json:
+        raise click.UsageError("--location and --json can't be used together.")
     if key is not None and strategy is None:
         strategy = "hash"
     if (strategy == "hash") != bool(key):
         raise click.UsageError("--strategy hash and --key go together.")
-    found = session.read(
-        calls.capability, capability, strategy=strategy, key=key, **wanted(given)
+    service = session.read(
+        calls.capability, capability, strategy=strategy, key=key, **filters_of(options)
     )
     if session.json:
-        show_json(found)
-    elif bare:
-        click.echo(plain(found["location"]))
+        show_json(service)
+    elif location_only:
+        click.echo(plain(service["location"]))
     else:
-        show(services_table([found]))
+        show(services_table([service]))
 
 
 @click.command()
 @_capability
 @filters("capability")
 @with_session
-def explain(session: Session, capability: str, **given: Any) -> None:
+def explain(session: Session, capability: str, **options: Any) -> None:
     """Show which providers of CAPABILITY callers get, and why not the others."""
-    answer = session.read(calls.explain, capability, **wanted(given))
+    reply = session.read(calls.explain, capability, **filters_of(options))
     if session.json:
-        show_json(answer)
-    elif answer["providers"]:
+        show_json(reply)
+    elif reply["providers"]:
         headings = ("ID", "STATUS", "RETURNED", "WHY NOT")
-        show(table(headings, map(_explained, answer["providers"])))
+        show(table(headings, map(_explained, reply["providers"])))
     else:
-        click.echo("Nobody provides it now; its last provider has unregistered.")
+        click.echo("No providers: the last one has unregistered.")
 
 
 def _explained(provider: Any) -> tuple[Cell, ...]:
@@ -148,25 +152,30 @@ def _explained(provider: Any) -> tuple[Cell, ...]:
     multiple=True,
     metavar="NAME",
     shell_complete=completion.capabilities,
-    help="Better with this one as well; may be given several times.",
+    help="Prefer services that provide this as well; can be repeated.",
 )
 @filters("status", "capability")
 @with_session
 def discover(
-    session: Session, required: tuple[str, ...], optional: tuple[str, ...], **given: Any
+    session: Session,
+    required: tuple[str, ...],
+    optional: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Find healthy services that provide every CAPABILITY, best first."""
-    found = session.read(calls.discover, required, optional=optional, **wanted(given))
-    matches = found["matches"]
+    reply = session.read(
+        calls.discover, required, optional=optional, **filters_of(options)
+    )
+    matches = reply["matches"]
     if session.json:
-        show_json(found)
+        show_json(reply)
     elif matches:
         headings = ("SCORE", "ID", "LOCATION", "REQUIRED", "OPTIONAL")
         show(table(headings, map(_match, matches)))
     else:
         fail(
-            f"no healthy service that passes provides {names(required)};"
-            f" {PROGRAM} explain says who provides one of them, and how they are"
+            f"no healthy service that matches provides {names(required)};"
+            f" {PROGRAM} explain shows the providers of one of them"
         )
     if not matches:
         click.get_current_context().exit(FAILED)

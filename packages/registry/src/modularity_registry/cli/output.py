@@ -1,7 +1,6 @@
-"""What a person sees: tables that fit, colours that mean something, JSON for programs.
+"""Output: tables for people, JSON for programs.
 
-What services say of themselves is shown as text: it can't move the cursor or change a
-colour.
+Texts of services are escaped: they can't move the cursor or change a colour.
 """
 
 import io
@@ -21,22 +20,22 @@ Cell = str | tuple[str, str]
 STYLES: Final = {"healthy": "green", "unhealthy": "bold red", "draining": "yellow"}
 
 _WIDE: Final = 10_000
-"""Columns of what is no terminal: nothing is folded there, so that grep finds it."""
+"""Columns in a pipe: nothing is folded there, so that grep finds it."""
 
 
 def plain(value: object) -> str:
-    """Return ``value`` in one line without anything that a terminal would obey."""
+    """Return ``value`` in one line, with control characters escaped."""
     text = str(value)
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in text
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
     )
 
 
 def take_any_text() -> None:
-    """Have standard output write what its encoding lacks as codes, not fail."""
+    """Make standard output escape what its encoding lacks, instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -48,14 +47,14 @@ def status_cell(status: object) -> tuple[str, str]:
 
 
 def compact(value: Any) -> str:
-    """Return a JSON value as people would write it: text bare, the rest as JSON."""
+    """Return a JSON value for people: strings without quotes, the rest as JSON."""
     return plain(value if isinstance(value, str) else json.dumps(value))
 
 
 def pairs(values: Any) -> str:
     """Return an object as ``key=value``, by key; ``-`` for an empty one."""
-    shown = (f"{plain(key)}={compact(values[key])}" for key in sorted(values))
-    return ", ".join(shown) or "-"
+    texts = (f"{plain(key)}={compact(values[key])}" for key in sorted(values))
+    return ", ".join(texts) or "-"
 
 
 def names(values: Iterable[Any]) -> str:
@@ -64,7 +63,7 @@ def names(values: Iterable[Any]) -> str:
 
 
 def moment(text: object) -> str:
-    """Return the API's time without its microseconds; ``-`` for none."""
+    """Return the API's time without microseconds; ``-`` for none."""
     if not isinstance(text, str):
         return "-"
     whole, dot, _ = plain(text).partition(".")
@@ -72,18 +71,18 @@ def moment(text: object) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Return a latency; ``-`` where it is not known."""
+    """Return a latency; ``-`` for none."""
     return "-" if value is None else f"{value:,.1f} ms"
 
 
 def percent(share: float | None) -> str:
-    """Return a share of 1 as a percentage; ``-`` where it is not known."""
+    """Return a share of 1 as a percentage; ``-`` for none."""
     return "-" if share is None else f"{share:.1%}".replace(".0%", "%")
 
 
-def count(number: int, what: str) -> str:
-    """Return a count as people say it."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun, as ``2 services``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def show_json(value: Any) -> None:
@@ -92,12 +91,12 @@ def show_json(value: Any) -> None:
 
 
 def show_json_line(value: Any) -> None:
-    """Print a JSON value as one line, for one of many."""
+    """Print a JSON value on one line."""
     click.echo(json.dumps(value, separators=(",", ":")))
 
 
 def show(*parts: RenderableType) -> None:
-    """Print what rich renders; whole lines, without blanks at their ends."""
+    """Print what rich renders, without spaces at the ends of lines."""
     width = None if sys.stdout.isatty() else _WIDE
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
@@ -111,23 +110,23 @@ def _stripped(text: str) -> Iterator[str]:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
-    """Return a table; what is too long for the terminal is folded, not cut."""
-    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    """Return a table; cells too long for the terminal are folded, not cut."""
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings:
-        made.add_column(heading, overflow="fold")
+        grid.add_column(heading, overflow="fold")
     for row in rows:
-        made.add_row(*map(_text, row))
-    return made
+        grid.add_row(*map(_text, row))
+    return grid
 
 
 def facts(rows: Iterable[tuple[str, Cell]]) -> Table:
-    """Return names with what they stand for, one a line."""
-    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
-    made.add_column(style="bold", no_wrap=True)
-    made.add_column(overflow="fold")
+    """Return a table of names and values, without headings."""
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
     for name, cell in rows:
-        made.add_row(name, _text(cell))
-    return made
+        grid.add_row(name, _text(cell))
+    return grid
 
 
 def _text(cell: Cell) -> Any:

@@ -1,11 +1,11 @@
-"""The commands about the whole: stats and graph."""
+"""The commands about the whole registry: stats and graph."""
 
 from typing import Any
 
 import click
 
 from modularity_client import calls
-from modularity_registry.cli.filter_options import filters, wanted
+from modularity_registry.cli.filter_options import filters, filters_of
 from modularity_registry.cli.output import show, show_json
 from modularity_registry.cli.render import graph_page, stats_page
 from modularity_registry.cli.session import Session, with_session
@@ -15,25 +15,27 @@ from modularity_registry.cli.session import Session, with_session
 @with_session
 def stats(session: Session) -> None:
     """Show the registry's counts and its replicas."""
-    answer = session.read(calls.stats)
+    reply = session.read(calls.stats)
     if session.json:
-        show_json(answer)
+        show_json(reply)
     else:
-        show(*stats_page(answer))
+        show(*stats_page(reply))
 
 
 @click.command()
 @filters()
 @with_session
-def graph(session: Session, **given: Any) -> None:
+def graph(session: Session, **options: Any) -> None:
     """Show which services call which.
 
     Services report their calls. Filters apply to the services that are called.
     """
-    answer = session.read(calls.graph, **wanted(given))
+    reply = session.read(calls.graph, **filters_of(options))
     if session.json:
-        show_json(answer)
-    elif answer["nodes"]:
-        show(*graph_page(answer))
+        show_json(reply)
+    elif reply["nodes"]:
+        show(*graph_page(reply))
     else:
-        click.echo("There is nobody to show.")
+        click.echo(
+            "No service matches." if filters_of(options) else "No services registered."
+        )

@@ -23,7 +23,7 @@ _owner_key = click.option(
     "--owner-key",
     metavar="KEY",
     envvar="REGISTRY_OWNER_KEY",
-    help="Whoever has this key owns the service. [REGISTRY_OWNER_KEY]",
+    help="Secret key that changes to the service need. [REGISTRY_OWNER_KEY]",
 )
 
 
@@ -33,59 +33,67 @@ _owner_key = click.option(
     "source",
     type=click.File("rb"),
     metavar="FILE",
-    help="A registration as a JSON object; - is standard input. Options win over it.",
+    help="Registration as a JSON object; - is standard input. Options win over it.",
 )
-@click.option("--id", metavar="ID", help="How the service is called for good.")
-@click.option("--name", help="What people call it; the id if left out.")
+@click.option("--id", metavar="ID", help="Unique id of the service.")
+@click.option("--name", help="Name for people. Default: the id.")
 @click.option(
     "--capability",
     "capabilities",
     multiple=True,
     metavar="NAME",
-    help="What it can do; may be given several times.",
+    help="Capability that it provides; can be repeated.",
 )
-@click.option("--location", metavar="URL", help="Where callers reach it.")
-@click.option("--mode", type=click.Choice(MODES), help="http if left out.")
-@click.option("--version", metavar="VERSION", help="1.0.0 if left out.")
+@click.option("--location", metavar="URL", help="Address where callers reach it.")
+@click.option("--mode", type=click.Choice(MODES), help="How to call it. Default: http.")
+@click.option("--version", metavar="VERSION", help="Its version. Default: 1.0.0.")
 @click.option(
     "--metadata",
     multiple=True,
     metavar="KEY=VALUE",
     callback=key_values,
-    help="A text in its metadata; may be given several times.",
+    help="Entry of its metadata; can be repeated.",
 )
-@click.option("--weight", type=int, help="Its share for the strategy weighted; 1.")
-@click.option("--ttl", type=float, help="Seconds of its lease; none if left out.")
-@click.option("--health-path", metavar="PATH", help="What to check (mode http).")
+@click.option(
+    "--weight",
+    type=int,
+    help="Its share of calls with --strategy weighted. Default: 1.",
+)
+@click.option(
+    "--ttl",
+    type=float,
+    help="Seconds that it may go without a heartbeat. Default: no lease.",
+)
+@click.option("--health-path", metavar="PATH", help="Path to check (mode http).")
 @click.option("--health-interval", type=float, help="Seconds between two checks.")
-@click.option("--health-timeout", type=float, help="Seconds that a check may take.")
-@click.option("--only-new", is_flag=True, help="Refuse to replace one with this id.")
+@click.option("--health-timeout", type=float, help="Timeout of a check, in seconds.")
+@click.option("--only-new", is_flag=True, help="Fail if the id is registered already.")
 @_owner_key
 @with_session
-def register(session: Session, source: Any, only_new: bool, **given: Any) -> None:
+def register(session: Session, source: Any, only_new: bool, **options: Any) -> None:
     """Register a service, or replace the one with the same id.
 
     Describe it with options, with a JSON object, or both.
     """
-    fields = _merged(_read(source), given)
+    fields = _merged(_read(source), options)
     missing = [f"--{_option(name)}" for name in REQUIRED if not fields.get(name)]
     if missing:
         raise click.UsageError(
-            f"Missing {', '.join(missing)}; give it, or a file that has it with --file."
+            f"Missing {', '.join(missing)}; add it, or put it into the JSON of --file."
         )
     fields.setdefault("name", fields["id"])
     unknown = fields.keys() - ServiceFields.__annotations__.keys()
     if unknown:
         raise click.UsageError(
-            f"{', '.join(map(repr, sorted(unknown)))} is no field of a registration;"
-            f" known are {', '.join(ServiceFields.__annotations__)}."
+            f"{', '.join(map(repr, sorted(unknown)))} is not a field of a"
+            f" registration; its fields are {', '.join(ServiceFields.__annotations__)}."
         )
-    done, reply = session.reply(calls.put, only_new=only_new, **fields)
+    result, reply = session.reply(calls.put, only_new=only_new, **fields)
     if session.json:
         show_json(reply)
     else:
-        word = "registered" if done.created else "replaced"
-        click.echo(f"{word} {plain(done.service_id)} at revision {done.revision}")
+        verb = "registered" if result.created else "replaced"
+        click.echo(f"{verb} {plain(result.service_id)} at revision {result.revision}")
 
 
 def _option(field: str) -> str:
@@ -93,30 +101,32 @@ def _option(field: str) -> str:
 
 
 def _read(source: Any) -> dict[str, Any]:
-    """Return the object in a file; a text that is none is a mistake of the caller."""
+    """Return the JSON object in a file; anything else is a usage error (code 2)."""
     if source is None:
         return {}
     try:
-        read = json.loads(source.read())
+        fields = json.loads(source.read())
     except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"{error}", param_hint="--file") from None
-    if not isinstance(read, dict):
+    if not isinstance(fields, dict):
         raise click.BadParameter("it is not a JSON object", param_hint="--file")
-    return read
+    return fields
 
 
-def _merged(read: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the registration in ``read`` with what the options say over it."""
+def _merged(fields: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the registration in ``fields``, with the options over it."""
     health = {
-        name: value for name in HEALTH if (value := given[f"health_{name}"]) is not None
+        name: value
+        for name in HEALTH
+        if (value := options[f"health_{name}"]) is not None
     }
-    for name, value in given.items():
+    for name, value in options.items():
         if not name.startswith("health_") and value not in (None, ()):
-            read[name] = dict(value) if name == "metadata" else value
+            fields[name] = dict(value) if name == "metadata" else value
     if health:
-        known = read.get("health")
-        read["health"] = {**(known if isinstance(known, dict) else {}), **health}
-    return read
+        given = fields.get("health")
+        fields["health"] = {**(given if isinstance(given, dict) else {}), **health}
+    return fields
 
 
 @click.command()
@@ -139,7 +149,7 @@ def unregister(
     failed = False
     for service_id in service_ids:
         try:
-            done, reply = session.reply(
+            result, reply = session.reply(
                 calls.unregister, service_id, owner_key=owner_key
             )
         except (ServiceNotFound, OwnedByAnother, Forbidden) as error:
@@ -148,26 +158,26 @@ def unregister(
             failed = True
             continue
         if session.json:
-            show_json_line(reply or _confirmation(done))
+            show_json_line(reply or _confirmation(result))
         else:
-            click.echo(f"unregistered {plain(done.service_id)}")
+            click.echo(f"unregistered {plain(result.service_id)}")
     if failed:
         click.get_current_context().exit(FAILED)
 
 
-def _confirmation(done: Any) -> dict[str, Any]:
-    """What the lost reply would have said, but for the revision."""
+def _confirmation(result: Any) -> dict[str, Any]:
+    """Return the reply that was lost, but for the revision."""
     return {
-        "status": done.status,
-        "service_id": done.service_id,
-        "revision": done.revision,
-        "message": done.message,
+        "status": result.status,
+        "service_id": result.service_id,
+        "revision": result.revision,
+        "message": result.message,
     }
 
 
 @click.command()
 @_service_id
-@click.option("--reason", default="", help="Why; whoever asks why is told.")
+@click.option("--reason", default="", help="Reason, shown by info and explain.")
 @_owner_key
 @with_session
 def drain(
@@ -189,8 +199,8 @@ def drain(
 @with_session
 def undrain(session: Session, service_id: str, owner_key: str | None) -> None:
     """Put a drained service back into discovery."""
-    done, reply = session.reply(calls.undrain, service_id, owner_key=owner_key)
+    result, reply = session.reply(calls.undrain, service_id, owner_key=owner_key)
     if session.json:
         show_json(reply)
     else:
-        click.echo(f"{plain(service_id)} is {plain(done.status)}")
+        click.echo(f"{plain(service_id)} is {plain(result.status)}")

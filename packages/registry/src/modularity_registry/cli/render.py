@@ -1,4 +1,4 @@
-"""How a service, the numbers and the graph look when people read them."""
+"""Services, counts and the graph as tables and trees."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -25,12 +25,12 @@ from modularity_registry.cli.output import (
 Facts = list[tuple[str, Cell]]
 
 MOST: Final = 20
-"""So many services that have nothing to show for are named; the rest is counted."""
+"""How many services without calls are named; the rest is counted."""
 
 
 def service_page(service: Any, connections: Any) -> Iterator["RenderableType"]:
-    """Yield what is known of a service, what its status rests on, and its calls."""
-    yield facts(_said(service))
+    """Yield a service's registration, the reasons for its status, and its calls."""
+    yield facts(_registration(service))
     yield ""
     yield facts(_evidence(service))
     calls = [*_calls("calls", "provider", connections["consuming"])]
@@ -41,7 +41,7 @@ def service_page(service: Any, connections: Any) -> Iterator["RenderableType"]:
         yield table(headings, calls)
 
 
-def _said(service: Any) -> Facts:
+def _registration(service: Any) -> Facts:
     return [
         ("id", plain(service["id"])),
         ("name", plain(service["name"])),
@@ -63,10 +63,10 @@ def _said(service: Any) -> Facts:
 def _owner(owner: Any) -> str:
     match owner:
         case None:
-            return "nobody"
+            return "none"
         case "owner_key":
-            return "whoever has its owner_key"
-    return f"the token {plain(owner)}"
+            return "holder of its owner_key"
+    return f"token {plain(owner)}"
 
 
 def _seconds(value: float | None) -> str:
@@ -78,7 +78,7 @@ def _check(health: Any) -> str:
         return "none"
     path = f"{plain(health['path'])}, " if health.get("path") else ""
     interval, timeout = _seconds(health["interval"]), _seconds(health["timeout"])
-    return f"{path}every {interval}, at most {timeout}"
+    return f"{path}every {interval}, timeout {timeout}"
 
 
 def _evidence(service: Any) -> Iterator[tuple[str, Cell]]:
@@ -102,7 +102,11 @@ def _evidence(service: Any) -> Iterator[tuple[str, Cell]]:
         return
     yield "failed checks", plain(service["failed_checks"])
     if evidence["checked_at"] is None:
-        yield "last check", f"not seen by this replica; by {_by(evidence)}"
+        yield "last check", (
+            f"not by this replica, but by {_by(evidence)}"
+            if evidence["checked_by"]
+            else "none yet"
+        )
         return
     yield (
         "last check",
@@ -114,26 +118,26 @@ def _evidence(service: Any) -> Iterator[tuple[str, Cell]]:
 
 
 def _by(evidence: Any) -> str:
-    return plain(evidence["checked_by"] or "nobody yet")
+    return plain(evidence["checked_by"] or "-")
 
 
 def _calls(
-    word: str, side: str, connections: Sequence[Any]
+    direction: str, side: str, connections: Sequence[Any]
 ) -> Iterator[tuple[Cell, ...]]:
-    for each in connections:
+    for connection in connections:
         yield (
-            word,
-            plain(each[f"{side}_id"]),
-            plain(each["capability"]),
-            f"{each['request_count']:,}",
-            percent(each["success_rate"]),
-            milliseconds(each["avg_latency_ms"]),
-            moment(each["last_seen"]),
+            direction,
+            plain(connection[f"{side}_id"]),
+            plain(connection["capability"]),
+            f"{connection['request_count']:,}",
+            percent(connection["success_rate"]),
+            milliseconds(connection["avg_latency_ms"]),
+            moment(connection["last_seen"]),
         )
 
 
 def stats_page(stats: Any) -> Iterator["RenderableType"]:
-    """Yield the registry's numbers, then its replicas where there are several."""
+    """Yield the registry's counts, then its replicas where there are several."""
     by_status, checks = stats["services_by_status"], stats["checks"]
     yield facts(
         [
@@ -144,8 +148,8 @@ def stats_page(stats: Any) -> Iterator["RenderableType"]:
             ("runtimes", _counts(stats["services_by_runtime"])),
             (
                 "checks",
-                f"{checks['watched']:,} watched, {checks['succeeded']:,} good and"
-                f" {checks['failed']:,} failed so far",
+                f"{count(checks['watched'], 'service')}, {checks['succeeded']:,} ok,"
+                f" {checks['failed']:,} failed",
             ),
             ("watchers", f"{stats['watchers']:,}"),
             ("revision", plain(stats["revision"])),
@@ -160,15 +164,14 @@ def stats_page(stats: Any) -> Iterator["RenderableType"]:
 
 
 def _counts(counts: Any) -> str:
-    shown = (f"{plain(word)} {number:,}" for word, number in counts.items())
-    return ", ".join(shown) or "-"
+    return ", ".join(f"{plain(word)} {n:,}" for word, n in counts.items()) or "-"
 
 
 def _replica(replica: Any) -> tuple[Cell, ...]:
-    itself = " (this one)" if replica["self"] else ""
+    suffix = " (this one)" if replica["self"] else ""
     style = "green" if replica["state"] == "alive" else "bold red"
     return (
-        f"{plain(replica['id'])}{itself}",
+        f"{plain(replica['id'])}{suffix}",
         (plain(replica["state"]), style),
         f"{replica['seen']:.1f} s ago",
         plain(replica["host"]),
@@ -178,7 +181,7 @@ def _replica(replica: Any) -> tuple[Cell, ...]:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span in its two largest units."""
+    """Return a duration in its two largest units."""
     whole = int(seconds)
     parts = [(whole // 86_400, "d"), (whole // 3_600 % 24, "h")]
     parts += [(whole // 60 % 60, "min"), (whole % 60, "s")]
@@ -188,24 +191,24 @@ def duration(seconds: float) -> str:
 
 
 def graph_page(graph: Any) -> Iterator["RenderableType"]:
-    """Yield a tree for each caller with whom it has called, then who stands alone."""
+    """Yield a tree of calls for each caller, then the services without calls."""
     nodes = {node["id"]: node for node in graph["nodes"]}
     callers = sorted({edge["from"] for edge in graph["edges"]})
     for caller in callers:
         tree = Tree(_node(caller, nodes.get(caller)))
         edges = (edge for edge in graph["edges"] if edge["from"] == caller)
-        for edge in sorted(edges, key=lambda each: (each["to"], each["capability"])):
+        for edge in sorted(edges, key=lambda edge: (edge["to"], edge["capability"])):
             label = Text.assemble(_node(edge["to"], nodes.get(edge["to"])), _edge(edge))
             tree.add(label)
         yield tree
     connected = {edge[end] for edge in graph["edges"] for end in ("from", "to")}
-    alone = sorted(nodes.keys() - connected)
-    if alone:
+    isolated = sorted(nodes.keys() - connected)
+    if isolated:
         if callers:
             yield ""
-        more = f", and {len(alone) - MOST:,} more" if len(alone) > MOST else ""
-        number = count(len(alone), "service")
-        yield f"{number} without a known call: {names(alone[:MOST])}{more}"
+        more = f", and {len(isolated) - MOST:,} more" if len(isolated) > MOST else ""
+        number = count(len(isolated), "service")
+        yield f"{number} without calls: {names(isolated[:MOST])}{more}"
 
 
 def _node(service_id: str, node: Any) -> Any:
@@ -219,5 +222,5 @@ def _node(service_id: str, node: Any) -> Any:
 def _edge(edge: Any) -> str:
     return (
         f"  {compact(edge['capability'])}: {count(edge['weight'], 'call')},"
-        f" {percent(edge['success_rate'])} good, {milliseconds(edge['avg_latency_ms'])}"
+        f" {percent(edge['success_rate'])} ok, {milliseconds(edge['avg_latency_ms'])}"
     )

@@ -1,4 +1,4 @@
-"""What every command that asks a registry has: whom, as whom, and what went wrong."""
+"""The options and errors of every command that calls a registry."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ TOKEN_HINT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The registry that a command talks to, and whether it prints JSON."""
+    """The registry that a command calls, and whether it prints JSON."""
 
     registry: Registry
     url: str
@@ -39,7 +39,7 @@ class Session:
     ) -> tuple[T, Any]:
         """Make a call of `modularity_client.calls`; return its result and its JSON.
 
-        What can't be sent is the caller's mistake (code 2).
+        Raises `click.UsageError` (code 2) for what can't be sent.
         """
         try:
             call = make(*args, **kwargs)
@@ -56,42 +56,42 @@ class Session:
 
 
 def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add to a command whom to ask, as whom, and whom to trust."""
+    """Add the options for the registry's URL, the token and TLS to a command."""
     # The client reads the environment: an option of either kind wins over both there.
     command = tls_options(command)
     command = click.option(
         "--token-file",
         metavar="FILE",
-        help="A file that holds the token instead. [REGISTRY_TOKEN_FILE]",
+        help="File with the token, instead of --token. [REGISTRY_TOKEN_FILE]",
     )(command)
     command = click.option(
         "--token",
         metavar="TOKEN",
-        help="As whom to ask; others on this machine can see options. [REGISTRY_TOKEN]",
+        help="Your token; other users of this machine can see it. [REGISTRY_TOKEN]",
     )(command)
     return click.option(
         "--url",
         metavar="URL",
         envvar="REGISTRY_URL",
         default=DEFAULT_URL,
-        help=f"The registry, several with commas. [REGISTRY_URL; {DEFAULT_URL}]",
+        help=f"URL of the registry, or several. [REGISTRY_URL; default: {DEFAULT_URL}]",
     )(command)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--json`` to a command."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON, as the API has it."
+        "--json", "as_json", is_flag=True, help="Print JSON, as in the API."
     )(command)
 
 
 def with_session(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command its registry; what that refuses is one line and code 1."""
+    """Give a command its registry; an error of that is one line and code 1."""
 
     @url_option
     @json_option
     @wraps(command)
-    def asking(
+    def with_options(
         url: str,
         token: str | None,
         token_file: str | None,
@@ -102,7 +102,7 @@ def with_session(command: Callable[..., None]) -> Callable[..., None]:
         with explained(), connected(url, token, token_file) as registry:
             command(Session(registry, url, as_json), **rest)
 
-    return asking
+    return with_options
 
 
 @contextmanager
@@ -112,9 +112,9 @@ def connected(
     token_file: str | None = None,
     timeout: float = 5.0,
 ) -> Iterator[Registry]:
-    """Give the client of a registry.
+    """Open a client of the registry.
 
-    A bad URL is the caller's mistake (code 2), and so is what can't be a token.
+    Raises `click.BadParameter` (code 2) for a bad URL or token.
     """
     try:
         urls = parse_urls(url)
@@ -132,7 +132,7 @@ def connected(
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """End the program with one line for whatever the client raises."""
+    """End the program with one line for any error of the client."""
     try:
         yield
     except RegistryError as error:
@@ -141,27 +141,27 @@ def explained() -> Iterator[None]:
 
 def complaint(error: RegistryError) -> str:
     """Return in one line what went wrong and what to do about it."""
-    said = plain(" ".join(error.detail.split()))
+    detail = plain(" ".join(error.detail.split()))
     match error:
         case client.RegistryUnreachable():
             return (
-                f"{said}; see that it runs, name another with --url or REGISTRY_URL,"
-                f" or have {PROGRAM} doctor look for the cause"
+                f"{detail}; start it, correct --url or REGISTRY_URL, or run"
+                f" {PROGRAM} doctor to find the cause"
             )
         case client.BadReply():
-            return f"{said}; see --url, or have {PROGRAM} doctor look for the cause"
+            return f"{detail}; check --url, or run {PROGRAM} doctor to find the cause"
         case client.Unauthorized() | client.Forbidden():
-            return f"{said}; {TOKEN_HINT}"
+            return f"{detail}; {TOKEN_HINT}"
         case client.OwnedByAnother():
-            return f"{said}; give a key with --owner-key or REGISTRY_OWNER_KEY"
+            return f"{detail}; give a key with --owner-key or REGISTRY_OWNER_KEY"
         case client.TokenNotFound():
-            return said
+            return detail
         case client.ServiceNotFound():
-            return f"{said}; {PROGRAM} ls shows those that are"
+            return f"{detail}; {PROGRAM} ls lists the services"
         case client.CapabilityNotFound():
-            return f"{said}; {PROGRAM} ls shows what is offered"
+            return f"{detail}; {PROGRAM} ls lists the capabilities"
         case client.NoHealthyProvider():
-            return f"{said.partition('; GET ')[0]}; {PROGRAM} explain says why"
+            return f"{detail.partition('; GET ')[0]}; {PROGRAM} explain shows why"
         case client.NotFound():
-            return f"{said}; is --url the address of a registry?"
-    return said
+            return f"{detail}; check that --url is the address of a registry"
+    return detail

@@ -1,4 +1,4 @@
-"""Which registries a command trusts over TLS, and what it shows of itself."""
+"""The options for TLS: which registries a command trusts, its own certificate."""
 
 import ssl
 from collections.abc import Callable
@@ -6,26 +6,29 @@ from typing import Any, Final
 
 import click
 
-_PLACE: Final = "modularity_registry.tls"
+_META_KEY: Final = "modularity_registry.tls"
 
 
 def tls_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--ca-file``, ``--client-cert`` and ``--client-key`` to a command.
 
-    They are no arguments of the command: `context` knows of them.
+    They are not arguments of the command: `context` reads them.
     """
     for flag, environment, text in (
-        ("--client-key", "REGISTRY_CLIENT_KEY", "Its key, if that is another file."),
+        (
+            "--client-key",
+            "REGISTRY_CLIENT_KEY",
+            "Key of the client certificate, if in another file.",
+        ),
         (
             "--client-cert",
             "REGISTRY_CLIENT_CERT",
-            "Certificate (PEM) to show to a registry that asks for one.",
+            "Client certificate (PEM), for a registry that needs one.",
         ),
         (
             "--ca-file",
             "REGISTRY_CA_FILE",
-            "CA (PEM) that has signed the registry's certificate, in place of the"
-            " system's.",
+            "CA (PEM) of the registry's certificate, instead of the system's CAs.",
         ),
     ):
         command = click.option(
@@ -43,33 +46,33 @@ def _keep(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> None:
     if value:
-        context.meta.setdefault(_PLACE, {})[parameter.name] = value
+        context.meta.setdefault(_META_KEY, {})[parameter.name] = value
 
 
 def context() -> ssl.SSLContext | None:
-    """Return what the options of the command say; None where they say nothing.
+    """Return the context for the command's options; None if none is given.
 
     Raises `click.UsageError` for files that can't be used.
     """
-    running = click.get_current_context(silent=True)
-    given = {} if running is None else running.meta.get(_PLACE, {})
-    if not given:
+    command = click.get_current_context(silent=True)
+    options = {} if command is None else command.meta.get(_META_KEY, {})
+    if not options:
         return None
-    made = _trusting(given.get("ca_file"))
-    cert, key = given.get("client_cert"), given.get("client_key")
+    tls = _trusting(options.get("ca_file"))
+    cert, key = options.get("client_cert"), options.get("client_key")
     if key and not cert:
-        raise click.UsageError("--client-key goes with --client-cert.")
+        raise click.UsageError("--client-key needs --client-cert.")
     if cert:
         try:
-            # Without a password to ask for: nobody may be there to type it.
-            made.load_cert_chain(cert, key, password=lambda: b"")
+            # An encrypted key fails, instead of prompting for its password.
+            tls.load_cert_chain(cert, key, password=lambda: b"")
         except (OSError, ValueError) as error:
             raise click.BadParameter(
                 f"{cert} and its key can't be used ({_reason(error)}); both have to be"
-                " PEM, belong together, and the key must not be encrypted",
+                " PEM and belong together, and the key must not be encrypted",
                 param_hint="--client-cert",
             ) from None
-    return made
+    return tls
 
 
 def _trusting(ca_file: str | None) -> ssl.SSLContext:

@@ -72,7 +72,7 @@ _TEXT = (
     (re.compile(r"\b[\d,]+\.\d ms\b"), "LATENCY"),
     (re.compile(r"\brevision( +)\d+\b"), r"revision\1NUMBER"),
     (re.compile(r"\bup for( +)\d+ s\b"), r"up for\1SECONDS"),
-    (re.compile(r"\b[\d,]+ good and [\d,]+ failed\b"), "CHECKS"),
+    (re.compile(r"\b[\d,]+ ok, [\d,]+ failed\b"), "CHECKS"),
     # A column is as wide as its longest cell, which may hold what differs.
     (re.compile(r" {2,}"), "  "),
 )

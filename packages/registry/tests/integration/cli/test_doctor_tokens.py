@@ -39,7 +39,7 @@ def test_doctor_says_what_a_token_is_good_for(served: tuple[Served, str]) -> Non
     )
     code, found = doctor("")
     assert code == 1
-    assert ("problem", "it takes nothing without a token, and none was shown") in found
+    assert ("problem", "it needs a token for every call, and none was given") in found
     code, found = doctor("mreg_unknown")
     assert code == 1 and any("not known here" in said for _, said in found)
     text = asked(
@@ -49,7 +49,7 @@ def test_doctor_says_what_a_token_is_good_for(served: tuple[Served, str]) -> Non
     assert code == 1
     assert any("but not read" in said for level, said in found if level == "problem")
     assert any("expires in 1 day" in said for level, said in found if level == "note")
-    assert ("note", "not seen, for want of the right to read") in found
+    assert ("note", "not checked: no right to read") in found
     code, found = doctor("", "--token-file", "/no/such/file")
     assert code == 1 and any("can't be read" in said for _, said in found)
 
@@ -73,9 +73,9 @@ def test_doctor_minds_where_a_token_goes() -> None:
         *("http://10.0.0.5:5000", "https://10.0.0.5:5000", "http://127.0.0.9:5000"),
         *("http://localhost:5000", "http://[::1]:5000", "http://registry:5000"),
     ]
-    found = [each.about for each in tokens.lines(urls, "t")]
+    found = [each.about for each in tokens.unencrypted(urls, "t")]
     assert found == ["http://10.0.0.5:5000", "http://registry:5000"]
-    assert not list(tokens.lines(urls, ""))
+    assert not list(tokens.unencrypted(urls, ""))
 
 
 def test_doctor_knows_what_open_means() -> None:

@@ -131,7 +131,7 @@ def test_ls_takes_every_filter(served: Served, flags: str, found: str) -> None:
 
 def test_an_empty_list_says_so(served: Served) -> None:
     result = served.run("ls", "--name", "nobody")
-    assert (result.exit_code, result.stdout) == (0, "No service passes.\n")
+    assert (result.exit_code, result.stdout) == (0, "No service matches.\n")
 
 
 def test_info_shows_what_is_known(served: Served) -> None:
@@ -220,12 +220,12 @@ def test_the_graph_is_a_tree(served: Served) -> None:
     result = served.run("graph")
     assert result.stdout.splitlines() == [
         "cron (not registered)",
-        "└── a (healthy)  greet: 1 call, 100% good, 2.5 ms",
+        "└── a (healthy)  greet: 1 call, 100% ok, 2.5 ms",
         "",
-        "2 services without a known call: b, c",
+        "2 services without calls: b, c",
     ]
     assert served.json("graph") == served.get("/api/graph")
-    assert served.run("graph", "--name", "no").stdout == "There is nobody to show.\n"
+    assert served.run("graph", "--name", "no").stdout == "No service matches.\n"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_the_graph_is_a_tree(served: Served) -> None:
         ),
         (("find", "fly"), "no service has ever offered the capability 'fly'"),
         (("explain", "fly"), "no service has ever offered the capability 'fly'"),
-        (("find", "greet", "--mode", "ipc"), "; modularity-registry explain says why"),
+        (("find", "greet", "--mode", "ipc"), "; modularity-registry explain shows why"),
         (("ls", "--version", ">=x"), "version must be a version or a range"),
     ],
 )

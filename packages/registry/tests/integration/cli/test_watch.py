@@ -53,9 +53,9 @@ def test_the_view_follows_survives_a_restart_and_ends_with_ctrl_c(
     served.run("drain", "first", "--reason", "upgrade")
     terminal.shows("2 services", "first healthy -> draining: upgrade", "1 draining")
     served.kill()
-    terminal.shows("no connection for", "trying again", "first", "second")
+    terminal.shows("no connection for", "reconnecting", "first", "second")
     served.start()
-    terminal.shows("live", "0 services", "events are missing")
+    terminal.shows("live", "0 services", "events were missed")
     served.register("third")
     terminal.shows("1 service ", "third registered")
     terminal.press(b"\x03")
@@ -132,7 +132,7 @@ def test_without_a_terminal_it_is_a_line_an_event(served: Served) -> None:
         served.run("unregister", "a")
         watch.says("a registered at", "a healthy -> draining: upgrade", "a unregist")
         served.kill()
-        watch.says("disconnected", "trying again")
+        watch.says("disconnected", "reconnecting")
         assert watch.interrupt() == (0, b"")
     finally:
         watch.close()
@@ -189,37 +189,37 @@ def changed(service_id: str, status: str, revision: int, kind: str = "") -> Even
 
 
 def test_an_event_that_the_list_already_held_changes_nothing() -> None:
-    board = WatchView(lambda each: True)
-    assert board.view().fault == CONNECTING
-    board.load([service("a", "unhealthy", 5), service("b")], 5)
-    board.take(changed("a", "healthy", 5))
-    assert [each.status for each in board.view().services] == ["unhealthy", "healthy"]
-    board.take(changed("a", "healthy", 6))
-    board.take(changed("b", "healthy", 7, "service.unregistered"))
-    view = board.view()
-    assert [(each.id, each.status) for each in view.services] == [("a", "healthy")]
-    assert (view.revision, view.fault, len(view.events)) == (7, "", 3)
+    view = WatchView(lambda service: True)
+    assert view.content().fault == CONNECTING
+    view.load([service("a", "unhealthy", 5), service("b")], 5)
+    view.add_event(changed("a", "healthy", 5))
+    assert [each.status for each in view.content().services] == ["unhealthy", "healthy"]
+    view.add_event(changed("a", "healthy", 6))
+    view.add_event(changed("b", "healthy", 7, "service.unregistered"))
+    content = view.content()
+    assert [(each.id, each.status) for each in content.services] == [("a", "healthy")]
+    assert (content.revision, content.fault, len(content.events)) == (7, "", 3)
 
 
 def test_calls_are_counted_and_do_not_push_events_away() -> None:
-    board = WatchView(lambda each: True)
-    board.take(Event("", "capability.invoked", data={"success": True}))
-    assert (board.view().calls, board.view().events) == (1, ())
+    view = WatchView(lambda service: True)
+    view.add_event(Event("", "capability.invoked", data={"success": True}))
+    assert (view.content().calls, view.content().events) == (1, ())
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(24, 80), (50, 200), (8, 30), (3, 20)])
 def test_the_view_fits_every_window(rows: int, columns: int) -> None:
     from rich.console import Console
 
-    board = WatchView(lambda each: True)
+    view = WatchView(lambda service: True)
     services = [service(f"service-{n:03}-{'x' * 100}") for n in range(100)]
-    board.load([*services, service("sick", "unhealthy")], 1)
+    view.load([*services, service("sick", "unhealthy")], 1)
     for number in range(50):
-        board.take(changed(f"service-{number:03}", "draining", number + 2))
-    board.lost("why " * 100)
+        view.add_event(changed(f"service-{number:03}", "draining", number + 2))
+    view.set_fault("why " * 100)
     console = Console(width=columns, height=rows, force_terminal=True)
     with console.capture() as captured:
-        console.print(draw(board.view(), "http://here", rows))
+        console.print(draw(view.content(), "http://here", rows))
     lines = captured.get().splitlines()
     assert len(lines) <= max(rows, 5)
     if rows > 5:
@@ -232,7 +232,7 @@ def test_the_view_fits_every_window(rows: int, columns: int) -> None:
     [
         (
             Event("", "resync", data={"reason": "too old"}),
-            "events are missing: too old",
+            "events were missed: too old",
         ),
         (Event("", "service.invented", data={}), ""),
         (changed("a\x1b[2J", "healthy", 1, "service.updated"), "a\\x1b[2J updated"),

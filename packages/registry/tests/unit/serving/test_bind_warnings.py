@@ -120,7 +120,7 @@ def test_the_environment_says_it_too(
     ("flags", "said"),
     [
         (("--ca-file", "nowhere"), "--ca-file"),
-        (("--client-key", "k.pem"), "goes with --client-cert"),
+        (("--client-key", "k.pem"), "needs --client-cert"),
         (("--client-cert", "nowhere"), "--client-cert"),
     ],
 )

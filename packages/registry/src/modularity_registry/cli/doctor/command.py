@@ -1,4 +1,4 @@
-"""The command doctor: looks for the usual faults and says what to do."""
+"""The command doctor: looks for common problems and says how to fix them."""
 
 import dataclasses
 import os
@@ -28,18 +28,16 @@ STYLES: Final = {"ok": "green", "note": "yellow", "problem": "bold red"}
 @click.command()
 @url_option
 @json_option
-@click.option(
-    "--store", metavar="URL", help="Try this store as well, as serve would open it."
-)
+@click.option("--store", metavar="URL", help="Check this store as well.")
 @click.option(
     "--location",
     metavar="URL",
-    help="Say whether a service could register there, by the settings here.",
+    help="Check whether a service can register with this location.",
 )
 @click.option(
     "--mode",
     type=click.Choice(MODES[:3]),
-    help="The mode for --location; by its scheme if left out.",
+    help="Mode for --location. Default: that of its scheme.",
 )
 def doctor(
     url: str,
@@ -55,16 +53,16 @@ def doctor(
     The exit code is 1 if there is a problem. Nothing is changed.
     """
     if mode is not None and location is None:
-        raise click.UsageError("--mode goes with --location.")
+        raise click.UsageError("--mode needs --location.")
     take_any_text()
-    found = list(_examine(url, (token, token_file), store, location, mode))
-    problems = sum(each.level == "problem" for each in found)
+    results = list(_examine(url, (token, token_file), store, location, mode))
+    problems = sum(finding.level == "problem" for finding in results)
     if as_json:
-        shown = [dataclasses.asdict(each) for each in found]
-        show_json({"findings": shown, "problems": problems})
+        documents = [dataclasses.asdict(finding) for finding in results]
+        show_json({"findings": documents, "problems": problems})
     else:
-        show(table(("", "WHAT", "FOUND"), map(_row, found)))
-        click.echo(f"{count(problems, 'problem')}." if problems else "No problem.")
+        show(table(("", "WHAT", "RESULT"), map(_row, results)))
+        click.echo(f"{count(problems, 'problem')}." if problems else "No problems.")
     if problems:
         click.get_current_context().exit(FAILED)
 
@@ -82,7 +80,7 @@ def _examine(
     location: str | None,
     mode: str | None,
 ) -> Iterator[Finding]:
-    """Yield all findings, from the ground up."""
+    """Yield all findings, the environment first, the services last."""
     try:
         urls = parse_urls(url)
     except ValueError as error:
@@ -92,18 +90,18 @@ def _examine(
         yield checks.store(store)
     if location is not None:
         yield checks.location(location, mode, os.environ)
-    token, found = tokens.shown(*source)
-    yield from found
-    yield from tokens.lines(urls, token)
-    answers = {}
-    for each in urls:
-        found, health = checks.registry(each, token)
-        yield from found
+    token, token_findings = tokens.find_token(*source)
+    yield from token_findings
+    yield from tokens.unencrypted(urls, token)
+    healths = {}
+    for replica_url in urls:
+        registry_findings, health = checks.registry(replica_url, token)
+        yield from registry_findings
         if health is not None:
-            answers[each] = health
+            healths[replica_url] = health
             yield from tokens.admission(
-                each, token, "warnings" in health, checks.PATIENCE
+                replica_url, token, "warnings" in health, checks.PATIENCE
             )
-    if answers:
-        yield from findings.of_strangers(answers)
-        yield from checks.services(next(iter(answers)), token)
+    if healths:
+        yield from findings.of_strangers(healths)
+        yield from checks.services(next(iter(healths)), token)

@@ -1,55 +1,59 @@
-"""What a doctor finds, judged from what a registry says: pure, asks nobody."""
+"""The findings of doctor, from a registry's replies: pure, without I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from modularity_registry.cli.output import moment, plain
+from modularity_registry.cli.output import count, moment, plain
 
 Level = Literal["ok", "note", "problem"]
 
 SKEW: Final = 5.0
-"""Seconds by which two clocks may differ before it is worth a word."""
+"""Seconds by which two clocks may differ."""
 
 MOST: Final = 20
-"""So many services are looked at one by one; the rest is counted."""
+"""How many services are examined one by one; the rest is counted."""
 
 ADVICE: Final[Mapping[str, str]] = {
-    "ok": "the last check was good: the next ones will make it healthy",
-    "refused": "nothing listens there, as the registry sees it: start the service,"
-    " correct its port, or let it listen on more than 127.0.0.1 (in a location that is"
-    " the registry's own machine or container)",
-    "unreachable": "no way leads there from the registry's machine: look for a firewall"
-    " in between, or a wrong network",
-    "timeout": "no answer comes in time: look for a firewall that drops connections, or"
-    " for what the service waits for; health.timeout in its registration allows more",
-    "closed": "the connection ended before the answer was complete: see the service's"
-    " log, and whether its mode is right",
+    "ok": "the last check succeeded; the next ones make it healthy again",
+    "refused": "nothing listens there, seen from the registry: start the service,"
+    " correct its port, or let it listen on more than 127.0.0.1 (to the registry,"
+    " 127.0.0.1 is its own machine or container)",
+    "unreachable": "the registry's machine has no route to it: check the network, and"
+    " the firewalls in between",
+    "timeout": "the service did not reply in time: check for a firewall that drops"
+    " connections, find out what the service waits for, or raise health.timeout in"
+    " its registration",
+    "closed": "the connection closed before the reply was complete: check the service's"
+    " log, and its mode",
     "dns": "the registry can't look up the name: correct it, or register an address",
-    "tls": "the handshake fails: see name, dates and issuer of the certificate; a"
-    " service without TLS has a location with http://",
-    "status": "it answers that it is not well: see its log; health.path in its"
-    " registration says what is asked, /_module/health if nothing",
-    "protocol": "what answers there does not speak this mode: correct port or mode",
-    "policy": "the registry may not connect there: add the network to its"
+    "tls": "the TLS handshake failed: check the certificate's name, dates and issuer; a"
+    " service without TLS needs a location with http://",
+    "status": "the service reports an error: check its log; the check calls health.path"
+    " of its registration, or /_module/health",
+    "protocol": "the reply is not in the protocol of this mode: correct port or mode",
+    "policy": "the registry's settings forbid this address: add its network to"
     " REGISTRY_ALLOWED_NETWORKS, or register another address",
-    "local": "the registry itself is out of sockets or memory, which says nothing of"
-    " the service: see its limits (ulimit -n)",
+    "local": "the registry is out of sockets or memory; the service may be fine: check"
+    " the registry's limits (ulimit -n)",
 }
 """What to do about each outcome of a check."""
 
 LEASE: Final = (
-    "no heartbeat came for a whole ttl: see that the service runs, reaches the registry"
-    " and sends one about three times per ttl; ten missed in a row remove it"
+    "no heartbeat came for a whole ttl: check that the service runs, reaches the"
+    " registry and sends about three heartbeats per ttl; after ten ttls without one, it"
+    " is removed"
 )
-REPORT: Final = "the service says so itself, until its next good heartbeat: see its log"
+REPORT: Final = (
+    "the service reports this itself, until its next good heartbeat: check its log"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: ``about`` what, and ``advice`` on what to do, if anything.
+    """The result of one check, with ``advice`` on what to do, if anything.
 
-    Only a ``problem`` is one; a ``note`` may be as it should.
+    A ``note`` may be intended.
     """
 
     level: Level
@@ -74,95 +78,100 @@ def of_health(
             "problem",
             url,
             f"degraded: {plain(reason)}",
-            "it goes on with what it knows; see its store and its network, and its log"
-            " (doctor --store URL tries a store from here)",
+            "it keeps serving what it knows; check its store, its network and its log"
+            " (doctor --store URL checks a store from here)",
         )
     for warning in health.get("warnings", ()):
-        said, _, advice = plain(warning).partition("; ")
-        yield Finding("problem", url, said, advice)
+        message, _, advice = plain(warning).partition("; ")
+        yield Finding("problem", url, message, advice)
     if "stale_seconds" in health:
         yield Finding(
             "problem",
             url,
             f"its view has been out of date for {health['stale_seconds']} s",
-            "reads go on and writes are refused until its store is back",
+            "reads still work; writes are refused until its store is back",
         )
     if theirs != version:
         yield Finding(
             "note",
             url,
-            f"it has version {theirs}, this program {version}",
-            "install the same, so that each knows what the other says",
+            f"it has version {theirs}, this program has {version}",
+            "install the same version",
         )
     if abs(skew) > SKEW:
-        yield Finding(
-            "problem",
-            url,
-            f"its clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
-            " this machine's",
-            "set both by NTP: times in replies and logs don't fit together (leases and"
-            " checks don't mind)",
-        )
+        yield _of_clock(url, skew)
     yield from _of_replicas(url, health.get("replicas", ()), theirs)
+
+
+def _of_clock(url: str, skew: float) -> Finding:
+    side = "ahead of" if skew > 0 else "behind"
+    return Finding(
+        "problem",
+        url,
+        f"its clock is {abs(skew):.0f} s {side} this machine's",
+        "set both by NTP, so that times in replies and logs match (leases and checks"
+        " work all the same)",
+    )
 
 
 def _of_replicas(
     url: str, replicas: Iterable[Mapping[str, Any]], version: str
 ) -> Iterator[Finding]:
-    for each in replicas:
-        name = f"replica {plain(each['id'])}"
-        if each["state"] == "lost":
+    for replica in replicas:
+        name = f"replica {plain(replica['id'])}"
+        if replica["state"] == "lost":
             yield Finding(
                 "problem",
                 name,
-                f"lost on {plain(each['host'])}: no sign of life for"
-                f" {each['seen']:.0f} s, as {url} sees it",
-                "start it again, or wait: two minutes after its last sign of life it is"
-                " taken off the list",
+                f"lost on {plain(replica['host'])}: {url} has not heard from it for"
+                f" {replica['seen']:.0f} s",
+                "start it again, or wait: a lost replica leaves the list after two"
+                " minutes",
             )
-        elif plain(each["version"]) != version:
+        elif plain(replica["version"]) != version:
             yield Finding(
                 "note",
                 name,
-                f"it has version {plain(each['version'])}, the one asked {version}",
+                f"it has version {plain(replica['version'])},"
+                f" {url} has version {version}",
                 "finish the upgrade",
             )
 
 
 def of_strangers(answers: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield the registries that do not know of the first one; healths by URL."""
+    """Yield the registries that are no replica of the first; healths by URL."""
     (first, health), *others = answers.items()
-    known = _replicas(health)
+    replicas = _replicas(health)
     for url, other in others:
-        if other.get("replica") not in known:
+        if other.get("replica") not in replicas:
             yield Finding(
                 "problem",
                 url,
-                f"it is a registry of its own: {first} does not know it",
-                "start both with the same --store, or ask them one by one",
+                f"it is a separate registry: {first} does not list it as a replica",
+                "start both with the same --store, or check them one by one",
             )
 
 
 def _replicas(health: Mapping[str, Any]) -> set[Any]:
-    listed = (each["id"] for each in health.get("replicas", ()))
-    return {health.get("replica"), *listed}
+    others = (replica["id"] for replica in health.get("replicas", ()))
+    return {health.get("replica"), *others}
 
 
 def of_capabilities(services: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield the capabilities that nobody can get at the moment, by name."""
-    known: dict[str, int] = {}
+    """Yield the capabilities without a healthy provider, by name."""
+    providers: dict[str, int] = {}
     healthy: set[str] = set()
-    for each in services:
-        for name in each["capabilities"]:
-            known[name] = known.get(name, 0) + 1
-            if each["status"] == "healthy":
+    for service in services:
+        for name in service["capabilities"]:
+            providers[name] = providers.get(name, 0) + 1
+            if service["status"] == "healthy":
                 healthy.add(name)
-    down = sorted(known.keys() - healthy)
+    down = sorted(providers.keys() - healthy)
     for name in down[:MOST]:
         yield Finding(
             "problem",
             f"capability {plain(name)}",
-            f"no healthy provider, of {known[name]:,}: callers get 503",
+            f"no healthy provider ({providers[name]:,} registered): callers get 503",
             f"modularity-registry explain {plain(name)}",
         )
     if len(down) > MOST:
@@ -170,13 +179,13 @@ def of_capabilities(services: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
         yield Finding("problem", "capabilities", message, "see the services below")
 
 
-def needs_a_look(service: Mapping[str, Any]) -> bool:
-    """Say whether the service is not as it should be, by what a list shows."""
+def is_suspect(service: Mapping[str, Any]) -> bool:
+    """Return whether a list shows that a service fails, or may soon fail."""
     return bool(service["status"] != "healthy" or service["failed_checks"])
 
 
 def of_service(service: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield why a service is not healthy, or may soon not be: one with evidence."""
+    """Yield why a service is not healthy, or may soon not be. It has ``evidence``."""
     evidence = service["evidence"]
     about = f"service {plain(service['id'])}"
     faulty = False
@@ -190,11 +199,11 @@ def of_service(service: Mapping[str, Any]) -> Iterator[Finding]:
             _advice(fault["source"], evidence["outcome"]),
         )
     if not faulty and service["failed_checks"]:
-        said = plain(evidence["message"] or "known to another replica")
+        message = plain(evidence["message"] or "another replica has the reason")
         yield Finding(
             "note",
             about,
-            f"{service['failed_checks']} failed check(s) in a row: {said}",
+            f"{count(service['failed_checks'], 'failed check')} in a row: {message}",
             ADVICE.get(evidence["outcome"] or "", ""),
         )
     if evidence["drain"]:
@@ -213,17 +222,15 @@ def _advice(source: str, outcome: str | None) -> str:
         return LEASE
     if source == "report":
         return REPORT
-    return ADVICE.get(
-        outcome or "", "modularity-registry info shows the last check of it"
-    )
+    return ADVICE.get(outcome or "", "modularity-registry info shows its last check")
 
 
-def of_rest(count: int) -> Iterator[Finding]:
-    """Yield how many services were not looked at one by one, if any."""
-    if count:
+def of_rest(number: int) -> Iterator[Finding]:
+    """Yield how many services were not examined one by one, if any."""
+    if number:
         yield Finding(
             "note",
             "services",
-            f"{count:,} more are not healthy or fail checks",
+            f"{number:,} more are not healthy or fail checks",
             "modularity-registry ls --status inactive lists them",
         )

@@ -1,4 +1,4 @@
-"""What a doctor finds about tokens: what they are good for, and where they go."""
+"""The checks of doctor about tokens: their rights, and where they are sent."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,80 +16,82 @@ from modularity_registry.clock import rfc3339
 from modularity_registry.network.listen_address import on_loopback
 
 SOON: Final = timedelta(days=7)
-"""A token that expires within this is worth a word."""
+"""A token that expires within this gets a note."""
 
-ASK_AN_ADMIN: Final = f"an admin can make another: {PROGRAM} token create; {TOKEN_HINT}"
+ASK_AN_ADMIN: Final = (
+    f"an admin can create another: {PROGRAM} token create; {TOKEN_HINT}"
+)
 
 
-def shown(token: str | None, token_file: str | None) -> tuple[str, list[Finding]]:
-    """Return the token to show, empty for none, and what is wrong with its source."""
+def find_token(token: str | None, token_file: str | None) -> tuple[str, list[Finding]]:
+    """Return the token to send, empty for none, and what is wrong with its source."""
     try:
         return credentials.find(token, token_file).token, []
     except ValueError as error:
-        advice = "correct it; what follows is what is seen without a token"
+        advice = "correct it; the checks below run without a token"
         return "", [Finding("problem", "token", plain(error), advice)]
 
 
-def lines(urls: Iterable[str], token: str) -> Iterator[Finding]:
-    """Yield the URLs to which the token would go for everybody on the way to read."""
+def unencrypted(urls: Iterable[str], token: str) -> Iterator[Finding]:
+    """Yield the URLs to which the token would be sent unencrypted."""
     for url in urls if token else ():
         if urlsplit(url).scheme == "http" and not is_loopback(url):
             yield Finding(
                 "problem",
                 url,
-                "the token goes there unencrypted: whoever sees it on the way has it",
-                "ask by https://, from serve --tls-cert or a proxy that has a"
+                "your token is sent there unencrypted, where others can read it",
+                "use https://, with serve --tls-cert or a proxy that has a"
                 " certificate; then rotate the token",
             )
 
 
 def is_loopback(url: str) -> bool:
-    """Say whether what goes to the URL stays within this machine."""
+    """Return whether calls to the URL stay within this machine."""
     return on_loopback(urlsplit(url).hostname or "")
 
 
 def admission(url: str, token: str, warned: bool, patience: float) -> Iterator[Finding]:
-    """Yield what a registry that answers says of the token, or of having none.
+    """Yield what a registry reports about the token, or about having none.
 
-    ``warned``: it has said itself what is dangerous about where it listens.
+    ``warned``: its health has a warning about where it listens already.
     """
-    with connected(url, token, timeout=patience) as asked:
+    with connected(url, token, timeout=patience) as registry:
         try:
-            own = asked.own_token()
+            own = registry.own_token()
         except client.Unauthorized as error:
             yield Finding("problem", url, plain(error.detail), ASK_AN_ADMIN)
         except client.TokenNotFound:
             yield from of_open(url, bool(token), warned)
         except client.RegistryError:
-            return  # one from before there were tokens, or one that has just gone
+            return  # an old one without tokens, or one that has just stopped
         else:
             yield from of_own(url, own, datetime.now(UTC))
 
 
 def of_open(url: str, token: bool, warned: bool) -> Iterator[Finding]:
-    """Yield what it means that a registry has no tokens; the rest as `admission`."""
+    """Yield what is wrong with a registry without tokens; arguments as `admission`."""
     if not is_loopback(url) and not warned:
         yield Finding(
             "problem",
             url,
-            "it is open: whoever reaches it may change and remove everything",
-            f"start it with --auth and make tokens ({PROGRAM} token create), or let"
+            "it is open: everybody who can reach it can change and remove services",
+            f"start it with --auth and create tokens ({PROGRAM} token create), or let"
             " only trusted machines reach it",
         )
     if token:
-        said = "it has no tokens, and does not look at the one that is shown"
-        yield Finding("note", url, said, "serve --auth has it look at them")
+        message = "it runs without --auth, and ignores your token"
+        yield Finding("note", url, message, "start it with --auth to use tokens")
 
 
 def of_own(url: str, own: Token, now: datetime) -> Iterator[Finding]:
-    """Yield what the registry says that a token, or none, is good for at ``now``."""
+    """Yield what a token, or none, allows at ``now``."""
     if own.name is None:
         if "read" in own.rights:
-            said = f"anybody may {names(own.rights)} without a token; none was shown"
-            yield Finding("ok", url, said)
+            message = f"no token given; everybody has the rights {names(own.rights)}"
+            yield Finding("ok", url, message)
         else:
-            said = "it takes nothing without a token, and none was shown"
-            yield Finding("problem", url, said, TOKEN_HINT)
+            message = "it needs a token for every call, and none was given"
+            yield Finding("problem", url, message, TOKEN_HINT)
         return
     about = f"token {plain(own.name)}"
     if "read" in own.rights:
@@ -98,8 +100,8 @@ def of_own(url: str, own: Token, now: datetime) -> Iterator[Finding]:
         yield Finding(
             "problem",
             about,
-            f"it has the rights {names(own.rights)}, but not read: nothing can be"
-            " found with it",
+            f"it has the rights {names(own.rights)}, but not read: it can't look"
+            " anything up",
             ASK_AN_ADMIN,
         )
     if own.expires_at is not None and own.expires_at - now < SOON:
@@ -109,5 +111,5 @@ def of_own(url: str, own: Token, now: datetime) -> Iterator[Finding]:
             about,
             f"it expires in {count(days, 'day') if days else 'less than a day'}, at"
             f" {moment(rfc3339(own.expires_at))}",
-            "have an admin make another in time; rotating one does not prolong it",
+            "have an admin create another in time; rotating it does not extend it",
         )

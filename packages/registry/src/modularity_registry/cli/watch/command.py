@@ -28,13 +28,13 @@ from modularity_registry.cli.watch.screen import draw
 from modularity_registry.cli.watch.view import WatchView
 
 REFRESHES: Final = 2
-"""So often in a second is the view drawn."""
+"""How often the view is drawn, per second."""
 
 PAUSE: Final = 1.0
-"""Seconds until a list that could not be read is read again."""
+"""Seconds until a failed list is read again."""
 
 TRIES: Final = 5
-"""So often is a list read that is older than the stream: another replica's may be."""
+"""How often a list older than the stream is read: another replica may send one."""
 
 
 @click.command()
@@ -44,7 +44,7 @@ TRIES: Final = 5
     multiple=True,
     metavar="NAME",
     shell_complete=completion.capabilities,
-    help="Only what provides this; several are alternatives.",
+    help="Only services that provide this; repeat for alternatives.",
 )
 @click.option(
     "--service",
@@ -52,7 +52,7 @@ TRIES: Final = 5
     multiple=True,
     metavar="ID",
     shell_complete=completion.ids,
-    help="Only this one; several are alternatives.",
+    help="Only this service; repeat for alternatives.",
 )
 @with_session
 def watch(
@@ -72,11 +72,13 @@ def watch(
             if console is None:
                 _print(stream, session.json)
             else:
-                _Live(session, stream, console, set(capabilities), set(services)).run()
+                _Display(
+                    session, stream, console, set(capabilities), set(services)
+                ).run()
 
 
 def _terminal() -> Console | None:
-    """Return the terminal, if there is one that can be drawn on."""
+    """Return the terminal, if output goes to one that can be drawn on."""
     if not sys.stdout.isatty():
         return None
     console = Console(highlight=False, markup=False, emoji=False)
@@ -85,7 +87,7 @@ def _terminal() -> Console | None:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the program in order: a terminal is left as it was found."""
+    """Let SIGTERM end the program in order, so that the terminal is restored."""
 
     def end(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)
@@ -105,7 +107,7 @@ def _print(stream: EventStream, as_json: bool) -> None:
             click.echo(event_lines.line(event))
 
 
-class _Live:
+class _Display:
     """Follows the stream in this thread, while rich draws in another."""
 
     def __init__(
@@ -121,7 +123,7 @@ class _Live:
         self._console = console
         self._capabilities = capabilities
         self._services = services
-        self._view = WatchView(self._wanted)
+        self._view = WatchView(self._matches)
 
     def run(self) -> None:
         """Draw and follow; does not return, but raises what ends it."""
@@ -134,36 +136,36 @@ class _Live:
             redirect_stderr=False,
         ):
             for event in self._stream:
-                self._take(event)
+                self._handle(event)
 
     def _draw(self) -> RenderableType:
         height = self._console.size.height
-        return draw(self._view.view(), self._session.url, height)
+        return draw(self._view.content(), self._session.url, height)
 
-    def _wanted(self, service: Service) -> bool:
+    def _matches(self, service: Service) -> bool:
         if not self._capabilities and not self._services:
             return True
-        offered = self._capabilities.intersection(service.capabilities)
-        return bool(offered) or service.id in self._services
+        provided = self._capabilities.intersection(service.capabilities)
+        return bool(provided) or service.id in self._services
 
-    def _take(self, event: Event) -> None:
-        self._view.take(event)
+    def _handle(self, event: Event) -> None:
+        self._view.add_event(event)
         if event.type == "disconnected":
-            self._view.lost(str(event.data.get("reason")))
+            self._view.set_fault(str(event.data.get("reason")))
         elif event.type in ("connected", "resync"):
-            # The stream is there already: what the list lacks comes as an event.
+            # The stream is open already: what the list lacks comes as an event.
             self._load(event.revision or 0)
 
     def _load(self, revision: int) -> None:
-        left, pause = TRIES, threading.Event()
+        tries, pause = TRIES, threading.Event()
         while True:
             try:
-                listed, _ = self._session.reply(calls.services)
+                services, _ = self._session.reply(calls.services)
             except (RegistryUnreachable, Unavailable) as error:
-                self._view.lost(error.detail)
+                self._view.set_fault(error.detail)
             else:
-                left -= 1
-                if listed.revision >= revision or not left:
-                    self._view.load(listed, listed.revision)
+                tries -= 1
+                if services.revision >= revision or not tries:
+                    self._view.load(services, services.revision)
                     return
             pause.wait(PAUSE)

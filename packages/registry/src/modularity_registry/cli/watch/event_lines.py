@@ -1,4 +1,4 @@
-"""Events in words: what a line of ``watch`` says."""
+"""Events as lines of text and as JSON."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,16 +9,16 @@ from modularity_registry.clock import rfc3339
 
 
 def sentence(event: Event) -> str:
-    """Return what an event says, in one line."""
+    """Return what happened, in one line."""
     data = event.data
     service_id = plain(data.get("id", ""))
     match event.type:
         case "connected":
             return f"following from revision {event.revision}"
         case "disconnected":
-            return f"no connection: {plain(data.get('reason'))}; trying again"
+            return f"no connection: {plain(data.get('reason'))}; reconnecting"
         case "resync":
-            return f"events are missing: {plain(data.get('reason'))}"
+            return f"events were missed: {plain(data.get('reason'))}"
         case "service.registered":
             return f"{service_id} registered at {plain(data.get('location'))}"
         case "service.updated":
@@ -32,7 +32,7 @@ def sentence(event: Event) -> str:
             )
         case "capability.invoked":
             return _call(data)
-    return ""  # of a newer registry: its type says what it can
+    return ""  # of a newer registry: only its type is shown
 
 
 def _because(reason: Any) -> str:
@@ -40,21 +40,21 @@ def _because(reason: Any) -> str:
 
 
 def _call(data: Any) -> str:
-    outcome = "well" if data.get("success") else "in vain"
-    took = milliseconds(data.get("latency_ms"))
+    outcome = "ok" if data.get("success") else "failed"
+    latency = milliseconds(data.get("latency_ms"))
     return (
         f"{plain(data.get('consumer_id'))} called {plain(data.get('provider_id'))}"
-        f" for {plain(data.get('capability'))} {outcome}, {took}"
+        f" for {plain(data.get('capability'))}: {outcome}, {latency}"
     )
 
 
 def line(event: Event) -> str:
-    """Return an event as a line of text: time, type, and what it says."""
+    """Return an event as a line of text: time, type, and what happened."""
     return f"{moment(_at(event))}  {plain(event.type):<22}  {sentence(event)}".rstrip()
 
 
 def document(event: Event) -> dict[str, Any]:
-    """Return an event as the API's streams have it in ``data``."""
+    """Return an event as in the ``data`` of the API's streams."""
     return {
         "event": event.type,
         "timestamp": _at(event),
@@ -64,5 +64,5 @@ def document(event: Event) -> dict[str, Any]:
 
 
 def _at(event: Event) -> str:
-    # The client's own word, that the line broke, has no time of the registry.
+    # The client's own event, disconnected, has no time of the registry.
     return rfc3339(event.timestamp or datetime.now(UTC))

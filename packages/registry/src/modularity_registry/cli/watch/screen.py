@@ -1,4 +1,4 @@
-"""Draws a view so that it fits the window, whatever its size."""
+"""Draws the live view so that it fits the window."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -10,25 +10,25 @@ from rich.text import Text
 from modularity_client import Service
 from modularity_registry.cli.output import STYLES, count, names, plain
 from modularity_registry.cli.render import duration
-from modularity_registry.cli.watch.view import CONNECTING, Told, ViewContent
+from modularity_registry.cli.watch.view import CONNECTING, EventLine, ViewContent
 
 HEADER: Final = 3
-"""Lines above the services: how it stands, the counts, an empty one."""
+"""Lines above the services: the connection, the counts, an empty one."""
 
 EVENTS: Final = 10
-"""So many lines of events, or a third of a low window."""
+"""Most lines of events; in a low window, a third of it."""
 
 LOW: Final = 12
-"""A window with fewer lines has room for the services alone."""
+"""A window with fewer lines shows only the services."""
 
 
 def draw(view: ViewContent, url: str, height: int) -> RenderableType:
     """Return the view in at most ``height`` lines."""
     events = min(EVENTS, height // 3, len(view.events)) if height >= LOW else 0
-    # The headings of both parts, and the line that parts them.
+    # The headings of both parts, and the empty line between them.
     room = height - HEADER - events - (3 if events else 1)
     return Group(
-        _standing(view, url),
+        _connection(view, url),
         _counts(view),
         "",
         *_services(view.services, max(0, room)),
@@ -36,14 +36,14 @@ def draw(view: ViewContent, url: str, height: int) -> RenderableType:
     )
 
 
-def _standing(view: ViewContent, url: str) -> RenderableType:
+def _connection(view: ViewContent, url: str) -> RenderableType:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(plain(url), style="bold")
     if view.fault == CONNECTING:
         line.append("  connecting", style="yellow")
     elif view.fault:
-        said = f"  no connection for {duration(view.silent)}, trying again: "
-        line.append(said, style="bold red").append(plain(view.fault), style="red")
+        message = f"  no connection for {duration(view.silent)}, reconnecting: "
+        line.append(message, style="bold red").append(plain(view.fault), style="red")
     else:
         line.append("  live", style="bold green")
         line.append(f"  revision {view.revision}")
@@ -56,41 +56,41 @@ def _counts(view: ViewContent) -> RenderableType:
         line.append(f"  {view.counts[status]:,} {status}", style=style)
     if view.calls:
         line.append(f"  {count(view.calls, 'reported call')}")
-    line.append("  Ctrl-C ends", style="dim")
+    line.append("  Ctrl-C to quit", style="dim")
     return line
 
 
-def _services(services: "tuple[Service, ...]", room: int) -> Iterator[RenderableType]:
-    # The last line says how many there is no room for.
-    shown = services if len(services) <= room else services[: max(0, room - 1)]
+def _services(services: tuple[Service, ...], room: int) -> Iterator[RenderableType]:
+    # The last line counts those without room.
+    visible = services if len(services) <= room else services[: max(0, room - 1)]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading, ratio in (("ID", 3), ("STATUS", 1), ("LOCATION", 4), ("PROVIDES", 4)):
         table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=ratio)
     table.columns[1].min_width = len("unhealthy")
-    for each in shown:
-        style = STYLES.get(each.status, "")
+    for service in visible:
+        style = STYLES.get(service.status, "")
         table.add_row(
-            Text(plain(each.id)),
-            Text(plain(each.status), style=style),
-            Text(plain(each.location)),
-            Text(names(each.capabilities)),
+            Text(plain(service.id)),
+            Text(plain(service.status), style=style),
+            Text(plain(service.location)),
+            Text(names(service.capabilities)),
         )
     yield table
-    if len(shown) < len(services):
-        yield Text(f"and {len(services) - len(shown):,} more", style="dim")
+    if len(visible) < len(services):
+        yield Text(f"and {len(services) - len(visible):,} more", style="dim")
 
 
-def _latest(events: Iterable[Told]) -> Iterator[RenderableType]:
-    told = [
+def _latest(events: Iterable[EventLine]) -> Iterator[RenderableType]:
+    lines = [
         Text(
-            each.line,
-            style=STYLES.get(each.status, ""),
+            event.text,
+            style=STYLES.get(event.status, ""),
             no_wrap=True,
             overflow="ellipsis",
         )
-        for each in events
+        for event in events
     ]
-    if told:
+    if lines:
         yield ""
         yield Text("LATEST EVENTS", style="bold")
-        yield from told
+        yield from lines

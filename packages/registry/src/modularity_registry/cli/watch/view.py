@@ -1,4 +1,4 @@
-"""What a live view shows: the services, the latest events, how the line stands.
+"""The content of the live view: services, latest events, state of the connection.
 
 The thread that follows the registry writes it, the one that draws reads it.
 """
@@ -14,33 +14,33 @@ from modularity_client import Event, Service
 from modularity_registry.cli.watch import event_lines
 
 KEPT: Final = 200
-"""So many of the latest events are kept for a tall window."""
+"""How many of the latest events are kept."""
 
 CONNECTING: Final = "connecting"
-"""The fault of a line that has not been there yet, and of which nothing is known."""
+"""The fault until the first connection."""
 
 RANKS: Final = {"unhealthy": 0, "draining": 1}
-"""Where there is no room for all: those that want to be looked at come first."""
+"""The order of the services: those that need attention come first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One event as a line, and the status that it leads to."""
+class EventLine:
+    """An event as a line of text, and the status that it leads to."""
 
-    line: str
+    text: str
     status: str
 
 
 @dataclass(frozen=True, slots=True)
 class ViewContent:
-    """All that there is to draw, of one moment.
+    """What to draw at one moment.
 
-    ``fault`` is why there is no connection, ``silent`` for how many seconds there has
-    been none; both empty while the view is live.
+    ``fault`` is why there is no connection, ``silent`` for how many seconds; both are
+    empty while the view is live.
     """
 
     services: tuple["Service", ...]
-    events: tuple[Told, ...]
+    events: tuple[EventLine, ...]
     counts: Counter[str]
     calls: int
     revision: int | None
@@ -49,65 +49,67 @@ class ViewContent:
 
 
 class WatchView:
-    """The state of a view; ``wanted`` says which services belong to it."""
+    """The state of the view; ``matches`` says which services it shows."""
 
     def __init__(
         self,
-        wanted: Callable[["Service"], bool],
+        matches: Callable[["Service"], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._wanted = wanted
+        self._matches = matches
         self._clock = clock
         self._lock = threading.Lock()
         self._services: dict[str, Service] = {}
-        self._events: deque[Told] = deque(maxlen=KEPT)
+        self._events: deque[EventLine] = deque(maxlen=KEPT)
         self._calls = 0
         self._revision: int | None = None
         self._fault = CONNECTING
         self._since = clock()
 
     def load(self, services: Iterable["Service"], revision: int) -> None:
-        """Take a list in place of what was known; from here on the view is live."""
+        """Replace all services by those of a list; the view is live from here on."""
         with self._lock:
-            self._services = {each.id: each for each in services if self._wanted(each)}
+            self._services = {
+                service.id: service for service in services if self._matches(service)
+            }
             self._revision = revision
             self._fault = ""
 
-    def lost(self, reason: str) -> None:
-        """Note that there is no connection; what was known stays to be seen."""
+    def set_fault(self, reason: str) -> None:
+        """Note that there is no connection; the services stay."""
         with self._lock:
             if not self._fault:
                 self._since = self._clock()
             self._fault = reason
 
-    def take(self, event: Event) -> None:
-        """Take one event; one that the list already held changes no service."""
+    def add_event(self, event: Event) -> None:
+        """Add an event; one older than the list changes no service."""
         with self._lock:
             if event.type == "capability.invoked":
                 self._calls += 1
                 return
             status = event.data.get("new_status", "")
-            self._events.append(Told(event_lines.line(event), str(status)))
+            self._events.append(EventLine(event_lines.line(event), str(status)))
             service, revision = event.service, event.revision or 0
             if service is None or revision <= (self._revision or 0):
                 return
             self._revision = revision
-            if event.type == "service.unregistered" or not self._wanted(service):
+            if event.type == "service.unregistered" or not self._matches(service):
                 self._services.pop(service.id, None)
             else:
                 self._services[service.id] = service
 
-    def view(self) -> ViewContent:
-        """Return what to draw: services by need and id, the latest event first."""
+    def content(self) -> ViewContent:
+        """Return what to draw: services by status and id, the latest event first."""
         with self._lock:
             services = sorted(
                 self._services.values(),
-                key=lambda each: (RANKS.get(each.status, 2), each.id),
+                key=lambda service: (RANKS.get(service.status, 2), service.id),
             )
             return ViewContent(
                 tuple(services),
                 tuple(reversed(self._events)),
-                Counter(each.status for each in services),
+                Counter(service.status for service in services),
                 self._calls,
                 self._revision,
                 self._fault,
