@@ -26,7 +26,7 @@ ASK_AN_ADMIN: Final = (
 def find_token(token: str | None, token_file: str | None) -> tuple[str, list[Finding]]:
     """Return the token to send, empty for none, and what is wrong with its source."""
     try:
-        return credentials.find(token, token_file).token, []
+        return credentials.find_credentials(token, token_file).token, []
     except ValueError as error:
         advice = "correct it; the checks below run without a token"
         return "", [Finding("problem", "token", plain(error), advice)]
