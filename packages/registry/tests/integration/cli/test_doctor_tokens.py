@@ -41,7 +41,7 @@ def test_doctor_says_what_a_token_is_good_for(served: tuple[Served, str]) -> Non
     assert code == 1
     assert ("problem", "it needs a token for every call, and none was given") in found
     code, found = doctor("mreg_unknown")
-    assert code == 1 and any("not known here" in said for _, said in found)
+    assert code == 1 and any("is not valid" in said for _, said in found)
     text = asked(
         registry, boss, "create", "blind", "--right", "register", "--expires", "2d"
     ).stdout.strip()
