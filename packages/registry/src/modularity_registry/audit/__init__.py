@@ -1,7 +1,7 @@
-"""The audit: a file with a line of JSON for every change and every refusal.
+"""The audit: a file with a line of JSON for every change and every refused call.
 
-It is for people who ask, later, who did that. The log is for whoever runs the registry
-now: it may be left out, bounded by its level, and lost with the process.
+It answers later who did what. The log is for operating the registry now: its level
+limits it, and it may be lost with the process.
 """
 
 from modularity_registry.audit.rotating_file import AuditFile, check

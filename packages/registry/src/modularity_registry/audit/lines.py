@@ -1,4 +1,4 @@
-"""What a line says of an act: pure functions from what was and is to its fields."""
+"""The event and the fields of a line: pure functions of what was before and after."""
 
 from typing import Any
 
@@ -8,20 +8,20 @@ from modularity_registry.model.rights import OWNER_KEY, Claim, Token, shown_owne
 from modularity_registry.model.service import Registration, Service
 from modularity_registry.telemetry.logs import RequestContext
 
-Act = tuple[str, dict[str, Any]]
-"""What happened, and the fields that are about it."""
+AuditEvent = tuple[str, dict[str, Any]]
+"""What happened, and its fields."""
 
 _FIELDS = tuple(name for name in Registration.__struct_fields__ if name != "id")
 
-_NOT_SHOWN = frozenset({"metadata"})
-"""May be 16 KiB: of these it is said that they changed, not how."""
+_NAMED_ONLY = frozenset({"metadata"})
+"""Up to 16 KiB: a line says that these changed, not how."""
 
 
 def of_request(request: RequestContext | None, claim: Claim | None) -> dict[str, Any]:
-    """Return who asked for it, from where, and in which request.
+    """Return the fields of the caller and the request.
 
-    ``who`` is None for somebody without a name; where nobody asked, ``by`` says that
-    it was the registry itself.
+    ``who`` is None for a caller without a name. Without a request, ``by`` says that the
+    registry acted by itself.
     """
     if request is None:
         return {"who": None, "by": "registry"}
@@ -37,84 +37,84 @@ def of_request(request: RequestContext | None, claim: Claim | None) -> dict[str,
     return line
 
 
-def of_write(old: Service | None, new: Service) -> Act | None:
-    """Return what it means that ``new`` is stored over ``old``.
+def of_write(old: Service | None, new: Service) -> AuditEvent | None:
+    """Return the event of storing ``new`` over ``old``.
 
-    None where nothing was decided by anybody: a registration that repeats the one
-    before, or a fault that a check or a lease has found or ended.
+    None if no caller changed anything: a registration that repeats the one before, or
+    a fault that a check or a lease added or removed.
     """
     if old is None:
-        return "service.registered", _told(new)
+        return "service.registered", _summary(new)
     same = old.registration == new.registration
     if same and old.registered_at == new.registered_at:
-        return _of_verdict(old, new)
-    before, now = _decided(old), _decided(new)
-    changed = [name for name in now if before[name] != now[name]]
+        return _of_status(old, new)
+    before, after = _content(old), _content(new)
+    changed = [name for name in after if before[name] != after[name]]
     if not changed:
         return None
     return "service.replaced", {
         "changed": changed,
-        "old": _shown(before, changed),
-        "new": _shown(now, changed),
+        "old": _values(before, changed),
+        "new": _values(after, changed),
     }
 
 
-def of_removal(old: Service, expired: bool) -> Act:
-    """Return what it means that a service is no more."""
+def of_removal(old: Service, expired: bool) -> AuditEvent:
+    """Return the event of removing a service."""
     if not expired:
-        return "service.unregistered", _told(old)
+        return "service.unregistered", _summary(old)
     reason = f"no heartbeat for {status.LEASE_TERMS} times its ttl"
-    return "service.expired", {"reason": reason, **_told(old)}
+    return "service.expired", {"reason": reason, **_summary(old)}
 
 
 def of_token(token: Token) -> dict[str, Any]:
-    """Return what may be known of a token: not its hash, let alone its text."""
-    told = tokens.token_document(token)
+    """Return a token's public fields: neither its text nor its hash."""
+    document = tokens.token_document(token)
     # A line has its own time.
-    del told["created_at"]
-    return {"token": told.pop("name"), **told}
+    del document["created_at"]
+    return {"token": document.pop("name"), **document}
 
 
-def _of_verdict(old: Service, new: Service) -> Act | None:
+def _of_status(old: Service, new: Service) -> AuditEvent | None:
     if old.drain != new.drain:
         if new.drain is None:
             return "service.undrained", {"status": status.status(new)}
         return "service.drained", {"reason": new.drain.reason or None}
-    sources = {each.source for each in {*old.faults} ^ {*new.faults}}
-    was, now = status.status(old), status.status(new)
-    if was == now or "report" not in sources:
+    sources = {fault.source for fault in {*old.faults} ^ {*new.faults}}
+    before, after = status.status(old), status.status(new)
+    if before == after or "report" not in sources:
         return None
     return "service.reported", {
-        "old": {"status": was},
-        "new": {"status": now},
+        "old": {"status": before},
+        "new": {"status": after},
         "reason": status.reason(new),
     }
 
 
-def _told(service: Service) -> dict[str, Any]:
-    said = service.registration
+def _summary(service: Service) -> dict[str, Any]:
+    registration = service.registration
     return {
-        "location": said.location,
-        "mode": said.mode,
-        "version": said.version,
-        "capabilities": said.capabilities,
+        "location": registration.location,
+        "mode": registration.mode,
+        "version": registration.version,
+        "capabilities": registration.capabilities,
         "owner": shown_owner(service.owner),
     }
 
 
-def _decided(service: Service) -> dict[str, Any]:
-    """Return all that a registration decides: it ends an order to drain as well."""
-    told: dict[str, Any] = {
+def _content(service: Service) -> dict[str, Any]:
+    """Return all that a registration sets; it also ends a drain."""
+    content: dict[str, Any] = {
         name: getattr(service.registration, name) for name in _FIELDS
     }
-    told["metadata"] = bytes(told["metadata"])
-    return told | {"drain": service.drain, "owner": service.owner}
+    content["metadata"] = bytes(content["metadata"])
+    return content | {"drain": service.drain, "owner": service.owner}
 
 
-def _shown(told: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    found = {name: told[name] for name in names if name not in _NOT_SHOWN}
-    if "owner" in found:
-        found["owner"] = shown_owner(found["owner"])
-    if found.get("drain") is not None:
-        found["drain"] = found["drain"].reason
-    return found
+def _values(content: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    values = {name: content[name] for name in names if name not in _NAMED_ONLY}
+    if "owner" in values:
+        values["owner"] = shown_owner(values["owner"])
+    if values.get("drain") is not None:
+        values["drain"] = values["drain"].reason
+    return values

@@ -1,4 +1,4 @@
-"""Reads an audit: the files in the order of their lines, from the oldest on."""
+"""Reads the lines of an audit from all its files, the oldest first."""
 
 import glob
 import gzip
@@ -6,82 +6,80 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
-from modularity_registry.audit.rotating_file import PACKED
+from modularity_registry.audit.rotating_file import COMPRESSED
 
 PAUSE = 0.2
-"""Seconds between two looks for a new line."""
-
+"""Seconds between two reads while waiting for a new line."""
 
 _STAMPED = b'{"timestamp":"'
 _STAMP = slice(len(_STAMPED), len(_STAMPED) + len("2026-01-02T03:04:05.678901Z"))
 
 
 class Line(NamedTuple):
-    """A line with its end, and where it is."""
+    """A line with its line end, and where it stands."""
 
     file: Path
     number: int
     data: bytes
 
 
-class Broken(Exception):
-    """A line that is no line of an audit."""
+class InvalidLine(Exception):
+    """A line that is not valid in an audit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which lines are looked for; None or empty for any.
+class LineFilter:
+    """Decides which lines match; None or empty matches any.
 
-    ``since`` and ``until`` are as the lines have their time. ``event`` may be the
-    first part of one, such as ``token``.
+    ``since`` and ``until`` are written as in a line. ``event`` may be the first part of
+    one, such as ``token``.
     """
 
-    service: str | None = None
-    who: str | None = None
-    event: str | None = None
-    since: str = ""
-    until: str = "~"  # after every digit
-    _needles: tuple[bytes, ...] = field(init=False, default=(), repr=False)
-    _range: tuple[bytes, bytes] = field(init=False, default=(b"", b""), repr=False)
-
-    def __post_init__(self) -> None:
-        # What is not in a line's bytes is not in what they mean: most need no reading.
-        texts = (self.service, self.who, self.event)
-        needles = tuple(text.encode() for text in texts if text and _plain(text))
-        object.__setattr__(self, "_needles", needles)
-        ends = self.since.encode(), self.until.encode()
-        object.__setattr__(self, "_range", ends)
+    def __init__(
+        self,
+        service: str | None = None,
+        who: str | None = None,
+        event: str | None = None,
+        since: str = "",
+        until: str = "~",  # after every digit
+    ) -> None:
+        self._service, self._who, self._event = service, who, event
+        self._since, self._until = since, until
+        # A text that is not in a line's bytes can't match: most need no decoding.
+        texts = (service, who, event)
+        self._needles = [text.encode() for text in texts if text and _plain(text)]
+        self._range = since.encode(), until.encode()
 
     def read(self, line: bytes) -> dict[str, Any] | None:
-        """Return a line as an object; None if it is not wanted; raises `Broken`."""
+        """Return a line as an object; None if it doesn't match.
+
+        Raises `InvalidLine`.
+        """
         if line.startswith(_STAMPED) and line.endswith(b"}\n"):
             first, last = self._range
             if not first <= line[_STAMP] <= last:
                 return None
-            for needle in self._needles:
-                if needle not in line:
-                    return None
+            if not all(needle in line for needle in self._needles):
+                return None
         try:
-            found = _decode(line)
+            event = _decode(line)
         except (ValueError, msgspec.MsgspecError):
-            raise Broken from None
-        if not isinstance(found, dict) or not isinstance(found.get("event"), str):
-            raise Broken
-        return found if self._passes(found) else None
+            raise InvalidLine from None
+        if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+            raise InvalidLine
+        return event if self._matches(event) else None
 
-    def _passes(self, found: dict[str, Any]) -> bool:
-        event = found["event"]
+    def _matches(self, event: dict[str, Any]) -> bool:
+        name = event["event"]
         return (
-            self.since <= str(found.get("timestamp")) <= self.until
-            and self.service in (None, found.get("service_id"))
-            and self.who in (None, found.get("who"), found.get("token"))
-            and (self.event in (None, event) or event.startswith(f"{self.event}."))
+            self._since <= str(event.get("timestamp")) <= self._until
+            and self._service in (None, event.get("service_id"))
+            and self._who in (None, event.get("who"), event.get("token"))
+            and (self._event in (None, name) or name.startswith(f"{self._event}."))
         )
 
 
@@ -90,13 +88,13 @@ _plain = re.compile(r"[A-Za-z0-9._:/-]*").fullmatch
 
 
 class _File:
-    """One file of an audit, open, under the name that it had then."""
+    """An open file of an audit; ``name`` is the one that it was opened by."""
 
     def __init__(self, name: Path) -> None:
         self.name = name
-        self.packed = name.suffix == PACKED
-        # Closed by whoever reads on in the next one.
-        opener: Callable[[Path, str], Any] = gzip.open if self.packed else open
+        self.compressed = name.suffix == COMPRESSED
+        # `lines` and `follow` close it.
+        opener: Callable[[Path, str], Any] = gzip.open if self.compressed else open
         self._file: BinaryIO = opener(name, "rb")
         self.status = os.fstat(self._file.fileno())
         self._number = 0
@@ -104,7 +102,7 @@ class _File:
         self._end = 0
 
     def lines(self) -> Iterator[Line]:
-        """Yield the whole lines from where it was left to the end that it has now."""
+        """Yield the whole lines from the last position to the present end."""
         for part in self._file:
             self._rest += part
             if self._rest.endswith(b"\n"):
@@ -114,25 +112,25 @@ class _File:
                 yield Line(self.name, self._number, line)
 
     def rest(self) -> Iterator[Line]:
-        """Yield the line without an end, if the file has one."""
+        """Yield the last line if it has no line end."""
         if self._rest:
             yield Line(self.name, self._number + 1, self._rest)
             self._rest = b""
 
     def rewind(self) -> None:
-        """Begin anew if somebody has emptied the file."""
-        if self.packed:
+        """Start over if the file was truncated."""
+        if self.compressed:
             return
         size = os.fstat(self._file.fileno()).st_size
         if size < self._end:
             self._number = self._end = 0
         if size < self._file.tell():
-            # Else it was half a line that was taken back.
+            # If the end has not moved, half a line was undone.
             self._file.seek(self._end)
             self._rest = b""
 
     def is_called(self, path: Path) -> bool:
-        """Say whether ``path`` still leads to it."""
+        """Return whether ``path`` still leads to this file."""
         try:
             return os.path.samestat(self.status, path.stat())
         except FileNotFoundError:
@@ -145,8 +143,8 @@ class _File:
 def lines(path: Path, since: float = 0.0) -> Iterator[Line]:
     """Yield the lines of the audit at ``path``, the oldest first.
 
-    Files that were last written before ``since`` (seconds since 1970) are left out.
-    Raises `OSError`, and as `gzip` does for a file that something packed.
+    Skips files that were last written before ``since`` (seconds since 1970).
+    Raises `OSError`, and as `gzip` does for a compressed file.
     """
     files = _opened(path, since)
     try:
@@ -160,10 +158,10 @@ def lines(path: Path, since: float = 0.0) -> Iterator[Line]:
 def follow(
     path: Path, since: float, over: Callable[[float], bool]
 ) -> Iterator[Line | None]:
-    """Yield the same, then each line that comes, until ``over(seconds)`` is true.
+    """Yield the same, then each new line, until ``over(seconds)`` is true.
 
-    None where there is no other line for now. Goes on in the next file when one is put
-    aside, and from the start when one is emptied.
+    Yields None while there is no new line. When the file is renamed it goes on in the
+    next one, and when it is truncated, from its start.
     """
     files = _opened(path, since)
     try:
@@ -177,7 +175,7 @@ def follow(
                 yield from files[0].lines()
             if not files or not files[0].is_called(path):
                 files += _after(files, path)
-                # It is read once more: for what came before its name went away.
+                # Read once more, for lines written before the file was renamed.
                 if len(files) > 1:
                     continue
             yield None
@@ -190,24 +188,24 @@ def follow(
 
 
 def _after(last: list[_File], path: Path) -> list[_File]:
-    """Return the files that came after ``last``; all if it is not there any more."""
-    found = _opened(path, since=0.0)
-    for place, each in enumerate(found):
-        if last and os.path.samestat(each.status, last[0].status):
-            _close(found[: place + 1])
-            return found[place + 1 :]
-    return found
+    """Return the files that follow ``last``; all if ``last`` is gone."""
+    files = _opened(path, since=0.0)
+    for index, file in enumerate(files):
+        if last and os.path.samestat(file.status, last[0].status):
+            _close(files[: index + 1])
+            return files[index + 1 :]
+    return files
 
 
 def _opened(path: Path, since: float) -> list[_File]:
-    """Return the files of an audit, open, the oldest first, but for those too old.
+    """Return the open files of an audit written after ``since``, the oldest first.
 
-    Opened is the newest first: one that is renamed meanwhile is met twice, not never.
+    Opens the newest first: a file that is renamed meanwhile is seen twice, not never.
     """
     opened: list[_File] = []
     tried: set[Path] = set()
     try:
-        while names := [each for each in _names(path) if each not in tried]:
+        while names := [name for name in _names(path) if name not in tried]:
             tried.update(names)
             for name in names:
                 with suppress(FileNotFoundError):
@@ -219,8 +217,8 @@ def _opened(path: Path, since: float) -> list[_File]:
     except BaseException:
         _close(opened)
         raise
-    recent = [each for each in opened if each.status.st_mtime >= since - 1]
-    _close([each for each in opened if each not in recent])
+    recent = [file for file in opened if file.status.st_mtime >= since - 1]
+    _close([file for file in opened if file not in recent])
     return recent[::-1]
 
 
@@ -232,12 +230,11 @@ def _close(files: list[_File]) -> None:
 def _names(path: Path) -> list[Path]:
     """Return the names of an audit's files, the newest first.
 
-    Those that were put aside end in a number, and in ``.gz`` if something has packed
-    them since.
+    Rotated files end in a number, and in ``.gz`` if they were compressed since.
     """
-    found = []
-    for each in path.parent.glob(f"{glob.escape(path.name)}.*"):
-        number = each.name.removeprefix(f"{path.name}.").removesuffix(PACKED)
+    rotated = []
+    for file in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        number = file.name.removeprefix(f"{path.name}.").removesuffix(COMPRESSED)
         if number.isascii() and number.isdecimal():
-            found.append((int(number), each))
-    return [path, *(each for _, each in sorted(found))]
+            rotated.append((int(number), file))
+    return [path, *(file for _, file in sorted(rotated))]

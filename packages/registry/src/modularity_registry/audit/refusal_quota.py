@@ -1,4 +1,4 @@
-"""How many refusals may be lines of their own: whoever is refused chooses how often."""
+"""Limits how many refused calls get a line: callers decide how many there are."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,74 +8,74 @@ from modularity_registry.clock import Clock
 from modularity_registry.model.rights import network_of
 
 WINDOW = 60.0
-"""Seconds for which refusals are counted together."""
+"""Seconds over which refusals are counted."""
 
-OF_ONE_CLIENT = 10
-"""So many of one client, in that time, are lines of their own."""
+PER_CLIENT = 10
+"""How many refusals of one client get a line in that time."""
 
-STRANGERS = 100
-"""Of so many addresses, that show no token, is that true; of more there are none."""
+ADDRESSES = 100
+"""How many addresses without a token may get lines in that time."""
 
 CLIENTS_NAMED = 20
-"""So many of those with most are named when what was left out is summed up."""
+"""How many clients, those with most refusals, the summary names."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Refusals ``since`` then that are no lines; ``clients`` are those with most."""
+    """Refusals without a line, ``since`` then; ``clients`` are those with most."""
 
     since: datetime
     count: int
     clients: dict[str, int]
 
 
-class Refusals:
-    """Decides which refusals become lines. Not for several threads at once."""
+class RefusalQuota:
+    """Decides which refusals get a line. For one thread at a time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._begin()
 
     def take(self, token: str | None, address: str) -> bool:
-        """Count a refusal; say whether it is to be a line.
+        """Count a refusal; return whether it gets a line.
 
-        It counts for the caller's ``token``, without one for their address: nobody
-        can use up what another token has.
+        It counts for the caller's ``token``, or else for the address, so that no caller
+        uses up the quota of a token.
         """
-        who = token or network_of(address)
-        if token is None and who not in self._seen:
-            # Addresses are without number, so not all of them are remembered.
-            if self._strangers == STRANGERS:
+        client = token or network_of(address)
+        if token is None and client not in self._seen:
+            # A caller may have any number of addresses: only the first are counted.
+            if self._addresses == ADDRESSES:
                 self._left_out += 1
                 return False
-            self._strangers += 1
-        self._seen[who] += 1
-        if self._seen[who] <= OF_ONE_CLIENT:
+            self._addresses += 1
+        self._seen[client] += 1
+        if self._seen[client] <= PER_CLIENT:
             return True
         self._left_out += 1
         return False
 
-    def turn(self, at_once: bool = False) -> LeftOut | None:
-        """Begin another window if this one is over; return what was left out of it.
+    def end_window(self, at_once: bool = False) -> LeftOut | None:
+        """Start the next window if this one is over; return what got no line in it.
 
-        ``at_once`` ends it before its time. None where nothing was left out.
+        ``at_once`` ends it early. None if every refusal got a line.
         """
         if not at_once and self._clock.monotonic() < self._until:
             return None
-        found = None
+        left_out = None
         if self._left_out:
             clients = {
-                who: times - OF_ONE_CLIENT
-                for who, times in self._seen.most_common(CLIENTS_NAMED)
-                if times > OF_ONE_CLIENT
+                client: times - PER_CLIENT
+                for client, times in self._seen.most_common(CLIENTS_NAMED)
+                if times > PER_CLIENT
             }
-            found = LeftOut(self._since, self._left_out, clients)
+            left_out = LeftOut(self._since, self._left_out, clients)
         self._begin()
-        return found
+        return left_out
 
     def _begin(self) -> None:
         self._until = self._clock.monotonic() + WINDOW
         self._since = self._clock.now()
         self._seen: Counter[str] = Counter()
-        self._strangers = 0
+        self._addresses = 0
         self._left_out = 0

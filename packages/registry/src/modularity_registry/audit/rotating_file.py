@@ -1,10 +1,10 @@
-"""A file that several processes append whole lines to, and put aside when it is full.
+"""A file that several processes append whole lines to, and that rotates when full.
 
-A line is written under an exclusive `flock` of the file itself, after a look whether
-its name still leads to it: so it makes no difference whether another worker or
-logrotate put it aside. A write that fails half way is taken back. The library for
-this, concurrent-log-handler, was tried: on a full disk it leaves half a line in front
-of another process's, and both are lost; it takes 14 us for a line, and this 6.
+A line is written under an exclusive `flock` of the file itself, once its name is sure
+to lead to it: another worker or logrotate may have renamed it. A write that fails half
+way is undone. `logging.handlers.WatchedFileHandler` has no lock and undoes nothing.
+concurrent-log-handler was tried: on a full disk it leaves half a line in front of
+another process's, and both are lost; a line takes it 14 us, and this 6.
 """
 
 import fcntl
@@ -17,14 +17,14 @@ from pathlib import Path
 
 from modularity_registry.errors import BadSetting
 
-PACKED = ".gz"
-"""How a file's name ends that somebody has packed since it was put aside."""
+COMPRESSED = ".gz"
+"""How the name of a rotated file ends that was compressed since."""
 
 MODE = 0o600
-"""Whose the files are that it makes: they tell who is where, and may do what."""
+"""For the registry's user alone: the files tell who has which rights."""
 
 PATIENCE = 2.0
-"""Seconds to wait for another process that is writing; that takes microseconds."""
+"""Seconds to wait for another process's write, which takes microseconds."""
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
 _TRIES = 100
@@ -33,36 +33,37 @@ _LONGEST_PAUSE = 0.01
 
 
 def check(path: str) -> None:
-    """Raise `BadSetting` unless an audit can be kept there; makes the file."""
+    """Create the file; raises `BadSetting` if no audit can be written there."""
     file = Path(path).resolve()
     if not file.parent.is_dir():
         raise BadSetting(
-            f"--audit-file {path}: there is no folder {str(file.parent)!r}; make it, or"
-            " name another file"
+            f"--audit-file {path}: there is no folder {str(file.parent)!r}; create it,"
+            " or name another file"
         )
     if file.exists() and not file.is_file():
-        raise BadSetting(f"--audit-file {path}: that is no file; name another")
+        raise BadSetting(f"--audit-file {path}: it is not a regular file; name another")
     opened = AuditFile(file, most_bytes=0, kept=0)
     try:
         begins = opened.first_byte()
     except OSError as error:
         raise BadSetting(
-            f"--audit-file {path}: it can't be written: {error.strerror}; give the"
-            " registry's user the right to, or name another file"
+            f"--audit-file {path}: it can't be written: {error.strerror}; let the"
+            " registry's user write it, or name another file"
         ) from None
     finally:
         opened.close()
     if begins not in (b"", b"{"):
         raise BadSetting(
-            f"--audit-file {path}: that file holds something else; name another"
+            f"--audit-file {path}: it holds something else than an audit; name another"
+            " file"
         )
 
 
 class AuditFile:
-    """Lines go to ``path``; ``kept`` earlier files are ``path.1``, the newest, and on.
+    """Appends lines to ``path``, and keeps ``kept`` earlier files: ``path.1`` and on.
 
-    Put aside before it is larger than ``most_bytes``. For any number of threads and
-    processes; one that forks must not have written before.
+    ``path.1`` is the newest. The file rotates before it exceeds ``most_bytes``. For any
+    number of threads and processes; a process must not fork after it has written.
     """
 
     def __init__(self, path: Path, most_bytes: int, kept: int) -> None:
@@ -74,32 +75,32 @@ class AuditFile:
         self._fd: int | None = None
         self._held: os.stat_result
         self._end = 0
-        self.stuck: str | None = None
-        """Why a full file could not be put aside: it grows on; None when it could."""
+        self.rotation_error: str | None = None
+        """Why the full file can't be rotated, so that it grows on; else None."""
 
     def append(self, lines: bytes, patience: float = PATIENCE) -> None:
-        """Write ``lines``, each with its end, all or none of them.
+        """Write ``lines``, each with its line end: all of them or none.
 
-        They are with the operating system when it returns. Raises `OSError`, after
-        ``patience`` seconds as well if another process keeps the file locked.
+        The operating system has them when it returns. Raises `OSError`, also if another
+        process keeps the file locked for ``patience`` seconds.
         """
-        # Under a lock, since their order is what the file is for.
+        # I/O under a lock: the lines of all threads go through one descriptor.
         with self._lock:
             try:
                 fd, size = self._hold(patience)
-                # Others may have filled the next one before this has it.
-                while size and size + len(lines) > self._most and self._put_aside():
+                # Other processes may fill the next file before this one locks it.
+                while size and size + len(lines) > self._most and self._rotate():
                     self._close()
                     fd, size = self._hold(patience)
                 self._write(fd, size, lines)
                 fcntl.flock(fd, fcntl.LOCK_UN)
             except OSError:
-                # With the file, its lock is given up.
+                # Closing the file releases its lock.
                 self._close()
                 raise
 
     def first_byte(self) -> bytes:
-        """Return what the file begins with, none if it is empty; raises `OSError`."""
+        """Return the first byte, empty if the file is; raises `OSError`."""
         with self._lock:
             try:
                 fd, _ = self._hold(PATIENCE)
@@ -108,12 +109,12 @@ class AuditFile:
                 self._close()
 
     def close(self) -> None:
-        """Close the file; a later line opens it again. Idempotent."""
+        """Close the file; the next `append` opens it again. Idempotent."""
         with self._lock:
             self._close()
 
     def _hold(self, patience: float) -> tuple[int, int]:
-        """Return the file that has the name now, locked, and its size."""
+        """Return the file that has the name now, locked, and its size in bytes."""
         until = time.monotonic() + patience
         for _ in range(_TRIES):
             if self._fd is None:
@@ -121,18 +122,18 @@ class AuditFile:
                 self._held = os.fstat(self._fd)
                 self._end = -1
                 if not stat.S_ISREG(self._held.st_mode):
-                    raise OSError(0, "it is no file any more")
+                    raise OSError(0, "it is no longer a regular file")
             _lock(self._fd, until, self._pause)
             with suppress(FileNotFoundError):
-                found = os.stat(self._path)
-                if os.path.samestat(self._held, found):
-                    return self._fd, found.st_size
+                present = os.stat(self._path)
+                if os.path.samestat(self._held, present):
+                    return self._fd, present.st_size
             self._close()
-        raise OSError(0, "its name leads to another file each time")
+        raise OSError(0, "other programs keep replacing the file")
 
     def _write(self, fd: int, size: int, lines: bytes) -> None:
-        # A process that was killed may have left half a line, which is to be the only
-        # one that can't be read.
+        # A process that was killed may have left half a line: this ends it, so that no
+        # other line is spoilt.
         if size not in (0, self._end) and os.pread(fd, 1, size - 1) != b"\n":
             lines = b"\n" + lines
         done = 0
@@ -145,38 +146,33 @@ class AuditFile:
             raise
         self._end = size + done
 
-    def _put_aside(self) -> bool:
-        """Rename the files, the oldest one away; say whether that could be done.
+    def _rotate(self) -> bool:
+        """Rename the files and delete the oldest; return whether that succeeded.
 
-        From the oldest on, up to the first name that is free: wherever it is
-        interrupted, every line is still in a file that has a name.
+        Renames from the oldest on, down from the first number that is free: wherever
+        it is interrupted, every line is still in a file of the audit.
         """
-        present = [n for n in range(1, self._kept + 1) if any(self._aside(n).values())]
-        free = (n for n in range(1, self._kept + 1) if n not in present)
-        last = next(free, self._kept)
+        numbers = range(1, self._kept)
+        last = next((n for n in numbers if not self._endings(n)), self._kept)
         try:
-            if last in present:
-                for suffix, is_there in self._aside(last).items():
-                    if is_there:
-                        os.unlink(f"{self._path}.{last}{suffix}")
-            for number in range(last, 1, -1):
-                for suffix, is_there in self._aside(number - 1).items():
-                    if is_there:
-                        self._rename(f".{number - 1}{suffix}", f".{number}{suffix}")
-            self._rename("", ".1")
+            for ending in self._endings(last):
+                os.unlink(f"{self._path}.{last}{ending}")
+            for n in range(last - 1, 0, -1):
+                for ending in self._endings(n):
+                    os.replace(
+                        f"{self._path}.{n}{ending}", f"{self._path}.{n + 1}{ending}"
+                    )
+            os.replace(self._path, f"{self._path}.1")
         except OSError as error:
-            self.stuck = error.strerror
+            self.rotation_error = error.strerror
             return False
-        self.stuck = None
+        self.rotation_error = None
         return True
 
-    def _aside(self, number: int) -> dict[str, bool]:
-        """Return under which endings a file that was put aside is there."""
+    def _endings(self, number: int) -> list[str]:
+        """Return the endings under which the rotated file of this number exists."""
         name = f"{self._path}.{number}"
-        return {end: os.path.exists(name + end) for end in ("", PACKED)}
-
-    def _rename(self, old: str, new: str) -> None:
-        os.replace(f"{self._path}{old}", f"{self._path}{new}")
+        return [end for end in ("", COMPRESSED) if os.path.exists(name + end)]
 
     def _close(self) -> None:
         if self._fd is not None:
@@ -186,7 +182,7 @@ class AuditFile:
 
 
 def _lock(fd: int, until: float, pause: threading.Event) -> None:
-    """Lock a file; raises `OSError` when that was not possible ``until`` then."""
+    """Lock a file; raises `OSError` if it is still locked at ``until``."""
     seconds = _FIRST_PAUSE
     while True:
         try:
@@ -194,7 +190,7 @@ def _lock(fd: int, until: float, pause: threading.Event) -> None:
             return
         except BlockingIOError as error:
             if time.monotonic() >= until:
-                raise OSError(error.errno, "another program holds it locked") from None
-        # A wait without end could be one for a process that was stopped.
+                raise OSError(error.errno, "another program keeps it locked") from None
+        # Not a wait without end: the process that holds the lock may be suspended.
         pause.wait(seconds)
         seconds = min(seconds * 2, _LONGEST_PAUSE)

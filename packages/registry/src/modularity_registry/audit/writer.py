@@ -1,8 +1,8 @@
-"""What is written to the audit, and what happens when it can't be.
+"""Writes the audit, and counts the lines that are lost while the file can't be written.
 
-The registry goes on without: a full disk must not keep services from registering. It
-is told at once in the log and by ``/health``, and what was lost is counted and said in
-the file itself as soon as that can be written again.
+Calls go on meanwhile: a full disk must not keep services from registering. The log and
+``/health`` report it at once, and the file says how many lines are missing as soon as
+it can be written again.
 """
 
 import json
@@ -16,7 +16,7 @@ import msgspec
 
 from modularity_registry import config
 from modularity_registry.audit import lines
-from modularity_registry.audit.refusal_quota import LeftOut, Refusals
+from modularity_registry.audit.refusal_quota import LeftOut, RefusalQuota
 from modularity_registry.audit.rotating_file import PATIENCE, AuditFile
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import Clock, SystemClock, rfc3339
@@ -28,27 +28,27 @@ from modularity_registry.telemetry import logs
 log = logging.getLogger(__name__)
 
 PERIOD = 5.0
-"""Seconds between two looks at what is left to be said."""
+"""Seconds between two attempts to write what is pending."""
 
 LONGEST_TEXT = 512
-"""Characters of what a caller sent that are kept of a refused call."""
+"""Characters that a line keeps of each text of a refused call."""
 
 MEGABYTE = 1_000_000
 
 
 class Audit:
-    """Writes one line for each act. For any thread; what it was done for is in `logs`.
+    """Writes one line for each event, from any thread; `logs` knows the request.
 
-    ``lines`` were written, ``lost`` could not be.
+    ``lines`` counts those that were written, ``lost`` those that were not.
     """
 
     def __init__(self, file: AuditFile | None, clock: Clock, replica: str) -> None:
-        """Return one that writes to ``file``, or says nothing if that is None."""
+        """Return an audit that writes to ``file``, or nowhere if that is None."""
         self._file = file
         self._clock = clock
         self._replica = replica
         self._lock = threading.Lock()
-        self._refusals = Refusals(clock)
+        self._refusals = RefusalQuota(clock)
         self._missing = 0
         self._since: datetime | None = None
         self._fault: str | None = None
@@ -59,7 +59,7 @@ class Audit:
 
     @classmethod
     def at(cls, settings: Settings, clock: Clock, replica: str) -> "Audit":
-        """Return one that writes to the file that the settings name, if they do."""
+        """Return an audit that writes to the file of the settings, if they name one."""
         if settings.audit_file == config.OFF:
             return cls(None, clock, replica)
         most = settings.audit_megabytes * MEGABYTE
@@ -68,19 +68,19 @@ class Audit:
 
     @property
     def fault(self) -> str | None:
-        """Why the audit is not complete, or its file too large; None when all is well.
+        """Why the audit is incomplete, or its file too large; else None.
 
-        It is well again once the file says what was lost.
+        It is None again once the file says how many lines are missing.
         """
         if self._file is None or self._fault is not None:
             return self._fault
-        stuck = self._file.stuck
-        return f"a full audit file can't be put aside: {stuck}" if stuck else None
+        error = self._file.rotation_error
+        return f"the full audit file can't be renamed: {error}" if error else None
 
     def start(self, **facts: Any) -> None:
-        """Say that the registry starts, with these ``facts``; then look after it all.
+        """Write `registry.started` with these ``facts``, and start the thread.
 
-        In the process that serves: it starts a thread.
+        For the process that serves, after all forks.
         """
         if self._file is None:
             return
@@ -89,22 +89,22 @@ class Audit:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say what is left to be said, and that the registry stops. Idempotent."""
+        """Write what is pending and `registry.stopped`. Idempotent."""
         if self._file is None or self._thread is None:
             return
         self._over.set()
         self._thread.join()
         self._thread = None
-        self.look(at_once=True)
+        self.write_pending(at_once=True)
         self.write("registry.stopped")
         if self._missing:
-            log.error("%d lines of the audit are lost for good", self._missing)
+            log.error("%d lines of the audit are lost", self._missing)
         self._file.close()
 
     def write(self, event: str, **fields: Any) -> None:
-        """Write one line; who asked for it is the request that this thread is at.
+        """Write one line, about the request that this thread answers.
 
-        Fields that are None are left out, but for ``who``.
+        Leaves out fields that are None, except ``who``.
         """
         if self._file is not None:
             self._put(self._line(event, fields))
@@ -115,35 +115,35 @@ class Audit:
         """Write that ``new`` was stored over ``old``, on behalf of ``claim``."""
         if self._file is None:
             return
-        act = lines.of_write(old.service if old else None, new)
-        if act is not None:
-            self._act(act, new.registration.id, revision, claim)
+        event = lines.of_write(old.service if old else None, new)
+        if event is not None:
+            self._write_event(event, new.registration.id, revision, claim)
 
     def removed(self, old: Entry, revision: int, claim: Claim | None) -> None:
-        """Write that ``old`` is no more: with its lease if there is no ``claim``."""
+        """Write that ``old`` was removed: its lease expired if ``claim`` is None."""
         if self._file is not None:
-            act = lines.of_removal(old.service, expired=claim is None)
-            self._act(act, old.id, revision, claim)
+            event = lines.of_removal(old.service, expired=claim is None)
+            self._write_event(event, old.id, revision, claim)
 
     def token(self, event: str, token: Token) -> None:
-        """Write what was done to a token; never its text or the hash of that."""
+        """Write an event of a token, without its text and the hash of that."""
         if self._file is not None:
             self.write(event, **lines.of_token(token))
 
     def refused(self, status: int, code: str, call: str, reason: str) -> None:
-        """Write that a ``call`` (method and path) was refused, if there is room.
+        """Write that a ``call`` (method and path) was refused, within the quota.
 
-        Of one client `OF_ONE_CLIENT` of a minute are written; the rest are counted.
+        The refusals beyond it are counted: see `RefusalQuota`.
         """
         if self._file is None:
             return
         request = logs.current_request.get()
         with self._lock:
-            left_out = self._refusals.turn()
-            who, where = (request.caller, request.peer) if request else (None, "")
-            shown = self._refusals.take(who, where)
-        self._sum_up(left_out)
-        if shown:
+            left_out = self._refusals.end_window()
+            token, address = (request.caller, request.peer) if request else (None, "")
+            in_quota = self._refusals.take(token, address)
+        self._write_left_out(left_out)
+        if in_quota:
             self.write(
                 "access.refused",
                 status=status,
@@ -152,50 +152,56 @@ class Audit:
                 reason=_short(reason),
             )
 
-    def look(self, at_once: bool = False) -> None:
-        """Write what was left out and what was lost, where that is due and possible."""
+    def write_pending(self, at_once: bool = False) -> None:
+        """Write `access.left_out` and `audit.lost` lines that are due."""
         with self._lock:
-            left_out = self._refusals.turn(at_once)
+            left_out = self._refusals.end_window(at_once)
             missing = self._missing
-        self._sum_up(left_out)
+        self._write_left_out(left_out)
         if missing:
             self._put(b"")
 
-    def _act(
-        self, act: lines.Act, service_id: str, revision: int, claim: Claim | None
+    def _write_event(
+        self,
+        audit_event: lines.AuditEvent,
+        service_id: str,
+        revision: int,
+        claim: Claim | None,
     ) -> None:
-        event, fields = act
+        event, fields = audit_event
         fields = {"service_id": service_id, "revision": revision, **fields}
         self._put(self._line(event, fields, claim))
 
-    def _sum_up(self, left_out: LeftOut | None) -> None:
+    def _write_left_out(self, left_out: LeftOut | None) -> None:
         if left_out is not None:
             fields = {
                 "since": rfc3339(left_out.since),
                 "count": left_out.count,
                 "clients": left_out.clients,
             }
-            self._put(self._line("access.left_out", fields, asked=False))
+            self._put(self._line("access.left_out", fields, by_request=False))
 
     def _line(
         self,
         event: str,
         fields: dict[str, Any],
         claim: Claim | None = None,
-        asked: bool = True,
+        by_request: bool = True,
     ) -> bytes:
-        # Of fixed width in front, so that a reader finds a time without reading JSON.
+        # First and of fixed width, so that a reader finds it without decoding JSON.
         line: dict[str, Any] = {
             "timestamp": rfc3339(self._clock.now()),
             "event": event,
         }
-        line |= lines.of_request(logs.current_request.get() if asked else None, claim)
-        line |= {name: each for name, each in fields.items() if each is not None}
+        line |= lines.of_request(
+            logs.current_request.get() if by_request else None, claim
+        )
+        line |= {name: value for name, value in fields.items() if value is not None}
         line["replica"] = self._replica
         return _encoded(line)
 
     def _put(self, line: bytes) -> None:
-        """Write a line after what is to be said of those that were lost."""
+        """Write a line, after one about the missing lines if there are any."""
         assert self._file is not None
         reason: str | None = None
         with self._lock:
@@ -209,11 +215,11 @@ class Audit:
             else:
                 self.lines += bool(gap) + bool(line)
                 self._missing, self._fault, self._since = 0, None, None
-        # Once each, and under no lock: stderr may be slow.
+        # Each once, and without the lock: stderr may be slow.
         if reason is not None and not before:
             log.error("the audit can't be written, and calls go on: %s", reason)
         elif reason is None and before:
-            log.warning("the audit is written again; %d lines are lost", before)
+            log.warning("the audit can be written again; %d lines are missing", before)
 
     def _miss(self, is_line: bool, reason: str) -> None:
         if self._since is None:
@@ -229,18 +235,18 @@ class Audit:
             "since": rfc3339(self._since),
             "reason": self._fault,
         }
-        return self._line("audit.lost", fields, asked=False)
+        return self._line("audit.lost", fields, by_request=False)
 
     def _run(self) -> None:
         while not self._over.wait(PERIOD):
-            self.look()
+            self.write_pending()
 
 
 def _encoded(line: dict[str, Any]) -> bytes:
-    """Return a line of JSON in ASCII: nothing in it ends a line or moves a cursor."""
+    """Return a line of JSON in ASCII, without line ends and control characters."""
     try:
         encoded = _encode(line)
-    except UnicodeEncodeError:  # half a character, as JSON allows it
+    except UnicodeEncodeError:  # a lone surrogate, which JSON allows
         encoded = b"\x7f"
     if not encoded.isascii() or b"\x7f" in encoded:
         text = json.dumps(line, separators=(",", ":"))
@@ -256,4 +262,4 @@ def _short(text: str) -> str:
 
 
 OFF: Final = Audit(None, SystemClock(), "")
-"""The audit of a registry that has none."""
+"""The audit of a registry without an audit file."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from modularity_registry.audit import reader as audit_reader
-from modularity_registry.audit.reader import Broken, Line, Wanted
+from modularity_registry.audit.reader import InvalidLine, Line, LineFilter
 from modularity_registry.cli.audit_lines import page, sentence
 from modularity_registry.cli.exit import PROGRAM, fail
 from modularity_registry.cli.output import (
@@ -107,7 +107,7 @@ def audit(
     first.
     """
     path = _file(name)
-    query = Wanted(
+    query = LineFilter(
         **filters,
         since=rfc3339(since) if since else "",
         until=rfc3339(until) if until else "~",
@@ -154,7 +154,7 @@ def _file(name: str | None) -> Path:
 class _Reader:
     """Selects lines, and reports unreadable ones on standard error."""
 
-    def __init__(self, query: Wanted) -> None:
+    def __init__(self, query: LineFilter) -> None:
         self._query = query
         self._broken = 0
 
@@ -169,7 +169,7 @@ class _Reader:
         """Return a line's entry; None if it does not match or can't be read."""
         try:
             return self._query.read(line.data)
-        except Broken:
+        except InvalidLine:
             self._broken += 1
             if self._broken <= MOST_REPORTED:
                 _report(f"line {line.number} of {plain(line.file)} can't be read")

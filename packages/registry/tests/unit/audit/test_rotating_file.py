@@ -98,7 +98,7 @@ def test_who_keeps_it_locked_is_waited_for_but_not_for_ever(path: Path) -> None:
     file.append(line(1))
     with path.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(OSError, match="another program holds it locked"):
+        with pytest.raises(OSError, match="another program keeps it locked"):
             file.append(line(2), patience=0.05)
         waiting = threading.Thread(target=file.append, args=(line(3), 30.0))
         waiting.start()
@@ -114,10 +114,10 @@ def test_a_full_file_that_can_not_be_put_aside_grows_on(path: Path) -> None:
     for number in range(3):
         file.append(line(number))
     assert path.read_bytes().count(b"\n") == 3
-    assert file.stuck
+    assert file.rotation_error
     shutil.rmtree(path.with_name("audit.jsonl.1"))
     file.append(line(3))
-    assert file.stuck is None
+    assert file.rotation_error is None
     assert numbers(path, "me") == [0, 1, 2, 3]
 
 
@@ -125,8 +125,8 @@ def test_a_full_file_that_can_not_be_put_aside_grows_on(path: Path) -> None:
     ("name", "said"),
     [
         ("none/audit.jsonl", "there is no folder"),
-        ("", "that is no file"),
-        ("registry.db", "that file holds something else"),
+        ("", "it is not a regular file"),
+        ("registry.db", "it holds something else"),
         ("/proc/audit.jsonl", "it can't be written"),
     ],
 )

@@ -14,7 +14,7 @@ from werkzeug.test import Client
 
 from modularity_registry.api.app import create_app
 from modularity_registry.audit import Audit, AuditFile
-from modularity_registry.audit.refusal_quota import OF_ONE_CLIENT, WINDOW
+from modularity_registry.audit.refusal_quota import PER_CLIENT, WINDOW
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.forwarded import Proxies
@@ -270,16 +270,16 @@ def test_refusals_are_told_with_what_was_asked_and_why(path: Path, hot: bool) ->
 
 def test_refusals_without_end_are_summed_up(path: Path) -> None:
     with closed(path) as (registry, client, _):
-        for _ in range(OF_ONE_CLIENT + 7):
+        for _ in range(PER_CLIENT + 7):
             client.get("/api/services", environ_base=REMOTE)
-        assert len(acts(path)) == OF_ONE_CLIENT
+        assert len(acts(path)) == PER_CLIENT
         clock = registry.clock
         assert isinstance(clock, ManualClock)
         clock.advance(WINDOW)
-        registry.audit.look()
-        registry.audit.look()
+        registry.audit.write_pending()
+        registry.audit.write_pending()
     last = acts(path)[-1]
-    assert len(acts(path)) == OF_ONE_CLIENT + 1
+    assert len(acts(path)) == PER_CLIENT + 1
     assert (last["event"], last["count"]) == ("access.left_out", 7)
     assert last["clients"] == {"10.0.0.9": 7}
 
@@ -340,7 +340,7 @@ def test_calls_go_on_without_it_and_the_file_says_later_what_is_lost(
     assert 'registry_audit_lines_total{result="lost"} 3.0' in text
     (tmp_path / "gone").rename(folder)
     # Without another act: nobody should have to wait for one.
-    registry.audit.look()
+    registry.audit.write_pending()
     assert registry.audit.fault is None
     client.post("/api/register", json=unchecked("e"))
     first, lost, last = acts(path)
@@ -358,7 +358,7 @@ def test_its_start_and_end_are_told_and_nothing_is_left_unsaid(
     caplog.set_level(logging.INFO)
     with closed(path) as (registry, client, _):
         registry.audit.start(version="1.2.3", auth=True)
-        for _ in range(OF_ONE_CLIENT + 1):
+        for _ in range(PER_CLIENT + 1):
             client.get("/api/services")
         registry.audit.stop()
         registry.audit.stop()
