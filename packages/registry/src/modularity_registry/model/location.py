@@ -1,4 +1,4 @@
-"""Reads where a service says it is, strictly.
+"""Parses the locations of services, strictly.
 
 A location is parsed once, and whatever connects later builds its URL from the parsed
 parts, so nothing is checked in one reading and used in another.
@@ -16,7 +16,7 @@ Address = IPv4Address | IPv6Address
 
 
 class InvalidLocation(AddressRefused):
-    """The location can't be read as one; ``detail`` says what to write instead."""
+    """The location can't be parsed; ``detail`` follows the name of the field."""
 
     code: ClassVar[str] = "invalid_location"
 
@@ -76,21 +76,23 @@ def parse_location(location: str, mode: str) -> Location:
     """
     schemes = _SCHEMES.get(mode)
     if schemes is None:
-        raise InvalidLocation(f"the registry does not connect to mode {mode!r}")
+        raise InvalidLocation(
+            f"has mode {mode!r}, which the registry does not connect to"
+        )
     example = _EXAMPLES[mode]
     if len(location) > _LONGEST:
-        raise InvalidLocation(f"a location has at most {_LONGEST} characters")
+        raise InvalidLocation(f"must have at most {_LONGEST} characters")
     if (unwanted := _UNWANTED.search(location)) is not None:
         raise InvalidLocation(_unwanted_detail(unwanted.group()))
     split = _SPLIT.fullmatch(location)
     if split is None or (scheme := split[1].lower()) not in schemes:
-        wanted = " or ".join(f"{name}://" for name in schemes)
+        schemes_text = " or ".join(f"{name}://" for name in schemes)
         raise InvalidLocation(
-            f"the location of mode {mode} starts with {wanted}, as in {example}"
+            f"must start with {schemes_text} for mode {mode!r}, as in {example}"
         )
     host, port_text = _split_authority(split[2], example)
     if port_text is None and (port := _DEFAULT_PORTS.get(scheme, 0)) == 0:
-        raise InvalidLocation(f"the port is missing: write it, as in {example}")
+        raise InvalidLocation(f"has no port: add it, as in {example}")
     if port_text is not None:
         port = _parse_port(port_text)
     host, address = _parse_host(host, example)
@@ -105,8 +107,8 @@ def parse_health_path(path: str) -> str:
     """
     if _TARGET.fullmatch(path) is None:
         raise InvalidLocation(
-            "a health path starts with / and holds no spaces, fragment or characters"
-            " that need percent-encoding, as in /_module/health"
+            "must start with / and have no spaces, no fragment and no characters that"
+            " need percent-encoding, as in /_module/health"
         )
     _refuse_dot_segments(path)
     return path
@@ -114,39 +116,43 @@ def parse_health_path(path: str) -> str:
 
 def _unwanted_detail(character: str) -> str:
     if character in "#?":
-        return f"a location has no query or fragment: leave out {character!r}"
+        return f"must have no query or fragment: remove {character!r}"
     if character == "\\":
-        return "a location has no backslash: write /"
+        return "must have no backslash: use /"
     if character.isascii():
-        return f"a location has no spaces or control characters, found {character!r}"
+        return f"must have no spaces or control characters, found {character!r}"
     return (
-        f"a location is plain ASCII, found {character!r}: write a host name in its"
-        " xn-- form and percent-encode a path"
+        f"must be plain ASCII, found {character!r}: use a host name's xn-- form and"
+        " percent-encode a path"
     )
 
 
 def _split_authority(authority: str, example: str) -> tuple[str, str | None]:
     """Return host (with its brackets) and port as written, None without a colon."""
     if "@" in authority:
-        raise InvalidLocation("a location has no user or password: leave out 'user@'")
+        raise InvalidLocation("must have no user or password: remove 'user@'")
     if not authority:
-        raise InvalidLocation(f"the host is missing: write it, as in {example}")
+        raise InvalidLocation(f"has no host: add it, as in {example}")
     if authority.startswith("["):
         host, bracket, rest = authority.partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise InvalidLocation("an IPv6 address is written as in [fd00::5]:8080")
+            raise InvalidLocation(
+                "must have an IPv6 address in brackets, as in [fd00::5]:8080"
+            )
         return host + bracket, rest[1:] if rest else None
     host, colon, port = authority.partition(":")
     if ":" in port:
         raise InvalidLocation(
-            "an IPv6 address stands in brackets, as in [fd00::5]:8080"
+            "must have an IPv6 address in brackets, as in [fd00::5]:8080"
         )
     return host, port if colon else None
 
 
 def _parse_port(text: str) -> int:
     if _PORT.fullmatch(text) is None or int(text) > 65535:
-        raise InvalidLocation(f"port {text!r} is not a number from 1 to 65535")
+        raise InvalidLocation(
+            f"has port {text!r}, which is not a number from 1 to 65535"
+        )
     return int(text)
 
 
@@ -155,34 +161,38 @@ def _parse_host(host: str, example: str) -> tuple[str, Address | None]:
     if host.startswith("["):
         literal = host[1:-1]
         if "%" in literal:
-            raise InvalidLocation("an address has no zone id: leave out '%...'")
+            raise InvalidLocation("must have no zone id: remove '%...'")
         try:
             address = IPv6Address(literal)
         except ValueError:
-            raise InvalidLocation(f"{host} is not an IPv6 address") from None
+            raise InvalidLocation(
+                f"has host {host}, which is not an IPv6 address"
+            ) from None
         return address.compressed, address
     if len(host) <= 253 and _NUMERIC.fullmatch(host) is not None:
         try:
             return host, IPv4Address(host)
         except ValueError:
             raise InvalidLocation(
-                f"host {host!r} ends in a number, so it must be an IPv4 address of"
-                " four decimal numbers without leading zeros, as in 10.0.0.5"
+                f"has host {host!r}, which ends in a number: it must be an IPv4 address"
+                " of four decimal numbers without leading zeros, as in 10.0.0.5"
             ) from None
     if len(host) > 253 or _NAME.fullmatch(host) is None:
         raise InvalidLocation(
-            f"host {host[:80]!r} is not a name of at most 253 characters whose parts"
-            " have 1-63 letters, digits, hyphens or underscores (no trailing dot, no"
-            f" hyphen first or last), as in {example}"
+            f"has host {host[:80]!r}, which is not a name of at most 253 characters"
+            " with parts of 1-63 letters, digits, hyphens or underscores (no trailing"
+            f" dot, no hyphen first or last), as in {example}"
         )
     return host.lower(), None
 
 
 def _parse_path(path: str, mode: str) -> str:
     if mode != "http" and path:
-        raise InvalidLocation(f"a {mode} location ends after the port: leave out /")
+        raise InvalidLocation(f"must end after the port for mode {mode!r}: remove /")
     if _PATH.fullmatch(path) is None:
-        raise InvalidLocation("percent-encode what a path can't hold, as in /my%20api")
+        raise InvalidLocation(
+            "has a path with characters to percent-encode, as in /my%20api"
+        )
     _refuse_dot_segments(path)
     return path.rstrip("/")
 
@@ -190,4 +200,4 @@ def _parse_path(path: str, mode: str) -> str:
 def _refuse_dot_segments(path: str) -> None:
     # Servers and clients disagree on who resolves them, and on %2e.
     if _DOT_SEGMENT.search(path.partition("?")[0]) is not None:
-        raise InvalidLocation("a path has no . or .. parts: write where they lead")
+        raise InvalidLocation("must have no . or .. parts in its path: resolve them")

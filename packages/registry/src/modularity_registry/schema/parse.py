@@ -29,7 +29,7 @@ from modularity_registry.schema.validate import invalid, validated
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """A sign of life; ``healthy`` is what the service says of itself."""
+    """A heartbeat; ``healthy`` is what the service reports."""
 
     healthy: bool = True
     note: str = ""
@@ -46,16 +46,16 @@ class Invocation(msgspec.Struct, frozen=True):
 
 
 class Discovery(msgspec.Struct, frozen=True):
-    """What a caller needs (``required``) and would like (``optional``)."""
+    """The capabilities that a caller needs, and those that it prefers."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
 
 
 def parse_registration(body: bytes, service_id: str | None = None) -> Registration:
-    """Return the registration in ``body``; ``service_id`` is the address it came to.
+    """Return the registration in ``body``; ``service_id`` is the id in the path.
 
-    The id may be left out of the body when the address has it, and must not differ.
+    With an id in the path, the body's may be missing, and must not differ.
     """
     return parse_owned(body, service_id)[0]
 
@@ -63,14 +63,14 @@ def parse_registration(body: bytes, service_id: str | None = None) -> Registrati
 def parse_owned(
     body: bytes, service_id: str | None = None
 ) -> tuple[Registration, str | None]:
-    """As `parse_registration`; return the ``owner_key`` beside it, which is secret."""
+    """Return the registration and its ``owner_key``, which is secret."""
     data = decode_object(body)
     if service_id is not None:
         data.setdefault("id", service_id)
     errors = _location_errors(data)
     model = validated(RegistrationBody, data, errors)
     if service_id is not None and model.id != service_id:
-        message = f"is {model.id!r} in the body, but {service_id!r} in the address"
+        message = f"is {model.id!r} in the body, but {service_id!r} in the path"
         raise invalid([FieldError("id", message)])
     registration = Registration(
         id=model.id,
@@ -88,7 +88,7 @@ def parse_owned(
 
 
 def _location_errors(data: Mapping[str, Any]) -> list[FieldError]:
-    """What pydantic can't see: rules that need the mode and another field together."""
+    """Return what breaks the rules that depend on the mode and another field."""
     mode, location, health = (data.get(key) for key in ("mode", "location", "health"))
     errors = []
     if not isinstance(mode, str):
@@ -101,10 +101,10 @@ def _location_errors(data: Mapping[str, Any]) -> list[FieldError]:
     if not isinstance(health, dict):
         return errors
     if mode in MODES and mode not in CHECKED_MODES:
-        message = f"a service of mode {mode!r} is not checked; leave it out"
+        message = f"must be left out: the registry does not check mode {mode!r}"
         errors.append(FieldError("health", message))
     elif mode in ("tcp", "grpc") and health.get("path") is not None:
-        errors.append(FieldError("health.path", "is for mode 'http' only"))
+        errors.append(FieldError("health.path", "is allowed for mode 'http' only"))
     return errors
 
 
@@ -114,13 +114,13 @@ def parse_drain(body: bytes) -> str:
 
 
 def parse_heartbeat(body: bytes) -> Heartbeat:
-    """Return what a heartbeat says; without a body, that the service is healthy."""
+    """Return the heartbeat; without a body, the service is healthy."""
     model = validated(HeartbeatBody, _optional_object(body))
     return Heartbeat(healthy=model.status in ("healthy", "active"), note=model.note)
 
 
 def parse_discovery(body: bytes) -> Discovery:
-    """Return the capabilities asked for; one that is in both lists is required."""
+    """Return the capabilities; one that is in both lists is required."""
     model = validated(DiscoverBody, decode_object(body))
     required = _distinct(model.capabilities)
     optional = tuple(c for c in _distinct(model.optional) if c not in required)
@@ -128,7 +128,7 @@ def parse_discovery(body: bytes) -> Discovery:
 
 
 def parse_invocation(body: bytes) -> Invocation:
-    """Return the call that is reported."""
+    """Return the reported call."""
     return Invocation(**dict(validated(InvocationBody, decode_object(body))))
 
 
@@ -146,7 +146,7 @@ def parse_token(body: bytes) -> TokenRequest:
 
 
 def parse_rotation(body: bytes) -> float:
-    """Return for how many seconds a token's former text is to be good still."""
+    """Return the seconds for which a token's previous secret stays valid."""
     return validated(RotationBody, _optional_object(body)).grace
 
 

@@ -21,20 +21,20 @@ BodyT = TypeVar("BodyT", bound=Body)
 def validated(
     model: type[BodyT], data: dict[str, Any], errors: list[FieldError] | None = None
 ) -> BodyT:
-    found = errors or []
+    all_errors = errors or []
     try:
         result = model.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        found = [*(_field_error(dict(detail)) for detail in details), *found]
-    if found:
-        raise invalid(found)
+        all_errors = [*(_field_error(dict(detail)) for detail in details), *all_errors]
+    if all_errors:
+        raise invalid(all_errors)
     return result
 
 
 def invalid(errors: list[FieldError]) -> InvalidRequest:
-    first = dict.fromkeys(f"{error.field} {error.message}" for error in errors)
-    return InvalidRequest("; ".join(first), tuple(errors))
+    sentences = dict.fromkeys(f"{error.field} {error.message}" for error in errors)
+    return InvalidRequest("; ".join(sentences), tuple(errors))
 
 
 _MESSAGES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -55,7 +55,7 @@ _MESSAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "list_type": lambda ctx: "must be a list",
     "dict_type": lambda ctx: "must be an object",
     "model_type": lambda ctx: "must be an object",
-    "too_short": lambda ctx: f"must have at least {ctx['min_length']} entry",
+    "too_short": lambda ctx: "must not be empty",
     "too_long": lambda ctx: f"must have at most {ctx['max_length']} entries",
     "literal_error": lambda ctx: f"must be one of {ctx['expected']}",
     "greater_than_equal": lambda ctx: f"must be at least {ctx['ge']:g}",
@@ -70,8 +70,8 @@ _PATTERNS = {
     CAPABILITY_PATTERN: (
         "must be 1-128 of A-Z a-z 0-9 . _ : / - and start with a letter or digit"
     ),
-    KEY_PATTERN: "must be of printable ASCII characters without blanks",
-    TEXT_PATTERN: "must not hold control characters",
+    KEY_PATTERN: "must be printable ASCII without spaces",
+    TEXT_PATTERN: "must not contain control characters",
 }
 
 

@@ -80,8 +80,12 @@ def test_a_tcp_or_grpc_location_is_host_and_port(mode: str) -> None:
     ("text", "mode", "advice"),
     [
         ("localhost:8081", "http", "http:// or https://"),
-        ("http://db:5432", "tcp", "starts with tcp://, as in tcp://10.0.0.5:5432"),
-        ("tcp://db", "tcp", "port is missing"),
+        (
+            "http://db:5432",
+            "tcp",
+            "start with tcp:// for mode 'tcp', as in tcp://10.0.0.5:5432",
+        ),
+        ("tcp://db", "tcp", "has no port"),
         ("http://127.1", "http", "four decimal numbers"),
         ("http://fd00::5", "http", "in brackets"),
         ("http://localhost.", "http", "no trailing dot"),
@@ -92,7 +96,7 @@ def test_a_tcp_or_grpc_location_is_host_and_port(mode: str) -> None:
         ("http://a/{id}", "http", "percent-encode"),
         ("http://a/../b", "http", "no . or .. parts"),
         ("http://" + "a/" * 1024, "http", "at most 2048 characters"),
-        ("ipc://x", "ipc", "does not connect to mode 'ipc'"),
+        ("ipc://x", "ipc", "mode 'ipc', which the registry does not connect to"),
     ],
 )
 def test_a_refusal_says_what_to_write_instead(

@@ -162,7 +162,7 @@ def test_the_address_gives_the_id_and_the_body_must_agree() -> None:
     body = json.dumps(registration(id=...)).encode()
     assert schema.parse_registration(body, "from-url").id == "from-url"
     other = json.dumps(registration("other")).encode()
-    with pytest.raises(InvalidRequest, match="in the address"):
+    with pytest.raises(InvalidRequest, match="in the path"):
         schema.parse_registration(other, "from-url")
 
 

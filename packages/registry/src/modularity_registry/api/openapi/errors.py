@@ -1,4 +1,4 @@
-"""Error replies: every code, when it is said, and the reply that carries it."""
+"""Error replies: every code, when it is sent, and the reply that carries it."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -20,7 +20,7 @@ from modularity_registry.serving.slow_uploads import TooManyUploads
 
 
 class Refusal(NamedTuple):
-    """A code of an error: its status, when it is said, and a sentence of its kind."""
+    """An error code: its status, when it is sent, and an example of its detail."""
 
     status: HTTPStatus
     when: str
@@ -29,11 +29,11 @@ class Refusal(NamedTuple):
 
 _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
     errors.InvalidRequest: (
-        "not JSON, or a wrong, missing or unknown field or parameter",
+        "the body is not JSON, or a field or parameter is invalid, missing or unknown",
         "name must not be empty; port is not a known field",
     ),
     errors.AddressRefused: (
-        "the location is not one that the registry may connect to",
+        "the registry may not connect to the location",
         "169.254.169.254 is link-local (cloud metadata lives there)",
     ),
     NameNotResolved: (
@@ -41,35 +41,35 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "the host name 'nowhere.invalid' has no address",
     ),
     errors.BodyIncomplete: (
-        "the body ended early, or did not come in time",
+        "the body ended early, or did not arrive in time",
         "the connection ended after 100 of 250 bytes of the body",
     ),
     errors.OriginRefused: (
-        "a web page of another site tried to change something",
+        "the call came from a web page of another site",
         "web pages of the origin 'http://127.0.0.1:8000' may not change anything here;"
         " allow theirs with REGISTRY_ALLOWED_ORIGINS",
     ),
     errors.Unauthorized: (
-        "this takes a token, and there is none, or one that is no good",
+        "the token is missing or invalid",
         "this needs a token with the right 'read'; send it as Authorization: Bearer"
         " <token>",
     ),
     errors.Forbidden: (
-        "the token has not the right to this",
+        "the token does not have the right for this call",
         "the token 'weather-team' has not the right 'admin'; an admin can make one"
         " that has",
     ),
     errors.OwnedByAnother: (
-        "the service belongs to another token or `owner_key`",
+        "another token or `owner_key` owns the service",
         "the id 'hello-service' belongs to another; changing it takes the token that"
         " it was registered with, or an admin's token",
     ),
     errors.TokenNotFound: (
-        "no token has this name, or there are no tokens here",
+        "no token has this name, or the registry does not use tokens",
         "there is no token 'weather-team'",
     ),
     errors.TokenConflict: (
-        "the token's name is taken, or it is the last of an admin",
+        "the name is taken, or this is the last admin's token",
         "the token 'weather-team' exists already; rotate or revoke it",
     ),
     errors.ServiceNotFound: (
@@ -77,11 +77,11 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "no service 'hello-service' is registered",
     ),
     errors.NotRegistered: (
-        "the service is not registered: it should register again",
+        "the service is not registered and must register again",
         "no service 'hello-service' is registered here; register it again",
     ),
     errors.CapabilityNotFound: (
-        "nobody ever offered the capability",
+        "no service has ever provided the capability",
         "no service has ever offered the capability 'greet'",
     ),
     errors.RevisionMismatch: (
@@ -89,7 +89,7 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "the service is at revision 8; read it again and retry",
     ),
     errors.BodyTooLarge: (
-        "the body is over 1 MiB",
+        "the body is larger than 1 MiB",
         "the body is larger than 1,048,576 bytes",
     ),
     errors.UnsupportedMediaType: (
@@ -101,31 +101,33 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "the capability 'greet' has no healthy provider;"
         " GET /api/capabilities/greet/explain says why",
     ),
-    errors.NotReady: ("it should get no traffic now", "the store does not answer"),
+    errors.NotReady: (
+        "the registry can't take traffic now",
+        "the store does not answer",
+    ),
     TooManyUploads: (
-        "so many bodies are being received that this one has to wait",
+        "the registry is receiving too many bodies",
         "too many bodies are being received; try again in a moment",
     ),
     errors.TooManyWatchers: (
-        "all places for streams and waits are taken",
+        "too many streams and waiting requests are open",
         "all 2000 places for watchers are taken; try again later",
     ),
     errors.TooManyRequests: (
-        "the client makes more calls than its rate allows, or shows bad tokens again"
-        " and again",
+        "the client exceeded its rate limit, or sent too many invalid tokens",
         "the token builds is over the limit of 600/minute for writes; retry in 12 s",
     ),
     errors.TooManyWatchersOfClient: (
-        "the client has all the streams and waits that one client may have",
+        "the client has too many streams and waiting requests open",
         "the address 10.0.0.7 has taken all 20 places for watchers that one client may"
         " have; end one of them, or try again later",
     ),
     errors.StoreUnavailable: (
-        "the store can't take the write now, or is away",
+        "the store is unreachable or can't take the write now",
         "the store does not answer",
     ),
     errors.StoreCorrupt: (
-        "the store holds something that was never written to it",
+        "the store contains a record that the registry did not write",
         "the record services/hello-service can't be read",
     ),
 }
@@ -133,28 +135,28 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
 
 def _status_of(kind: type[errors.RegistryError]) -> HTTPStatus:
     return next(
-        problems.STATUS[each] for each in kind.__mro__ if each in problems.STATUS
+        problems.STATUS[base] for base in kind.__mro__ if base in problems.STATUS
     )
 
 
 REFUSALS: dict[str, Refusal] = {
-    kind.code: Refusal(_status_of(kind), *said) for kind, said in _RAISED.items()
+    kind.code: Refusal(_status_of(kind), *texts) for kind, texts in _RAISED.items()
 } | {
     "not_found": Refusal(
-        HTTPStatus.NOT_FOUND, "there is no such call", "there is no such call"
+        HTTPStatus.NOT_FOUND, "no call has this path", "there is no such call"
     ),
     "internal_error": Refusal(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "a fault of the registry's own",
+        "an error in the registry itself",
         "an internal error occurred; see the registry's log",
     ),
 }
-"""All errors that a documented call may answer with, by their code."""
+"""Every error of a documented call, by its code."""
 
 _BAD_FIELD = record(
-    "One thing wrong with one field.",
+    "An invalid field or parameter.",
     {
-        "field": text("The field or parameter.", "name"),
+        "field": text("The name of the field or parameter.", "name"),
         "message": text("What is wrong with it.", "must not be empty"),
     },
 )
@@ -164,14 +166,14 @@ SCHEMAS: dict[str, Json] = {
     "Problem": record(
         "An error, as in RFC 9457. Nothing has changed.",
         {
-            "type": text("A name for the code.", "urn:modularity-registry:not_found"),
-            "title": text("The status in words.", "Not Found"),
+            "type": text("A URN for the code.", "urn:modularity-registry:not_found"),
+            "title": text("The HTTP status in words.", "Not Found"),
             "status": field(
-                "integer", "The status again.", 404, minimum=400, maximum=599
+                "integer", "The HTTP status.", 404, minimum=400, maximum=599
             ),
             "detail": text("What is wrong, for people.", "there is no such call"),
             "code": text(
-                "What is wrong, for programs; it does not change.", "not_found"
+                "What is wrong, for programs. Codes never change.", "not_found"
             ),
             "error": text(
                 "The same as `detail`, for older clients.", "there is no such"
@@ -179,23 +181,23 @@ SCHEMAS: dict[str, Json] = {
         },
     ),
     "BadRequest": record(
-        "An error that names every bad field. Nothing has changed.",
+        "An error that names every invalid field. Nothing has changed.",
         {
             "type": text(
-                "A name for the code.", "urn:modularity-registry:invalid_request"
+                "A URN for the code.", "urn:modularity-registry:invalid_request"
             ),
-            "title": text("The status in words.", "Bad Request"),
-            "status": field("integer", "The status again.", 400, const=400),
+            "title": text("The HTTP status in words.", "Bad Request"),
+            "status": field("integer", "The HTTP status.", 400, const=400),
             "detail": text("What is wrong, for people.", "name must not be empty"),
             "code": text(
-                "What is wrong, for programs; it does not change.", "invalid_request"
+                "What is wrong, for programs. Codes never change.", "invalid_request"
             ),
             "error": text(
                 "The same as `detail`, for older clients.", "name must not be empty"
             ),
             "errors": listed(
                 ref("BadField"),
-                "All that is wrong with the fields.",
+                "Every invalid field.",
                 [{"field": "name", "message": "must not be empty"}],
             ),
         },
@@ -216,7 +218,7 @@ def replies(codes: Iterable[str]) -> dict[str, Json]:
 
 
 def _reply(status: HTTPStatus, codes: list[str]) -> Json:
-    said = "; ".join(f"`{code}`: {REFUSALS[code].when}" for code in codes)
+    cases = "; ".join(f"`{code}`: {REFUSALS[code].when}" for code in codes)
     base = "BadRequest" if status == HTTPStatus.BAD_REQUEST else "Problem"
     schema: Json = {
         "allOf": [ref(base)],
@@ -227,18 +229,18 @@ def _reply(status: HTTPStatus, codes: list[str]) -> Json:
     }
     examples = {code: {"value": _example(code)} for code in codes}
     reply: Json = {
-        "description": f"{status.phrase}. {said}.",
+        "description": f"{status.phrase}. {cases}.",
         "content": {problems.CONTENT_TYPE: {"schema": schema, "examples": examples}},
     }
     if status == HTTPStatus.UNAUTHORIZED:
         challenge = {"type": "string", "examples": ['Bearer realm="..."']}
         reply["headers"] = {
-            "WWW-Authenticate": header("What is asked for (RFC 6750).", challenge)
+            "WWW-Authenticate": header("How to authenticate (RFC 6750).", challenge)
         }
     if status in problems.RETRIED:
         seconds = {"type": "integer", "minimum": 0, "examples": [1]}
         reply["headers"] = {
-            "Retry-After": header("Seconds after which to ask again.", seconds)
+            "Retry-After": header("Seconds to wait before a retry.", seconds)
         }
     return reply
 

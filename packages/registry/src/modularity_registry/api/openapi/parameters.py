@@ -12,8 +12,8 @@ _CLAUSE = r"(~=\s*[0-9]+\.[0-9]+|[<>]=?\s*[0-9]+|[!=]=\s*[0-9]+)(\.[0-9]+)*"
 _VERSION = rf"^(?!\s*[<>=!~])|^\s*{_CLAUSE}\s*(,\s*{_CLAUSE}\s*)*$"
 
 
-# In the schema an example is only shown; beside it, the page for trying calls out
-# would fill it in, and every optional parameter would be sent.
+# An example in the schema is only displayed. Swagger UI would fill in one beside the
+# schema, and send every optional parameter.
 
 
 def _query(name: str, description: str, schema: Json, example: object) -> Json:
@@ -54,8 +54,8 @@ _TEXT: Json = {"type": "string"}
 _METADATA: Json = {
     **_query(
         "metadata",
-        "Keeps services whose metadata has these values, as `metadata.region=eu`: text"
-        " bare, anything else as JSON.",
+        "Only services whose metadata has these values, as `metadata.region=eu`. Write"
+        " text as it is and other values as JSON.",
         {
             "type": "object",
             "patternProperties": {r"^metadata\.[\s\S]+$": {}},
@@ -78,7 +78,7 @@ PARAMETERS: dict[str, Json] = {
     ),
     "CapabilityName": _path(
         "name",
-        "The capability's name; write a slash within it as `%2F` or as it is.",
+        "The capability's name. You can write a slash in it as `/` or `%2F`.",
         {"type": "string", "pattern": "^[^/]"},
         "greet",
     ),
@@ -90,53 +90,53 @@ PARAMETERS: dict[str, Json] = {
     ),
     "OwnerKey": _header(
         "X-Owner-Key",
-        "The `owner_key` that the service was registered with, if it was with one.",
+        "The `owner_key` that the service was registered with, if any.",
         "a-long-and-secret-text",
     ),
     "AssetName": _path("name", "The file's name.", _TEXT, "main.js"),
     "Status": _query(
         "status",
-        "Keeps services with this status; `active` means healthy, `inactive` the"
-        " others; several are alternatives.",
+        "Only services with one of these statuses. `active` means healthy, `inactive`"
+        " any other.",
         _several({"type": "string", "enum": [*STATUSES, "active", "inactive"]}),
         ["healthy"],
     ),
     "Capability": _query(
         "capability",
-        "Keeps services that provide it; of several, all.",
+        "Only services that provide all of these capabilities.",
         _several(_TEXT),
         ["greet"],
     ),
     "Mode": _query(
         "mode",
-        "Keeps services of this mode; several are alternatives.",
+        "Only services with one of these modes.",
         _several({"type": "string", "enum": list(MODES)}),
         ["http"],
     ),
-    "Name": _query("name", "Keeps services with exactly this name.", _TEXT, "Hello"),
+    "Name": _query("name", "Only services with exactly this name.", _TEXT, "Hello"),
     "Version": _query(
         "version",
-        "Keeps services of exactly this version, or in a range.",
+        "Only services with this version, or in this range of versions.",
         {"type": "string", "pattern": _VERSION, "maxLength": MAX_RANGE},
         ">=1.2,<2",
     ),
     "Metadata": _METADATA,
     "Limit": _query(
         "limit",
-        "At most so many.",
+        "The maximum number of items to return.",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
         100,
     ),
     "Cursor": _query(
         "cursor",
-        "Go on where the page before ended: its `next`.",
+        "The `next` of the page before.",
         {"type": "string", "format": "cursor"},
         "aGVsbG8tc2VydmljZQ==",
     ),
     "Wait": _query(
         "wait",
-        "Answer when something that is listed has changed after `revision`, which has"
-        f" to be given, or after so many seconds; more than {MAX_WAIT:g} count as"
+        "Wait for a change of the list after `revision`, which is required, for at"
+        f" most this many seconds. The maximum is {MAX_WAIT:g}; larger values count as"
         f" {MAX_WAIT:g}.",
         {"type": "number", "minimum": 0, "maximum": 999_999_999},
         30,
@@ -149,43 +149,43 @@ PARAMETERS: dict[str, Json] = {
     ),
     "Strategy": _query(
         "strategy",
-        "How to pick one of several.",
+        "How to pick one of several providers.",
         {"type": "string", "enum": list(STRATEGIES), "default": "round_robin"},
         "round_robin",
     ),
     "Key": _query(
         "key",
-        "With `strategy=hash`, where it is required: the same key gets the same"
-        " provider while that one is healthy.",
+        "Required with `strategy=hash`: the same key gets the same provider while that"
+        " provider is healthy.",
         {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
         "user-42",
     ),
     "WatchedCapability": _query(
         "capability",
-        "Tells of services that provide it; of several parameters, any.",
+        "Events of services that provide one of these capabilities.",
         _several(_TEXT),
         ["greet"],
     ),
     "WatchedService": _query(
         "service",
-        "Tells of this service; of several parameters, any.",
+        "Events of these services.",
         _several(_TEXT),
         ["hello-service"],
     ),
     "IfMatch": _header(
         "If-Match",
-        "Only if the service is at this revision, or `*`: if it is registered.",
+        "Write only if the service is at this revision; `*`: only if it is registered.",
         '"7"',
     ),
     "IfNoneMatch": _header(
         "If-None-Match",
-        "The `ETag` of a reply: 304 if nothing was written since.",
+        "The `ETag` of an earlier reply. You get 304 if nothing has changed since.",
         'W/"7"',
     ),
-    "IfNew": _header("If-None-Match", "`*`: only if the service is new.", "*"),
+    "IfNew": _header("If-None-Match", "`*`: write only if the service is new.", "*"),
     "LastEventId": _header(
         "Last-Event-ID",
-        "The `id` of the last event that was read: the stream goes on after it.",
+        "The `id` of the last event you received. The stream resumes after it.",
         "3f9c0d-7",
     ),
 }
