@@ -1,7 +1,7 @@
-"""Where records are kept. `open_store` picks the store by its URL.
+"""The stores that keep the registry's records. `open_store` opens one by its URL.
 
-A further store is a package and a row in ``_KINDS``; its driver is imported when a URL
-asks for it.
+A new store is a package and a row in ``_KINDS``; its driver is imported when a URL
+needs it.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ __all__ = ["check_store_url", "file_of", "open_store"]
 
 
 class _Kind(NamedTuple):
-    """A kind of store: ``target`` is called with what ``read`` finds in the URL.
+    """A kind of store: ``target`` is called with what ``read`` returns for the URL.
 
     ``read`` raises `ValueError` with the reason, as the rest of a sentence that
     begins with the URL's scheme.
@@ -33,31 +33,31 @@ class _Kind(NamedTuple):
 def open_store(url: str) -> Store:
     """Open the store that ``url`` names.
 
-    Raises `BadSetting` when no store is named like that, `StoreUnavailable` or
-    `StoreCorrupt` when it is, but can't be opened.
+    Raises `BadSetting` for an invalid URL, `StoreUnavailable` or `StoreCorrupt` when
+    the store can't be opened.
     """
     kind, arguments = _parse(url)
     module, _, name = kind.target.partition(":")
     try:
-        opened = getattr(import_module(module), name)
+        store_class = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
         extra = f'pip install "modularity-registry[{kind.extra}]"' if kind.extra else ""
         raise BadSetting(
             f"{kind.forms[0]} needs the package {error.name}, which is not installed"
             + (f"; run {extra}" if extra else "")
         ) from error
-    return cast(Store, opened(*arguments))
+    return cast(Store, store_class(*arguments))
 
 
 def check_store_url(url: str) -> None:
-    """Raise `BadSetting` when `open_store` would; opens and imports nothing."""
+    """Raise `BadSetting` for an invalid URL; opens and imports nothing."""
     _parse(url)
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file that a store lives in; None for one that lives elsewhere.
+    """Return the file of an SQLite store; None for other stores.
 
-    ``url`` is one that `check_store_url` takes.
+    ``url`` must be valid: see `check_store_url`.
     """
     kind, arguments = _parse(url)
     return Path(str(*arguments)) if kind is _KINDS["sqlite"] else None
@@ -68,12 +68,12 @@ def _parse(url: str) -> tuple[_Kind, tuple[object, ...]]:
     try:
         parts = urlsplit(url)
     except ValueError:
-        # What went wrong is told in words that may hold the password.
+        # The error's text may contain the password.
         raise BadSetting(f"the store URL can't be read; {_forms()}") from None
     kind = _KINDS.get(parts.scheme)
     if kind is None:
-        named = f"{parts.scheme}:// is not a kind of store" if parts.scheme else ""
-        raise BadSetting(f"{named or 'the store URL names no scheme'}; {_forms()}")
+        problem = f"{parts.scheme}:// is not a kind of store" if parts.scheme else ""
+        raise BadSetting(f"{problem or 'the store URL has no scheme'}; {_forms()}")
     try:
         _require_plain(url, parts)
         return kind, kind.read(parts)
@@ -86,32 +86,34 @@ def _require_plain(url: str, parts: SplitResult) -> None:
     if not url.lower().startswith(f"{parts.scheme}://"):
         raise ValueError("needs two slashes after the colon")
     if any(character < " " or character == "\x7f" for character in url):
-        raise ValueError("takes no line breaks or other control characters")
+        raise ValueError("accepts no line breaks or other control characters")
 
 
 def _forms() -> str:
     forms = [form for kind in _KINDS.values() for form in kind.forms]
-    return f"known are {', '.join(forms)}"
+    return f"use {', '.join(forms)}"
 
 
 def _read_memory(parts: SplitResult) -> tuple[object, ...]:
     if parts.netloc or parts.path or parts.query or parts.fragment:
-        raise ValueError("takes nothing after it")
+        raise ValueError("accepts nothing after it")
     return ()
 
 
 def _read_sqlite(parts: SplitResult) -> tuple[object, ...]:
     if parts.netloc:
-        raise ValueError("names no host")
+        raise ValueError("accepts no host")
     if parts.query or parts.fragment:
-        raise ValueError("takes no options; in a file's name ? is %3F and # is %23")
+        raise ValueError(
+            "accepts no options; in a file's name write %3F for ? and %23 for #"
+        )
     path = _decoded(parts.path.removeprefix("/"))
     if not path:
         raise ValueError("needs the path of a file")
     if path == ":memory:":
         raise ValueError("needs a file; to keep nothing, use memory:// instead")
     if path.endswith("/"):
-        raise ValueError("needs the path of a file, and this one is a folder")
+        raise ValueError("needs the path of a file, not of a folder")
     return (path,)
 
 
@@ -121,7 +123,7 @@ def _decoded(path: str) -> str:
     except UnicodeDecodeError:
         raise ValueError("has a % code that is not UTF-8") from None
     if "\0" in decoded:
-        raise ValueError("can't have %00 in a path")
+        raise ValueError("accepts no %00 in a path")
     return decoded
 
 

@@ -10,7 +10,7 @@ from modularity_registry.stores.local_watch import Fanout, LocalWatch
 
 
 class MemoryStore:
-    """Keeps everything in a dict and delivers changes in the writer's thread."""
+    """Keeps records in a dict and sends changes in the writer's thread."""
 
     shared: Final = False
 

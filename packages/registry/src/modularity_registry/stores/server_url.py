@@ -1,4 +1,4 @@
-"""Where a store's server is and how to get in, read from a URL.
+"""Parses the URL of a store's server: hosts, credentials and options.
 
 ``<scheme>://[user:password@]host[:port][,host[:port]...][/database][?options]``, with
 the options ``prefix``, ``tls``, ``ca``, ``cert`` and ``key``.
@@ -14,7 +14,7 @@ DEFAULT_PREFIX: Final = "modularity"
 
 
 class Host(NamedTuple):
-    """One address of a server; an IPv6 ``name`` stands without brackets."""
+    """One address of a server; an IPv6 ``name`` has no brackets."""
 
     name: str
     port: int
@@ -26,7 +26,7 @@ class Host(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM; without ``ca`` the machine's own authorities are trusted."""
+    """PEM files; without ``ca`` the system's CAs are trusted."""
 
     ca: str | None = None
     cert: str | None = None
@@ -35,9 +35,9 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, or the members of a cluster, and the part of it that is the store's.
+    """A server, or the members of a cluster, and the store's prefix there.
 
-    Everything that the store keeps there has a name that begins with ``prefix``.
+    The names of everything that the store keeps there begin with ``prefix``.
     """
 
     hosts: tuple[Host, ...]
@@ -48,12 +48,12 @@ class Server:
     tls: Tls | None = None
 
     def __str__(self) -> str:
-        """Return the addresses, for messages: nothing secret is in them."""
+        """Return the addresses, for messages, without credentials."""
         return ",".join(map(str, self.hosts))
 
 
 class Form(NamedTuple):
-    """What a kind of URL has: ``database`` is a pattern, None for no database."""
+    """What a kind of URL accepts: ``database`` is a pattern, None for no database."""
 
     port: int
     database: str | None = None
@@ -68,12 +68,12 @@ def read_server(parts: SplitResult, form: Form) -> Server:
     the URL's scheme; it repeats no credentials.
     """
     if parts.fragment:
-        raise ValueError("takes no fragment; in a password # is %23")
+        raise ValueError("accepts no fragment; write # as %23 in a password")
     credentials, at, addresses = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":") if at else ("", "", "")
-    hosts = tuple(_host(each, form.port) for each in addresses.split(","))
+    hosts = tuple(_host(address, form.port) for address in addresses.split(","))
     if len(hosts) > 1 and not form.several:
-        raise ValueError("takes one host")
+        raise ValueError("accepts one host only")
     options = _options(parts.query)
     return Server(
         hosts,
@@ -91,35 +91,35 @@ def _options(query: str) -> dict[str, str]:
             query, keep_blank_values=True, strict_parsing=bool(query), errors="strict"
         )
     except ValueError:
-        raise ValueError("takes options as ?name=value&name=value") from None
+        raise ValueError("needs options as ?name=value&name=value") from None
     options = dict(pairs)
     if len(options) < len(pairs):
-        raise ValueError("takes each option once")
+        raise ValueError("accepts each option once")
     for name in options:
         if name not in ("prefix", "tls", "ca", "cert", "key"):
             raise ValueError(
-                f"has no option {name!r}; known are prefix, tls, ca, cert and key"
+                f"has no option {name!r}; use prefix, tls, ca, cert or key"
             )
     return options
 
 
 def _host(text: str, default: int) -> Host:
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d+))?", text)
-    if found is None:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d+))?", text)
+    if match is None:
         raise ValueError("needs a host, or host:port, several with commas")
-    port = int(found[3] or default)
+    port = int(match[3] or default)
     if not 0 < port < 65_536:
         raise ValueError("needs a port from 1 to 65535")
-    return Host(found[1] or found[2], port)
+    return Host(match[1] or match[2], port)
 
 
 def _database(path: str, form: Form) -> str:
     name = _decoded(path.removeprefix("/"))
     if form.database is None:
         if name:
-            raise ValueError("takes no path; to share a server use ?prefix=name")
+            raise ValueError("accepts no path; to share a server, use ?prefix=name")
     elif not re.fullmatch(form.database, name):
-        raise ValueError("names no database that there can be")
+        raise ValueError("names no valid database")
     return name
 
 
@@ -132,14 +132,14 @@ def _prefix(text: str) -> str:
 
 
 def _tls(options: dict[str, str], always: bool) -> Tls | None:
-    given = options.pop("tls", "true" if always else "false")
-    if given not in ("true", "false"):
-        raise ValueError("takes tls=true or tls=false")
-    if given == "false":
+    value = options.pop("tls", "true" if always else "false")
+    if value not in ("true", "false"):
+        raise ValueError("accepts tls=true or tls=false")
+    if value == "false":
         if always:
-            raise ValueError("is always over TLS")
+            raise ValueError("always uses TLS")
         if options:
-            raise ValueError(f"takes {', '.join(sorted(options))} only with tls=true")
+            raise ValueError(f"accepts {', '.join(sorted(options))} only with tls=true")
         return None
     if ("cert" in options) != ("key" in options):
         raise ValueError("needs cert and key together")
@@ -155,5 +155,5 @@ def _decoded(text: str) -> str:
     except UnicodeDecodeError:
         raise ValueError("has a % code that is not UTF-8") from None
     if any(character < " " for character in decoded):
-        raise ValueError("takes no control characters")
+        raise ValueError("accepts no control characters")
     return decoded

@@ -77,7 +77,7 @@ class RedisServer:
 
 
 class TlsProxy(BreakableProxy):
-    """A line to a server that takes TLS only; Redis itself may be built without."""
+    """A proxy that accepts TLS only; Redis itself may be built without it."""
 
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
         self._context = context
@@ -86,7 +86,7 @@ class TlsProxy(BreakableProxy):
     async def _listen(self) -> None:
         if self._server is None:
             self._server = await asyncio.start_server(
-                self._pass_on, HOST, self.port, ssl=self._context
+                self._forward, HOST, self.port, ssl=self._context
             )
             self.port = self._server.sockets[0].getsockname()[1]
 
@@ -95,7 +95,7 @@ class TlsProxy(BreakableProxy):
 def running(
     folder: Path, *options: str, appendonly: str = "yes"
 ) -> Iterator[RedisServer]:
-    """Give a server that writes all to its append-only file, unless told not to."""
+    """Yield a server, with an append-only file unless ``appendonly`` is no."""
     server = RedisServer(folder, "--appendonly", appendonly, *options)
     try:
         server.start()
@@ -106,7 +106,7 @@ def running(
 
 @contextmanager
 def proxy_to(server: RedisServer) -> Iterator[BreakableProxy]:
-    """Give a line to ``server``, closed at the end."""
+    """Yield a proxy to ``server``, closed at the end."""
     proxy = BreakableProxy(server.port)
     try:
         yield proxy

@@ -102,7 +102,9 @@ def test_a_gap_is_closed_by_a_snapshot_alone(watches: WatchSet, server: Server) 
     recorder.wait(lambda: recorder.events == [EMPTY, EMPTY], "a fresh snapshot")
 
 
-def test_a_feed_that_ends_is_a_lost_line(watches: WatchSet, server: Server) -> None:
+def test_a_feed_that_ends_is_a_lost_connection(
+    watches: WatchSet, server: Server
+) -> None:
     recorder = Recorder()
     watches.start(server.open, recorder)
     server.sessions[0].interrupt()

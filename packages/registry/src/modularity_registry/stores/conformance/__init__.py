@@ -1,6 +1,6 @@
-"""For those who write a store: the tests every store has to pass.
+"""The tests that every store must pass, for those who write a store.
 
-Importing this needs pytest and hypothesis; the registry itself imports it nowhere.
+It needs pytest and hypothesis. The registry itself does not import it.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""What the parts of the store contract share: how a store is opened and looked at."""
+"""What the parts of the store contract share: fixtures and assertions."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 
 OpenStore = Callable[[], Store]
 
-# A call that only ends something must not wait for anybody.
+# A call that only ends something must not wait for a server.
 PROMPT_SECONDS = 5.0
 
 
@@ -20,7 +20,7 @@ class Opened:
     @pytest.fixture
     def open_new(self) -> OpenStore:
         """Return a function that opens a store with nothing in it, each time."""
-        raise NotImplementedError("the store's tests have to say how it is opened")
+        raise NotImplementedError("the store's tests must say how it is opened")
 
     @pytest.fixture
     def store(self, open_new: OpenStore) -> Iterator[Store]:
@@ -43,9 +43,9 @@ def write(store: Store, verb: str, expected: int | None) -> int | None:
 
 
 def assert_growing(revisions: Sequence[int | None]) -> None:
-    known = [revision for revision in revisions if revision is not None]
-    assert len(known) == len(revisions), f"no revision: {revisions}"
-    assert known == sorted(set(known)), f"revisions went back: {revisions}"
+    numbers = [revision for revision in revisions if revision is not None]
+    assert len(numbers) == len(revisions), f"no revision: {revisions}"
+    assert numbers == sorted(set(numbers)), f"revisions went back: {revisions}"
 
 
 def assert_agrees(recorder: Recorder, store: Store) -> None:

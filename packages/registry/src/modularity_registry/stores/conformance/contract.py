@@ -1,4 +1,4 @@
-"""What every store has to do, as tests. A store's own tests inherit them:
+"""What every store must do, as tests. A store's own tests inherit them:
 
     class TestMyStore(StoreContract):
         @pytest.fixture
@@ -55,12 +55,12 @@ class StoreContract(ReadingContract, WritingContract, WatchingContract, EndingCo
 
 
 class DurableStoreContract(StoreContract):
-    """For stores whose records are there again when they are opened again."""
+    """For stores whose records are still there when they are opened again."""
 
     @pytest.fixture
     def open_same(self) -> OpenStore:
-        """Return a function that opens one and the same store, at first empty."""
-        raise NotImplementedError("the store's tests have to say how it is reopened")
+        """Return a function that always opens the same store, empty at first."""
+        raise NotImplementedError("the store's tests must say how it is reopened")
 
     def test_opened_again_it_holds_the_same(self, open_same: OpenStore) -> None:
         store = open_same()
@@ -106,7 +106,7 @@ class DurableStoreContract(StoreContract):
 
 
 class SharedStoreContract(DurableStoreContract):
-    """For stores that several processes have open at once, each with its own."""
+    """For stores that several processes can have open at once."""
 
     @pytest.fixture
     def pair(self, open_same: OpenStore) -> Iterator[tuple[Store, Store]]:
@@ -164,7 +164,7 @@ class SharedStoreContract(DurableStoreContract):
     def test_two_writers_and_two_watchers_agree(
         self, pair: tuple[Store, Store]
     ) -> None:
-        # Each watches the one that writes here and the one that doesn't.
+        # One watch on the store that writes, one on the other.
         recorders = [Recorder() for _ in range(4)]
         for store, recorder in zip(pair * 2, recorders, strict=True):
             store.watch(recorder)
@@ -187,4 +187,4 @@ class SharedStoreContract(DurableStoreContract):
 
 
 class RemoteStoreContract(SharedStoreContract, RemoteContract):
-    """For stores that reach a server over a network; see `RemoteContract`."""
+    """For stores that use a server over a network; see `RemoteContract`."""

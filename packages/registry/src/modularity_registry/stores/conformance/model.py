@@ -1,4 +1,4 @@
-"""A store beside a dict: whatever is done to both, they hold the same."""
+"""The store contract: random writes leave a store and a dict with the same records."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from modularity_registry.errors import StoreConflict
 from modularity_registry.stores.base import Record, Store
 from modularity_registry.stores.conformance.recorder import Recorder
 
-# Few keys, so that they meet; expectations by their place in the key's history.
+# Few keys, so that writes collide; expectations by their place in the key's writes.
 KEYS = st.sampled_from(["services/a", "services/A", "services/a.b", "replicas/a"])
 VALUES = st.one_of(st.binary(max_size=8), st.just(b"x" * 5_000))
 EXPECTED = st.sampled_from(
@@ -65,19 +65,19 @@ class _Agreement(RuleBasedStateMachine):
 
     @rule(key=KEYS, value=VALUES, expected=EXPECTED)
     def put(self, key: str, value: bytes, expected: str) -> None:
-        wanted = self._wanted(key, expected)
-        if self._refuses(key, wanted, lambda: self.store.put(key, value, wanted)):
+        revision = self._expected_revision(key, expected)
+        if self._refuses(key, revision, lambda: self.store.put(key, value, revision)):
             return
-        revision = self._grown(self.store.put(key, value, wanted))
+        revision = self._grown(self.store.put(key, value, revision))
         self._remember(key)
         self.records[key] = Record(key, value, revision)
 
     @rule(key=KEYS, expected=EXPECTED)
     def delete(self, key: str, expected: str) -> None:
-        wanted = self._wanted(key, expected)
-        if self._refuses(key, wanted, lambda: self.store.delete(key, wanted)):
+        revision = self._expected_revision(key, expected)
+        if self._refuses(key, revision, lambda: self.store.delete(key, revision)):
             return
-        revision = self.store.delete(key, wanted)
+        revision = self.store.delete(key, revision)
         assert (revision is None) == (key not in self.records)
         if revision is not None:
             self._grown(revision)
@@ -115,7 +115,7 @@ class _Agreement(RuleBasedStateMachine):
         self.recorder.wait_for_revision(self.revision)
         assert self.recorder.held() == self.records
 
-    def _wanted(self, key: str, expected: str) -> int | None:
+    def _expected_revision(self, key: str, expected: str) -> int | None:
         current = self.records[key].revision if key in self.records else 0
         stale = self.earlier.get(key, current)
         by_name = {"current": current, "stale": stale, "zero": 0}
@@ -123,10 +123,10 @@ class _Agreement(RuleBasedStateMachine):
         return by_name.get(expected)
 
     def _refuses(
-        self, key: str, wanted: int | None, call: Callable[[], object]
+        self, key: str, revision: int | None, call: Callable[[], object]
     ) -> bool:
         current = self.records[key].revision if key in self.records else 0
-        if wanted is None or wanted == current:
+        if revision is None or revision == current:
             return False
         with pytest.raises(StoreConflict) as caught:
             call()

@@ -1,4 +1,4 @@
-"""The store contract: a server that goes away, forgets, or starts anew."""
+"""The store contract: a server that goes away, forgets its history or is wiped."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,35 +16,35 @@ from modularity_registry.stores.conformance.base import (
 from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
 from modularity_registry.stores.conformance.recorder import Recorder
 
-# The longest that a call may take to find out that nobody answers.
+# The longest that a call may take to notice that no server answers.
 PATIENCE = 15.0
 
 
 class RemoteContract(Opened):
-    """For stores that reach a server over a network. ``store`` has a line of its own.
+    """For stores that reach a server over a network. ``store`` connects directly.
 
     ``open_same`` opens the same records directly.
     """
 
     @pytest.fixture
     def proxy(self) -> Iterator[BreakableProxy]:
-        """Return a line to the server, whole."""
-        raise NotImplementedError("the store's tests have to say where its server is")
+        """Return a proxy to the server."""
+        raise NotImplementedError("the store's tests must say where its server is")
 
     @pytest.fixture
     def open_through_proxy(self, proxy: BreakableProxy) -> OpenStore:
         """Return a function that opens what ``open_same`` opens, through ``proxy``."""
-        raise NotImplementedError("the store's tests have to say how it is opened")
+        raise NotImplementedError("the store's tests must say how it is opened")
 
     @pytest.fixture
     def forget(self) -> Callable[[], None]:
         """Return a function after which the server knows no change before now."""
-        raise NotImplementedError("the store's tests have to say how history is lost")
+        raise NotImplementedError("the store's tests must say how history is lost")
 
     @pytest.fixture
     def wipe(self) -> Callable[[], None]:
         """Return a function that wipes all that the store keeps at the server."""
-        raise NotImplementedError("the store's tests have to say how it is wiped")
+        raise NotImplementedError("the store's tests must say how it is wiped")
 
     @pytest.fixture
     def far(self, open_through_proxy: OpenStore) -> Iterator[Store]:
@@ -58,7 +58,7 @@ class RemoteContract(Opened):
         yield store
         store.close()
 
-    def test_a_lost_line_yields_a_fresh_snapshot(
+    def test_a_lost_connection_yields_a_fresh_snapshot(
         self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
         first = near.put("services/a", b"1")
@@ -66,7 +66,7 @@ class RemoteContract(Opened):
         recorder = Recorder()
         far.watch(recorder)
         proxy.cut()
-        recorder.wait(lambda: _lost(recorder) == 1, "the news of the lost line")
+        recorder.wait(lambda: _lost(recorder) == 1, "the event of the lost connection")
         near.delete("services/gone")
         missed = near.put("services/b", b"2")
         proxy.mend()
@@ -82,14 +82,14 @@ class RemoteContract(Opened):
         assert recorder.changes == [Change("services/c", b"3", last)]
         assert_agrees(recorder, near)
 
-    def test_a_lost_line_with_forgotten_history_yields_a_fresh_snapshot(
+    def test_a_lost_connection_with_forgotten_history_yields_a_fresh_snapshot(
         self, far: Store, near: Store, proxy: BreakableProxy, forget: Callable[[], None]
     ) -> None:
         near.put("services/a", b"1")
         recorder = Recorder()
         far.watch(recorder)
         proxy.cut()
-        recorder.wait(lambda: _lost(recorder) > 0, "the news of the lost line")
+        recorder.wait(lambda: _lost(recorder) > 0, "the event of the lost connection")
         for number in range(20):
             near.put(f"services/{number % 3}", b"%d" % number)
         forget()
@@ -131,7 +131,7 @@ class RemoteContract(Opened):
                 assert_prompt(call, PATIENCE)
             assert caught.value.detail
 
-    def test_a_line_that_comes_back_is_used_again(
+    def test_a_connection_that_comes_back_is_used_again(
         self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
         far.put("services/a", b"1")
@@ -177,7 +177,7 @@ class RemoteContract(Opened):
         with pytest.raises(StoreUnavailable):
             assert_prompt(open_through_proxy, PATIENCE)
 
-    def test_a_store_that_starts_anew_has_another_epoch(
+    def test_a_wiped_store_has_another_epoch(
         self, near: Store, open_same: OpenStore, wipe: Callable[[], None]
     ) -> None:
         near.put("services/a", b"1")
@@ -190,13 +190,13 @@ class RemoteContract(Opened):
         assert near.epoch != before
         recorder.wait(lambda: _answers(near), "an answer to a ping")
         near.put("services/b", b"2", expected=0)
-        recorder.wait(lambda: "services/b" in recorder.held(), "a change of the new")
+        recorder.wait(lambda: "services/b" in recorder.held(), "a change in it")
         assert_agrees(recorder, near)
         other = open_same()
         assert other.epoch == near.epoch
         other.close()
 
-    def test_revisions_stay_in_order_over_a_lost_line(
+    def test_revisions_stay_in_order_over_a_lost_connection(
         self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
         recorder = Recorder()

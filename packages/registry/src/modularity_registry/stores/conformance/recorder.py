@@ -1,4 +1,4 @@
-"""A watcher that remembers, for tests that wait until something has arrived."""
+"""Records the events of a watch, for tests that wait for one."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from modularity_registry.stores.base import Change, Event, Record, Snapshot
 
 
 class Recorder:
-    """Give it to ``watch``; then ask what came, or wait for it with a deadline."""
+    """Pass it to ``watch``, then read the events, or wait for one with a deadline."""
 
     def __init__(self, seconds: float = 20.0) -> None:
         self._seconds = seconds
@@ -22,7 +22,7 @@ class Recorder:
 
     @property
     def events(self) -> list[Event]:
-        """What has arrived so far, in order."""
+        """The events so far, in order."""
         with self._arrived:
             return list(self._events)
 
@@ -34,17 +34,19 @@ class Recorder:
     @property
     def revision(self) -> int:
         """The revision of the latest event that has one, 0 at first."""
-        known = (e.revision for e in self.events if isinstance(e, Snapshot | Change))
-        return max(known, default=0)
+        revisions = (
+            e.revision for e in self.events if isinstance(e, Snapshot | Change)
+        )
+        return max(revisions, default=0)
 
     def first_snapshot(self) -> Snapshot:
-        """Return the first event, which has to be a snapshot."""
+        """Return the first event, which must be a snapshot."""
         first = self.events[0]
         assert isinstance(first, Snapshot), f"a watch began with {first}"
         return first
 
     def held(self) -> dict[str, Record]:
-        """Return the records by key, as a watcher knows them by now."""
+        """Return the records by key, as the events have them now."""
         records: dict[str, Record] = {}
         for event in self.events:
             if isinstance(event, Snapshot):
@@ -60,11 +62,11 @@ class Recorder:
         self.wait(lambda: self.revision >= revision, f"revision {revision}")
 
     def wait(self, reached: Callable[[], bool], what: str) -> None:
-        """Return when ``reached()``; `AssertionError` when the time is up before."""
+        """Return when ``reached()``; raise `AssertionError` after the deadline."""
         deadline = time.monotonic() + self._seconds
         with self._arrived:
             while not reached():
-                left = deadline - time.monotonic()
-                if left <= 0:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
                     raise AssertionError(f"{what} has not come; came {self._events}")
-                self._arrived.wait(min(left, 0.1))
+                self._arrived.wait(min(remaining, 0.1))

@@ -1,4 +1,4 @@
-"""The store contract: what is read is what was written, on the terms of the writer."""
+"""The store contract: snapshots, values, keys, revisions and compare-and-set."""
 
 import string
 from concurrent.futures import ThreadPoolExecutor
@@ -144,9 +144,9 @@ class WritingContract(Opened):
     ) -> None:
         stale = store.put("services/a", b"1")
         current = store.put("services/a", b"2")
-        wanted = {"zero": 0, "stale": stale, "later": current + 1_000}[expected]
+        revision = {"zero": 0, "stale": stale, "later": current + 1_000}[expected]
         with pytest.raises(StoreConflict) as caught:
-            write(store, verb, wanted)
+            write(store, verb, revision)
         assert (caught.value.key, caught.value.actual) == ("services/a", current)
         assert snapshot_of(store).records == (Record("services/a", b"2", current),)
 
@@ -155,12 +155,12 @@ class WritingContract(Opened):
     def test_a_missing_key_meets_no_expectation_but_zero(
         self, store: Store, verb: str, before: str
     ) -> None:
-        wanted = 7
+        revision = 7
         if before == "deleted":
-            wanted = store.put("services/a", b"1")
+            revision = store.put("services/a", b"1")
             store.delete("services/a")
         with pytest.raises(StoreConflict) as caught:
-            write(store, verb, wanted)
+            write(store, verb, revision)
         assert (caught.value.key, caught.value.actual) == ("services/a", 0)
         assert snapshot_of(store).records == ()
 

@@ -1,4 +1,4 @@
-"""The store contract: watchers hear all of it, in order, until they or it end."""
+"""The store contract: a watch gets all changes in order, until it is closed."""
 
 import threading
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 
 
 class WatchingContract(Opened):
-    """The order of changes, and that none is missed or told twice."""
+    """The order of changes, and that each is sent once."""
 
     def test_changes_follow_the_snapshot(self, store: Store) -> None:
         recorder = Recorder()
@@ -67,7 +67,7 @@ class WatchingContract(Opened):
         assert_growing([change.revision for change in one])
         assert_agrees(recorders[0], store)
 
-    def test_a_watch_in_the_midst_of_writes_sees_each_once(self, store: Store) -> None:
+    def test_a_watch_during_writes_sees_each_once(self, store: Store) -> None:
         written: dict[str, int] = {}
         halfway = threading.Event()
 
@@ -92,13 +92,13 @@ class WatchingContract(Opened):
         seen += [change.revision for change in recorder.changes]
         assert seen == sorted(written.values())
 
-    def test_a_watcher_that_fails_hurts_nobody_else(self, store: Store) -> None:
+    def test_a_watcher_that_fails_hurts_no_other(self, store: Store) -> None:
         failed: list[Event] = []
 
         def fail(event: Event) -> None:
             if isinstance(event, Change):
                 failed.append(event)
-                raise RuntimeError("a watcher's own mistake")
+                raise RuntimeError("a bug in the watcher")
 
         before, after = Recorder(), Recorder()
         store.watch(before)
