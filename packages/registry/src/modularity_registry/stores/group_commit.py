@@ -64,6 +64,20 @@ class GroupCommit:
         self._waiting: list[Write] = []
         self._has_leader = False
 
+    def put(self, key: str, value: bytes, expected: int | None) -> int:
+        """Write ``value`` in a shared commit; return or raise its outcome."""
+        revision = self._outcome(Write(key, value, expected))
+        assert revision is not None
+        return revision
+
+    def delete(self, key: str, expected: int | None) -> int | None:
+        """Delete ``key`` in a shared commit; return or raise the outcome."""
+        return self._outcome(Write(key, None, expected))
+
+    def _outcome(self, write: Write) -> int | None:
+        self.run(write)
+        return write.outcome()
+
     def run(self, write: Write) -> None:
         """Return when ``commit`` has returned for the batch that holds ``write``."""
         with self._lock:

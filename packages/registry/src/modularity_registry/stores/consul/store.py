@@ -13,7 +13,7 @@ from modularity_registry.stores.consul.epoch import EpochTracker
 from modularity_registry.stores.consul.feed import FeedSession
 from modularity_registry.stores.consul.layout import Layout
 from modularity_registry.stores.consul.writer import Writer
-from modularity_registry.stores.group_commit import GroupCommit, Write
+from modularity_registry.stores.group_commit import GroupCommit
 from modularity_registry.stores.reconnecting_watch import ReconnectingWatch, WatchSet
 from modularity_registry.stores.server_url import Server
 
@@ -50,12 +50,12 @@ class ConsulStore:
         return self._tracker.epoch
 
     def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        revision = self._write(Write(key, value, expected))
-        assert revision is not None
-        return revision
+        self._watches.require_open()
+        return self._commits.put(key, value, expected)
 
     def delete(self, key: str, expected: int | None = None) -> int | None:
-        return self._write(Write(key, None, expected))
+        self._watches.require_open()
+        return self._commits.delete(key, expected)
 
     def watch(self, send: Send) -> ReconnectingWatch:
         return self._watches.start(self._session, send)
@@ -68,11 +68,6 @@ class ConsulStore:
         self._watches.close()
         self._writer.close()
         self._api.close()
-
-    def _write(self, write: Write) -> int | None:
-        self._watches.require_open()
-        self._commits.run(write)
-        return write.outcome()
 
     def _session(self) -> FeedSession:
         self._watches.require_open()

@@ -58,18 +58,19 @@ class PostgresStore:
         return self._epoch
 
     def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        revision = self._run(Write(_checked(key), value, expected))
-        assert revision is not None
-        return revision
+        self._watches.require_open()
+        return self._group.put(_checked(key), value, expected)
 
     def delete(self, key: str, expected: int | None = None) -> int | None:
-        return self._run(Write(_checked(key), None, expected))
+        self._watches.require_open()
+        return self._group.delete(_checked(key), expected)
 
     def watch(self, send: Send) -> ReconnectingWatch:
         return self._watches.start(self._session, send)
 
     def ping(self) -> None:
-        self._run(Write(_NO_KEY, None, None))
+        self._watches.require_open()
+        self._group.delete(_NO_KEY, None)
 
     def close(self) -> None:
         # Writers that still wait for a commit get an error: nothing was written.
@@ -88,11 +89,6 @@ class PostgresStore:
 
     def _connect(self, stop: threading.Event) -> Connection:
         return open_connection(self._server, self._timeout, stop)
-
-    def _run(self, write: Write) -> int | None:
-        self._watches.require_open()
-        self._group.run(write)
-        return write.outcome()
 
     def _commit(self, batch: list[Write]) -> None:
         with self._turn:

@@ -67,13 +67,11 @@ class RedisStore:
         key.encode()
         if len(value) > LARGEST_VALUE:
             raise ValueError(f"a value has at most {LARGEST_VALUE} bytes")
-        revision = self._submit(Write(key, bytes(value), expected))
-        assert revision is not None
-        return revision
+        return self._writers.put(key, bytes(value), expected)
 
     def delete(self, key: str, expected: int | None = None) -> int | None:
         key.encode()
-        return self._submit(Write(key, None, expected))
+        return self._writers.delete(key, expected)
 
     def watch(self, send: Send) -> ReconnectingWatch:
         def session() -> FeedSession:
@@ -89,10 +87,6 @@ class RedisStore:
     def close(self) -> None:
         self._watches.close()
         self._pool.close()
-
-    def _submit(self, write: Write) -> int | None:
-        self._writers.run(write)
-        return write.outcome() or None
 
     def _commit(self, batch: list[Write]) -> None:
         try:
@@ -152,7 +146,7 @@ class RedisStore:
         elif answer < 0:
             write.error = StoreConflict(write.key, -1 - answer)
         else:
-            write.revision = answer
+            write.revision = answer or None  # 0 when there was nothing to delete
             write.done = True
         return answer
 

@@ -72,12 +72,10 @@ class SqliteStore:
             raise ValueError("a key has at least one character")
         if len(value) > LARGEST_VALUE:
             raise ValueError(f"a value has at most {LARGEST_VALUE} bytes")
-        revision = self._submit(Write(key, bytes(value), expected))
-        assert revision is not None
-        return revision
+        return self._writers.put(key, bytes(value), expected)
 
     def delete(self, key: str, expected: int | None = None) -> int | None:
-        return self._submit(Write(key, None, expected))
+        return self._writers.delete(key, expected)
 
     def watch(self, send: Send) -> LocalWatch:
         with self._turn:
@@ -105,10 +103,6 @@ class SqliteStore:
             self._file.close()
             self._file.revisions.clear()
         self._poller.stop()
-
-    def _submit(self, write: Write) -> int | None:
-        self._writers.run(write)
-        return write.outcome()
 
     def _commit(self, batch: list[Write]) -> None:
         with self._turn:
