@@ -90,11 +90,11 @@ class Agent:
         try:
             connection.request(verb, path, body, {"X-Consul-Token": self.token})
             reply = connection.getresponse()
-            said = reply.read()
+            answer = reply.read()
         finally:
             connection.close()
-        assert reply.status == 200, (reply.status, said)
-        return said
+        assert reply.status == 200, (reply.status, answer)
+        return answer
 
     def wipe(self, prefix: str) -> None:
         """Delete all that begins with ``prefix`` and a slash."""
@@ -116,8 +116,8 @@ class Agent:
         rules = f'key_prefix "{prefix}/" {{ policy = "{policy}" }}'
         made = {"Name": name, "Rules": rules}
         self.call("PUT", "/v1/acl/policy", json.dumps(made).encode())
-        wanted = {"Policies": [{"Name": name}]}
-        answer = self.call("PUT", "/v1/acl/token", json.dumps(wanted).encode())
+        token = {"Policies": [{"Name": name}]}
+        answer = self.call("PUT", "/v1/acl/token", json.dumps(token).encode())
         return str(json.loads(answer)["SecretID"])
 
     def _takes_writes(self) -> bool:

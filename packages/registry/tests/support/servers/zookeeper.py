@@ -86,7 +86,7 @@ class Zookeeper:
         try:
             with socket.create_connection((HOST, self.port), 5) as connection:
                 connection.sendall(word.encode())
-                # It is short, and Netty may reset the line behind it.
+                # It is short, and Netty may reset the connection behind it.
                 return connection.recv(65_536).decode()
         except OSError:
             return ""
@@ -169,14 +169,14 @@ class Ensemble:
 
     def leader(self) -> Zookeeper:
         """Return the member that leads, as soon as there is one."""
-        found: list[Zookeeper] = []
+        leaders: list[Zookeeper] = []
 
         def look() -> bool:
-            found.extend(member for member in self.members if member.leads())
-            return bool(found)
+            leaders.extend(member for member in self.members if member.leads())
+            return bool(leaders)
 
         eventually(look)
-        return found[0]
+        return leaders[0]
 
 
 @contextmanager

@@ -126,8 +126,8 @@ def test_other_urls_are_bad_settings(
     with pytest.raises(BadSetting) as caught:
         check(url)
     assert says in caught.value.detail
-    known = "memory://" if url.startswith("memory:") else "sqlite:///relative/path"
-    assert known in caught.value.detail
+    form = "memory://" if url.startswith("memory:") else "sqlite:///relative/path"
+    assert form in caught.value.detail
     assert list(workplace.iterdir()) == []
 
 

@@ -32,7 +32,7 @@ WRONG = "a-token-that-nobody-has-made"
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    """A Consul that lets in nobody without a token."""
+    """A Consul that needs a token."""
     with running(Agent(tmp_path_factory.mktemp("consul"), token=MASTER)) as agent:
         yield agent
 
@@ -132,7 +132,7 @@ def test_the_environment_has_no_say(
     use(ConsulStore(Server((guarded.host,), password=MASTER, prefix="environment")))
 
 
-def test_it_is_spoken_to_over_tls(encrypted: Agent, tls: Tls) -> None:
+def test_it_connects_over_tls(encrypted: Agent, tls: Tls) -> None:
     use(ConsulStore(Server((encrypted.host,), tls=tls)))
 
 
@@ -179,7 +179,7 @@ def test_an_agent_for_development_will_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [HOST, "::1", "no.such.host.invalid", "a" * 70])
-def test_nobody_there_is_said_with_the_address(name: str) -> None:
+def test_a_missing_server_is_reported_with_its_address(name: str) -> None:
     server = Server((Host(name, free_port()),), password="hunter2")
     with pytest.raises(StoreUnavailable) as caught:
         ConsulStore(server)
@@ -308,7 +308,7 @@ def test_a_write_that_was_made_but_not_answered_is_not_made_again(
         assert request.body is None or isinstance(request.body, bytes)
         if b'"cas"' in (request.body or b""):
             response.close()
-            raise requests.ConnectionError("the line broke")
+            raise requests.ConnectionError("the connection broke")
         return response
 
     with monkeypatch.context() as patch:

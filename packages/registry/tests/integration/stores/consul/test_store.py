@@ -204,7 +204,7 @@ def test_a_write_that_got_no_answer_is_of_unknown_outcome(
     proxy.hold()
     with pytest.raises(StoreUnavailable, match="is unknown"):
         far.put("services/a", b"2")
-    # What was held goes out at last, unlike a call that nobody has taken.
+    # What was held is sent at last, unlike a call that no server has accepted.
     proxy.mend()
     eventually(lambda: snapshot_of(store).records[0].value == b"2")
     assert far.put("services/a", b"3", expected=first + 1) == first + 2

@@ -84,11 +84,11 @@ def test_a_token_that_has_gone_stale_is_replaced(
     store.close()
 
 
-def test_a_password_that_nobody_asks_for_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_password_that_is_not_needed_is_no_obstacle(tmp_path: Path) -> None:
     with running(tmp_path) as cluster:
         store = EtcdStore(Server(cluster.hosts, USER, PASSWORD))
         store.put("services/a", b"1")
-        # Asked for only now: the store authenticates without being opened anew.
+        # Needed only now: the store authenticates without being opened again.
         with Operator(cluster.hosts[0]) as operator:
             operator.require_passwords(USER, PASSWORD, "modularity")
         store.put("services/a", b"2")

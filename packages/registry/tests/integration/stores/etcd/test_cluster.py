@@ -69,7 +69,7 @@ def test_after_a_crash_everything_is_there(
         assert_prompt(lambda: store.put("services/a", b"2"), PATIENCE)
     single.start(member)
     recorder.wait(lambda: snapshots(recorder) == 2, "a fresh snapshot")
-    # The line of the writers mends by itself, too.
+    # The connection of the writers recovers by itself, too.
     eventually(lambda: answers(store))
     second = store.put("services/a", b"2", expected=first)
     recorder.wait_for_revision(second)
@@ -179,10 +179,10 @@ class Writer:
                 break
         else:
             return
-        found = {record.key: record for record in records}.get(self.key)
-        count = int(found.value) if found else 0
+        record = {record.key: record for record in records}.get(self.key)
+        count = int(record.value) if record else 0
         assert count in (self.count, wish), f"{self.key}: {self.count}, found {count}"
-        self.count, self.revision = count, found.revision if found else 0
+        self.count, self.revision = count, record.revision if record else 0
 
 
 def test_nothing_acknowledged_is_lost_when_leaders_crash(three: Cluster) -> None:
@@ -232,15 +232,15 @@ def counts(recorder: Recorder) -> list[int]:
 
 
 def assert_no_step_is_missing(recorder: Recorder) -> None:
-    known: dict[str, int] = {}
+    counts: dict[str, int] = {}
     revision = 0
     for event in recorder.events:
         if isinstance(event, Snapshot):
-            known = {record.key: int(record.value) for record in event.records}
+            counts = {record.key: int(record.value) for record in event.records}
             assert event.revision >= revision
             revision = event.revision
         elif isinstance(event, Change):
             assert event.revision > revision
             revision = event.revision
-            assert int(event.value or b"") == known.get(event.key, 0) + 1
-            known[event.key] = int(event.value or b"")
+            assert int(event.value or b"") == counts.get(event.key, 0) + 1
+            counts[event.key] = int(event.value or b"")

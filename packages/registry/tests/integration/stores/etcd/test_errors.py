@@ -82,7 +82,7 @@ def second() -> Iterator[Refusing]:
 
 
 def opened(*servicers: Refusing) -> EtcdStore:
-    return EtcdStore(Server(tuple(Host(HOST, each.port) for each in servicers)), 2.0)
+    return EtcdStore(Server(tuple(Host(HOST, one.port) for one in servicers)), 2.0)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_failed_write_says_what_to_do(
 
 
 @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.UNKNOWN, Code.INTERNAL])
-def test_a_read_is_asked_of_the_next_member(
+def test_a_read_goes_to_the_next_member(
     pair: EtcdStore, first: Refusing, second: Refusing, code: grpc.StatusCode
 ) -> None:
     first.failure = code, WORDS
@@ -160,7 +160,7 @@ def test_a_read_is_asked_of_the_next_member(
     assert first.asked == []
 
 
-def test_a_write_that_may_have_happened_is_asked_once(
+def test_a_write_that_may_have_happened_is_sent_once(
     pair: EtcdStore, first: Refusing, second: Refusing
 ) -> None:
     first.failure = Code.UNAVAILABLE, "etcdserver: leader changed"
@@ -171,7 +171,7 @@ def test_a_write_that_may_have_happened_is_asked_once(
     assert second.asked == ["Txn"]
 
 
-def test_a_write_that_nobody_took_is_asked_of_the_next_member(
+def test_a_write_that_was_not_read_goes_to_the_next_member(
     pair: EtcdStore, first: Refusing, second: Refusing
 ) -> None:
     first.failure = Code.UNAVAILABLE, "etcdserver: no leader"
@@ -207,7 +207,7 @@ def test_a_watch_that_the_server_ends_is_lost_and_begun_again(
     recorder.wait(lambda: len(recorder.events) > 2, "a fresh snapshot")
 
 
-def test_a_watch_of_forgotten_history_is_begun_again_without_a_loss(
+def test_a_watch_of_compacted_history_is_begun_again_without_a_loss(
     store: EtcdStore, first: Refusing
 ) -> None:
     recorder = Recorder()

@@ -269,8 +269,8 @@ def test_a_line_that_went_dead_without_a_word_is_noticed(
     kinds = [type(event).__name__ for event in recorder.events]
     assert kinds == ["Snapshot", "Lost", "Snapshot"]
     far.put("services/a", b"2", expected=missed)
-    for each in (far, near, proxy):
-        each.close()
+    for opened in (far, near, proxy):
+        opened.close()
 
 
 def test_a_member_that_is_away_is_passed_over(cluster: Cluster, server: Server) -> None:
@@ -305,9 +305,9 @@ def test_a_write_that_broke_off_is_not_repeated(
     proxy.hold()
     with pytest.raises(StoreUnavailable, match="outcome of the write is unknown"):
         store.put("services/a", b"2")
-    # The first member's line is given up, so what it held back never arrives; had the
-    # second one been asked, the value would be there.
+    # The connection to the first member is closed, so the write that it held never
+    # arrives; had it gone to the second one, the value would be there.
     assert [record.value for record in snapshot_of(near).records] == [b"1"]
     store.put("services/a", b"3")
-    for each in (store, near, proxy):
-        each.close()
+    for opened in (store, near, proxy):
+        opened.close()

@@ -1,4 +1,4 @@
-"""Who may use a PostgreSQL store, over which line, and what is said when not."""
+"""Who can use a PostgreSQL store, with TLS or not, and the errors when not."""
 
 import itertools
 import os
@@ -103,11 +103,11 @@ def test_a_missing_database_is_said(postgres: Postgres) -> None:
     assert '"nowhere" does not exist' in refusal(lambda: PostgresStore(server))
 
 
-def test_a_missing_server_is_said(postgres: Postgres) -> None:
+def test_a_missing_server_is_reported(postgres: Postgres) -> None:
     port = free_port()
-    said = refusal(lambda: PostgresStore(postgres.server(port=port)))
-    assert said.startswith(f"PostgreSQL at {HOST}:{port} can't be used: ")
-    assert "Connection refused" in said
+    detail = refusal(lambda: PostgresStore(postgres.server(port=port)))
+    assert detail.startswith(f"PostgreSQL at {HOST}:{port} can't be used: ")
+    assert "Connection refused" in detail
 
 
 def test_the_first_host_that_works_is_used(postgres: Postgres, prefix: str) -> None:
@@ -290,8 +290,8 @@ def test_a_write_that_waits_too_long_is_undone(postgres: Postgres, prefix: str) 
 def test_nothing_is_left_open_when_it_does_not_open(postgres: Postgres) -> None:
     postgres.sql("DROP SCHEMA IF EXISTS clash CASCADE; CREATE SCHEMA clash")
     postgres.sql("CREATE TABLE clash.record (theirs integer)")
-    said = refusal(lambda: PostgresStore(postgres.server("clash")))
-    assert "already exists" in said
+    detail = refusal(lambda: PostgresStore(postgres.server("clash")))
+    assert "already exists" in detail
     postgres.sql(f'LISTEN "{Schema("clash").channel}"')
     assert postgres.sql(
         "SELECT count(*) FROM pg_stat_activity"

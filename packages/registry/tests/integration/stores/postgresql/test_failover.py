@@ -64,7 +64,7 @@ class Load:
 
     def wait_for_more(self) -> None:
         """Return when every writer has got through 20 times more."""
-        before = [len(each) for each in self.acknowledged]
+        before = [len(writes) for writes in self.acknowledged]
         eventually(
             lambda: all(
                 len(each) >= count + 20
@@ -77,7 +77,7 @@ class Load:
         self._end.set()
         for each in writing:
             each.result(30)
-        return {key: n for each in self.acknowledged for key, n in each.items()}
+        return {key: n for writes in self.acknowledged for key, n in writes.items()}
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def test_many_writers_through_one_store_share_commits(
 
     def revisions() -> list[int]:
         with ThreadPoolExecutor(16) as pool:
-            return sorted(n for each in pool.map(write, range(16)) for n in each)
+            return sorted(n for numbers in pool.map(write, range(16)) for n in numbers)
 
     assert revisions() == list(range(1, 801))
     transactions = postgres.sql(

@@ -79,8 +79,8 @@ def test_a_new_version_migrates_once_and_keeps_the_records(
     revision = store.put("services/a", b"1")
     # Done twice it would fail: the column would be there already.
     added = "ALTER TABLE {schema}.record ADD COLUMN note text DEFAULT 'new'"
-    known = (*layout.MIGRATIONS, added)
-    monkeypatch.setattr(layout, "MIGRATIONS", known)
+    migrations = (*layout.MIGRATIONS, added)
+    monkeypatch.setattr(layout, "MIGRATIONS", migrations)
     assert set(open_at_once(postgres, prefix, 4)) == {store.epoch}
     assert postgres.sql(f'SELECT key, note FROM "{prefix}".record') == [
         ("services/a", "new")
@@ -92,12 +92,12 @@ def test_a_new_version_migrates_once_and_keeps_the_records(
 def test_a_migration_that_fails_leaves_nothing_behind(
     postgres: Postgres, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = layout.MIGRATIONS
-    failing = (*known, "SELECT * FROM {schema}.nowhere")
+    migrations = layout.MIGRATIONS
+    failing = (*migrations, "SELECT * FROM {schema}.nowhere")
     monkeypatch.setattr(layout, "MIGRATIONS", failing)
     with pytest.raises(StoreUnavailable, match="nowhere"):
         PostgresStore(postgres.server(prefix))
-    monkeypatch.setattr(layout, "MIGRATIONS", known)
+    monkeypatch.setattr(layout, "MIGRATIONS", migrations)
     store = PostgresStore(postgres.server(prefix))
     assert snapshot_of(store) == Snapshot((), 0)
     store.close()
@@ -143,14 +143,14 @@ def test_the_catalog_can_be_read_as_a_table(
         msgspec.structs.replace(service("leaving"), drain=drain, faults=(fault,)),
     )
     store.put("replicas/one", b'{"count": 1}')
-    found = postgres.sql(
+    rows = postgres.sql(
         "SELECT id, name, version, capabilities, location, mode, status, metadata,"
         f' registered_at FROM "{prefix}".services ORDER BY revision'
     )
     rest: tuple[object, ...] = ("http", "healthy", {}, AT)
     first = ("fine", "Hello", "1.0.0", ["greet", "wave"], "http://fine:80")
-    assert found[0] == (*first, *rest)
-    assert [(row[0], row[6]) for row in found] == [
+    assert rows[0] == (*first, *rest)
+    assert [(row[0], row[6]) for row in rows] == [
         ("fine", "healthy"),
         ("down", "unhealthy"),
         ("leaving", "draining"),

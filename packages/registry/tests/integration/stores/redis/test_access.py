@@ -85,20 +85,18 @@ def test_a_user_needs_no_more_than_is_documented(place: Server) -> None:
         ("disabled", "hunter2"),
     ],
 )
-def test_whoever_is_not_let_in_is_told_so(
-    place: Server, user: str, password: str
-) -> None:
+def test_wrong_credentials_are_refused(place: Server, user: str, password: str) -> None:
     stranger = replace(place, user=user, password=password)
-    with pytest.raises(StoreUnavailable, match="refuses the user or the pass") as told:
+    with pytest.raises(StoreUnavailable, match="refuses the user or the") as caught:
         assert_prompt(lambda: RedisStore(stranger))
-    assert "wrong" not in told.value.detail
-    assert "hunter2" not in told.value.detail
+    assert "wrong" not in caught.value.detail
+    assert "hunter2" not in caught.value.detail
 
 
 @pytest.mark.parametrize(
     ("user", "prefix"), [("registry", "not-mine"), ("reader", "mine")]
 )
-def test_a_user_who_may_not_do_it_is_told_so(
+def test_a_user_without_rights_is_refused(
     place: Server, user: str, prefix: str
 ) -> None:
     limited = replace(place, user=user, password="hunter2", prefix=prefix)
@@ -111,7 +109,7 @@ def test_a_password_where_none_is_set_is_refused(redis_server: RedisServer) -> N
         RedisStore(replace(redis_server.place(), password="hunter2"))
 
 
-def test_nobody_at_the_port_is_told_promptly() -> None:
+def test_a_missing_server_is_reported_promptly() -> None:
     nowhere = Server((Host(HOST, free_port()),))
     with pytest.raises(StoreUnavailable, match="can't be reached"):
         assert_prompt(lambda: RedisStore(nowhere))
@@ -251,7 +249,7 @@ def test_a_server_that_may_lose_records_is_named(
         assert part in message
 
 
-def test_where_nobody_may_ask_nothing_is_said(
+def test_without_access_to_config_nothing_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = ["--rename-command", "CONFIG", ""]

@@ -96,10 +96,10 @@ def test_every_error_is_the_stores_own(
     ],
 )
 def test_what_the_server_refuses_is_said_plainly(error: str, says: str) -> None:
-    told = unavailable(exceptions.ResponseError(error), PLACE).detail
-    assert says in told
-    assert told.startswith("the Redis server at [::1]:6379 ")
-    assert "hunter2" not in told
+    detail = unavailable(exceptions.ResponseError(error), PLACE).detail
+    assert says in detail
+    assert detail.startswith("the Redis server at [::1]:6379 ")
+    assert "hunter2" not in detail
 
 
 def test_a_replicas_refusal_is_known_by_class_and_by_text() -> None:

@@ -38,7 +38,7 @@ class Pair(NamedTuple):
         self.between.hold()
 
     def fail_over(self) -> None:
-        """Kill the primary; the replica is the primary and answers on the line."""
+        """Kill the primary; the replica becomes it and answers behind the proxy."""
         self.primary.kill()
         self.between.cut()
         self.replica.call("REPLICAOF", "NO", "ONE")
@@ -122,7 +122,7 @@ def test_a_revision_taken_back_and_made_up_for_reaches_every_watcher(
             last = store.put("services/late", b"")
             recorder.wait_for_revision(last)
             assert last > lost[-1]
-            assert _snapshots(recorder) == 2, "the break has to be heard"
+            assert _snapshots(recorder) == 2, "the break must be noticed"
             assert list(recorder.held()) == [
                 "services/kept",
                 "services/early",

@@ -176,7 +176,7 @@ def test_flushed_data_under_a_watch_is_noticed_without_a_write(
     recorder.wait(lambda: list(recorder.held()) == ["services/b"], "its change")
 
 
-def test_a_history_begun_anew_in_the_midst_of_a_wait_is_not_taken_for_the_old(
+def test_a_new_epoch_during_a_wait_is_not_taken_for_the_old(
     redis_server: RedisServer,
     store: RedisStore,
     place: Server,
@@ -193,7 +193,7 @@ def test_a_history_begun_anew_in_the_midst_of_a_wait_is_not_taken_for_the_old(
         proxy.hold()
         redis_server.wipe(place.prefix)
         with closing(RedisStore(place)) as other:
-            # The new history soon has the revision that is next in the old one.
+            # The new epoch soon has the revision that is next in the old one.
             last = [other.put(f"services/{n}", b"new") for n in range(3)][-1]
             assert last > first + 1
             proxy.mend()
@@ -310,8 +310,8 @@ def test_a_close_ends_a_write_that_waits_for_a_silent_server(
     with ThreadPoolExecutor(3) as pool:
         writes = [pool.submit(write) for _ in range(3)]
         assert_prompt(store.close)
-        for each in writes:
-            each.result(5)
+        for future in writes:
+            future.result(5)
     assert ended.is_set()
     assert not any(isinstance(event, Lost) for event in recorder.events)
 

@@ -113,6 +113,6 @@ def test_what_may_not_be_written_is_refused(open_folder: Path, what: str) -> Non
     Path(f"{path}.lock").chmod(0o666)
     path.chmod(0o666 if what == "folder" else 0o444)
     open_folder.chmod(0o777 if what == "file" else 0o555)
-    said = run(READ_ONLY_PROGRAM, path)
-    assert "the registry needs to" in said
-    assert str(path) in said
+    output = run(READ_ONLY_PROGRAM, path)
+    assert "the registry needs to" in output
+    assert str(path) in output

@@ -76,5 +76,7 @@ def test_several_bring_up_one_file_at_once(path: Path) -> None:
         )
         for number in range(3)
     ]
-    said = sorted(process.communicate(timeout=SECONDS * 3)[0] for process in processes)
-    assert said == [f"0123456789ab {revision}\n" for revision in (2, 3, 4)]
+    outputs = sorted(
+        process.communicate(timeout=SECONDS * 3)[0] for process in processes
+    )
+    assert outputs == [f"0123456789ab {revision}\n" for revision in (2, 3, 4)]

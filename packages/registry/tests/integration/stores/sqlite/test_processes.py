@@ -1,4 +1,4 @@
-"""Several processes on one SQLite file: all get on, whoever ends."""
+"""Several processes on one SQLite file: each goes on when another ends."""
 
 import os
 import signal

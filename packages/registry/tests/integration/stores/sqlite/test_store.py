@@ -55,7 +55,7 @@ def test_writers_that_wait_share_one_commit(store: SqliteStore, path: Path) -> N
         path,
         [partial(store.put, f"services/{n}", b"") for n in range(32)],
     )
-    assert sorted(int(str(each.result())) for each in done) == list(range(1, 33))
+    assert sorted(int(str(write.result())) for write in done) == list(range(1, 33))
     # The first one tried before it had to wait.
     assert sum(statement.startswith("INSERT") for statement in statements) == 1 + 2
     assert store.commits == 2
@@ -86,7 +86,7 @@ def test_a_conflict_fails_only_its_own_writer(store: SqliteStore, path: Path) ->
     mine += [lambda: store.put("services/a", b"", expected=0)] * 5
     mine += [lambda: store.put("services/b", b""), lambda: store.delete("services/x")]
     done = together(store, path, mine)
-    failures = [each.exception() for each in done]
+    failures = [write.exception() for write in done]
     conflicts = [failure for failure in failures if failure is not None]
     assert len(conflicts) == 4
     held = {record.key: record.revision for record in snapshot_of(store).records}
@@ -106,11 +106,11 @@ def test_all_that_happens_to_a_key_in_one_commit_is_told(
     for n in range(6):
         turns.append(partial(store.put, "services/a", b"%d" % n))
         turns.append(lambda: store.delete("services/a"))
-    for each in together(store, path, turns):
-        each.result()
-    told = recorder.changes
-    assert [change.revision for change in told] == list(range(2, 2 + len(told)))
-    assert sum(change.value is not None for change in told) == 7
+    for write in together(store, path, turns):
+        write.result()
+    changes = recorder.changes
+    assert [change.revision for change in changes] == list(range(2, 2 + len(changes)))
+    assert sum(change.value is not None for change in changes) == 7
     held = {r.key: r for r in snapshot_of(store).records}
     assert held == recorder.held()
 

@@ -187,8 +187,8 @@ def test_a_write_interrupted_after_its_commit_is_told_as_a_snapshot(
         store.put("services/a", b"1")
     interrupted.close()
     assert store.put("services/b", b"2") == 2
-    told = recorder.events[1:]
-    assert told == [
+    events = recorder.events[1:]
+    assert events == [
         Snapshot((Record("services/a", b"1", 1),), 1),
         Change("services/b", b"2", 2),
     ]

@@ -38,7 +38,7 @@ EVERY = sorted(
         RuntimeError,
         OSError,
     },
-    key=lambda each: str(each.__name__),
+    key=lambda error: str(error.__name__),
 )
 
 # Those that tell of a write which was not made.

@@ -44,7 +44,7 @@ def test_a_server_that_was_killed_goes_on_where_it_was(
 ) -> None:
     recorder = Recorder(SECONDS)
     store.watch(recorder)
-    told = [store.put(f"services/{number}", b"1") for number in range(20)]
+    revisions = [store.put(f"services/{number}", b"1") for number in range(20)]
     before, epoch = snapshot_of(store).records, store.epoch
     zookeeper.kill()
     with pytest.raises(StoreUnavailable, match="ZooKeeper at"):
@@ -53,16 +53,16 @@ def test_a_server_that_was_killed_goes_on_where_it_was(
     recorder.wait(lambda: snapshots(recorder) > 1, "a fresh snapshot")
     assert snapshot_of(store).records == before
     assert store.epoch == epoch
-    last = store.put("services/3", b"2", expected=told[3])
+    last = store.put("services/3", b"2", expected=revisions[3])
     recorder.wait_for_revision(last)
-    assert last > max(told)
+    assert last > max(revisions)
     assert_agrees(recorder, store)
 
 
 def test_a_server_that_lost_its_data_begins_another_epoch(
     zookeeper: Zookeeper, store: ZookeeperStore
 ) -> None:
-    # It refuses whoever has seen a later revision than its own.
+    # It refuses clients that have seen a later revision than its own.
     recorder = Recorder(SECONDS)
     store.watch(recorder)
     for _ in range(50):
@@ -99,13 +99,13 @@ def test_another_server_leads_when_the_leader_is_killed(ensemble: Ensemble) -> N
     stop = threading.Event()
 
     def load(writer: int) -> list[int]:
-        told: list[int] = []
+        revisions: list[int] = []
         while not stop.is_set():
             try:
-                told.append(store.put(f"services/{writer}-{len(told)}", b""))
+                revisions.append(store.put(f"services/{writer}-{len(revisions)}", b""))
             except StoreUnavailable:
                 stop.wait(0.1)
-        return told
+        return revisions
 
     with ThreadPoolExecutor(4) as pool:
         loads = [pool.submit(load, writer) for writer in range(4)]
@@ -116,13 +116,13 @@ def test_another_server_leads_when_the_leader_is_killed(ensemble: Ensemble) -> N
         # The number of the leader is the upper half of a revision.
         recorder.wait(lambda: recorder.revision >> 32 > before >> 32, "a new leader")
         stop.set()
-        told = [each.result(SECONDS) for each in loads]
-    for own in told:
-        assert_growing(own)
-    recorder.wait_for_revision(max(own[-1] for own in told))
+        results = [writer.result(SECONDS) for writer in loads]
+    for revisions in results:
+        assert_growing(revisions)
+    recorder.wait_for_revision(max(revisions[-1] for revisions in results))
     assert_agrees(recorder, store)
     held = {record.revision for record in recorder.held().values()}
-    assert held >= {revision for own in told for revision in own}
+    assert held >= {revision for revisions in results for revision in revisions}
     leader.start()
     eventually(leader.serves)
     store.ping()
@@ -137,7 +137,7 @@ def test_without_a_majority_nothing_is_taken(ensemble: Ensemble) -> None:
         member.kill()
     with pytest.raises(StoreUnavailable):
         store.put("services/a", b"2")
-    # A leader takes a moment to find out that nobody follows it any more.
+    # A leader takes a moment to notice that it has no followers.
     eventually(lambda: not answers(store), SECONDS)
     ensemble.members[0].start()
     recorder = Recorder(SECONDS)

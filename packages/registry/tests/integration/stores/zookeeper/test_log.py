@@ -78,9 +78,9 @@ def test_a_log_that_begins_a_new_era_loses_nothing(
         ]
 
     with ThreadPoolExecutor(4) as pool:
-        told = sorted(itertools.chain(*pool.map(load, range(4))))
-    recorder.wait_for_revision(told[-1])
-    assert [change.revision for change in recorder.changes] == told
+        revisions = sorted(itertools.chain(*pool.map(load, range(4))))
+    recorder.wait_for_revision(revisions[-1])
+    assert [change.revision for change in recorder.changes] == revisions
     assert recorder.held() == {r.key: r for r in snapshot_of(other).records}
     assert store._tracker.era.number > 3
 
@@ -138,7 +138,7 @@ def test_eras_long_over_are_removed_whole(
     other.close()
 
 
-def test_a_watcher_that_is_too_far_behind_reads_all_anew(
+def test_a_watcher_that_is_too_far_behind_reads_a_new_snapshot(
     store: ZookeeperStore, other: ZookeeperStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_trimmer, "KEPT", 10)
@@ -185,13 +185,15 @@ def test_a_snapshot_among_writers_is_of_one_revision(
         for part in parts:
             store.watch(part)
         stop.set()
-        last = max(each.result(20) for each in loads)
+        last = max(writer.result(20) for writer in loads)
     for recorder in (whole, *parts):
         recorder.wait_for_revision(last)
-    told = {change.revision: change for change in whole.changes}
+    changes = {change.revision: change for change in whole.changes}
     for part in parts:
         first = part.first_snapshot()
-        assert part.changes == [told[r] for r in sorted(told) if r > first.revision]
+        assert part.changes == [
+            changes[r] for r in sorted(changes) if r > first.revision
+        ]
         held = held_at(whole, first.revision)
         assert {record.key: record for record in first.records} == held
 

@@ -125,10 +125,10 @@ def others(client: Any, before: set[str]) -> set[str]:
     return {name for name in now if name.startswith(("test-", "new-"))}
 
 
-def test_a_record_made_anew_is_another_one(
+def test_a_record_created_again_is_another_one(
     store: ZookeeperStore, other: ZookeeperStore
 ) -> None:
-    # ZooKeeper counts the versions of a node that was made anew from 0 again.
+    # ZooKeeper counts the versions of a node that is created again from 0.
     store.delete("services/a")
     first = store.put("services/a", b"1", expected=0)
     mine = store.put("services/a", b"2", expected=first)
@@ -150,15 +150,15 @@ def test_two_processes_write_the_same_key_without_expectations(
 ) -> None:
     recorder = Recorder()
     store.watch(recorder)
-    told: list[int | None] = []
+    revisions: list[int | None] = []
     for _ in range(3):
-        told += [store.put("services/a", b"1"), other.put("services/a", b"2")]
-        told += [store.delete("services/a"), other.delete("services/a")]
-        told += [other.put("services/a", b"3"), store.put("services/a", b"4")]
-    made = [revision for revision in told if revision is not None]
-    assert len(made) == len(told) - 3
-    recorder.wait_for_revision(made[-1])
-    assert [change.revision for change in recorder.changes] == made
+        revisions += [store.put("services/a", b"1"), other.put("services/a", b"2")]
+        revisions += [store.delete("services/a"), other.delete("services/a")]
+        revisions += [other.put("services/a", b"3"), store.put("services/a", b"4")]
+    written = [revision for revision in revisions if revision is not None]
+    assert len(written) == len(revisions) - 3
+    recorder.wait_for_revision(written[-1])
+    assert [change.revision for change in recorder.changes] == written
 
 
 def test_a_value_is_limited_by_zookeepers_packets(store: ZookeeperStore) -> None:
