@@ -30,29 +30,9 @@ def text(description: str, example: str | None, **rules: Any) -> Json:
     return field("string", description, example, **rules)
 
 
-def maybe_text(description: str, example: str | None, **rules: Any) -> Json:
-    """Return the schema of a text or null."""
-    return field(("string", "null"), description, example, **rules)
-
-
-def whole(description: str, example: int, **rules: Any) -> Json:
-    """Return the schema of a whole number that is not negative."""
-    return field("integer", description, example, **{"minimum": 0, **rules})
-
-
-def moment(description: str, example: str) -> Json:
-    """Return the schema of a time."""
-    return text(description, example, format="date-time")
-
-
 def listed(items: Json, description: str, example: Sequence[Any], **rules: Any) -> Json:
     """Return the schema of a list."""
     return field("array", description, list(example), items=items, **rules)
-
-
-def a(name: str, description: str, example: Any) -> Json:
-    """Return the schema of a field that is one of the components."""
-    return {**ref(name), "description": description, "examples": [example]}
 
 
 def record(

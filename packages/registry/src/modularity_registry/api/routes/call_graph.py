@@ -1,7 +1,5 @@
 """Routes of the call graph: services report calls, readers get connections."""
 
-from typing import Any
-
 from flask import Blueprint, Response
 
 from modularity_registry import schema
@@ -13,6 +11,15 @@ from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import rfc3339
 from modularity_registry.runtime import Registry
+from modularity_registry.schema.replies.registry import (
+    Connections,
+    Consumed,
+    Edge,
+    Graph,
+    Node,
+    Provided,
+    Recorded,
+)
 
 
 def routes(registry: Registry) -> Blueprint:
@@ -38,7 +45,7 @@ class _Handlers:
         self._catalog.require(call.provider_id)
         self._traffic.note(call)
         self._hub.invoked(call)
-        return replies.reply({"message": "Invocation recorded"})
+        return replies.reply(Recorded("Invocation recorded"))
 
     def connections(self, service_id: str) -> Response:
         replies.query().finish()
@@ -47,20 +54,20 @@ class _Handlers:
         entry, pairs = catalog.service(service_id), self._traffic.pairs(service_id)
         if not pairs:
             catalog.require(service_id)
-        answer = {
-            "service_id": service_id,
-            "service_name": entry.name if entry else None,
-            "consuming": [
-                _connection("provider", pair.provider_id, pair, catalog)
+        answer = Connections(
+            service_id,
+            entry.name if entry else None,
+            consuming=[
+                Consumed(*_connection(pair.provider_id, pair, catalog))
                 for pair in pairs
                 if pair.consumer_id == service_id
             ],
-            "providing": [
-                _connection("consumer", pair.consumer_id, pair, catalog)
+            providing=[
+                Provided(*_connection(pair.consumer_id, pair, catalog))
                 for pair in pairs
                 if pair.provider_id == service_id
             ],
-        }
+        )
         return replies.read(schema.encode(answer), _tag(pairs, revision), revision)
 
     def graph(self) -> Response:
@@ -77,10 +84,7 @@ class _Handlers:
         for pair in pairs:
             if pair.consumer_id not in nodes:
                 nodes[pair.consumer_id] = _caller(pair.consumer_id, self._catalog)
-        answer = {
-            "nodes": list(nodes.values()),
-            "edges": [_edge(pair) for pair in pairs],
-        }
+        answer = Graph(list(nodes.values()), [_edge(pair) for pair in pairs])
         return replies.read(schema.encode(answer), _tag(pairs, revision), revision)
 
 
@@ -89,44 +93,40 @@ def _tag(pairs: list[Pair], revision: int) -> str:
 
 
 def _connection(
-    side: str, service_id: str, pair: Pair, catalog: Catalog
-) -> dict[str, Any]:
+    service_id: str, pair: Pair, catalog: Catalog
+) -> tuple[str, str | None, str, int, float, float | None, str, str]:
+    """Return the fields of a `Consumed` or `Provided`, in their order."""
     entry = catalog.service(service_id)
-    return {
-        f"{side}_id": service_id,
-        f"{side}_name": entry.name if entry else None,
-        "capability": pair.capability,
-        "request_count": pair.calls,
-        "success_rate": pair.success_rate,
-        "avg_latency_ms": pair.avg_latency_ms,
-        "first_seen": rfc3339(pair.first_seen),
-        "last_seen": rfc3339(pair.last_seen),
-    }
+    return (
+        service_id,
+        entry.name if entry else None,
+        pair.capability,
+        pair.calls,
+        pair.success_rate,
+        pair.avg_latency_ms,
+        rfc3339(pair.first_seen),
+        rfc3339(pair.last_seen),
+    )
 
 
-def _node(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "name": entry.name,
-        "status": entry.status,
-        "registered": True,
-    }
+def _node(entry: Entry) -> Node:
+    return Node(entry.id, entry.name, entry.status, registered=True)
 
 
-def _caller(service_id: str, catalog: Catalog) -> dict[str, Any]:
+def _caller(service_id: str, catalog: Catalog) -> Node:
     """A caller that the filter left out, or that is not registered at all."""
     entry = catalog.service(service_id)
     if entry is not None:
         return _node(entry)
-    return {"id": service_id, "name": None, "status": None, "registered": False}
+    return Node(service_id, None, None, registered=False)
 
 
-def _edge(pair: Pair) -> dict[str, Any]:
-    return {
-        "from": pair.consumer_id,
-        "to": pair.provider_id,
-        "capability": pair.capability,
-        "weight": pair.calls,
-        "avg_latency_ms": pair.avg_latency_ms,
-        "success_rate": pair.success_rate,
-    }
+def _edge(pair: Pair) -> Edge:
+    return Edge(
+        pair.consumer_id,
+        pair.provider_id,
+        pair.capability,
+        pair.calls,
+        pair.avg_latency_ms,
+        pair.success_rate,
+    )
