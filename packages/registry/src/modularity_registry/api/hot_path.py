@@ -174,7 +174,7 @@ class HotPath:
         asked = request_context.of(environ)
         token = logs.current_request.set(asked)
         try:
-            registration, key = schema.parse_owned(read_body(environ))
+            registration, key = schema.parse_registration_and_key(read_body(environ))
             caller.require_service(registration.id, registration.capabilities)
             written = self._commands.register(
                 registration,

@@ -11,8 +11,8 @@ from modularity_registry.schema.parse import (
     parse_drain,
     parse_heartbeat,
     parse_invocation,
-    parse_owned,
     parse_registration,
+    parse_registration_and_key,
     parse_rotation,
     parse_token,
 )
@@ -34,8 +34,8 @@ __all__ = [
     "parse_drain",
     "parse_heartbeat",
     "parse_invocation",
-    "parse_owned",
     "parse_registration",
+    "parse_registration_and_key",
     "parse_rotation",
     "parse_token",
 ]

@@ -57,10 +57,10 @@ def parse_registration(body: bytes, service_id: str | None = None) -> Registrati
 
     With an id in the path, the body's may be missing, and must not differ.
     """
-    return parse_owned(body, service_id)[0]
+    return parse_registration_and_key(body, service_id)[0]
 
 
-def parse_owned(
+def parse_registration_and_key(
     body: bytes, service_id: str | None = None
 ) -> tuple[Registration, str | None]:
     """Return the registration and its ``owner_key``, which is secret."""

@@ -164,7 +164,9 @@ def _read_service(number: int, line: bytes) -> tuple[str, bytes]:
 
 def _service(line: bytes) -> tuple[str, bytes]:
     outline = _decode_outline(line)
-    registration, owner_key = schema.parse_owned(bytes(outline.registration))
+    registration, owner_key = schema.parse_registration_and_key(
+        bytes(outline.registration)
+    )
     if owner_key is not None:
         # It is a secret: only its hash is kept, as the owner.
         raise _NotAService("it has an owner_key, which an export never has")

@@ -41,11 +41,11 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.post("/register")
     def register_anywhere() -> Response:
-        return register(*schema.parse_owned(replies.body()))
+        return register(*schema.parse_registration_and_key(replies.body()))
 
     @blueprint.put("/services/<service_id>")
     def register_here(service_id: str) -> Response:
-        return register(*schema.parse_owned(replies.body(), service_id))
+        return register(*schema.parse_registration_and_key(replies.body(), service_id))
 
     @blueprint.get("/services")
     def list_services() -> Response:
