@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from e2e.dashboard.browser import Served, browser, looking, served
+from e2e.dashboard.browser import RegistryProcess, browser, open_page, running_registry
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +15,8 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def live() -> Iterator[Served]:
-    with served() as running:
+def live() -> Iterator[RegistryProcess]:
+    with running_registry() as running:
         yield running
 
 
@@ -31,28 +31,28 @@ def opened(page: Page, operation: str) -> Locator:
 def answer(block: Locator) -> Locator:
     """Send the form as it is filled in."""
     block.get_by_role("button", name="Execute").click()
-    found = block.locator(".live-responses-table")
-    found.wait_for()
-    return found
+    table = block.locator(".live-responses-table")
+    table.wait_for()
+    return table
 
 
 def test_a_call_can_be_tried_out_and_nothing_is_asked_elsewhere(
-    chromium: Browser, live: Served
+    chromium: Browser, live: RegistryProcess
 ) -> None:
-    with looking(chromium, live) as page:
+    with open_page(chromium, live) as page:
         page.goto(f"{live.url}/docs")
         page.get_by_role("heading", name="Modularity Registry").wait_for()
         written = answer(opened(page, "-register"))
         assert "201" in written.inner_text()
-        found = live.service("hello-service")
-        assert found is not None and found["metadata"]["region"] == "eu"
+        service = live.service("hello-service")
+        assert service is not None and service["metadata"]["region"] == "eu"
         # Optional parameters are not filled in, or this would find nobody.
         listed = answer(opened(page, "-list_services"))
         assert '"id": "hello-service"' in listed.inner_text()
 
 
-def test_the_page_shows_every_call(chromium: Browser, live: Served) -> None:
-    with looking(chromium, live) as page:
+def test_the_page_shows_every_call(chromium: Browser, live: RegistryProcess) -> None:
+    with open_page(chromium, live) as page:
         page.goto(f"{live.url}/docs")
         page.locator(".opblock").first.wait_for()
         described = page.evaluate(
@@ -63,9 +63,11 @@ def test_the_page_shows_every_call(chromium: Browser, live: Served) -> None:
         assert page.locator(".errors-wrapper").count() == 0
 
 
-def test_a_script_within_the_page_does_not_run(chromium: Browser, live: Served) -> None:
+def test_a_script_within_the_page_does_not_run(
+    chromium: Browser, live: RegistryProcess
+) -> None:
     refused = ("Executing inline script", "Refused to execute inline script")
-    with looking(chromium, live, expected=refused) as page:
+    with open_page(chromium, live, expected=refused) as page:
         page.goto(f"{live.url}/docs")
         page.locator(".opblock").first.wait_for()
         page.evaluate(

@@ -10,7 +10,12 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from e2e.dashboard.browser import Served, browser, comes_true, served
+from e2e.dashboard.browser import (
+    RegistryProcess,
+    browser,
+    running_registry,
+    wait_for_script,
+)
 from support.serving import free_port
 
 # Sends as any page may without asking; the reply is not for it to see.
@@ -93,25 +98,25 @@ def page(chromium: Browser) -> Iterator[Page]:
     context.close()
 
 
-def complaining(registry: Served) -> None:
+def complaining(registry: RegistryProcess) -> None:
     """Have a service that says that it is not well; its next heartbeat ends that."""
     registry.register("a", ttl=600)
-    said = {"status": "unhealthy", "note": "the disk is full"}
+    heartbeat = {"status": "unhealthy", "note": "the disk is full"}
     url = f"{registry.url}/api/heartbeat/a"
-    assert requests.post(url, json=said, timeout=10).status_code == 200
+    assert requests.post(url, json=heartbeat, timeout=10).status_code == 200
 
 
-def status(registry: Served) -> str:
-    found = registry.service("a")
-    assert found is not None
-    return str(found["status"])
+def status(registry: RegistryProcess) -> str:
+    service = registry.service("a")
+    assert service is not None
+    return str(service["status"])
 
 
 @pytest.mark.parametrize("allowed", [["http://other.example"], []])
 def test_a_strangers_page_changes_nothing(
     page: Page, stranger: str, allowed: list[str]
 ) -> None:
-    with served(allowed_origins=allowed) as registry:
+    with running_registry(allowed_origins=allowed) as registry:
         complaining(registry)
         page.goto(stranger)
         heartbeat = f"{registry.url}/api/heartbeat/a"
@@ -130,15 +135,15 @@ def test_a_strangers_page_changes_nothing(
         assert status(registry) == "unhealthy"
         page.goto(stranger)
         for method in ("GET", "PUT", "DELETE"):
-            asked: list[Any] = [f"{registry.url}/api/services/a", method, {}]
-            assert page.evaluate(ASKING, asked) == NOT_SHOWN
+            request: list[Any] = [f"{registry.url}/api/services/a", method, {}]
+            assert page.evaluate(ASKING, request) == NOT_SHOWN
         assert status(registry) == "unhealthy"
 
 
 def test_a_page_without_an_origin_changes_nothing_even_where_all_may(
     page: Page, port: int
 ) -> None:
-    with served(allowed_origins=["*"]) as registry:
+    with running_registry(allowed_origins=["*"]) as registry:
         complaining(registry)
         page.goto(f"http://localhost:{port}")
         heartbeat = f"{registry.url}/api/heartbeat/a"
@@ -149,7 +154,7 @@ def test_a_page_without_an_origin_changes_nothing_even_where_all_may(
 
 
 def test_an_allowed_page_may_do_everything(page: Page, stranger: str) -> None:
-    with served(allowed_origins=[stranger]) as registry:
+    with running_registry(allowed_origins=[stranger]) as registry:
         registry.register("a")
         page.goto(stranger)
         headers = {"Authorization": "Bearer x", "X-Owner-Key": "k", "If-Match": "*"}
@@ -169,7 +174,7 @@ def test_no_page_frames_ours_or_holds_its_window(
     page: Page, port: int, path: str
 ) -> None:
     url = f"http://localhost:{port}"
-    with served(allowed_origins=[url]) as registry:
+    with running_registry(allowed_origins=[url]) as registry:
         page.goto(url)
         with page.expect_event("frameattached"):
             page.evaluate(
@@ -183,5 +188,5 @@ def test_no_page_frames_ours_or_holds_its_window(
         with page.expect_popup() as opened:
             page.evaluate("url => { window.theirs = open(url) }", registry.url + path)
         opened.value.locator("#main, #ui").wait_for()
-        comes_true(page, "window.theirs.closed")
+        wait_for_script(page, "window.theirs.closed")
         assert opened.value.evaluate("window.opener") is None

@@ -12,7 +12,13 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
-from e2e.dashboard.browser import NO_ANSWER, Served, browser, looking, served
+from e2e.dashboard.browser import (
+    NO_ANSWER,
+    RegistryProcess,
+    browser,
+    open_page,
+    running_registry,
+)
 from modularity_registry import tokens
 from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.tokens.file_backend import FileTokenBackend
@@ -24,7 +30,7 @@ ASKED = "Enter an access token"
 class Guarded:
     """A registry that has tokens, and the text of an admin's."""
 
-    def __init__(self, registry: Served, admin: str) -> None:
+    def __init__(self, registry: RegistryProcess, admin: str) -> None:
         self.registry = registry
         self.url = registry.url
         self.admin = admin
@@ -46,8 +52,8 @@ class Guarded:
             method, f"{self.url}{path}", json=body, headers=headers, timeout=10
         )
         assert reply.ok, reply.text
-        found: dict[str, Any] = reply.json()
-        return found
+        result: dict[str, Any] = reply.json()
+        return result
 
 
 @contextmanager
@@ -55,7 +61,7 @@ def guarded(folder: Path, **settings: Any) -> Iterator[Guarded]:
     path = str(folder / "tokens.json")
     wish = TokenRequest("boss", frozenset({Right.ADMIN}))
     admin = tokens.create(FileTokenBackend(path), wish, datetime.now(UTC)).text
-    with served(auth=True, tokens_file=path, **settings) as started:
+    with running_registry(auth=True, tokens_file=path, **settings) as started:
         yield Guarded(started, admin)
 
 
@@ -94,30 +100,30 @@ def come(page: Page, registry: Guarded, token: str, view: str = "/services") -> 
 def facts(page: Page) -> dict[str, str]:
     """Who one is, as the page says."""
     page.get_by_role("button", name="Access token").click()
-    shown = dialog(page).locator(".facts")
-    names = shown.locator("dt").all_inner_texts()
-    found = dict(zip(names, shown.locator("dd").all_inner_texts(), strict=True))
+    fact_list = dialog(page).locator(".facts")
+    names = fact_list.locator("dt").all_inner_texts()
+    result = dict(zip(names, fact_list.locator("dd").all_inner_texts(), strict=True))
     page.keyboard.press("Escape")
     expect(dialog(page)).to_have_count(0)
-    return found
+    return result
 
 
 def test_the_page_asks_for_a_token_and_takes_no_wrong_one(
     chromium: Browser, closed: Guarded
 ) -> None:
     closed.register("shown", closed.admin)
-    with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
+    with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
         page.goto(f"{closed.url}/#/services")
         expect(dialog(page)).to_contain_text(ASKED)
         expect(dialog(page).get_by_label("Token")).to_be_focused()
-        for wrong, said in (
+        for wrong, message in (
             ("", "Enter a token."),
             ("two words", "contains a space or an unusual character"),
             ("schlüssel", "contains a space or an unusual character"),
             ("mreg_wrong", "The registry rejected this access token."),
         ):
             enter(page, wrong)
-            expect(dialog(page).get_by_role("alert")).to_contain_text(said)
+            expect(dialog(page).get_by_role("alert")).to_contain_text(message)
         assert page.locator(".sizer .row").count() == 0
         enter(page, f"  {closed.admin} ")
         expect(page.locator(".toast")).to_contain_text("You are signed in as boss.")
@@ -130,7 +136,7 @@ def test_the_page_asks_for_a_token_and_takes_no_wrong_one(
 def test_who_does_not_answer_is_not_asked_again_and_again(
     chromium: Browser, closed: Guarded
 ) -> None:
-    with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
+    with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
         page.goto(f"{closed.url}/#/services/shown")
         expect(dialog(page)).to_contain_text(ASKED)
         page.keyboard.press("Escape")
@@ -139,8 +145,8 @@ def test_who_does_not_answer_is_not_asked_again_and_again(
             with page.expect_response(re.compile("/api/services/shown$")):
                 pass
         expect(dialog(page)).to_have_count(0)
-        said = "You need an access token. Enter it with the key button"
-        expect(page.locator("#banner")).to_contain_text(said)
+        message = "You need an access token. Enter it with the key button"
+        expect(page.locator("#banner")).to_contain_text(message)
         enter(page, closed.admin)
         expect(page.locator("#live")).to_have_text("Live")
 
@@ -149,8 +155,8 @@ def test_the_token_is_in_no_place_but_the_pages_memory(
     chromium: Browser, closed: Guarded
 ) -> None:
     sent: list[Request] = []
-    with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
-        page.on("request", lambda each: sent.append(each))
+    with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
+        page.on("request", lambda request: sent.append(request))
         come(page, closed, closed.admin)
         stored = page.evaluate(
             "async () => JSON.stringify([{...localStorage}, {...sessionStorage},"
@@ -162,13 +168,13 @@ def test_the_token_is_in_no_place_but_the_pages_memory(
         assert page.context.cookies() == []
         page.goto(f"{closed.url}/#/registry")
         expect(page.locator(".card").first).to_be_visible()
-        assert [each.url for each in sent if closed.admin in each.url] == []
-        with_it = [each for each in sent if "authorization" in each.headers]
-        assert len(with_it) > 3
+        assert [request.url for request in sent if closed.admin in request.url] == []
+        with_token = [request for request in sent if "authorization" in request.headers]
+        assert len(with_token) > 3
         assert all(
-            each.url.startswith(f"{closed.url}/api/")
-            or each.url == f"{closed.url}/health"
-            for each in with_it
+            request.url.startswith(f"{closed.url}/api/")
+            or request.url == f"{closed.url}/health"
+            for request in with_token
         )
         page.reload()
         expect(dialog(page)).to_contain_text(ASKED)
@@ -178,7 +184,7 @@ def test_a_token_can_be_forgotten_with_all_that_it_showed(
     chromium: Browser, closed: Guarded
 ) -> None:
     closed.register("secret-plan", closed.admin)
-    with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
+    with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
         come(page, closed, closed.admin)
         expect(page.locator('.row[data-key="secret-plan"]')).to_be_visible()
         page.get_by_role("button", name="Access token").click()
@@ -193,12 +199,12 @@ def test_it_says_who_one_is_and_what_one_may_do(
     viewer = closed.token("viewer", Right.READ, expires_in=3600)
     bounds = {"ids": ["team-*", "x"], "capabilities": ["greet"]}
     team = closed.token("team", Right.READ, Right.REGISTER, **bounds)
-    with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
+    with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
         come(page, closed, viewer)
-        shown = facts(page)
-        assert shown["Token"] == "viewer"
-        assert shown["Permissions"] == "View services"
-        assert re.search(r"20\d\d", shown["Expires"])
+        viewer_facts = facts(page)
+        assert viewer_facts["Token"] == "viewer"
+        assert viewer_facts["Permissions"] == "View services"
+        assert re.search(r"20\d\d", viewer_facts["Expires"])
         enter(page, team)
         expect(page.locator("#token")).to_have_text("team")
         assert facts(page) == {
@@ -230,7 +236,7 @@ def test_what_one_may_not_do_is_not_offered(chromium: Browser, closed: Guarded) 
         ),
         (closed.admin, "my-own", ""),
     )
-    with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
+    with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
         come(page, closed, viewer)
         for token, service_id, why in cases:
             enter(page, token)
@@ -245,23 +251,23 @@ def test_what_one_may_not_do_is_not_offered(chromium: Browser, closed: Guarded) 
                 else:
                     expect(button).to_be_enabled()
             if why:
-                expect(page.locator(".hindrance")).to_contain_text(why)
+                expect(page.locator(".denial")).to_contain_text(why)
             else:
-                expect(page.locator(".hindrance")).to_have_count(0)
+                expect(page.locator(".denial")).to_have_count(0)
 
 
 def test_a_token_that_is_revoked_ends_the_stream_and_the_page_asks(
     chromium: Browser, closed: Guarded
 ) -> None:
     short = closed.token("short-lived", Right.READ)
-    with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
+    with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
         come(page, closed, short)
         closed.call("DELETE", "/api/tokens/short-lived", closed.admin)
         expect(page.locator("#live")).to_have_text("Disconnected")
         expect(dialog(page)).to_contain_text(ASKED)
-        said = "The registry rejected this access token."
-        expect(dialog(page)).to_contain_text(said)
-        expect(page.locator("#banner")).to_contain_text(said)
+        message = "The registry rejected this access token."
+        expect(dialog(page)).to_contain_text(message)
+        expect(page.locator("#banner")).to_contain_text(message)
         expect(page.locator("#token")).to_have_text("")
         closed.register("meanwhile", closed.admin)
         enter(page, closed.admin)
@@ -286,14 +292,14 @@ def test_a_refusal_that_could_not_be_foreseen_is_told_in_words(
         (403, "origin_refused", "The registry does not accept changes from this page."),
         (401, "unauthorized", "The registry rejected this access token."),
     )
-    with looking(chromium, closed.registry, (NO_ANSWER,)) as page:
+    with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
         come(page, closed, one, "/services/contested")
-        for status, code, said in refusals:
+        for status, code, message in refusals:
             page.unroute_all()
             page.route("**/drain", answer(status, code))
             page.locator(".actions").get_by_role("button", name="Drain").click()
             dialog(page).get_by_role("button", name="Drain").click()
-            expect(dialog(page).get_by_role("alert")).to_contain_text(said)
+            expect(dialog(page).get_by_role("alert")).to_contain_text(message)
             page.keyboard.press("Escape")
 
 
@@ -302,13 +308,13 @@ def test_readers_without_a_token_are_left_in_peace(
 ) -> None:
     with guarded(tmp_path, anonymous=["read"]) as open_to_read:
         open_to_read.register("public", open_to_read.admin)
-        with looking(chromium, open_to_read.registry) as page:
+        with open_page(chromium, open_to_read.registry) as page:
             page.goto(f"{open_to_read.url}/#/services/public")
             expect(page.locator("#live")).to_have_text("Live")
             button = page.locator(".actions").get_by_role("button", name="Drain")
             expect(button).to_be_disabled()
-            said = "You need an access token to change services"
-            expect(page.locator(".hindrance")).to_contain_text(said)
+            message = "You need an access token to change services"
+            expect(page.locator(".denial")).to_contain_text(message)
             expect(dialog(page)).to_have_count(0)
             assert facts(page) == {
                 "Access": "Without a token",
@@ -319,7 +325,7 @@ def test_readers_without_a_token_are_left_in_peace(
 
 
 def test_without_tokens_nobody_is_asked(chromium: Browser) -> None:
-    with served() as registry, looking(chromium, registry) as page:
+    with running_registry() as registry, open_page(chromium, registry) as page:
         registry.register("free")
         page.goto(f"{registry.url}/#/services/free")
         drain = page.locator(".actions").get_by_role("button", name="Drain")

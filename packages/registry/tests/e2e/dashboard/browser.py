@@ -1,4 +1,4 @@
-"""A browser that looks at a registry, and says what it did not like."""
+"""A registry in a process, and browser pages that fail on any console error."""
 
 import http.client
 import json
@@ -28,19 +28,19 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# What the browser's own log says when a page's call has no or a bad answer.
+# What the browser logs when a page's call fails.
 NO_ANSWER = "Failed to load resource"
 
 
-class Served:
-    """A registry in a process of its own, and what is done to it."""
+class RegistryProcess:
+    """A registry in a process of its own, with calls to fill it."""
 
     def __init__(self, port: int | None = None, **settings: Any) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        given = json.dumps({"port": self.port, "keep_alive": 0.5, **settings})
+        arguments = json.dumps({"port": self.port, "keep_alive": 0.5, **settings})
         self.process = subprocess.Popen(
-            [sys.executable, str(APP), given], stderr=subprocess.DEVNULL
+            [sys.executable, str(APP), arguments], stderr=subprocess.DEVNULL
         )
         eventually(self._answers)
 
@@ -52,8 +52,8 @@ class Served:
             return False
 
     def register(self, service_id: str, **changes: Any) -> None:
-        given = {"mode": "standalone", "location": "somewhere", **changes}
-        body = registration(service_id, **given)
+        fields = {"mode": "standalone", "location": "somewhere", **changes}
+        body = registration(service_id, **fields)
         reply = requests.post(f"{self.url}/api/register", json=body, timeout=10)
         assert reply.status_code in (200, 201), reply.text
 
@@ -95,8 +95,8 @@ class Served:
 
     def service(self, service_id: str) -> dict[str, Any] | None:
         reply = requests.get(f"{self.url}/api/services/{service_id}", timeout=10)
-        found: dict[str, Any] = reply.json()
-        return found if reply.status_code == 200 else None
+        body: dict[str, Any] = reply.json()
+        return body if reply.status_code == 200 else None
 
     def stop(self) -> None:
         self.process.terminate()
@@ -104,16 +104,16 @@ class Served:
 
 
 @contextmanager
-def served(**settings: Any) -> Iterator[Served]:
-    registry = Served(**settings)
+def running_registry(**settings: Any) -> Iterator[RegistryProcess]:
+    registry = RegistryProcess(**settings)
     try:
         yield registry
     finally:
         registry.stop()
 
 
-class Quiet(BaseHTTPRequestHandler):
-    """Is well, without a word about it."""
+class HealthyHandler(BaseHTTPRequestHandler):
+    """Answers every check with 204, and logs nothing."""
 
     def do_GET(self) -> None:
         self.send_response(204)
@@ -126,7 +126,7 @@ class Quiet(BaseHTTPRequestHandler):
 @contextmanager
 def healthy_service() -> Iterator[ThreadingHTTPServer]:
     """A service that answers checks until it is shut down."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), HealthyHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
@@ -148,32 +148,35 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def looking(
-    browser: Browser, registry: Served, expected: tuple[str, ...] = (), **options: Any
+def open_page(
+    browser: Browser,
+    registry: RegistryProcess,
+    expected: tuple[str, ...] = (),
+    **options: Any,
 ) -> Iterator[Page]:
-    """A page of its own; fails at the end when the browser had to complain.
+    """A new page; fails at the end if the browser logged an error.
 
-    ``expected`` are beginnings of complaints that belong to the test.
+    ``expected`` are beginnings of errors that belong to the test.
     """
     context = browser.new_context(**options)
     page = context.new_page()
     page.set_default_timeout(30_000)
-    complaints: list[str] = []
+    errors: list[str] = []
 
-    def said(message: ConsoleMessage) -> None:
+    def on_console(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            complaints.append(message.text)
+            errors.append(message.text)
 
-    def asked(request: Request) -> None:
+    def on_request(request: Request) -> None:
         if not request.url.startswith((f"{registry.url}/", "data:")):
-            complaints.append(f"asked elsewhere: {request.url}")
+            errors.append(f"request elsewhere: {request.url}")
 
-    page.on("console", said)
-    page.on("pageerror", lambda error: complaints.append(f"uncaught: {error}"))
-    page.on("request", asked)
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: errors.append(f"uncaught: {error}"))
+    page.on("request", on_request)
     try:
         yield page
-        assert [each for each in complaints if not each.startswith(expected)] == []
+        assert [text for text in errors if not text.startswith(expected)] == []
     finally:
         context.close()
 
@@ -182,6 +185,9 @@ def texts(page: Page, selector: str) -> list[str]:
     return page.locator(selector).all_inner_texts()
 
 
-def comes_true(page: Page, condition: str, argument: Any = None) -> None:
-    """Wait until JavaScript says so; Playwright's own wait needs ``unsafe-eval``."""
+def wait_for_script(page: Page, condition: str, argument: Any = None) -> None:
+    """Wait until a JavaScript condition holds.
+
+    Playwright's own wait needs ``unsafe-eval``.
+    """
     eventually(lambda: bool(page.evaluate(condition, argument)))

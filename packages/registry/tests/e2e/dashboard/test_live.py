@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: it shows what happens, and does what it is told."""
+"""The dashboard in a real browser: live updates and actions."""
 
 import re
 import time
@@ -9,11 +9,11 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from e2e.dashboard.browser import (
     NO_ANSWER,
-    Served,
+    RegistryProcess,
     browser,
     healthy_service,
-    looking,
-    served,
+    open_page,
+    running_registry,
     texts,
 )
 from support.registry import eventually
@@ -28,13 +28,13 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def registry() -> Iterator[Served]:
+def registry() -> Iterator[RegistryProcess]:
     quick = {"health_check_interval": 1.0, "health_check_fall": 1}
-    with served(**quick) as started:
+    with running_registry(**quick) as started:
         yield started
 
 
-def show(page: Page, registry: Served, view: str = "/services") -> None:
+def show(page: Page, registry: RegistryProcess, view: str = "/services") -> None:
     page.goto(f"{registry.url}/#{view}")
     expect(page.locator("#live")).to_have_text("Live")
 
@@ -44,9 +44,9 @@ def row(page: Page, service_id: str) -> str:
 
 
 def test_a_registration_appears_within_a_second(
-    chromium: Browser, registry: Served
+    chromium: Browser, registry: RegistryProcess
 ) -> None:
-    with looking(chromium, registry) as page:
+    with open_page(chromium, registry) as page:
         show(page, registry)
         expect(page.get_by_text("No service is registered yet")).to_be_visible()
         registry.register("newcomer", name="Newcomer")
@@ -62,9 +62,9 @@ def test_a_registration_appears_within_a_second(
 
 
 def test_a_service_that_dies_turns_red_and_its_page_says_why(
-    chromium: Browser, registry: Served
+    chromium: Browser, registry: RegistryProcess
 ) -> None:
-    with looking(chromium, registry) as page, healthy_service() as service:
+    with open_page(chromium, registry) as page, healthy_service() as service:
         location = f"http://127.0.0.1:{service.server_address[1]}"
         registry.register("mortal", mode="http", location=location)
         show(page, registry)
@@ -91,17 +91,17 @@ def test_a_service_that_dies_turns_red_and_its_page_says_why(
 
 
 def test_drain_put_back_and_unregister_ask_first(
-    chromium: Browser, registry: Served
+    chromium: Browser, registry: RegistryProcess
 ) -> None:
     registry.register("worker", name="Worker")
-    with looking(chromium, registry) as page:
+    with open_page(chromium, registry) as page:
         show(page, registry, "/services/worker")
         page.get_by_role("button", name="Drain").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_role("button", name="Cancel").click()
         expect(dialog).to_have_count(0)
-        found = registry.service("worker")
-        assert found is not None and found["status"] == "healthy"
+        service = registry.service("worker")
+        assert service is not None and service["status"] == "healthy"
         page.get_by_role("button", name="Drain").click()
         dialog.get_by_label("Reason").fill("new disks")
         dialog.get_by_role("button", name="Drain").click()
@@ -118,7 +118,9 @@ def test_drain_put_back_and_unregister_ask_first(
         assert registry.service("worker") is None
 
 
-def test_a_refusal_is_told_in_plain_words(chromium: Browser, registry: Served) -> None:
+def test_a_refusal_is_told_in_plain_words(
+    chromium: Browser, registry: RegistryProcess
+) -> None:
     registry.register("guarded")
 
     def refuse(route: Route) -> None:
@@ -127,14 +129,14 @@ def test_a_refusal_is_told_in_plain_words(chromium: Browser, registry: Served) -
         else:
             route.fulfill(status=401, body='{"detail": "no token was sent"}')
 
-    with looking(chromium, registry, expected=(NO_ANSWER,)) as page:
+    with open_page(chromium, registry, expected=(NO_ANSWER,)) as page:
         page.route("**/drain", refuse)
         show(page, registry, "/services/guarded")
         page.get_by_role("button", name="Drain").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_role("button", name="Drain").click()
-        said = "You need an access token. Enter it with the key button"
-        expect(dialog.get_by_role("alert")).to_contain_text(said)
+        message = "You need an access token. Enter it with the key button"
+        expect(dialog.get_by_role("alert")).to_contain_text(message)
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Access token").click()
         dialog.get_by_label("Token").fill("let-me-in")
@@ -150,10 +152,10 @@ def test_a_refusal_is_told_in_plain_words(chromium: Browser, registry: Served) -
 
 
 def test_without_a_registry_an_action_leaves_its_dialog_open(
-    chromium: Browser, registry: Served
+    chromium: Browser, registry: RegistryProcess
 ) -> None:
     registry.register("lonely")
-    with looking(chromium, registry, expected=(NO_ANSWER,)) as page:
+    with open_page(chromium, registry, expected=(NO_ANSWER,)) as page:
         show(page, registry, "/services/lonely")
         page.route("**/drain", lambda route: route.abort())
         page.get_by_role("button", name="Drain").click()
@@ -164,7 +166,9 @@ def test_without_a_registry_an_action_leaves_its_dialog_open(
         )
 
 
-def test_stored_text_is_only_ever_text(chromium: Browser, registry: Served) -> None:
+def test_stored_text_is_only_ever_text(
+    chromium: Browser, registry: RegistryProcess
+) -> None:
     registry.register(
         "nasty",
         name=NASTY,
@@ -174,7 +178,7 @@ def test_stored_text_is_only_ever_text(chromium: Browser, registry: Served) -> N
     )
     registry.put("/api/services/nasty/drain", {"reason": NASTY})
     registry.invoked("somebody", "nasty")
-    with looking(chromium, registry) as page:
+    with open_page(chromium, registry) as page:
         lists = ("/services", "/capabilities", "/graph", "/registry")
         for view in (*lists, "/services/nasty", "/capabilities/greet"):
             show(page, registry, view)
@@ -185,10 +189,10 @@ def test_stored_text_is_only_ever_text(chromium: Browser, registry: Served) -> N
 
 
 def test_the_list_is_right_again_after_the_registry_came_back(
-    chromium: Browser, registry: Served
+    chromium: Browser, registry: RegistryProcess
 ) -> None:
     registry.register("before")
-    with looking(chromium, registry, expected=(NO_ANSWER,)) as page:
+    with open_page(chromium, registry, expected=(NO_ANSWER,)) as page:
         show(page, registry)
         page.locator(row(page, "before")).wait_for()
         registry.stop()
@@ -207,11 +211,11 @@ def test_the_list_is_right_again_after_the_registry_came_back(
 
 
 def test_a_capability_says_who_is_given_to_callers(
-    chromium: Browser, registry: Served
+    chromium: Browser, registry: RegistryProcess
 ) -> None:
     registry.register("one", name="One", capabilities=["math/add", "greet"])
     registry.register("two", name="Two", capabilities=["math/add"])
-    with looking(chromium, registry) as page:
+    with open_page(chromium, registry) as page:
         show(page, registry, "/capabilities")
         page.locator(row(page, "math/add")).click()
         expect(page.get_by_text("2 of 2 providers available")).to_be_visible()
@@ -224,11 +228,11 @@ def test_a_capability_says_who_is_given_to_callers(
 
 
 def test_the_graph_draws_calls_as_they_are_reported(
-    chromium: Browser, registry: Served
+    chromium: Browser, registry: RegistryProcess
 ) -> None:
     for name in ("front", "middle", "back"):
         registry.register(name, name=name.capitalize())
-    with looking(chromium, registry) as page:
+    with open_page(chromium, registry) as page:
         show(page, registry, "/graph")
         expect(page.get_by_text("No calls reported yet")).to_be_visible()
         registry.invoked("front", "middle", latency_ms=12)
@@ -240,7 +244,7 @@ def test_the_graph_draws_calls_as_they_are_reported(
         expect(words).to_have_text(
             re.compile("greet: 1 call, 100% successful, latency 12 ms")
         )
-        boxes = [each.bounding_box() for each in page.locator(".node").all()]
+        boxes = [node.bounding_box() for node in page.locator(".node").all()]
         corners = {(box["x"], box["y"]) for box in boxes if box}
         assert len(corners) == 3
         page.locator('.node[data-id="middle"]').click()
@@ -251,17 +255,17 @@ def test_the_graph_draws_calls_as_they_are_reported(
 
 
 def test_trouble_of_the_registry_is_told_on_every_view(
-    chromium: Browser, registry: Served
+    chromium: Browser, registry: RegistryProcess
 ) -> None:
-    told = """{"status": "degraded", "service": "modularity-registry", "store": "redis",
-        "version": "1", "revision": 7, "replica": "a", "stale_seconds": 90,
-        "reasons": ["the store does not answer"],
+    health = """{"status": "degraded", "service": "modularity-registry",
+        "store": "redis", "version": "1", "revision": 7, "replica": "a",
+        "stale_seconds": 90, "reasons": ["the store does not answer"],
         "replicas": [{"id": "a", "state": "alive", "seen": 0.4, "host": "h1",
             "version": "1", "started_at": "2026-11-24T03:53:54.854479Z", "self": true},
             {"id": "b", "state": "lost", "seen": 61.0, "host": "h2", "version": "1",
             "started_at": "2026-11-24T03:53:54.854479Z", "self": false}]}"""
-    with looking(chromium, registry) as page:
-        page.route("**/health", lambda route: route.fulfill(body=told))
+    with open_page(chromium, registry) as page:
+        page.route("**/health", lambda route: route.fulfill(body=health))
         show(page, registry, "/registry")
         banner = page.locator("#banner")
         expect(banner).to_contain_text("has been stale for 1 min")

@@ -35,7 +35,7 @@ def test_everything_is_sent_under_the_policy(client: FlaskClient, path: str) -> 
     response = client.get(path)
     assert response.status_code == 200
     sent = response.headers["Content-Security-Policy"].split("; ")
-    assert dict(each.split(" ", 1) for each in sent) == POLICY
+    assert dict(directive.split(" ", 1) for directive in sent) == POLICY
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Referrer-Policy"] == "no-referrer"
     assert response.headers["Cache-Control"] == "no-cache"
@@ -100,6 +100,6 @@ def test_no_script_reads_text_as_html(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(ASSETS))
 def test_nothing_comes_from_elsewhere(name: str) -> None:
-    found = set(re.findall(r"""(?:https?:)?//[\w.]+[^\s"']*""", text(name)))
-    addresses = {each for each in found if each.startswith("http")}
+    urls = set(re.findall(r"""(?:https?:)?//[\w.]+[^\s"']*""", text(name)))
+    addresses = {url for url in urls if url.startswith("http")}
     assert addresses <= {"http://www.w3.org/2000/svg"}

@@ -12,11 +12,11 @@ from playwright.sync_api import Browser, Dialog, Page, expect
 
 from e2e.dashboard.browser import (
     NO_ANSWER,
-    Served,
+    RegistryProcess,
     browser,
-    comes_true,
-    looking,
-    served,
+    open_page,
+    running_registry,
+    wait_for_script,
 )
 from support.hostile_texts import FAR, TEXTS
 
@@ -45,7 +45,7 @@ def ids() -> Iterator[tuple[str, str]]:
 HOSTILE = dict(ids())
 
 
-def fill(registry: Served) -> None:
+def fill(registry: RegistryProcess) -> None:
     """Have every text wherever a service, or who reports of one, may put it."""
     for service_id, text in HOSTILE.items():
         registry.register(
@@ -80,25 +80,25 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def hostile() -> Iterator[Served]:
-    with served() as started:
+def hostile() -> Iterator[RegistryProcess]:
+    with running_registry() as started:
         fill(started)
         yield started
 
 
 @contextmanager
 def watched(
-    chromium: Browser, registry: Served, expected: tuple[str, ...] = ()
+    chromium: Browser, registry: RegistryProcess, expected: tuple[str, ...] = ()
 ) -> Iterator[Page]:
     """A page that is unharmed in the end."""
-    with looking(chromium, registry, expected) as page:
+    with open_page(chromium, registry, expected) as page:
         dialogs: list[str] = []
 
-        def asked(each: Dialog) -> None:
-            dialogs.append(each.message)
-            each.dismiss()
+        def on_dialog(dialog: Dialog) -> None:
+            dialogs.append(dialog.message)
+            dialog.dismiss()
 
-        page.on("dialog", asked)
+        page.on("dialog", on_dialog)
         page.add_init_script(WATCH)
         yield page
         if page.locator("#main").count():
@@ -122,17 +122,17 @@ def untouched(page: Page) -> None:
     assert page.locator("a:not([href^='#']):not([href^='/'])").count() == 0
 
 
-def show(page: Page, registry: Served, view: str) -> None:
+def show(page: Page, registry: RegistryProcess, view: str) -> None:
     page.goto(f"{registry.url}/#{view}")
     expect(page.locator("#live")).to_have_text("Live")
 
 
 def exact(page: Page, selector: str) -> list[str]:
     """The texts of elements to the letter, which `inner_text` is not."""
-    found: list[str] = page.locator(selector).evaluate_all(
+    contents: list[str] = page.locator(selector).evaluate_all(
         "all => all.map(each => each.textContent)"
     )
-    return found
+    return contents
 
 
 def open_view(page: Page, view: str) -> None:
@@ -144,7 +144,7 @@ def test_there_are_enough_of_them() -> None:
 
 
 def test_the_list_shows_every_text_as_it_was_given(
-    chromium: Browser, hostile: Served
+    chromium: Browser, hostile: RegistryProcess
 ) -> None:
     with watched(chromium, hostile) as page:
         page.set_viewport_size({"width": 1200, "height": 60 * len(HOSTILE) + 600})
@@ -169,17 +169,17 @@ def test_the_list_shows_every_text_as_it_was_given(
 
 
 def test_a_services_page_shows_all_that_was_said_of_it(
-    chromium: Browser, hostile: Served
+    chromium: Browser, hostile: RegistryProcess
 ) -> None:
     with watched(chromium, hostile) as page:
         show(page, hostile, "/services")
         for number, (service_id, text) in enumerate(HOSTILE.items()):
             open_view(page, f"#/services/{quote(service_id)}")
-            comes_true(
+            wait_for_script(
                 page, "name => document.querySelector('h1').textContent === name", text
             )
             expect(page.locator(".hour .changes li").first).to_be_attached()
-            comes_true(page, "document.querySelector('.plain td a') !== null")
+            wait_for_script(page, "document.querySelector('.plain td a') !== null")
             facts = dict(
                 zip(exact(page, ".facts dt"), exact(page, ".facts dd"), strict=True)
             )
@@ -199,12 +199,14 @@ def test_a_services_page_shows_all_that_was_said_of_it(
             untouched(page)
 
 
-def test_questions_name_whom_they_are_about(chromium: Browser, hostile: Served) -> None:
+def test_questions_name_whom_they_are_about(
+    chromium: Browser, hostile: RegistryProcess
+) -> None:
     with watched(chromium, hostile) as page:
         show(page, hostile, "/services")
         for number, (service_id, text) in enumerate(HOSTILE.items()):
             open_view(page, f"#/services/{quote(service_id)}")
-            comes_true(
+            wait_for_script(
                 page, "name => document.querySelector('h1').textContent === name", text
             )
             verbs = ["Undrain" if number % 3 == 0 else "Drain", "Unregister"]
@@ -218,7 +220,7 @@ def test_questions_name_whom_they_are_about(chromium: Browser, hostile: Served) 
 
 
 def test_what_was_done_is_told_in_text(chromium: Browser) -> None:
-    with served() as registry, watched(chromium, registry) as page:
+    with running_registry() as registry, watched(chromium, registry) as page:
         text = TEXTS[12]
         registry.register("one", name=text)
         show(page, registry, "/services/one")
@@ -229,7 +231,9 @@ def test_what_was_done_is_told_in_text(chromium: Browser) -> None:
         expect(page.locator(".reason-box p")).to_have_text(text)
 
 
-def test_capabilities_say_why_in_text(chromium: Browser, hostile: Served) -> None:
+def test_capabilities_say_why_in_text(
+    chromium: Browser, hostile: RegistryProcess
+) -> None:
     with watched(chromium, hostile) as page:
         show(page, hostile, "/capabilities")
         expect(page.locator(".sizer .row")).not_to_have_count(0)
@@ -237,11 +241,11 @@ def test_capabilities_say_why_in_text(chromium: Browser, hostile: Served) -> Non
         assert chips and set(chips) <= set(HOSTILE.values())
         open_view(page, "#/capabilities/greet")
         expect(page.locator(".providers li")).to_have_count(len(HOSTILE))
-        shown = exact(page, ".providers a")
-        assert sorted(shown) == sorted(f"{text}{key}" for key, text in HOSTILE.items())
-        said = " ".join(exact(page, ".providers p"))
+        links = exact(page, ".providers a")
+        assert sorted(links) == sorted(f"{text}{key}" for key, text in HOSTILE.items())
+        reasons = " ".join(exact(page, ".providers p"))
         for number, text in enumerate(HOSTILE.values()):
-            assert number % 3 == 2 or text[:200] in said
+            assert number % 3 == 2 or text[:200] in reasons
         for name in NAMES:
             open_view(page, f"#/capabilities/{name}")
             expect(page.locator("h1")).to_have_text(name)
@@ -249,7 +253,7 @@ def test_capabilities_say_why_in_text(chromium: Browser, hostile: Served) -> Non
 
 
 def test_the_graph_and_the_registry_show_text(
-    chromium: Browser, hostile: Served
+    chromium: Browser, hostile: RegistryProcess
 ) -> None:
     with watched(chromium, hostile) as page:
         show(page, hostile, "/graph")
@@ -267,7 +271,9 @@ def test_the_graph_and_the_registry_show_text(
         assert set(runtimes) & set(HOSTILE.values())
 
 
-def test_trying_calls_out_shows_text(chromium: Browser, hostile: Served) -> None:
+def test_trying_calls_out_shows_text(
+    chromium: Browser, hostile: RegistryProcess
+) -> None:
     with watched(chromium, hostile) as page:
         page.goto(f"{hostile.url}/docs")
         block = page.locator("[id$=-list_services].opblock")
@@ -276,8 +282,8 @@ def test_trying_calls_out_shows_text(chromium: Browser, hostile: Served) -> None
         block.get_by_role("button", name="Execute").click()
         answer = block.locator(".live-responses-table .response-col_description code")
         answer.first.wait_for()
-        told = answer.first.evaluate("each => each.textContent")
-        names = [each["name"] for each in json.loads(told)["services"]]
+        body = answer.first.evaluate("each => each.textContent")
+        names = [service["name"] for service in json.loads(body)["services"]]
         assert sorted(names) == sorted(HOSTILE.values())
 
 
@@ -286,7 +292,7 @@ def test_trying_calls_out_shows_text(chromium: Browser, hostile: Served) -> None
     ["/api/services/{}", "/api/capabilities/{}", "/api/services?{}=1", "/{}"],
 )
 def test_an_error_opened_as_a_document_is_text(
-    chromium: Browser, hostile: Served, path: str
+    chromium: Browser, hostile: RegistryProcess, path: str
 ) -> None:
     with watched(chromium, hostile, (NO_ANSWER,)) as page:
         for text in TEXTS[:40]:
@@ -296,17 +302,19 @@ def test_an_error_opened_as_a_document_is_text(
             kind: Any = reply.headers
             assert kind["content-type"] == "application/problem+json"
             assert kind["x-content-type-options"] == "nosniff"
-            told = page.locator("pre").first.evaluate("each => each.textContent")
-            assert json.loads(told)["code"]
+            body = page.locator("pre").first.evaluate("each => each.textContent")
+            assert json.loads(body)["code"]
             if path.startswith("/api/services/") and "/" not in text:
-                assert repr(text)[1:-1] in json.loads(told)["detail"]
+                assert repr(text)[1:-1] in json.loads(body)["detail"]
             assert page.locator("script, img, svg, iframe, b").count() == 0
             unharmed(page)
 
 
-def test_whatever_ran_would_be_noticed(chromium: Browser, hostile: Served) -> None:
-    refused = ("Loading the image", "Refused to load", "asked elsewhere: ", NO_ANSWER)
-    with looking(chromium, hostile, refused) as page:
+def test_whatever_ran_would_be_noticed(
+    chromium: Browser, hostile: RegistryProcess
+) -> None:
+    refused = ("Loading the image", "Refused to load", "request elsewhere: ", NO_ANSWER)
+    with open_page(chromium, hostile, refused) as page:
         page.add_init_script(WATCH)
         show(page, hostile, "/services")
         page.evaluate(
@@ -314,7 +322,7 @@ def test_whatever_ran_would_be_noticed(chromium: Browser, hostile: Served) -> No
             "document.createElement('img'), {src: text}))",
             f"{FAR}/x",
         )
-        comes_true(page, "window.wounds.length > 0")
+        wait_for_script(page, "window.wounds.length > 0")
         page.evaluate("hurt(1)")
         assert page.evaluate("window.wounds.at(-1)") == ["ran", 1]
         with pytest.raises(AssertionError):

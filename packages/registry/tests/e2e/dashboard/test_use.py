@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from e2e.dashboard.browser import Served, browser, looking, served, texts
+from e2e.dashboard.browser import (
+    RegistryProcess,
+    browser,
+    open_page,
+    running_registry,
+    texts,
+)
 
 COUNT = 10_001  # one more than a page of the list holds
 PHONE: Any = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
@@ -75,8 +81,8 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def crowded() -> Iterator[Served]:
-    with served() as started:
+def crowded() -> Iterator[RegistryProcess]:
+    with running_registry() as started:
         started.register_many(COUNT)
         started.put("/api/services/service-00002/drain", {"reason": "repair"})
         for number in range(1, 9):
@@ -85,12 +91,12 @@ def crowded() -> Iterator[Served]:
         yield started
 
 
-def show(page: Page, registry: Served, view: str = "/services") -> None:
+def show(page: Page, registry: RegistryProcess, view: str = "/services") -> None:
     page.goto(f"{registry.url}/#{view}")
     expect(page.locator("#live")).to_have_text("Live")
 
 
-def show_all(page: Page, registry: Served) -> None:
+def show_all(page: Page, registry: RegistryProcess) -> None:
     show(page, registry)
     expect(page.locator(".found")).to_have_text("10,001 of 10,001")
 
@@ -104,9 +110,9 @@ def focused(page: Page) -> Any:
 
 
 def test_ten_thousand_services_are_filtered_in_a_tenth_of_a_second(
-    chromium: Browser, crowded: Served
+    chromium: Browser, crowded: RegistryProcess
 ) -> None:
-    with looking(chromium, crowded) as page:
+    with open_page(chromium, crowded) as page:
         show_all(page, crowded)
         words = ["s", "service 99", "shard=7", "can.12 shard=12", "nobody", ""]
         rounds = [page.evaluate(TIMED, words) for _ in range(3)]
@@ -119,8 +125,10 @@ def test_ten_thousand_services_are_filtered_in_a_tenth_of_a_second(
         assert page.locator(".sizer .row").count() < 40
 
 
-def test_a_long_list_is_scrolled_to_its_end(chromium: Browser, crowded: Served) -> None:
-    with looking(chromium, crowded) as page:
+def test_a_long_list_is_scrolled_to_its_end(
+    chromium: Browser, crowded: RegistryProcess
+) -> None:
+    with open_page(chromium, crowded) as page:
         show_all(page, crowded)
         page.get_by_role("button", name="Service", exact=True).click()
         page.get_by_role("button", name="Registered").click()
@@ -132,13 +140,15 @@ def test_a_long_list_is_scrolled_to_its_end(chromium: Browser, crowded: Served) 
         expect(page.locator('.sizer .row[data-key="service-09915"]')).to_be_visible()
         # Readers take rows as they come: in the order of what they show.
         rows = page.locator(".sizer .row").all()
-        found = [int(row.get_attribute("aria-rowindex") or 0) for row in rows]
-        assert found == sorted(found)
-        assert 10 < len(found) < 40
+        indexes = [int(row.get_attribute("aria-rowindex") or 0) for row in rows]
+        assert indexes == sorted(indexes)
+        assert 10 < len(indexes) < 40
 
 
-def test_filters_and_order_outlive_a_reload(chromium: Browser, crowded: Served) -> None:
-    with looking(chromium, crowded) as page:
+def test_filters_and_order_outlive_a_reload(
+    chromium: Browser, crowded: RegistryProcess
+) -> None:
+    with open_page(chromium, crowded) as page:
         show_all(page, crowded)
         page.get_by_role("button", name="Draining").click()
         expect(page.locator(".found")).to_have_text("1 of 10,001")
@@ -162,22 +172,22 @@ def test_filters_and_order_outlive_a_reload(chromium: Browser, crowded: Served) 
 
 @pytest.mark.parametrize("view", ["/services", "/graph"])
 def test_the_letter_after_the_slash_belongs_to_the_search(
-    chromium: Browser, crowded: Served, view: str
+    chromium: Browser, crowded: RegistryProcess, view: str
 ) -> None:
     press = """() => {
       const key = {key: "/", bubbles: true, cancelable: true};
       document.body.dispatchEvent(new KeyboardEvent("keydown", key));
       return document.activeElement.type;
     }"""
-    with looking(chromium, crowded) as page:
+    with open_page(chromium, crowded) as page:
         page.goto(f"{crowded.url}/#{view}")
         expect(page.locator("h1")).to_have_count(1)
         assert page.evaluate(press) == "search"
 
 
-def test_keys_alone_are_enough(chromium: Browser, crowded: Served) -> None:
+def test_keys_alone_are_enough(chromium: Browser, crowded: RegistryProcess) -> None:
     press = "service-00042"
-    with looking(chromium, crowded) as page:
+    with open_page(chromium, crowded) as page:
         show_all(page, crowded)
         page.keyboard.press("/")
         page.keyboard.type("shard=42 service-000")
@@ -217,8 +227,10 @@ def test_keys_alone_are_enough(chromium: Browser, crowded: Served) -> None:
         expect(page.locator(".found")).to_have_text("10 of 10,001")
 
 
-def test_the_graph_is_walked_by_keys(chromium: Browser, crowded: Served) -> None:
-    with looking(chromium, crowded) as page:
+def test_the_graph_is_walked_by_keys(
+    chromium: Browser, crowded: RegistryProcess
+) -> None:
+    with open_page(chromium, crowded) as page:
         show(page, crowded, "/graph")
         expect(page.locator(".node")).to_have_count(9)
         page.locator(".picture").focus()
@@ -237,9 +249,9 @@ def test_the_graph_is_walked_by_keys(chromium: Browser, crowded: Served) -> None
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_phone_shows_it_without_sideways_scrolling(
-    chromium: Browser, crowded: Served, view: str
+    chromium: Browser, crowded: RegistryProcess, view: str
 ) -> None:
-    with looking(chromium, crowded, **PHONE) as page:
+    with open_page(chromium, crowded, **PHONE) as page:
         show(page, crowded, view)
         page.locator("#main :is(.row, .card, .node)").first.wait_for()
         widths = page.evaluate(
@@ -254,20 +266,20 @@ def test_a_phone_shows_it_without_sideways_scrolling(
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_all_text_has_enough_contrast(
-    chromium: Browser, crowded: Served, theme: Any, view: str
+    chromium: Browser, crowded: RegistryProcess, theme: Any, view: str
 ) -> None:
-    with looking(chromium, crowded, color_scheme=theme) as page:
+    with open_page(chromium, crowded, color_scheme=theme) as page:
         show(page, crowded, view)
         page.locator("#main :is(.sizer .row, .card, .node)").first.wait_for()
         assert page.evaluate(FAINT) == []
 
 
 def test_the_theme_is_the_systems_until_one_is_chosen(
-    chromium: Browser, crowded: Served
+    chromium: Browser, crowded: RegistryProcess
 ) -> None:
     back = "getComputedStyle(document.body).backgroundColor"
     dark, light = "rgb(14, 17, 22)", "rgb(245, 246, 249)"
-    with looking(chromium, crowded, color_scheme="dark") as page:
+    with open_page(chromium, crowded, color_scheme="dark") as page:
         show(page, crowded)
         assert page.evaluate(back) == dark
         page.get_by_role("button", name="Switch to the light theme").click()
@@ -279,22 +291,24 @@ def test_the_theme_is_the_systems_until_one_is_chosen(
 
 
 def test_nothing_moves_for_those_who_want_it_so(
-    chromium: Browser, crowded: Served
+    chromium: Browser, crowded: RegistryProcess
 ) -> None:
     moving = "document.getAnimations().length"
     for wish, some in (("reduce", False), ("no-preference", True)):
         options: Any = {"reduced_motion": wish}
-        with looking(chromium, crowded, **options) as page:
+        with open_page(chromium, crowded, **options) as page:
             show(page, crowded)
             assert (page.evaluate(moving) > 0) is some, wish
 
 
-def test_the_policy_forbids_what_it_should(chromium: Browser, crowded: Served) -> None:
+def test_the_policy_forbids_what_it_should(
+    chromium: Browser, crowded: RegistryProcess
+) -> None:
     # What the other tests trust in: a violation is a complaint of the browser.
     refused = ("Executing inline script", "This document requires 'Trusted")
-    with looking(chromium, crowded, expected=refused) as page:
+    with open_page(chromium, crowded, expected=refused) as page:
         show(page, crowded)
-        said = page.evaluate("""() => {
+        error = page.evaluate("""() => {
             const script = document.createElement("script");
             script.append("window.hurt = 1");
             document.body.append(script);
@@ -305,5 +319,5 @@ def test_the_policy_forbids_what_it_should(chromium: Browser, crowded: Served) -
             }
         }""")
         # Not even a mistake of the page's own could make HTML of a text.
-        assert "requires 'TrustedHTML'" in said
+        assert "requires 'TrustedHTML'" in error
         assert json.dumps(page.evaluate("window.hurt ?? null")) == "null"

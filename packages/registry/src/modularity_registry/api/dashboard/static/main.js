@@ -1,41 +1,41 @@
-// Starts the dashboard: which view is shown, the line to the registry, keys and theme.
+// The entry point: routes between views, follows events, handles keys and the theme.
 
-import { address, read, whenRefused, whenTokenChanges } from "./lib/api.js";
+import { Access } from "./lib/access.js";
+import { address, onTokenChange, onTokenRefused, read } from "./lib/api.js";
+import { openTokenDialog } from "./lib/dialogs.js";
+import { h, icon, setText } from "./lib/dom.js";
+import { EventStream } from "./lib/event_stream.js";
+import { duration } from "./lib/format.js";
+import { ServiceCache } from "./lib/service_cache.js";
 import { CapabilitiesView, CapabilityView } from "./views/capabilities.js";
-import { askToken } from "./lib/dialogs.js";
-import { h, icon, say } from "./lib/dom.js";
-import { span } from "./lib/format.js";
 import { GraphView } from "./views/graph.js";
-import { Me } from "./lib/access.js";
-import { Model } from "./lib/service_cache.js";
 import { RegistryView } from "./views/registry.js";
 import { ServiceView } from "./views/service.js";
 import { ServicesView } from "./views/services.js";
-import { Stream } from "./lib/event_stream.js";
 
-const HEALTH = 5_000; // milliseconds between two looks at the registry's own state
-const STATES = { live: "Live", lost: "Disconnected", connecting: "Connecting" };
+const HEALTH_PERIOD = 5_000; // milliseconds between two reads of the registry's health
+const STATE_LABELS = { live: "Live", lost: "Disconnected", connecting: "Connecting" };
 
 const main = document.getElementById("main");
-const model = new Model();
-const me = new Me();
-const services = new ServicesView(model);
-const capabilities = new CapabilitiesView(model);
+const cache = new ServiceCache();
+const access = new Access();
+const servicesView = new ServicesView(cache);
+const capabilitiesView = new CapabilitiesView(cache);
 let view = null;
-let lineProblem = "";
+let connectionProblem = "";
 
-function made(path) {
+function viewFor(path) {
   const [name, ...rest] = path.split("/").filter(Boolean);
-  const what = rest.map(decoded).join("/");
-  if (name === "services" && what) return new ServiceView(model, me, what, services.href);
-  if (name === "capabilities" && what) return new CapabilityView(model, what);
-  if (name === "capabilities") return capabilities;
-  if (name === "graph") return new GraphView(model);
+  const id = rest.map(decode).join("/");
+  if (name === "services" && id) return new ServiceView(cache, access, id, servicesView.href);
+  if (name === "capabilities" && id) return new CapabilityView(cache, id);
+  if (name === "capabilities") return capabilitiesView;
+  if (name === "graph") return new GraphView(cache);
   if (name === "registry") return new RegistryView();
-  return services;
+  return servicesView;
 }
 
-function decoded(text) {
+function decode(text) {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -43,12 +43,12 @@ function decoded(text) {
   }
 }
 
-function route() {
+function navigate() {
   const [path, query = ""] = location.hash.slice(1).split("?");
-  const before = view;
-  const next = made(path);
-  if (before !== next) {
-    before?.close?.();
+  const previous = view;
+  const next = viewFor(path);
+  if (previous !== next) {
+    previous?.close?.();
     main.replaceChildren(next.element);
     main.scrollTop = 0;
   }
@@ -60,91 +60,91 @@ function route() {
     if (link.getAttribute("href") === tab) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  // Not on the first one: who just came has the focus at the top of the page.
-  if (before && before !== next) focus(before, next);
+  // On the first view the focus stays at the top of the page.
+  if (previous && previous !== next) focus(previous, next);
 }
 
-function focus(before, next) {
-  // Back at a list, where one left it.
-  const back = (next === services && before instanceof ServiceView) || (next === capabilities && before instanceof CapabilityView);
-  if (back) next.focusList();
+function focus(previous, next) {
+  // Back in a list, on the row that was opened.
+  const returning = (next === servicesView && previous instanceof ServiceView) || (next === capabilitiesView && previous instanceof CapabilityView);
+  if (returning) next.focusList();
   else next.element.querySelector("h1").focus({ preventScroll: true });
 }
 
-function keys(event) {
+function onKeydown(event) {
   if (event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
-  const writing = event.target.closest("input, select, textarea");
-  if (event.key === "/" && !writing) {
+  const field = event.target.closest("input, select, textarea");
+  if (event.key === "/" && !field) {
     event.preventDefault();
-    // At once, not with the event that follows: the next letter belongs to the search.
+    // Not with the hashchange event: the next letter must reach the search already.
     if (!view.focusSearch) {
       location.hash = "#/services";
-      route();
+      navigate();
     }
     view.focusSearch();
   } else if (event.key === "Escape") {
-    escape(writing);
+    onEscape(field);
   }
 }
 
-function escape(writing) {
+function onEscape(field) {
   if (view instanceof ServiceView) location.hash = view.back;
   else if (view instanceof CapabilityView) location.hash = "#/capabilities";
-  else if (!view.clear?.() && writing) view.focusList?.();
+  else if (!view.clear?.() && field) view.focusList?.();
 }
 
-function line(state, words) {
+function onConnectionState(state, problem) {
   const live = document.getElementById("live");
   live.dataset.state = state;
-  say(live.lastChild, STATES[state]);
-  live.title = words;
-  lineProblem = words;
-  // What one may do can be another thing by now.
-  if (state === "live") me.look();
-  // Without a stream the list can still be read, if only once.
-  if (state === "lost" && !model.loaded) model.read();
-  banner();
+  setText(live.lastChild, STATE_LABELS[state]);
+  live.title = problem;
+  connectionProblem = problem;
+  // The token's rights may have changed while the connection was lost.
+  if (state === "live") access.refresh();
+  // The list can be read even if the stream can't.
+  if (state === "lost" && !cache.loaded) cache.load();
+  showBanner();
 }
 
 let health = null;
 
-function banner() {
+function showBanner() {
   const element = document.getElementById("banner");
-  const words = [];
-  if (lineProblem) words.push(`${lineProblem} The data on this page may be out of date.`);
-  if (health?.stale_seconds !== undefined) words.push(`The registry's data has been stale for ${span(health.stale_seconds)}.`);
-  for (const reason of health?.reasons ?? []) words.push(`The registry is degraded: ${reason}.`);
-  element.hidden = words.length === 0;
-  element.replaceChildren(...words.map((text) => h("p", null, text)));
+  const messages = [];
+  if (connectionProblem) messages.push(`${connectionProblem} The data on this page may be out of date.`);
+  if (health?.stale_seconds !== undefined) messages.push(`The registry's data has been stale for ${duration(health.stale_seconds)}.`);
+  for (const reason of health?.reasons ?? []) messages.push(`The registry is degraded: ${reason}.`);
+  element.hidden = messages.length === 0;
+  element.replaceChildren(...messages.map((text) => h("p", null, text)));
 }
 
-async function look() {
+async function refreshHealth() {
   if (document.visibilityState !== "visible") return;
   try {
     health = await read("health");
   } catch {
-    // The line says so already.
+    // The connection state shows this already.
     health = null;
   }
-  banner();
+  showBanner();
 }
 
-let asked = false; // for a token, since the last one was given
+let tokenRequested = false; // since the last token was entered
 
-function access() {
+function setUpTokenButton() {
   const button = document.getElementById("token");
   const name = h("span");
   button.append(icon("key"), name);
-  button.addEventListener("click", () => askToken(me));
-  me.listen(() => {
-    const label = me.name ? `Access token: ${me.name}` : "Access token";
+  button.addEventListener("click", () => openTokenDialog(access));
+  access.listen(() => {
+    const label = access.name ? `Access token: ${access.name}` : "Access token";
     button.setAttribute("aria-label", label);
     button.title = label;
-    say(name, me.name);
+    setText(name, access.name);
   });
 }
 
-function theme() {
+function setUpThemeButton() {
   const button = document.getElementById("theme");
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -160,7 +160,7 @@ function theme() {
     try {
       localStorage.setItem("modularity-theme", root.dataset.theme);
     } catch {
-      // Then it holds until the page is left.
+      // Without storage the choice lasts until the page is closed.
     }
     show();
   });
@@ -168,30 +168,30 @@ function theme() {
   show();
 }
 
-const stream = new Stream((event) => model.take(event), line);
-whenTokenChanges(() => {
-  asked = false;
+const stream = new EventStream((event) => cache.onEvent(event), onConnectionState);
+onTokenChange(() => {
+  tokenRequested = false;
   stream.restart();
 });
-whenRefused((words, shown) => {
-  me.lose(words, shown);
-  // Once: who has no token may still look at what is here, or use the key button.
-  if (asked || document.querySelector("dialog[open]")) return;
-  asked = true;
-  askToken(me, true);
+onTokenRefused((message, hadToken) => {
+  access.onRefused(message, hadToken);
+  // Ask once: the key button is there for later.
+  if (tokenRequested || document.querySelector("dialog[open]")) return;
+  tokenRequested = true;
+  openTokenDialog(access, true);
 });
 
-theme();
-access();
+setUpThemeButton();
+setUpTokenButton();
 document.getElementById("skip").addEventListener("click", (event) => {
-  // The address has the view in it, so it can't also name a place.
+  // The URL's fragment names the view, so it can't be a link target too.
   event.preventDefault();
   main.querySelector("h1, input")?.focus();
 });
-document.addEventListener("keydown", keys);
-addEventListener("hashchange", route);
+document.addEventListener("keydown", onKeydown);
+addEventListener("hashchange", navigate);
 if (!location.hash) history.replaceState(null, "", `${address("").pathname}#/services`);
-route();
+navigate();
 stream.run();
-look();
-setInterval(look, HEALTH);
+refreshHealth();
+setInterval(refreshHealth, HEALTH_PERIOD);

@@ -1,4 +1,4 @@
-// A plain script in the head: the chosen theme is there before anything is drawn.
+// A classic script in the head, so that the chosen theme is set before the first paint.
 (() => {
   try {
     const theme = localStorage.getItem("modularity-theme");
@@ -6,6 +6,6 @@
       document.documentElement.dataset.theme = theme;
     }
   } catch {
-    // Where nothing may be kept, the system's choice holds.
+    // Without storage the system's theme applies.
   }
 })();

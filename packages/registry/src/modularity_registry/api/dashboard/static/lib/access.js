@@ -1,7 +1,7 @@
-// Who one is to the registry, and what one may do there.
+// Who you are to the registry, and what you may do there.
 
 import { Problem, read, setToken } from "./api.js";
-import { moment } from "./format.js";
+import { dateTime } from "./format.js";
 
 const RIGHTS = {
   read: "view services",
@@ -9,27 +9,27 @@ const RIGHTS = {
   track: "report calls",
   admin: "everything, including tokens",
 };
-const BY_KEY = "owner_key"; // how the registry names an owner that it knows by a key
+const OWNER_KEY = "owner_key"; // the registry's name for an owner known by a key
 
-export class Me {
-  #told = null; // what the registry says, if it said something
-  #open = document.documentElement.dataset.access === "open"; // it has no tokens
+export class Access {
+  #caller = null; // the reply of /api/whoami, if there was one
+  #open = document.documentElement.dataset.access === "open"; // the registry has no tokens
   #listeners = new Set();
-  #refused = ""; // why changes are not for one now
-  #lost = ""; // the same, for who is asked for a token just now
+  #refusal = ""; // why no change is allowed now
+  #tokenPrompt = ""; // what the token dialog says after a refusal
 
-  /** Call `listener()` whenever something else is known. */
+  /** Call `listener()` when the caller or their rights change. */
   listen(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   get name() {
-    return this.#told?.name ?? "";
+    return this.#caller?.name ?? "";
   }
 
-  /** Ask the registry. What is not known is left for it to decide. */
-  async look() {
+  /** Read the rights again. While they are unknown, nothing is disabled. */
+  async refresh() {
     if (this.#open) return;
     try {
       this.#set(await read("api/whoami"), false);
@@ -38,19 +38,19 @@ export class Me {
     }
   }
 
-  /** Use another token if the registry takes it, else throw its `Problem`. */
-  async use(given) {
-    const token = given.trim();
+  /** Use another token if the registry accepts it, else throw its `Problem`. */
+  async use(text) {
+    const token = text.trim();
     if (!/^[\x21-\x7e]+$/.test(token)) {
       throw new Problem(token ? "This is not a token: it contains a space or an unusual character." : "Enter a token.");
     }
-    // Where the registry has no tokens, something in front of it may want this one.
-    const told = this.#open ? null : await this.#ask(token);
-    this.#set(told, told === null);
+    // If the registry has no tokens, a proxy in front of it may need this one.
+    const caller = this.#open ? null : await this.#readCaller(token);
+    this.#set(caller, caller === null);
     setToken(token);
   }
 
-  async #ask(token) {
+  async #readCaller(token) {
     try {
       return await read("api/whoami", undefined, token);
     } catch (error) {
@@ -59,88 +59,88 @@ export class Me {
     }
   }
 
-  /** The token (`shown`), or that there is none, was refused. */
-  lose(words, shown) {
-    const lost = shown ? words : "This registry needs an access token. Its administrator can create one for you.";
-    this.#set(null, false, words, lost);
+  /** A call was refused, for its token (`hadToken`) or for having none. */
+  onRefused(message, hadToken) {
+    const tokenPrompt = hadToken ? message : "This registry needs an access token. Its administrator can create one for you.";
+    this.#set(null, false, message, tokenPrompt);
   }
 
-  /** Why one is nobody here, in words; empty for who is somebody. */
-  get lost() {
-    return this.#lost;
+  /** What the token dialog says after a refusal, else "". */
+  get tokenPrompt() {
+    return this.#tokenPrompt;
   }
 
-  /** Why one may not change a service, in words; empty where one may. */
-  hindrance({ id, owner }) {
-    if (this.#refused) return this.#refused;
-    const told = this.#told;
-    if (!told && !this.#open) return "";
-    if (told?.rights.includes("admin")) return "";
-    if (told && !told.rights.includes("register")) {
-      return told.name
-        ? `Your token ${told.name} may not change services.`
+  /** Why you may not change this service; "" if you may. */
+  denial({ id, owner }) {
+    if (this.#refusal) return this.#refusal;
+    const caller = this.#caller;
+    if (!caller && !this.#open) return "";
+    if (caller?.rights.includes("admin")) return "";
+    if (caller && !caller.rights.includes("register")) {
+      return caller.name
+        ? `Your token ${caller.name} may not change services.`
         : "You need an access token to change services. Enter it with the key button at the top.";
     }
-    if (told && !told.ids.some((pattern) => matches(pattern, id))) {
-      return `Your token ${told.name} is limited to the IDs ${told.ids.join(", ")}.`;
+    if (caller && !caller.ids.some((pattern) => matchesPattern(pattern, id))) {
+      return `Your token ${caller.name} is limited to the IDs ${caller.ids.join(", ")}.`;
     }
-    if (!owner || owner === told?.name) return "";
-    if (owner === BY_KEY) return "This service belongs to the holder of its owner key, which this page can't send.";
+    if (!owner || owner === caller?.name) return "";
+    if (owner === OWNER_KEY) return "This service belongs to the holder of its owner key, which this page can't send.";
     return `This service belongs to ${owner}. Only that token or an admin token may change it.`;
   }
 
-  /** Names and values that say who one is. */
+  /** Names and values for the token dialog. */
   facts() {
     if (this.#open) return [["Access", "This registry needs no token. Anyone who can reach it can change everything."]];
-    const told = this.#told;
-    if (!told) return [["Access", "Not known yet"]];
-    if (!told.name) {
+    const caller = this.#caller;
+    if (!caller) return [["Access", "Not known yet"]];
+    if (!caller.name) {
       return [
         ["Access", "Without a token"],
-        ["Permissions", may(told.rights)],
+        ["Permissions", permissions(caller.rights)],
       ];
     }
     const facts = [
-      ["Token", told.name],
-      ["Permissions", may(told.rights)],
+      ["Token", caller.name],
+      ["Permissions", permissions(caller.rights)],
     ];
-    if (told.rights.includes("register") && !told.rights.includes("admin")) {
-      facts.push(["IDs", bounds(told.ids)], ["Capabilities", bounds(told.capabilities)]);
+    if (caller.rights.includes("register") && !caller.rights.includes("admin")) {
+      facts.push(["IDs", scope(caller.ids)], ["Capabilities", scope(caller.capabilities)]);
     }
-    facts.push(["Expires", told.expires_at ? moment(told.expires_at) : "Never"]);
+    facts.push(["Expires", caller.expires_at ? dateTime(caller.expires_at) : "Never"]);
     return facts;
   }
 
-  #set(told, open, refused = "", lost = "") {
-    this.#told = told;
+  #set(caller, open, refusal = "", tokenPrompt = "") {
+    this.#caller = caller;
     this.#open = open;
-    this.#refused = refused;
-    this.#lost = lost;
+    this.#refusal = refusal;
+    this.#tokenPrompt = tokenPrompt;
     for (const listener of this.#listeners) listener();
   }
 }
 
-function may(rights) {
-  if (rights.includes("admin")) return capital(RIGHTS.admin);
-  const words = Object.keys(RIGHTS).filter((right) => rights.includes(right));
-  return words.length ? capital(words.map((right) => RIGHTS[right]).join("; ")) : "None";
+function permissions(rights) {
+  if (rights.includes("admin")) return capitalize(RIGHTS.admin);
+  const granted = Object.keys(RIGHTS).filter((right) => rights.includes(right));
+  return granted.length ? capitalize(granted.map((right) => RIGHTS[right]).join("; ")) : "None";
 }
 
-const capital = (text) => text[0].toUpperCase() + text.slice(1);
+const capitalize = (text) => text[0].toUpperCase() + text.slice(1);
 
-const bounds = (patterns) => (patterns.includes("*") ? "All" : patterns.join(", "));
+const scope = (patterns) => (patterns.includes("*") ? "All" : patterns.join(", "));
 
-/** Whether the text is like the pattern, in which `*` stands for any characters. */
-function matches(pattern, text) {
+/** Whether the text matches the pattern, in which `*` stands for any characters. */
+function matchesPattern(pattern, text) {
   const [first, ...rest] = pattern.split("*");
   if (!rest.length) return pattern === text;
   if (!text.startsWith(first)) return false;
   const last = rest.pop();
-  let at = first.length;
+  let position = first.length;
   for (const part of rest) {
-    at = text.indexOf(part, at);
-    if (at < 0) return false;
-    at += part.length;
+    position = text.indexOf(part, position);
+    if (position < 0) return false;
+    position += part.length;
   }
-  return text.length - last.length >= at && text.endsWith(last);
+  return text.length - last.length >= position && text.endsWith(last);
 }

@@ -1,30 +1,30 @@
-// Calls of the registry's API, and what went wrong with them in plain words.
+// Calls the registry's API and turns its errors into messages for people.
 
 const BASE = new URL("../..", import.meta.url);
 
-// In memory only: it is gone with the page.
+// In memory only, so that it is gone with the page.
 let token = "";
-let onToken = () => {};
-let onRefused = () => {};
+let tokenListener = () => {};
+let refusedListener = () => {};
 
-export function setToken(given) {
-  token = given.trim();
-  onToken();
+export function setToken(text) {
+  token = text.trim();
+  tokenListener();
 }
 
 export const hasToken = () => token !== "";
 
-/** Have `listener` called whenever another token is to be used. */
-export function whenTokenChanges(listener) {
-  onToken = listener;
+/** Call `listener()` when the token changes. */
+export function onTokenChange(listener) {
+  tokenListener = listener;
 }
 
-/** Have `listener(words, shown)` called whenever the token shown, or that there is none, is refused. */
-export function whenRefused(listener) {
-  onRefused = listener;
+/** Call `listener(message, hadToken)` when a call is refused for its token or for having none. */
+export function onTokenRefused(listener) {
+  refusedListener = listener;
 }
 
-/** A call that failed; its message is for people. `status` is 0 without an answer. */
+/** A failed call; its message is for people. `status` is 0 if there was no reply. */
 export class Problem extends Error {
   constructor(message, status = 0, code = "") {
     super(message);
@@ -33,18 +33,18 @@ export class Problem extends Error {
   }
 }
 
-/** An address below the page's own, wherever a proxy may have put it. */
+/** A URL of the registry, under whatever path a proxy serves it. */
 export const address = (path) => new URL(path, BASE);
 
-const headers = (more, shown) => (shown ? { ...more, Authorization: `Bearer ${shown}` } : { ...more });
+const withToken = (headers, sentToken) => (sentToken ? { ...headers, Authorization: `Bearer ${sentToken}` } : { ...headers });
 
 const IN_DOUBT =
   "The registry did not answer, so the change may or may not have been made. Check the service before you try again.";
 
-/** Send a request; return the response, or throw a `Problem`. `tried` is a token not in use yet. */
-export async function send(method, path, { body, signal, more, tried } = {}) {
-  const shown = tried ?? token;
-  const options = { method, signal, cache: "no-store", headers: headers(more, shown) };
+/** Send a request; return the response, or throw a `Problem`. `candidate` is a token to send instead of the current one. */
+export async function send(method, path, { body, signal, headers, candidate } = {}) {
+  const sentToken = candidate ?? token;
+  const options = { method, signal, cache: "no-store", headers: withToken(headers, sentToken) };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
@@ -57,19 +57,19 @@ export async function send(method, path, { body, signal, more, tried } = {}) {
     throw new Problem(method === "GET" ? "Can't reach the registry." : IN_DOUBT);
   }
   if (response.ok || response.status === 304) return response;
-  const found = await problem(response, shown);
-  // An answer to what was shown before says nothing of what is shown now.
-  if (found.status === 401 && shown === token) onRefused(found.message, shown !== "");
-  throw found;
+  const failure = await problem(response, sentToken);
+  // A reply to an older token says nothing about the current one.
+  if (failure.status === 401 && sentToken === token) refusedListener(failure.message, sentToken !== "");
+  throw failure;
 }
 
-/** The JSON that a GET is answered with. */
-export async function read(path, signal, tried) {
-  return (await send("GET", path, { signal, tried })).json();
+/** The JSON body of a GET. */
+export async function read(path, signal, candidate) {
+  return (await send("GET", path, { signal, candidate })).json();
 }
 
-/** Reads one address again and again; `null` when nothing is new. */
-export class Reader {
+/** Reads one path repeatedly; `read` returns `null` when nothing has changed. */
+export class CachedReader {
   #path;
   #tag = "";
 
@@ -78,34 +78,34 @@ export class Reader {
   }
 
   async read(signal) {
-    const more = this.#tag ? { "If-None-Match": this.#tag } : {};
-    const response = await send("GET", this.#path, { signal, more });
+    const headers = this.#tag ? { "If-None-Match": this.#tag } : {};
+    const response = await send("GET", this.#path, { signal, headers });
     if (response.status === 304) return null;
-    const found = await response.json();
+    const body = await response.json();
     this.#tag = response.headers.get("ETag") ?? "";
-    return found;
+    return body;
   }
 }
 
-async function problem(response, shown) {
-  let told = {};
+async function problem(response, sentToken) {
+  let body = {};
   try {
-    told = await response.json();
+    body = await response.json();
   } catch {
-    // A proxy in between may answer in its own way.
+    // A proxy may reply with something other than JSON.
   }
-  return new Problem(words(response.status, told, shown), response.status, told.code ?? "");
+  return new Problem(messageFor(response.status, body, sentToken), response.status, body.code ?? "");
 }
 
-function words(status, told, shown) {
-  const detail = sentence(told.detail ?? told.error ?? "");
+function messageFor(status, body, sentToken) {
+  const detail = sentence(body.detail ?? body.error ?? "");
   if (status === 401) {
-    if (shown) return `The registry rejected this access token. ${detail}`;
+    if (sentToken) return `The registry rejected this access token. ${detail}`;
     return "You need an access token. Enter it with the key button at the top.";
   }
-  if (status === 403 && told.code === "origin_refused") return `The registry does not accept changes from this page. ${detail}`;
+  if (status === 403 && body.code === "origin_refused") return `The registry does not accept changes from this page. ${detail}`;
   if (status === 403) return `Your access token does not allow this. ${detail}`;
-  if (told.code === "owned_by_another") return `This service belongs to someone else. ${detail}`;
+  if (body.code === "owned_by_another") return `This service belongs to someone else. ${detail}`;
   if (detail) return detail;
   if (status === 502 || status === 504) return "The proxy in front of the registry can't reach it.";
   return `The registry answered with HTTP ${status} and gave no reason.`;
@@ -113,8 +113,8 @@ function words(status, told, shown) {
 
 function sentence(text) {
   if (typeof text !== "string" || text === "") return "";
-  const begun = text[0].toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+  const capitalized = text[0].toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capitalized) ? capitalized : `${capitalized}.`;
 }
 
 export const servicePath = (id) => `api/services/${encodeURIComponent(id)}`;

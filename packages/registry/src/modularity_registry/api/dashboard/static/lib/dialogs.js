@@ -1,17 +1,17 @@
-// Questions before anything is changed, the access token, and short notes of results.
+// Dialogs that confirm a change or take the access token, and toasts with the result.
 
 import { hasToken, send, servicePath } from "./api.js";
-import { apart, facts, h, icon } from "./dom.js";
+import { factList, h, icon, isolated } from "./dom.js";
 
-const NOTE = 6_000;
+const TOAST_TIME = 6_000;
 
-/** Tell the outcome of something; a `bad` one stays until it is closed. */
-export function note(text, bad = false) {
+/** Show a short message; an error stays until it is closed. */
+export function showToast(text, isError = false) {
   const close = h("button", { class: "icon", type: "button", "aria-label": "Close" }, icon("close"));
-  const toast = h("div", { class: "toast", "data-bad": bad, role: bad ? "alert" : null }, h("p", null, text), close);
+  const toast = h("div", { class: "toast", "data-bad": isError, role: isError ? "alert" : null }, h("p", null, text), close);
   close.addEventListener("click", () => toast.remove());
   document.getElementById("toasts").append(toast);
-  if (!bad) setTimeout(() => toast.remove(), NOTE);
+  if (!isError) setTimeout(() => toast.remove(), TOAST_TIME);
 }
 
 function field(label, input, hint) {
@@ -19,42 +19,42 @@ function field(label, input, hint) {
 }
 
 /**
- * Ask in a dialog of its own; `act(value)` does it and returns what to tell. An error
- * is shown in the dialog, which stays open.
+ * Open a dialog. `action(value)` returns the toast's message; if it throws, the dialog
+ * shows the error and stays open.
  */
-function ask({ title, text, input, label, hint, verb, danger, act, other = null }) {
+function openDialog({ title, text, input, label, hint, verb, danger, action, extraButton = null }) {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const cancel = h("button", { class: "button", type: "button" }, "Cancel");
-  const go = h("button", { class: `button ${danger ? "danger" : "primary"}`, type: "button" }, verb);
+  const confirm = h("button", { class: `button ${danger ? "danger" : "primary"}`, type: "button" }, verb);
   const dialog = h(
     "dialog",
     { "aria-labelledby": "dialog-title" },
     h("h2", { id: "dialog-title" }, title),
-    text.map((each) => (each instanceof Element ? each : h("p", null, each))),
+    text.map((paragraph) => (paragraph instanceof Element ? paragraph : h("p", null, paragraph))),
     input ? field(label, input, hint) : null,
     problem,
-    h("div", { class: "choices" }, other, cancel, go),
+    h("div", { class: "choices" }, extraButton, cancel, confirm),
   );
-  const perform = async () => {
-    go.disabled = true;
+  const submit = async () => {
+    confirm.disabled = true;
     problem.hidden = true;
     try {
-      const told = await act(input?.value ?? "");
+      const message = await action(input?.value ?? "");
       dialog.close();
-      if (told) note(told);
+      if (message) showToast(message);
     } catch (error) {
       problem.textContent = error.message;
       problem.hidden = false;
     }
-    go.disabled = false;
+    confirm.disabled = false;
   };
   cancel.addEventListener("click", () => dialog.close());
-  go.addEventListener("click", perform);
+  confirm.addEventListener("click", submit);
   input?.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing) return;
-    // Or the button that gets the focus back would be pressed by the same key.
+    // Else the same key press would also activate the button that gets the focus back.
     event.preventDefault();
-    if (!go.disabled) perform();
+    if (!confirm.disabled) submit();
   });
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
@@ -63,72 +63,72 @@ function ask({ title, text, input, label, hint, verb, danger, act, other = null 
   return dialog;
 }
 
-/** Say who one is and ask for a token; `unasked` if it is the page that wants one. */
-export function askToken(me, unasked = false) {
+/** Show the current token and take another; `requested` if a call was refused. */
+export function openTokenDialog(access, requested = false) {
   const input = h("input", { type: "password", autocomplete: "off", spellcheck: "false", maxlength: 512 });
-  // With the page goes all that was read with the token.
-  const forget = h("button", { class: "button apart", type: "button", onclick: () => location.reload() }, "Forget");
-  const who = h("div", { class: "whoami" });
-  const show = () => who.replaceChildren(me.lost ? h("p", null, me.lost) : facts(me.facts()));
-  const unlisten = me.listen(show);
-  show();
-  const dialog = ask({
-    title: unasked ? "Enter an access token" : "Access token",
-    text: [who, "This page sends the token with every request and keeps it in memory only. Closing or reloading the page forgets it."],
+  // A reload drops everything that was read with the token.
+  const forgetButton = h("button", { class: "button apart", type: "button", onclick: () => location.reload() }, "Forget");
+  const caller = h("div", { class: "whoami" });
+  const update = () => caller.replaceChildren(access.tokenPrompt ? h("p", null, access.tokenPrompt) : factList(access.facts()));
+  const unlisten = access.listen(update);
+  update();
+  const dialog = openDialog({
+    title: requested ? "Enter an access token" : "Access token",
+    text: [caller, "This page sends the token with every request and keeps it in memory only. Closing or reloading the page forgets it."],
     input,
     label: "Token",
     verb: "Use token",
-    other: hasToken() ? forget : null,
-    act: async (value) => {
-      await me.use(value);
-      return me.name ? `You are signed in as ${me.name}.` : "This page now sends the token.";
+    extraButton: hasToken() ? forgetButton : null,
+    action: async (value) => {
+      await access.use(value);
+      return access.name ? `You are signed in as ${access.name}.` : "This page now sends the token.";
     },
   });
   dialog.addEventListener("close", unlisten);
 }
 
-export function askDrain(service, done) {
-  ask({
-    title: ["Drain ", apart(service.name), "?"],
-    text: [`The registry stops returning ${service.id} to callers until you undrain it. The service stays registered, and health checks go on.`],
+export function openDrainDialog(service, done) {
+  openDialog({
+    title: ["Drain ", isolated(service.name), "?"],
+    text: [`The registry stops returning ${service.id} to callers until you undrain it. The service stays registered, and health checks continue.`],
     input: h("input", { type: "text", maxlength: 200, autocomplete: "off", placeholder: "Upgrade to 2.1" }),
     label: "Reason",
     hint: "Optional. Everyone who can view the service sees it.",
     verb: "Drain",
-    act: async (reason) => {
+    action: async (reason) => {
       const body = reason.trim() ? { reason: reason.trim() } : undefined;
       await send("PUT", `${servicePath(service.id)}/drain`, { body });
       done();
-      return [apart(service.name), " is draining."];
+      return [isolated(service.name), " is draining."];
     },
   });
 }
 
-export function askUndrain(service, done) {
-  ask({
-    title: ["Undrain ", apart(service.name), "?"],
+export function openUndrainDialog(service, done) {
+  openDialog({
+    title: ["Undrain ", isolated(service.name), "?"],
     text: [`The registry returns ${service.id} to callers again as soon as it is healthy.`],
     verb: "Undrain",
-    act: async () => {
+    action: async () => {
       await send("DELETE", `${servicePath(service.id)}/drain`);
       done();
-      return [apart(service.name), " is back in discovery."];
+      return [isolated(service.name), " is back in discovery."];
     },
   });
 }
 
-export function askUnregister(service, done) {
-  ask({
-    title: ["Unregister ", apart(service.name), "?"],
+export function openUnregisterDialog(service, done) {
+  openDialog({
+    title: ["Unregister ", isolated(service.name), "?"],
     text: [
       `This removes ${service.id} and its capabilities from the registry. You can't undo this here: the service has to register again.`,
     ],
     verb: "Unregister",
     danger: true,
-    act: async () => {
+    action: async () => {
       await send("DELETE", servicePath(service.id));
       done();
-      return [apart(service.name), " is unregistered."];
+      return [isolated(service.name), " is unregistered."];
     },
   });
 }

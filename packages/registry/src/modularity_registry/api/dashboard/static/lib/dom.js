@@ -1,4 +1,4 @@
-// Makes elements. Text only ever becomes text nodes: nothing stored is read as HTML.
+// Creates elements. Text becomes text nodes only: no stored text is read as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -17,8 +17,8 @@ export function h(tag, properties, ...children) {
   return fill(document.createElement(tag), properties, children);
 }
 
-/** The same for SVG. */
-export function s(tag, properties, ...children) {
+/** An SVG element, with the same arguments. */
+export function svg(tag, properties, ...children) {
   return fill(document.createElementNS(SVG, tag), properties, children);
 }
 
@@ -34,12 +34,12 @@ const ICONS = {
   close: "M4 4l8 8M12 4l-8 8",
 };
 
-/** A line drawing of 16 by 16; it says nothing to those who don't see it. */
+/** A 16 by 16 icon, hidden from screen readers. */
 export function icon(name) {
-  return s(
+  return svg(
     "svg",
     { class: "drawn", viewBox: "0 0 16 16", "aria-hidden": "true" },
-    s("path", { d: ICONS[name] }),
+    svg("path", { d: ICONS[name] }),
   );
 }
 
@@ -50,12 +50,12 @@ const MARKS = {
   unknown: { d: "M1 5h10v2H1z" },
 };
 
-/** A status as a mark of its own shape, so that colour is not all that tells. */
+/** A status as a mark of its own shape, so that colour is not the only difference. */
 export function mark(status) {
-  return s(
+  return svg(
     "svg",
     { class: "mark", viewBox: "0 0 12 12", "aria-hidden": "true" },
-    s("path", { d: (MARKS[status] ?? MARKS.unknown).d, "fill-rule": "evenodd" }),
+    svg("path", { d: (MARKS[status] ?? MARKS.unknown).d, "fill-rule": "evenodd" }),
   );
 }
 
@@ -64,19 +64,19 @@ export function badge(status, word = status) {
   return h("span", { class: "status", "data-status": status }, mark(status), word);
 }
 
-/** Stored text within a sentence: its direction of writing ends where it ends. */
-export const apart = (text) => h("bdi", null, text);
+/** Stored text within a sentence, so that right-to-left text does not reorder the rest. */
+export const isolated = (text) => h("bdi", null, text);
 
 /** Names and values, one under the other. */
-export const facts = (pairs) =>
+export const factList = (pairs) =>
   h("dl", { class: "facts" }, pairs.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
 
-/** Show `text`, touching nothing when it is there already. */
-export function say(element, text) {
+/** Set the text unless it is there already, so that a selection survives. */
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A table of the given column names and rows of cells; with a caption for readers. */
+/** A table of the given column names and rows of cells; the caption is for screen readers. */
 export function table(caption, columns, rows) {
   return h(
     "div",

@@ -2,56 +2,56 @@
 
 import { Problem, send } from "./api.js";
 
-const SILENCE = 40_000; // the registry says something every 15 s
+const SILENCE_TIMEOUT = 40_000; // the registry sends something at least every 15 s
 const LONGEST_PAUSE = 10_000;
-const REFUSED_PAUSE = 60_000; // only another token helps, and that begins anew at once
+const REFUSED_PAUSE = 60_000; // only another token helps, and that restarts the stream
 
-/** Calls `onEvent(event)` for each event and `onState(state, words)` as things go. */
-export class Stream {
+/** Calls `onEvent(event)` for each event and `onState(state, problem)` when the connection changes. */
+export class EventStream {
   #onEvent;
   #onState;
   #last = "";
   #attempt = null;
   #wake = () => {};
-  #asked = false; // to begin anew, which is no fault of the line
+  #restartRequested = false; // not a lost connection
 
   constructor(onEvent, onState) {
     this.#onEvent = onEvent;
     this.#onState = onState;
   }
 
-  /** Begin anew at once, say with another token. */
+  /** Reconnect at once, for example with another token. */
   restart() {
     this.#last = "";
-    this.#asked = true;
+    this.#restartRequested = true;
     this.#attempt?.abort();
     this.#wake();
   }
 
-  /** Follow for ever; the line is mended whenever it breaks. */
+  /** Follow events for ever; reconnect when the connection breaks. */
   async run() {
     let pause = 500;
     for (;;) {
-      const begun = performance.now();
-      let words = "Lost the connection to the registry. Reconnecting.";
+      const startedAt = performance.now();
+      let problem = "Lost the connection to the registry. Reconnecting.";
       let refused = false;
       try {
         await this.#follow();
       } catch (error) {
-        if (error instanceof Problem) words = error.message;
+        if (error instanceof Problem) problem = error.message;
         refused = error.status === 401 || error.status === 403;
       }
-      if (this.#asked) {
-        this.#asked = false;
+      if (this.#restartRequested) {
+        this.#restartRequested = false;
         this.#onState("connecting", "");
         continue;
       }
-      this.#onState("lost", words);
+      this.#onState("lost", problem);
       if (refused) {
         await this.#pause(REFUSED_PAUSE);
         continue;
       }
-      pause = performance.now() - begun > 5_000 ? 500 : Math.min(pause * 2, LONGEST_PAUSE);
+      pause = performance.now() - startedAt > 5_000 ? 500 : Math.min(pause * 2, LONGEST_PAUSE);
       await this.#pause(pause * (0.7 + 0.3 * Math.random()));
     }
   }
@@ -61,7 +61,7 @@ export class Stream {
       const timer = setTimeout(resolve, time);
       this.#wake = () => {
         clearTimeout(timer);
-        this.#asked = false;
+        this.#restartRequested = false;
         resolve();
       };
     });
@@ -70,21 +70,21 @@ export class Stream {
   async #follow() {
     const attempt = new AbortController();
     this.#attempt = attempt;
-    let timer = setTimeout(() => attempt.abort(), SILENCE);
+    let timer = setTimeout(() => attempt.abort(), SILENCE_TIMEOUT);
     try {
       const resumed = this.#last !== "";
-      const more = resumed ? { "Last-Event-ID": this.#last } : {};
-      const response = await send("GET", "api/events", { signal: attempt.signal, more });
+      const headers = resumed ? { "Last-Event-ID": this.#last } : {};
+      const response = await send("GET", "api/events", { signal: attempt.signal, headers });
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "";
+      let buffer = "";
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return;
         clearTimeout(timer);
-        timer = setTimeout(() => attempt.abort(), SILENCE);
-        const frames = (rest + value).split("\n\n");
-        rest = frames.pop();
-        frames.forEach((frame) => this.#take(frame, resumed));
+        timer = setTimeout(() => attempt.abort(), SILENCE_TIMEOUT);
+        const frames = (buffer + value).split("\n\n");
+        buffer = frames.pop();
+        frames.forEach((frame) => this.#onFrame(frame, resumed));
       }
     } finally {
       clearTimeout(timer);
@@ -92,7 +92,7 @@ export class Stream {
     }
   }
 
-  #take(frame, resumed) {
+  #onFrame(frame, resumed) {
     let id = null;
     let data = "";
     for (const line of frame.split("\n")) {

@@ -1,4 +1,4 @@
-// Numbers, times and the registry's own words, as people read them.
+// Formats numbers, times and the registry's codes for people.
 
 const NUMBERS = new Intl.NumberFormat("en");
 
@@ -7,8 +7,8 @@ export const count = (number) => NUMBERS.format(number);
 export const plural = (number, one, many = `${one}s`) =>
   `${count(number)} ${number === 1 ? one : many}`;
 
-/** Seconds as a rough span: `4 s`, `3 min`, `2 h 5 min`, `6 days`. */
-export function span(seconds) {
+/** Seconds as a rough duration: `4 s`, `3 min`, `2 h 5 min`, `6 days`. */
+export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole} s`;
   const minutes = Math.floor(whole / 60);
@@ -21,19 +21,19 @@ export function span(seconds) {
 export function ago(text, now = Date.now()) {
   if (!text) return "never";
   const seconds = (now - Date.parse(text)) / 1000;
-  return seconds < 1 ? "just now" : `${span(seconds)} ago`;
+  return seconds < 1 ? "just now" : `${duration(seconds)} ago`;
 }
 
-export function ahead(text, now = Date.now()) {
+export function until(text, now = Date.now()) {
   if (!text) return "not scheduled";
   const seconds = (Date.parse(text) - now) / 1000;
-  return seconds < 1 ? "now" : `in ${span(seconds)}`;
+  return seconds < 1 ? "now" : `in ${duration(seconds)}`;
 }
 
 const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
-export const moment = (text) => (text ? MOMENT.format(new Date(text)) : "");
+export const dateTime = (text) => (text ? MOMENT.format(new Date(text)) : "");
 
 export const timeOfDay = (text) => CLOCK.format(new Date(text));
 
@@ -42,13 +42,13 @@ export const milliseconds = (value) =>
 
 export const percent = (share) => {
   const value = share * 100;
-  // 99.96% is not all of them.
+  // 99.96% must not read as 100%.
   if (value > 99.9 && value < 100) return "99.9%";
   return `${Number.isInteger(value) ? value : value.toFixed(1)}%`;
 };
 
 /** Metadata values: text bare, anything else as JSON. */
-export const value = (given) => (typeof given === "string" ? given : JSON.stringify(given));
+export const metadataValue = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 const OUTCOMES = {
   ok: "OK",
@@ -64,7 +64,7 @@ const OUTCOMES = {
   local: "Problem on the registry's side",
 };
 
-export const outcome = (kind) => OUTCOMES[kind] ?? kind;
+export const outcomeLabel = (kind) => OUTCOMES[kind] ?? kind;
 
 const SOURCES = {
   check: "Health checks are failing",
@@ -72,4 +72,4 @@ const SOURCES = {
   report: "The service reports a problem",
 };
 
-export const source = (kind) => SOURCES[kind] ?? kind;
+export const faultLabel = (kind) => SOURCES[kind] ?? kind;

@@ -1,14 +1,14 @@
-// Places a graph in layers from left to right, callers before those they call.
+// Lays out the call graph in layers from left to right, callers before callees.
 //
-// The steps are Sugiyama's (1981): turn the edges that close a circle, layer by longest
+// The steps are Sugiyama's (1981): reverse the edges that close a cycle, layer by longest
 // path, order each layer by the middle of its neighbours, then straighten. The same
 // graph always gets the same picture.
 
 export const WIDTH = 190;
 export const HEIGHT = 48;
-const BETWEEN = 96; // layers
-const APART = 20; // nodes of a layer
-const BEND = 10; // the height that a passing edge takes
+const LAYER_GAP = 96; // between layers
+const NODE_GAP = 20; // between nodes of a layer
+const EDGE_HEIGHT = 10; // the height that a passing edge takes
 const SWEEPS = 12;
 
 /**
@@ -18,26 +18,26 @@ const SWEEPS = 12;
 export function layout(ids, edges) {
   const order = [...ids].sort();
   const pairs = distinct(edges);
-  const turned = circles(order, pairs);
-  const forward = pairs.map((pair) => (turned.has(pair) ? { ...pair, from: pair.to, to: pair.from, turned: true } : pair));
-  const layers = layered(order, forward);
+  const reversed = backEdges(order, pairs);
+  const forward = pairs.map((pair) => (reversed.has(pair) ? { ...pair, from: pair.to, to: pair.from, reversed: true } : pair));
+  const layers = assignLayers(order, forward);
   const chains = forward.filter((pair) => pair.from !== pair.to).map((pair) => chain(pair, layers));
-  const rows = arranged(order, layers, chains);
-  return placed(rows, pairs, chains);
+  const rows = orderLayers(order, layers, chains);
+  return coordinates(rows, pairs, chains);
 }
 
 function distinct(edges) {
-  const found = new Map();
-  for (const { from, to } of edges) found.set(JSON.stringify([from, to]), { from, to });
-  return [...found.values()].sort((a, b) => (a.from + a.to < b.from + b.to ? -1 : 1));
+  const unique = new Map();
+  for (const { from, to } of edges) unique.set(JSON.stringify([from, to]), { from, to });
+  return [...unique.values()].sort((a, b) => (a.from + a.to < b.from + b.to ? -1 : 1));
 }
 
-/** The edges that lead back to where a walk came from. */
-function circles(order, pairs) {
-  const next = group(pairs, "from");
-  const called = new Set(pairs.filter(({ from, to }) => from !== to).map(({ to }) => to));
-  // From those whom nobody calls, so that they stay at the left.
-  const starts = [...order.filter((id) => !called.has(id)), ...order];
+/** The edges that close a cycle, by depth-first search. */
+function backEdges(order, pairs) {
+  const next = groupBy(pairs, "from");
+  const callees = new Set(pairs.filter(({ from, to }) => from !== to).map(({ to }) => to));
+  // Start at services without callers, so that they stay at the left.
+  const starts = [...order.filter((id) => !callees.has(id)), ...order];
   const state = new Map();
   const back = new Set();
   for (const start of starts) {
@@ -61,29 +61,29 @@ function circles(order, pairs) {
   return back;
 }
 
-function group(pairs, side) {
-  const found = new Map();
+function groupBy(pairs, side) {
+  const groups = new Map();
   for (const pair of pairs) {
-    if (!found.has(pair[side])) found.set(pair[side], []);
-    found.get(pair[side]).push(pair);
+    if (!groups.has(pair[side])) groups.set(pair[side], []);
+    groups.get(pair[side]).push(pair);
   }
-  return found;
+  return groups;
 }
 
 /** Each node's layer: one to the right of the last of its callers. */
-function layered(order, forward) {
-  const next = group(forward, "from");
-  const open = new Map(order.map((id) => [id, 0]));
-  for (const { from, to } of forward) if (from !== to) open.set(to, open.get(to) + 1);
+function assignLayers(order, forward) {
+  const next = groupBy(forward, "from");
+  const unplaced = new Map(order.map((id) => [id, 0]));
+  for (const { from, to } of forward) if (from !== to) unplaced.set(to, unplaced.get(to) + 1);
   const layers = new Map(order.map((id) => [id, 0]));
-  const ready = order.filter((id) => open.get(id) === 0);
+  const ready = order.filter((id) => unplaced.get(id) === 0);
   while (ready.length) {
     const id = ready.shift();
     for (const { to } of next.get(id) ?? []) {
       if (to === id) continue;
       layers.set(to, Math.max(layers.get(to), layers.get(id) + 1));
-      open.set(to, open.get(to) - 1);
-      if (open.get(to) === 0) ready.push(to);
+      unplaced.set(to, unplaced.get(to) - 1);
+      if (unplaced.get(to) === 0) ready.push(to);
     }
   }
   return layers;
@@ -99,7 +99,7 @@ function chain(pair, layers) {
   return { pair, begin, places };
 }
 
-function arranged(order, layers, chains) {
+function orderLayers(order, layers, chains) {
   const rows = [];
   const put = (id, layer, node) => (rows[layer] ??= new Map()).set(id, { id, layer, node, before: [], after: [], y: 0 });
   for (const id of order) put(id, layers.get(id), true);
@@ -116,17 +116,17 @@ function arranged(order, layers, chains) {
   lists.forEach(stack);
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
     const side = sweep % 2 ? "after" : "before";
-    for (const list of sweep % 2 ? [...lists].reverse() : lists) sorted(list, side);
+    for (const list of sweep % 2 ? [...lists].reverse() : lists) sortByNeighbours(list, side);
   }
   for (let sweep = 0; sweep < SWEEPS * 2; sweep += 1) {
     const side = sweep % 2 ? "before" : "after";
-    for (const list of sweep % 2 ? lists : [...lists].reverse()) straightened(list, side);
+    for (const list of sweep % 2 ? lists : [...lists].reverse()) straighten(list, side);
   }
   return lists;
 }
 
-const tall = (place) => (place.node ? HEIGHT : BEND);
-const gap = (above, below) => (tall(above) + tall(below)) / 2 + APART;
+const heightOf = (place) => (place.node ? HEIGHT : EDGE_HEIGHT);
+const gap = (above, below) => (heightOf(above) + heightOf(below)) / 2 + NODE_GAP;
 
 /** Put a layer's places one under the other, around the middle. */
 function stack(list) {
@@ -138,24 +138,24 @@ function stack(list) {
   for (const place of list) place.y -= y / 2;
 }
 
-function sorted(list, side) {
+function sortByNeighbours(list, side) {
   const middle = new Map(list.map((place) => [place, mean(place[side], place.y)]));
   list.sort((a, b) => middle.get(a) - middle.get(b) || (a.id < b.id ? -1 : 1));
   stack(list);
 }
 
-function mean(places, otherwise) {
-  return places.length ? places.reduce((sum, { y }) => sum + y, 0) / places.length : otherwise;
+function mean(places, fallback) {
+  return places.length ? places.reduce((sum, { y }) => sum + y, 0) / places.length : fallback;
 }
 
 /** Move places towards their neighbours as far as the order and the gaps allow. */
-function straightened(list, side) {
-  const wish = list.map((place) => mean(place[side], place.y));
-  const down = [...wish];
+function straighten(list, side) {
+  const targets = list.map((place) => mean(place[side], place.y));
+  const down = [...targets];
   for (let index = 1; index < list.length; index += 1) {
     down[index] = Math.max(down[index], down[index - 1] + gap(list[index - 1], list[index]));
   }
-  const up = [...wish];
+  const up = [...targets];
   for (let index = list.length - 2; index >= 0; index -= 1) {
     up[index] = Math.min(up[index], up[index + 1] - gap(list[index], list[index + 1]));
   }
@@ -164,16 +164,16 @@ function straightened(list, side) {
   });
 }
 
-function placed(rows, pairs, chains) {
+function coordinates(rows, pairs, chains) {
   const all = rows.flat();
-  const top = Math.min(...all.map((place) => place.y - tall(place) / 2));
-  const bottom = Math.max(...all.map((place) => place.y + tall(place) / 2));
-  const at = new Map(all.map((place) => [place.id, { x: place.layer * (WIDTH + BETWEEN) + WIDTH / 2, y: place.y - top, node: place.node }]));
+  const top = Math.min(...all.map((place) => place.y - heightOf(place) / 2));
+  const bottom = Math.max(...all.map((place) => place.y + heightOf(place) / 2));
+  const positions = new Map(all.map((place) => [place.id, { x: place.layer * (WIDTH + LAYER_GAP) + WIDTH / 2, y: place.y - top, node: place.node }]));
   const edges = chains.map(({ pair, places }) => {
-    const path = places.map((id) => at.get(id));
-    if (pair.turned) return { from: pair.to, to: pair.from, turned: true, points: path.reverse() };
-    return { from: pair.from, to: pair.to, turned: false, points: path };
+    const path = places.map((id) => positions.get(id));
+    if (pair.reversed) return { from: pair.to, to: pair.from, reversed: true, points: path.reverse() };
+    return { from: pair.from, to: pair.to, reversed: false, points: path };
   });
-  for (const { from, to } of pairs) if (from === to) edges.push({ from, to, turned: false, points: [at.get(from)] });
-  return { nodes: at, edges, width: rows.length * (WIDTH + BETWEEN) - BETWEEN, height: bottom - top };
+  for (const { from, to } of pairs) if (from === to) edges.push({ from, to, reversed: false, points: [positions.get(from)] });
+  return { nodes: positions, edges, width: rows.length * (WIDTH + LAYER_GAP) - LAYER_GAP, height: bottom - top };
 }

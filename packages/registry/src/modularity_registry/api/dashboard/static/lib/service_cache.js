@@ -1,31 +1,31 @@
-// All services as the registry tells of them: read once, then kept by its events.
+// All services: read once, then kept up to date by the registry's events.
 
 import { Problem, read } from "./api.js";
-import { value } from "./format.js";
+import { metadataValue } from "./format.js";
 
-const PAGE = 10_000;
-const AGAIN = 3_000; // milliseconds from one reading of the whole list to the next
+const PAGE_SIZE = 10_000;
+const RELOAD_PERIOD = 3_000; // milliseconds between two reads of the whole list, at least
 
-/** A service with what finding and sorting needs at hand. Never changed once made. */
+/** A service with what search and sorting need. Never changed once made. */
 function record(service) {
-  const metadata = Object.entries(service.metadata).map(([key, given]) => `${key}=${value(given)}`);
-  const words = [service.id, service.name, service.version, service.location];
+  const metadata = Object.entries(service.metadata).map(([key, value]) => `${key}=${metadataValue(value)}`);
+  const fields = [service.id, service.name, service.version, service.location];
   return {
     service,
-    haystack: [...words, ...service.capabilities, ...metadata].join("\n").toLowerCase(),
+    searchText: [...fields, ...service.capabilities, ...metadata].join("\n").toLowerCase(),
     name: service.name.toLowerCase(),
   };
 }
 
-export class Model {
+export class ServiceCache {
   #records = new Map();
   #listeners = new Set();
-  #held = null; // events that came while the list was being read
-  #reading = null;
-  #again = false;
-  #readAt = -AGAIN;
-  #scheduled = false;
-  #cost = 0; // milliseconds that showing the last changes took
+  #pendingEvents = null; // events that arrived while the list was being read
+  #loading = null;
+  #reloadQueued = false;
+  #loadedAt = -RELOAD_PERIOD;
+  #notifyScheduled = false;
+  #renderTime = 0; // milliseconds that the last render took
   version = 0;
   loaded = false;
   problem = "";
@@ -42,97 +42,97 @@ export class Model {
     return this.#records.size;
   }
 
-  /** Call `listener(event)` for each event, and without one when anything has changed. */
+  /** Call `listener(event)` for each event, and `listener(null)` when a service has changed. */
   listen(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Take an event of the stream. */
-  take(event) {
+  /** Apply an event of the stream. */
+  onEvent(event) {
     if (event.event === "connected") {
-      // A stream that was resumed has missed nothing, unless it says so.
-      if (!event.resumed || !this.loaded) this.#readAnew();
+      // A resumed stream has missed nothing, unless it sends `resync`.
+      if (!event.resumed || !this.loaded) this.#reload();
       return;
     }
-    if (event.event === "resync") this.#readAnew();
-    else if (this.#held) this.#held.push(event);
+    if (event.event === "resync") this.#reload();
+    else if (this.#pendingEvents) this.#pendingEvents.push(event);
     else this.#apply(event);
     for (const listener of this.#listeners) listener(event);
   }
 
-  /** Read the whole list anew; what happens meanwhile is added to it. */
-  read() {
-    this.#held ??= [];
-    this.#reading ??= this.#readAll().finally(() => {
-      this.#reading = null;
-      if (!this.#again) return;
-      this.#again = false;
-      this.read();
+  /** Read the whole list again, and apply the events that arrive meanwhile. */
+  load() {
+    this.#pendingEvents ??= [];
+    this.#loading ??= this.#loadAll().finally(() => {
+      this.#loading = null;
+      if (!this.#reloadQueued) return;
+      this.#reloadQueued = false;
+      this.load();
     });
-    return this.#reading;
+    return this.#loading;
   }
 
-  #readAnew() {
-    // What is being read now may have begun too early.
-    if (this.#reading) this.#again = true;
-    else this.read();
+  #reload() {
+    // The read under way may have started too early.
+    if (this.#loading) this.#reloadQueued = true;
+    else this.load();
   }
 
-  async #readAll() {
-    await wait(this.#readAt + AGAIN - performance.now());
+  async #loadAll() {
+    await wait(this.#loadedAt + RELOAD_PERIOD - performance.now());
     try {
-      const held = (this.#held = []);
-      const found = new Map();
+      const pendingEvents = (this.#pendingEvents = []);
+      const records = new Map();
       let next = "";
       do {
         const cursor = next ? `&cursor=${encodeURIComponent(next)}` : "";
-        const page = await read(`api/services?limit=${PAGE}${cursor}`);
-        for (const service of page.services) found.set(service.id, record(service));
+        const page = await read(`api/services?limit=${PAGE_SIZE}${cursor}`);
+        for (const service of page.services) records.set(service.id, record(service));
         next = page.next;
       } while (next);
-      this.#records = found;
-      this.#held = null;
+      this.#records = records;
+      this.#pendingEvents = null;
       this.loaded = true;
       this.problem = "";
-      held.forEach((event) => this.#apply(event));
-      this.#readAt = performance.now();
+      pendingEvents.forEach((event) => this.#apply(event));
+      this.#loadedAt = performance.now();
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       this.problem = error.message;
-      this.#readAt = performance.now();
-      // Refused, only another token helps; that reads anew by itself.
-      if (error.status !== 401 && error.status !== 403) setTimeout(() => this.read(), AGAIN);
+      this.#loadedAt = performance.now();
+      // After a refusal only another token helps, and that reloads by itself.
+      if (error.status !== 401 && error.status !== 403) setTimeout(() => this.load(), RELOAD_PERIOD);
     }
-    this.#changed();
+    this.#notify();
   }
 
   #apply(event) {
     const { data, revision } = event;
     if (revision === null || typeof data?.id !== "string") return;
-    const known = this.#records.get(data.id);
-    if (known && known.service.revision >= revision) return;
+    const existing = this.#records.get(data.id);
+    if (existing && existing.service.revision >= revision) return;
     if (event.event === "service.unregistered") {
       this.#records.delete(data.id);
     } else {
-      // What an event says of a change is not a part of the service.
+      // These describe the change and are not part of the service.
       const { old_status: _old, new_status: _new, reason: _reason, ...service } = data;
       this.#records.set(data.id, record(service));
     }
-    this.#changed();
+    this.#notify();
   }
 
-  #changed() {
+  #notify() {
     this.version += 1;
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    // Many changes at once are shown at once, and most of the time is the reader's.
+    if (this.#notifyScheduled) return;
+    this.#notifyScheduled = true;
+    // Group changes, and leave most of the time to the user.
     setTimeout(() => {
-      this.#scheduled = false;
-      const begun = performance.now();
+      this.#notifyScheduled = false;
+      const startedAt = performance.now();
       for (const listener of this.#listeners) listener(null);
-      this.#cost = performance.now() - begun;
-    }, Math.min(500, Math.max(50, this.#cost * 4)));
+      this.#renderTime = performance.now() - startedAt;
+    }, Math.min(500, Math.max(50, this.#renderTime * 4)));
   }
 }
 

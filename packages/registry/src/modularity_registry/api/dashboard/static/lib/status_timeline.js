@@ -1,43 +1,43 @@
-// The last hour of a service as a strip: which status held from when to when.
+// A service's status over the last hour, as a bar and as a list of changes.
 
-import { badge, h, s } from "./dom.js";
-import { span, timeOfDay } from "./format.js";
+import { badge, h, svg } from "./dom.js";
+import { duration, timeOfDay } from "./format.js";
 
 const HOUR = 3_600_000;
 const TICKS = ["1 hour ago", "45 min", "30 min", "15 min", "Now"];
 
-/** The strip with its changes in words, of the history that the registry tells. */
-export function strip(history, now) {
-  const begun = now - HOUR;
-  const parts = history.map(({ at, status, reason }, index) => {
-    const from = Math.max(begun, Date.parse(at));
+/** The bar and the list for the registry's `history`, oldest first. */
+export function statusTimeline(history, now) {
+  const hourStart = now - HOUR;
+  const periods = history.map(({ at, status, reason }, index) => {
+    const from = Math.max(hourStart, Date.parse(at));
     const next = history[index + 1];
     return { at, status, reason, from, to: next ? Math.max(from, Date.parse(next.at)) : now };
   });
   return h(
     "div",
     { class: "hour" },
-    s(
+    svg(
       "svg",
-      { viewBox: "0 0 1000 34", preserveAspectRatio: "none", role: "img", "aria-label": summary(parts, begun, now) },
-      s("rect", { class: "before", x: 0, y: 0, width: 1000, height: 34 }),
-      parts.map((part) => block(part, begun)),
+      { viewBox: "0 0 1000 34", preserveAspectRatio: "none", role: "img", "aria-label": summary(periods, hourStart, now) },
+      svg("rect", { class: "before", x: 0, y: 0, width: 1000, height: 34 }),
+      periods.map((period) => rectangle(period, hourStart)),
     ),
     h("div", { class: "ticks", "aria-hidden": "true" }, TICKS.map((tick) => h("span", null, tick))),
-    h("ol", { class: "changes", reversed: true }, [...parts].reverse().slice(0, 12).map(change)),
+    h("ol", { class: "changes", reversed: true }, [...periods].reverse().slice(0, 12).map(changeItem)),
   );
 }
 
-function block({ status, from, to, reason }, begun) {
-  const x = ((from - begun) / HOUR) * 1000;
-  // At least wide enough to be seen, however short it was.
+function rectangle({ status, from, to, reason }, hourStart) {
+  const x = ((from - hourStart) / HOUR) * 1000;
+  // Wide enough to be seen, however short the period.
   const width = Math.max(3, ((to - from) / HOUR) * 1000);
-  const rect = s("rect", { "data-status": status, x: Math.min(x, 997), y: 0, width, height: 34 });
-  rect.append(s("title", null, `${status} for ${span((to - from) / 1000)}${reason ? `: ${reason}` : ""}`));
+  const rect = svg("rect", { "data-status": status, x: Math.min(x, 997), y: 0, width, height: 34 });
+  rect.append(svg("title", null, `${status} for ${duration((to - from) / 1000)}${reason ? `: ${reason}` : ""}`));
   return rect;
 }
 
-function change({ at, status, reason }) {
+function changeItem({ at, status, reason }) {
   return h(
     "li",
     null,
@@ -47,10 +47,10 @@ function change({ at, status, reason }) {
   );
 }
 
-function summary(parts, begun, now) {
+function summary(periods, hourStart, now) {
   const times = {};
-  for (const { status, from, to } of parts) times[status] = (times[status] ?? 0) + Math.max(0, to - from);
-  const shares = Object.entries(times).map(([status, time]) => `${status} for ${span(time / 1000)}`);
-  const known = Math.max(0, now - Math.max(begun, parts[0]?.from ?? now));
-  return `Last ${span(known / 1000)}: ${shares.join(", ")}`;
+  for (const { status, from, to } of periods) times[status] = (times[status] ?? 0) + Math.max(0, to - from);
+  const shares = Object.entries(times).map(([status, time]) => `${status} for ${duration(time / 1000)}`);
+  const covered = Math.max(0, now - Math.max(hourStart, periods[0]?.from ?? now));
+  return `Last ${duration(covered / 1000)}: ${shares.join(", ")}`;
 }

@@ -1,10 +1,10 @@
-// A list of any length of which only the visible rows exist, moved through by keys.
+// A list of any length that renders only the visible rows, with keyboard navigation.
 
 import { h } from "./dom.js";
 
-const SPARE = 6; // rows drawn above and below what is visible
+const OVERSCAN = 6; // rows rendered above and below the visible ones
 
-export class Windowed {
+export class VirtualList {
   #items = [];
   #rows = new Map(); // by key: { item, index, element }
   #active = 0;
@@ -13,16 +13,16 @@ export class Windowed {
   #head;
   #sizer;
   #key;
-  #draw;
+  #renderCells;
   #open;
-  #drawing = false;
+  #renderScheduled = false;
 
   /**
-   * `draw(item)` makes a row's cells, `key(item)` names it, `open(item)` is called for a
-   * row that is clicked or entered; `head` is the row of column headers.
+   * `renderCells(item)` returns a row's cells, `key(item)` its key. A click or Enter calls
+   * `open(item)`. `head` is the row of column headers.
    */
-  constructor({ label, head, draw, key, open }) {
-    this.#draw = draw;
+  constructor({ label, head, renderCells, key, open }) {
+    this.#renderCells = renderCells;
     this.#key = key;
     this.#open = open;
     this.#sizer = h("div", { class: "sizer", role: "rowgroup" });
@@ -33,11 +33,11 @@ export class Windowed {
       { class: "grid", role: "grid", "aria-label": label, "aria-readonly": "true" },
       this.#scroller,
     );
-    this.#scroller.addEventListener("scroll", () => this.#later(), { passive: true });
-    this.#sizer.addEventListener("keydown", (event) => this.#move(event));
-    this.#sizer.addEventListener("click", (event) => this.#click(event));
-    this.#sizer.addEventListener("focusin", (event) => this.#focused(event));
-    new ResizeObserver(() => this.#later()).observe(this.#scroller);
+    this.#scroller.addEventListener("scroll", () => this.#scheduleRender(), { passive: true });
+    this.#sizer.addEventListener("keydown", (event) => this.#onKeydown(event));
+    this.#sizer.addEventListener("click", (event) => this.#onClick(event));
+    this.#sizer.addEventListener("focusin", (event) => this.#onFocus(event));
+    new ResizeObserver(() => this.#scheduleRender()).observe(this.#scroller);
   }
 
   /** Show these items, in this order. */
@@ -45,16 +45,16 @@ export class Windowed {
     const active = this.#items[this.#active];
     this.#items = items;
     if (active !== undefined) {
-      // The row that the keys are at stays the same, wherever it is now.
+      // The active row stays the same, wherever it is now.
       const key = this.#key(active);
-      const at = this.#key(items[this.#active] ?? active) === key && this.#active < items.length;
-      if (!at) this.#active = Math.max(0, items.findIndex((item) => this.#key(item) === key));
+      const inPlace = this.#key(items[this.#active] ?? active) === key && this.#active < items.length;
+      if (!inPlace) this.#active = Math.max(0, items.findIndex((item) => this.#key(item) === key));
     }
     this.element.setAttribute("aria-rowcount", items.length + 1);
     this.render();
   }
 
-  top() {
+  scrollToTop() {
     this.#scroller.scrollTop = 0;
     this.#active = 0;
     this.render();
@@ -66,68 +66,68 @@ export class Windowed {
     this.#rows.get(this.#activeKey())?.element.focus();
   }
 
-  #later() {
-    if (this.#drawing) return;
-    this.#drawing = true;
+  #scheduleRender() {
+    if (this.#renderScheduled) return;
+    this.#renderScheduled = true;
     requestAnimationFrame(() => {
-      this.#drawing = false;
+      this.#renderScheduled = false;
       this.render();
     });
   }
 
   render() {
     const height = Number.parseFloat(getComputedStyle(this.element).getPropertyValue("--row")) || 52;
-    const moved = height !== this.#height;
+    const heightChanged = height !== this.#height;
     this.#height = height;
     this.#sizer.style.height = `${this.#items.length * height}px`;
     const { scrollTop, clientHeight } = this.#scroller;
-    const first = Math.max(0, Math.floor(scrollTop / height) - SPARE);
-    const last = Math.min(this.#items.length, Math.ceil((scrollTop + clientHeight) / height) + SPARE);
-    const wanted = new Set();
-    for (let index = first; index < last; index += 1) wanted.add(index);
-    // A row that loses its element loses the focus with it.
-    if (this.#active < this.#items.length) wanted.add(this.#active);
-    const kept = new Map();
-    for (const index of wanted) {
+    const first = Math.max(0, Math.floor(scrollTop / height) - OVERSCAN);
+    const last = Math.min(this.#items.length, Math.ceil((scrollTop + clientHeight) / height) + OVERSCAN);
+    const indexes = new Set();
+    for (let index = first; index < last; index += 1) indexes.add(index);
+    // Without its element the active row would lose the focus.
+    if (this.#active < this.#items.length) indexes.add(this.#active);
+    const rows = new Map();
+    for (const index of indexes) {
       const item = this.#items[index];
       const key = this.#key(item);
-      kept.set(key, this.#place(this.#rows.get(key), item, index, moved));
+      rows.set(key, this.#updateRow(this.#rows.get(key), item, index, heightChanged));
       this.#rows.delete(key);
     }
     for (const { element } of this.#rows.values()) element.remove();
-    this.#rows = kept;
-    this.#line();
+    this.#rows = rows;
+    this.#orderElements();
   }
 
-  /** Bring the rows' elements into the order of what they show, as readers need it. */
-  #line() {
+  /** Put the rows' elements in the order of the items, as screen readers need it. */
+  #orderElements() {
     const focused = document.activeElement;
-    let before = null;
+    let previous = null;
     for (const { element } of [...this.#rows.values()].sort((a, b) => a.index - b.index)) {
-      if (before === null ? this.#sizer.firstChild !== element : before.nextSibling !== element) {
-        if (before === null) this.#sizer.prepend(element);
-        else before.after(element);
+      if (previous === null ? this.#sizer.firstChild !== element : previous.nextSibling !== element) {
+        if (previous === null) this.#sizer.prepend(element);
+        else previous.after(element);
       }
-      before = element;
+      previous = element;
     }
-    // What is moved loses the focus.
+    // An element that is moved loses the focus.
     if (focused !== document.activeElement && this.#sizer.contains(focused)) focused.focus({ preventScroll: true });
   }
 
-  #place(row, item, index, moved) {
-    const found = row ?? { item: null, index: -1, element: this.#row() };
-    const { element } = found;
-    if (found.item !== item) element.replaceChildren(...this.#draw(item));
-    if (found.item !== item) element.dataset.status = item.service?.status ?? "";
-    if (found.index !== index || moved) {
+  #updateRow(row, item, index, heightChanged) {
+    const updated = row ?? { item: null, index: -1, element: this.#row() };
+    const { element } = updated;
+    if (updated.item !== item) element.replaceChildren(...this.#renderCells(item));
+    if (updated.item !== item) element.dataset.status = item.service?.status ?? "";
+    if (updated.index !== index || heightChanged) {
       element.style.transform = `translateY(${index * this.#height}px)`;
       element.setAttribute("aria-rowindex", index + 2);
     }
     element.tabIndex = index === this.#active ? 0 : -1;
-    found.item = item;
-    found.index = index;
+    updated.item = item;
+    updated.index = index;
     if (!row) element.dataset.key = this.#key(item);
-    return found;
+    return updated;
   }
 
   #row() {
@@ -139,29 +139,29 @@ export class Windowed {
     return item === undefined ? "" : this.#key(item);
   }
 
-  #found(event) {
+  #rowOf(event) {
     const element = event.target.closest(".row");
     return element ? this.#rows.get(element.dataset.key) : undefined;
   }
 
-  #click(event) {
-    const row = this.#found(event);
-    const chosen = getSelection()?.toString();
-    if (!row || chosen || event.target.closest("a") || event.ctrlKey || event.metaKey) return;
+  #onClick(event) {
+    const row = this.#rowOf(event);
+    const selection = getSelection()?.toString();
+    if (!row || selection || event.target.closest("a") || event.ctrlKey || event.metaKey) return;
     this.#open(row.item);
   }
 
-  #focused(event) {
-    const row = this.#found(event);
+  #onFocus(event) {
+    const row = this.#rowOf(event);
     if (!row || row.index === this.#active) return;
-    const before = this.#rows.get(this.#activeKey());
-    if (before) before.element.tabIndex = -1;
+    const previous = this.#rows.get(this.#activeKey());
+    if (previous) previous.element.tabIndex = -1;
     this.#active = row.index;
     row.element.tabIndex = 0;
   }
 
-  #move(event) {
-    const page = Math.max(1, Math.floor(this.#visible() / this.#height) - 1);
+  #onKeydown(event) {
+    const page = Math.max(1, Math.floor(this.#rowsHeight() / this.#height) - 1);
     const end = this.#items.length - 1;
     const steps = {
       ArrowDown: this.#active + 1,
@@ -177,22 +177,22 @@ export class Windowed {
     } else if (event.key in steps && !event.altKey && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
       this.#active = Math.min(end, Math.max(0, steps[event.key]));
-      this.#show();
+      this.#scrollToActive();
       this.focus();
     }
   }
 
-  #show() {
+  #scrollToActive() {
     const { scrollTop } = this.#scroller;
     const top = this.#active * this.#height;
     if (top < scrollTop) this.#scroller.scrollTop = top;
-    else if (top + this.#height > scrollTop + this.#visible()) {
-      this.#scroller.scrollTop = top + this.#height - this.#visible();
+    else if (top + this.#height > scrollTop + this.#rowsHeight()) {
+      this.#scroller.scrollTop = top + this.#height - this.#rowsHeight();
     }
   }
 
-  /** The height that is left for rows: the head stays where it is. */
-  #visible() {
+  /** The height for rows, without the sticky head. */
+  #rowsHeight() {
     return this.#scroller.clientHeight - this.#head.offsetHeight;
   }
 }

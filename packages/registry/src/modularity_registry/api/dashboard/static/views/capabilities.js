@@ -1,22 +1,22 @@
-// What the services can do, and who does it.
+// The list of capabilities, and the page of one capability with its providers.
 
 import { read } from "../lib/api.js";
-import { badge, h, icon, say } from "../lib/dom.js";
+import { badge, h, icon, setText } from "../lib/dom.js";
 import { count, plural } from "../lib/format.js";
-import { Windowed } from "../lib/virtual_list.js";
+import { VirtualList } from "../lib/virtual_list.js";
 
-const SHOWN = 4;
+const MAX_CHIPS = 4;
 
 export class CapabilitiesView {
   title = "Capabilities";
-  #model;
+  #cache;
   #list;
   #search;
-  #found = h("p", { class: "found", role: "status" });
+  #resultCount = h("p", { class: "found", role: "status" });
   #empty = h("div", { class: "empty", hidden: true });
 
-  constructor(model) {
-    this.#model = model;
+  constructor(cache) {
+    this.#cache = cache;
     this.#search = h("input", {
       type: "search",
       placeholder: "Search capabilities",
@@ -25,18 +25,18 @@ export class CapabilitiesView {
       autocomplete: "off",
       spellcheck: "false",
       oninput: () => {
-        this.#show();
-        this.#list.top();
+        this.#render();
+        this.#list.scrollToTop();
       },
     });
     const head = (title) => h("div", { role: "columnheader" }, title);
-    this.#list = new Windowed({
+    this.#list = new VirtualList({
       label: "Capabilities",
       head: h("div", { class: "row", role: "row", "aria-rowindex": 1 }, ["Capability", "Healthy", "Providers"].map(head)),
-      draw: cells,
-      key: (each) => each.name,
-      open: (each) => {
-        location.hash = `#/capabilities/${encodeURIComponent(each.name)}`;
+      renderCells: rowCells,
+      key: (capability) => capability.name,
+      open: (capability) => {
+        location.hash = `#/capabilities/${encodeURIComponent(capability.name)}`;
       },
     });
     this.#list.element.classList.add("of-capabilities");
@@ -48,16 +48,16 @@ export class CapabilitiesView {
         "div",
         { class: "filters", role: "search" },
         h("span", { class: "field grow" }, icon("search"), this.#search, h("kbd", { "aria-hidden": "true" }, "/")),
-        this.#found,
+        this.#resultCount,
       ),
       this.#list.element,
       this.#empty,
     );
-    model.listen((event) => event === null && this.element.isConnected && this.#show());
+    cache.listen((event) => event === null && this.element.isConnected && this.#render());
   }
 
   open() {
-    this.#show();
+    this.#render();
   }
 
   focusSearch() {
@@ -72,70 +72,70 @@ export class CapabilitiesView {
   clear() {
     if (!this.#search.value) return false;
     this.#search.value = "";
-    this.#show();
+    this.#render();
     return true;
   }
 
-  #show() {
-    const all = gather(this.#model.all());
-    const word = this.#search.value.trim().toLowerCase();
-    const chosen = all.filter(({ name }) => name.toLowerCase().includes(word));
-    say(this.#found, `${count(chosen.length)} of ${count(all.length)}`);
-    this.#list.element.hidden = chosen.length === 0;
-    this.#empty.hidden = chosen.length > 0;
-    if (!chosen.length) say(this.#empty, nothing(this.#model, all.length));
-    this.#list.set(chosen);
+  #render() {
+    const capabilities = byCapability(this.#cache.all());
+    const term = this.#search.value.trim().toLowerCase();
+    const matching = capabilities.filter(({ name }) => name.toLowerCase().includes(term));
+    setText(this.#resultCount, `${count(matching.length)} of ${count(capabilities.length)}`);
+    this.#list.element.hidden = matching.length === 0;
+    this.#empty.hidden = matching.length > 0;
+    if (!matching.length) setText(this.#empty, emptyState(this.#cache, capabilities.length));
+    this.#list.set(matching);
   }
 }
 
-function nothing({ loaded, problem }, total) {
+function emptyState({ loaded, problem }, total) {
   if (problem) return problem;
   if (!loaded) return "Loading services…";
   return total ? "No capability matches." : "No capabilities yet. They appear here when services register them.";
 }
 
-/** Every capability that somebody offers, by name, with those who offer it by id. */
-function gather(records) {
-  const found = new Map();
+/** All capabilities sorted by name, each with its providers sorted by id. */
+function byCapability(records) {
+  const byName = new Map();
   for (const { service } of records) {
     for (const name of service.capabilities) {
-      const known = found.get(name);
-      if (known) known.providers.push(service);
-      else found.set(name, { name, providers: [service] });
+      const capability = byName.get(name);
+      if (capability) capability.providers.push(service);
+      else byName.set(name, { name, providers: [service] });
     }
   }
-  const all = [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  for (const each of all) {
-    each.healthy = each.providers.filter(({ status }) => status === "healthy").length;
-    each.providers.sort((a, b) => (a.id < b.id ? -1 : 1));
+  const capabilities = [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const capability of capabilities) {
+    capability.healthy = capability.providers.filter(({ status }) => status === "healthy").length;
+    capability.providers.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
-  return all;
+  return capabilities;
 }
 
-function cells({ name, providers, healthy }) {
+function rowCells({ name, providers, healthy }) {
   const cell = (kind, ...children) => h("div", { class: `cell ${kind}`, role: "gridcell" }, ...children);
   const state = healthy === 0 ? "unhealthy" : healthy < providers.length ? "draining" : "healthy";
-  const more = providers.length - SHOWN;
+  const hiddenCount = providers.length - MAX_CHIPS;
   return [
     cell("at-name", h("a", { href: `#/capabilities/${encodeURIComponent(name)}`, tabindex: -1 }, name)),
     cell("at-status", badge(state, `${count(healthy)} of ${count(providers.length)}`)),
     cell(
       "at-capabilities",
-      providers.slice(0, SHOWN).map((each) => h("span", { class: "chip", "data-status": each.status }, each.name)),
-      more > 0 ? h("span", { class: "more" }, `+${count(more)}`) : null,
+      providers.slice(0, MAX_CHIPS).map((service) => h("span", { class: "chip", "data-status": service.status }, service.name)),
+      hiddenCount > 0 ? h("span", { class: "more" }, `+${count(hiddenCount)}`) : null,
     ),
   ];
 }
 
-/** One capability: for each provider whether callers get it, and if not, why. */
+/** One capability: for each provider whether it is available, and if not, why. */
 export class CapabilityView {
   #name;
   #unlisten;
-  #waiting = null;
-  #gone = new AbortController();
-  #shown = "";
+  #refreshTimer = null;
+  #abort = new AbortController();
+  #drawnFrom = "";
 
-  constructor(model, name) {
+  constructor(cache, name) {
     this.#name = name;
     this.title = name;
     this.summary = h("p", { class: "subtitle" });
@@ -147,46 +147,46 @@ export class CapabilityView {
       h("div", { class: "heading" }, h("div", null, h("h1", { tabindex: -1 }, name), this.summary)),
       this.list,
     );
-    this.#unlisten = model.listen((event) => event === null && this.#soon());
-    this.#look();
+    this.#unlisten = cache.listen((event) => event === null && this.#scheduleRefresh());
+    this.#refresh();
   }
 
   close() {
-    this.#gone.abort();
-    clearTimeout(this.#waiting);
+    this.#abort.abort();
+    clearTimeout(this.#refreshTimer);
     this.#unlisten();
   }
 
-  #soon() {
-    this.#waiting ??= setTimeout(() => {
-      this.#waiting = null;
-      this.#look();
+  #scheduleRefresh() {
+    this.#refreshTimer ??= setTimeout(() => {
+      this.#refreshTimer = null;
+      this.#refresh();
     }, 200);
   }
 
-  async #look() {
+  async #refresh() {
     const path = this.#name.split("/").map(encodeURIComponent).join("/");
     try {
-      const told = await read(`api/capabilities/${path}/explain?limit=1000`, this.#gone.signal);
-      this.#show(told);
+      const explanation = await read(`api/capabilities/${path}/explain?limit=1000`, this.#abort.signal);
+      this.#render(explanation);
     } catch (error) {
-      if (error.name !== "AbortError") this.#show({ providers: [], problem: error.message });
+      if (error.name !== "AbortError") this.#render({ providers: [], problem: error.message });
     }
   }
 
-  #show({ providers, problem, next }) {
-    const text = JSON.stringify([providers, problem]);
-    if (text === this.#shown) return;
-    this.#shown = text;
-    const able = providers.filter(({ returned }) => returned).length;
-    const words = `${count(able)} of ${plural(providers.length, "provider")} available`;
-    say(this.summary, problem ?? (providers.length ? `${words}${next ? " (of the first 1,000)" : ""}` : "No service provides this capability."));
-    const order = [...providers].sort((a, b) => a.returned - b.returned);
-    this.list.replaceChildren(...order.map(provider));
+  #render({ providers, problem, next }) {
+    const data = JSON.stringify([providers, problem]);
+    if (data === this.#drawnFrom) return;
+    this.#drawnFrom = data;
+    const available = providers.filter(({ returned }) => returned).length;
+    const summary = `${count(available)} of ${plural(providers.length, "provider")} available`;
+    setText(this.summary, problem ?? (providers.length ? `${summary}${next ? " (of the first 1,000)" : ""}` : "No service provides this capability."));
+    const unavailableFirst = [...providers].sort((a, b) => a.returned - b.returned);
+    this.list.replaceChildren(...unavailableFirst.map(providerItem));
   }
 }
 
-function provider({ service_id: id, name, status, reasons }) {
+function providerItem({ service_id: id, name, status, reasons }) {
   return h(
     "li",
     { class: "card" },

@@ -1,56 +1,56 @@
-// One service: what it is, what its status rests on, and whom it calls.
+// The page of one service: health, registration, calls and actions.
 
-import { Reader, read, servicePath } from "../lib/api.js";
-import { askDrain, askUndrain, askUnregister } from "../lib/dialogs.js";
-import { badge, h, icon, say, table } from "../lib/dom.js";
+import { CachedReader, read, servicePath } from "../lib/api.js";
+import { openDrainDialog, openUndrainDialog, openUnregisterDialog } from "../lib/dialogs.js";
+import { badge, h, icon, setText, table } from "../lib/dom.js";
 import * as format from "../lib/format.js";
-import { strip } from "../lib/status_timeline.js";
+import { statusTimeline } from "../lib/status_timeline.js";
 
-const EVIDENCE = 2_000; // milliseconds between two looks while the page is open
-const CONNECTIONS = 5_000;
+const EVIDENCE_PERIOD = 2_000; // milliseconds between two reads
+const CONNECTIONS_PERIOD = 5_000;
 
 export class ServiceView {
   #id;
-  #model;
-  #me;
+  #cache;
+  #access;
   #service = null;
-  #absent = false;
+  #isMissing = false;
   #history = [];
   #timers = [];
   #unlisten;
-  #unlistenMe;
-  #gone = new AbortController();
-  #shown = {}; // what each part was drawn from
+  #unlistenAccess;
+  #abort = new AbortController();
+  #drawnFrom = {}; // what each part was drawn from
 
-  /** `back` is the address of the list that one came from. */
-  constructor(model, me, id, back) {
-    this.#model = model;
-    this.#me = me;
+  /** `back` is the URL of the list that the user came from. */
+  constructor(cache, access, id, back) {
+    this.#cache = cache;
+    this.#access = access;
     this.#id = id;
     this.title = id;
     this.back = back;
     this.#build();
-    this.#unlisten = model.listen((event) => event?.data?.id === id && this.#told(event));
-    this.#unlistenMe = me.listen(() => this.#service && !this.#absent && this.#offer(this.#service));
-    this.#every(EVIDENCE, () => this.#look());
-    this.#every(CONNECTIONS, this.#connections(new Reader(`api/connections/${encodeURIComponent(id)}`)));
+    this.#unlisten = cache.listen((event) => event?.data?.id === id && this.#onEvent(event));
+    this.#unlistenAccess = access.listen(() => this.#service && !this.#isMissing && this.#showActions(this.#service));
+    this.#poll(EVIDENCE_PERIOD, () => this.#refresh());
+    this.#poll(CONNECTIONS_PERIOD, this.#connections(new CachedReader(`api/connections/${encodeURIComponent(id)}`)));
     this.#timers.push(setInterval(() => this.#tick(), 1_000));
-    const known = model.get(id);
-    if (known) this.#show(known);
+    const cached = cache.get(id);
+    if (cached) this.#render(cached);
   }
 
   close() {
-    this.#gone.abort();
+    this.#abort.abort();
     this.#unlisten();
-    this.#unlistenMe();
+    this.#unlistenAccess();
     this.#timers.forEach(clearInterval);
   }
 
-  #every(period, look) {
-    look();
-    // While it is not registered, only an event can bring news.
-    const due = () => document.visibilityState === "visible" && !this.#absent;
-    this.#timers.push(setInterval(() => due() && look(), period));
+  #poll(period, refresh) {
+    refresh();
+    // While the service is not registered, wait for an event instead.
+    const isDue = () => document.visibilityState === "visible" && !this.#isMissing;
+    this.#timers.push(setInterval(() => isDue() && refresh(), period));
   }
 
   #build() {
@@ -61,8 +61,8 @@ export class ServiceView {
     this.actions = h("div", { class: "actions" });
     this.missing = h("div", { class: "empty", hidden: true });
     this.why = h("div");
-    this.evidence = new Facts();
-    this.facts = new Facts();
+    this.evidence = new FactList();
+    this.facts = new FactList();
     const card = (title, ...content) => h("section", { class: "card" }, h("h2", null, title), content);
     this.body = h(
       "div",
@@ -71,7 +71,7 @@ export class ServiceView {
       card("Health", this.evidence.element),
       card("Last hour", part("hour")),
       card("Registration", this.facts.element),
-      card("Capabilities and metadata", part("said")),
+      card("Capabilities and metadata", part("capabilities")),
       h("div", { class: "wide" }, card("Connections", part("calls"))),
     );
     this.element = h(
@@ -84,65 +84,65 @@ export class ServiceView {
     );
   }
 
-  #told(event) {
-    if (event.event === "service.unregistered") this.#miss({ status: 404 });
-    else if (event.revision !== null) this.#look();
+  #onEvent(event) {
+    if (event.event === "service.unregistered") this.#showMissing({ status: 404 });
+    else if (event.revision !== null) this.#refresh();
   }
 
-  async #look() {
+  async #refresh() {
     const path = servicePath(this.#id);
     try {
-      const [service, told] = await Promise.all([
-        read(path, this.#gone.signal),
-        read(`${path}/history`, this.#gone.signal),
+      const [service, reply] = await Promise.all([
+        read(path, this.#abort.signal),
+        read(`${path}/history`, this.#abort.signal),
       ]);
-      this.#history = told.history;
-      this.#show(service);
+      this.#history = reply.history;
+      this.#render(service);
       this.missing.hidden = true;
     } catch (error) {
-      if (error.name !== "AbortError") this.#miss(error);
+      if (error.name !== "AbortError") this.#showMissing(error);
     }
   }
 
-  #miss(error) {
+  #showMissing(error) {
     this.missing.hidden = false;
     if (error.status !== 404) {
       this.missing.replaceChildren(h("p", null, error.message));
       return;
     }
-    this.#absent = true;
+    this.#isMissing = true;
     this.body.hidden = true;
     this.actions.replaceChildren();
     this.badge.replaceChildren();
-    this.#shown = {};
+    this.#drawnFrom = {};
     this.missing.replaceChildren(
       h("h2", null, "This service is not registered"),
       h("p", null, "It was unregistered, its lease expired, or it never registered. This page updates when it registers."),
     );
   }
 
-  /** Draw a part anew only if it changed: focus and selection stay where they are. */
-  #part(name, data, draw) {
+  /** Redraw a part only if its data changed, so that focus and selection survive. */
+  #renderPart(name, data, draw) {
     const text = JSON.stringify(data);
-    if (this.#shown[name] === text) return;
-    this.#shown[name] = text;
+    if (this.#drawnFrom[name] === text) return;
+    this.#drawnFrom[name] = text;
     draw(data);
   }
 
-  #show(service) {
+  #render(service) {
     this.#service = service;
-    this.#absent = false;
+    this.#isMissing = false;
     this.body.hidden = false;
-    say(this.heading, service.name);
-    say(this.subtitle, `${service.id} · version ${service.version}`);
-    this.#part("status", service.status, () => {
+    setText(this.heading, service.name);
+    setText(this.subtitle, `${service.id} · version ${service.version}`);
+    this.#renderPart("status", service.status, () => {
       this.badge.replaceChildren(badge(service.status));
     });
-    this.#offer(service);
+    this.#showActions(service);
     const { faults, drain } = service.evidence ?? { faults: [], drain: null };
-    this.#part("why", [faults, drain], () => this.why.replaceChildren(...reasons(faults, drain)));
-    this.#part("said", [service.capabilities, service.metadata], () => this._said.replaceChildren(...said(service)));
-    this.facts.show(registration(service));
+    this.#renderPart("why", [faults, drain], () => this.why.replaceChildren(...reasonBoxes(faults, drain)));
+    this.#renderPart("capabilities", [service.capabilities, service.metadata], () => this._capabilities.replaceChildren(...capabilitiesAndMetadata(service)));
+    this.facts.show(registrationFacts(service));
     this.#tick();
   }
 
@@ -150,48 +150,48 @@ export class ServiceView {
     const service = this.#service;
     if (!service) return;
     const now = Date.now();
-    this.evidence.show(evidence(service, now));
-    // Once in 10 s the strip has moved by enough to be seen.
-    this.#part("hour", [this.#history, Math.floor(now / 10_000)], ([history]) => {
-      if (history.length) this._hour.replaceChildren(strip(history, now));
+    this.evidence.show(healthFacts(service, now));
+    // The timeline moves visibly about every 10 s.
+    this.#renderPart("hour", [this.#history, Math.floor(now / 10_000)], ([history]) => {
+      if (history.length) this._hour.replaceChildren(statusTimeline(history, now));
     });
   }
 
-  /** Offer what may be done; what may not is there, but can't be pressed. */
-  #offer(service) {
-    const hindrance = this.#me.hindrance(service);
-    this.#part("actions", [service.status, hindrance], () => this.actions.replaceChildren(...this.#choices(service, hindrance)));
+  /** Show the actions, disabled and with the reason if you may not take them. */
+  #showActions(service) {
+    const denial = this.#access.denial(service);
+    this.#renderPart("actions", [service.status, denial], () => this.actions.replaceChildren(...this.#actionButtons(service, denial)));
   }
 
-  #choices(service, hindrance) {
-    const again = () => this.#look();
-    const leave = () => {
+  #actionButtons(service, denial) {
+    const refresh = () => this.#refresh();
+    const goBack = () => {
       location.hash = this.back;
     };
-    const button = (text, kind, ask, done = again) =>
-      h("button", { ...why, class: `button ${kind}`, type: "button", onclick: () => ask(this.#service, done) }, text);
-    const why = hindrance ? { disabled: true, "aria-describedby": "hindrance" } : {};
+    const button = (text, kind, openDialog, done = refresh) =>
+      h("button", { ...disabled, class: `button ${kind}`, type: "button", onclick: () => openDialog(this.#service, done) }, text);
+    const disabled = denial ? { disabled: true, "aria-describedby": "denial" } : {};
     return [
-      service.status === "draining" ? button("Undrain", "primary", askUndrain) : button("Drain", "", askDrain),
-      button("Unregister", "danger", askUnregister, leave),
-      hindrance ? h("p", { class: "hindrance", id: "hindrance" }, hindrance) : "",
+      service.status === "draining" ? button("Undrain", "primary", openUndrainDialog) : button("Drain", "", openDrainDialog),
+      button("Unregister", "danger", openUnregisterDialog, goBack),
+      denial ? h("p", { class: "denial", id: "denial" }, denial) : "",
     ];
   }
 
   #connections(reader) {
     return async () => {
       try {
-        const told = await reader.read(this.#gone.signal);
-        if (told) this.#part("calls", told, () => this._calls.replaceChildren(...connections(told)));
+        const reply = await reader.read(this.#abort.signal);
+        if (reply) this.#renderPart("calls", reply, () => this._calls.replaceChildren(...connectionTables(reply)));
       } catch (error) {
-        if (error.name !== "AbortError" && error.status !== 404) say(this._calls, error.message);
+        if (error.name !== "AbortError" && error.status !== 404) setText(this._calls, error.message);
       }
     };
   }
 }
 
-/** Names and values, one under the other; only what differs is touched. */
-class Facts {
+/** Names and values, one under the other; updates only the values that changed. */
+class FactList {
   element = h("dl", { class: "facts" });
 
   show(pairs) {
@@ -200,97 +200,97 @@ class Facts {
       this.names = names;
       this.element.replaceChildren(...pairs.map(([name]) => h("div", null, h("dt", null, name), h("dd"))));
     }
-    pairs.forEach(([, value], index) => say(this.element.children[index].lastChild, value));
+    pairs.forEach(([, value], index) => setText(this.element.children[index].lastChild, value));
   }
 }
 
-function reasons(faults, drain) {
-  const reason = (kind, title, text, at) =>
-    h("div", { class: "reason-box", "data-status": kind }, h("b", null, title), h("p", null, text), h("small", null, `Since ${format.moment(at)}`));
-  const found = faults.map((each) => reason("unhealthy", format.source(each.source), each.reason, each.at));
-  if (drain) found.unshift(reason("draining", "Taken out of discovery", drain.reason || "No reason given.", drain.at));
-  return found;
+function reasonBoxes(faults, drain) {
+  const reasonBox = (status, title, text, since) =>
+    h("div", { class: "reason-box", "data-status": status }, h("b", null, title), h("p", null, text), h("small", null, `Since ${format.dateTime(since)}`));
+  const boxes = faults.map((fault) => reasonBox("unhealthy", format.faultLabel(fault.source), fault.reason, fault.at));
+  if (drain) boxes.unshift(reasonBox("draining", "Taken out of discovery", drain.reason || "No reason given.", drain.at));
+  return boxes;
 }
 
-function evidence(service, now) {
-  const seen = service.evidence;
+function healthFacts(service, now) {
+  const evidence = service.evidence;
   const rows = [];
-  if (seen) rows.push([`${capital(service.status)} since`, `${format.moment(seen.since)} (${format.ago(seen.since, now)})`]);
+  if (evidence) rows.push([`${capitalize(service.status)} since`, `${format.dateTime(evidence.since)} (${format.ago(evidence.since, now)})`]);
   if (service.health === null) {
-    rows.push(["Checks", "None: the registry does not check services of this mode"]);
+    rows.push(["Health check", "None: the registry does not check services of this mode"]);
   } else {
     const { interval, timeout, path } = service.health;
-    if (seen?.checked_at) {
-      rows.push(["Health check", `${format.outcome(seen.outcome)} · checked ${format.ago(seen.checked_at, now)}`]);
-      rows.push(["Message", seen.message]);
-      rows.push(["Latency", format.milliseconds(seen.latency_ms)]);
+    if (evidence?.checked_at) {
+      rows.push(["Health check", `${format.outcomeLabel(evidence.outcome)} · checked ${format.ago(evidence.checked_at, now)}`]);
+      rows.push(["Message", evidence.message]);
+      rows.push(["Latency", format.milliseconds(evidence.latency_ms)]);
       rows.push(["Failures in a row", String(service.failed_checks)]);
-      rows.push(["Next check", format.ahead(seen.next_check, now)]);
+      rows.push(["Next check", format.until(evidence.next_check, now)]);
     } else {
-      rows.push(["Health check", seen?.checked_by ? "None by this replica yet" : "None yet"]);
+      rows.push(["Health check", evidence?.checked_by ? "None by this replica yet" : "None yet"]);
     }
     rows.push(["Schedule", `Every ${interval} s${path ? ` at ${path}` : ""}, timeout ${timeout} s`]);
-    if (seen?.checked_by) rows.push(["Checked by", seen.checked_by]);
+    if (evidence?.checked_by) rows.push(["Checked by", evidence.checked_by]);
   }
   rows.push(["Last seen", format.ago(service.last_seen, now)]);
   return rows;
 }
 
-const capital = (word) => word[0].toUpperCase() + word.slice(1);
+const capitalize = (word) => word[0].toUpperCase() + word.slice(1);
 
-function registration(service) {
+function registrationFacts(service) {
   return [
     ["ID", service.id],
     ["Location", service.location],
     ["Mode", service.mode],
     ["Version", service.version],
     ["Weight", String(service.weight)],
-    ["Owner", owner(service.owner)],
+    ["Owner", ownerLabel(service.owner)],
     ["Lease", service.ttl === null ? "None: stays registered until it is unregistered" : `A heartbeat at least every ${service.ttl} s`],
-    ["Registered", format.moment(service.registered_at)],
+    ["Registered", format.dateTime(service.registered_at)],
     ["Revision", String(service.revision)],
   ];
 }
 
-function owner(name) {
+function ownerLabel(name) {
   if (!name) return "None: anyone who may register services can change it";
   return name === "owner_key" ? "The holder of its owner key" : name;
 }
 
-function said({ capabilities, metadata }) {
+function capabilitiesAndMetadata({ capabilities, metadata }) {
   const link = (name) => h("a", { class: "chip", href: `#/capabilities/${encodeURIComponent(name)}` }, name);
-  const facts = new Facts();
-  facts.show(Object.entries(metadata).map(([name, given]) => [name, format.value(given)]));
+  const facts = new FactList();
+  facts.show(Object.entries(metadata).map(([name, value]) => [name, format.metadataValue(value)]));
   return [
     h("p", { class: "chips" }, capabilities.length ? capabilities.map(link) : h("span", { class: "faint" }, "No capabilities")),
     Object.keys(metadata).length ? facts.element : h("p", { class: "faint" }, "No metadata"),
   ];
 }
 
-function connections({ consuming, providing }) {
+function connectionTables({ consuming, providing }) {
   if (!consuming.length && !providing.length) {
     return [h("p", { class: "faint" }, "No calls from or to this service were reported in the last hour.")];
   }
-  const side = (title, list, role) =>
-    list.length === 0
+  const connectionTable = (title, entries, role) =>
+    entries.length === 0
       ? null
       : [
           h("h3", null, title),
           table(
             title,
-            [capital(role), "Capability", "Calls", "Success", "Latency", "Last call"],
-            list.map((each) => [
-              h("a", { href: `#/services/${encodeURIComponent(each[`${role}_id`])}` }, each[`${role}_name`] ?? each[`${role}_id`]),
-              each.capability,
-              format.count(each.request_count),
-              rate(each.success_rate),
-              format.milliseconds(each.avg_latency_ms),
-              format.timeOfDay(each.last_seen),
+            [capitalize(role), "Capability", "Calls", "Success", "Latency", "Last call"],
+            entries.map((entry) => [
+              h("a", { href: `#/services/${encodeURIComponent(entry[`${role}_id`])}` }, entry[`${role}_name`] ?? entry[`${role}_id`]),
+              entry.capability,
+              format.count(entry.request_count),
+              rateLabel(entry.success_rate),
+              format.milliseconds(entry.avg_latency_ms),
+              format.timeOfDay(entry.last_seen),
             ]),
           ),
         ];
-  return [side("Outgoing calls", consuming, "provider"), side("Incoming calls", providing, "consumer")].flat().filter(Boolean);
+  return [connectionTable("Outgoing calls", consuming, "provider"), connectionTable("Incoming calls", providing, "consumer")].flat().filter(Boolean);
 }
 
-const rate = (share) =>
-  h("span", { class: "rate", "data-rate": share >= 0.99 ? "good" : share >= 0.9 ? "fair" : "poor" }, format.percent(share));
+const rateLabel = (rate) =>
+  h("span", { class: "rate", "data-rate": rate >= 0.99 ? "good" : rate >= 0.9 ? "fair" : "poor" }, format.percent(rate));

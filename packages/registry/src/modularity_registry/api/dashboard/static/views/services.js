@@ -1,56 +1,56 @@
-// The list of all services: found by words, narrowed by status, mode and capability.
+// The list of all services, with search, filters and sorting.
 
-import { badge, h, icon, mark, say } from "../lib/dom.js";
-import { count, moment } from "../lib/format.js";
-import { Windowed } from "../lib/virtual_list.js";
+import { badge, h, icon, mark, setText } from "../lib/dom.js";
+import { count, dateTime } from "../lib/format.js";
+import { VirtualList } from "../lib/virtual_list.js";
 
 const STATUSES = ["healthy", "unhealthy", "draining"];
-const WORDS = { "": "All", healthy: "Healthy", unhealthy: "Unhealthy", draining: "Draining" };
+const STATUS_LABELS = { "": "All", healthy: "Healthy", unhealthy: "Unhealthy", draining: "Draining" };
 const MODES = ["http", "tcp", "grpc", "embedded", "standalone", "ipc"];
-// What needs somebody comes first.
+// Sorted by status, what needs attention comes first.
 const URGENCY = { unhealthy: 0, draining: 1, healthy: 2 };
 const COLUMNS = {
-  status: { title: "Status", of: (each) => URGENCY[each.service.status] },
-  name: { title: "Service", of: (each) => each.name },
-  capabilities: { title: "Capabilities", of: (each) => each.service.capabilities.join().toLowerCase() },
-  location: { title: "Location", of: (each) => `${each.service.mode} ${each.service.location}` },
-  registered: { title: "Registered", of: (each) => each.service.registered_at },
+  status: { title: "Status", sortKey: (record) => URGENCY[record.service.status] },
+  name: { title: "Service", sortKey: (record) => record.name },
+  capabilities: { title: "Capabilities", sortKey: (record) => record.service.capabilities.join().toLowerCase() },
+  location: { title: "Location", sortKey: (record) => `${record.service.mode} ${record.service.location}` },
+  registered: { title: "Registered", sortKey: (record) => record.service.registered_at },
 };
-const SHOWN = 3; // capabilities in a row, the rest as a number
-const OFFERED = 500; // capabilities that the field suggests
+const MAX_CHIPS = 3; // capabilities shown in a row
+const MAX_SUGGESTIONS = 500; // capabilities that the filter suggests
 
 export class ServicesView {
   title = "Services";
-  #model;
-  #wanted = { q: "", status: "", mode: "", capability: "", sort: "name", down: "" };
+  #cache;
+  #filters = { q: "", status: "", mode: "", capability: "", sort: "name", down: "" };
   #sorted = null;
-  #sortedOf = "";
+  #sortedBy = "";
   #list;
   #parts = {};
 
-  constructor(model) {
-    this.#model = model;
+  constructor(cache) {
+    this.#cache = cache;
     this.#build();
-    model.listen((event) => event === null && this.element.isConnected && this.#show());
+    cache.listen((event) => event === null && this.element.isConnected && this.#render());
   }
 
-  /** Show what the address asks for. */
+  /** Show the list with the filters of the URL's query. */
   open(query) {
-    for (const name of Object.keys(this.#wanted)) {
-      this.#wanted[name] = query.get(name) ?? (name === "sort" ? "name" : "");
+    for (const name of Object.keys(this.#filters)) {
+      this.#filters[name] = query.get(name) ?? (name === "sort" ? "name" : "");
     }
-    if (!Object.hasOwn(COLUMNS, this.#wanted.sort)) this.#wanted.sort = "name";
+    if (!Object.hasOwn(COLUMNS, this.#filters.sort)) this.#filters.sort = "name";
     const { search, mode, capability, sort } = this.#parts;
-    search.value = this.#wanted.q;
-    mode.value = this.#wanted.mode;
-    capability.value = this.#wanted.capability;
-    sort.value = this.#wanted.sort;
-    this.#show();
+    search.value = this.#filters.q;
+    mode.value = this.#filters.mode;
+    capability.value = this.#filters.capability;
+    sort.value = this.#filters.sort;
+    this.#render();
   }
 
-  /** The address that shows the list as it is now. */
+  /** The URL of the list with its current filters. */
   get href() {
-    return `#/services${this.#address()}`;
+    return `#/services${this.#queryString()}`;
   }
 
   focusSearch() {
@@ -62,49 +62,49 @@ export class ServicesView {
     this.#list.focus();
   }
 
-  /** Leave nothing out any more; say whether anything was. */
+  /** Clear all filters; return whether there were any. */
   clear() {
-    const { q, status, mode, capability } = this.#wanted;
+    const { q, status, mode, capability } = this.#filters;
     if (!(q || status || mode || capability)) return false;
-    this.#narrow({ q: "", status: "", mode: "", capability: "" });
-    this.open(new URLSearchParams(this.#address()));
+    this.#applyFilters({ q: "", status: "", mode: "", capability: "" });
+    this.open(new URLSearchParams(this.#queryString()));
     return true;
   }
 
   #build() {
     const search = h("input", {
       type: "search",
-      placeholder: "Search by ID, name, capability or metadata",
+      placeholder: "Search by name, ID, metadata…",
       "aria-label": "Search services",
       "aria-keyshortcuts": "/",
       autocomplete: "off",
       spellcheck: "false",
-      oninput: () => this.#narrow({ q: search.value }),
+      oninput: () => this.#applyFilters({ q: search.value }),
     });
-    const mode = this.#select("Mode", { "": "Any mode", ...Object.fromEntries(MODES.map((each) => [each, each])) }, "mode");
-    const known = h("datalist", { id: "known-capabilities" });
+    const mode = this.#select("Mode", { "": "Any mode", ...Object.fromEntries(MODES.map((name) => [name, name])) }, "mode");
+    const suggestions = h("datalist", { id: "known-capabilities" });
     const capability = h("input", {
       list: "known-capabilities",
       placeholder: "Capability",
       "aria-label": "Capability",
       autocomplete: "off",
       spellcheck: "false",
-      oninput: () => this.#narrow({ capability: capability.value.trim() }),
-      onfocus: () => this.#suggest(known),
+      oninput: () => this.#applyFilters({ capability: capability.value.trim() }),
+      onfocus: () => this.#suggest(suggestions),
     });
     const titles = Object.entries(COLUMNS).map(([name, column]) => [name, `By ${column.title.toLowerCase()}`]);
     const sort = this.#select("Sort", Object.fromEntries(titles), "sort");
     sort.classList.add("narrow-only");
-    const found = h("p", { class: "found", role: "status" });
+    const resultCount = h("p", { class: "found", role: "status" });
     const empty = h("div", { class: "empty", hidden: true });
-    this.#parts = { search, mode, capability, sort, found, empty, tiles: this.#tiles(), heads: this.#heads() };
-    this.#list = new Windowed({
+    this.#parts = { search, mode, capability, sort, resultCount, empty, tiles: this.#tiles(), headers: this.#columnHeaders() };
+    this.#list = new VirtualList({
       label: "Services",
-      head: h("div", { class: "row", role: "row", "aria-rowindex": 1 }, Object.values(this.#parts.heads)),
-      draw: (each) => cells(each.service),
-      key: (each) => each.service.id,
-      open: (each) => {
-        location.hash = `#/services/${encodeURIComponent(each.service.id)}`;
+      head: h("div", { class: "row", role: "row", "aria-rowindex": 1 }, Object.values(this.#parts.headers)),
+      renderCells: (record) => rowCells(record.service),
+      key: (record) => record.service.id,
+      open: (record) => {
+        location.hash = `#/services/${encodeURIComponent(record.service.id)}`;
       },
     });
     this.element = h(
@@ -117,10 +117,10 @@ export class ServicesView {
         { class: "filters", role: "search" },
         h("span", { class: "field grow" }, icon("search"), search, h("kbd", { "aria-hidden": "true" }, "/")),
         capability,
-        known,
+        suggestions,
         mode,
         sort,
-        found,
+        resultCount,
       ),
       this.#list.element,
       empty,
@@ -128,12 +128,11 @@ export class ServicesView {
   }
 
   #select(label, options, name) {
-    const select = h(
+    return h(
       "select",
-      { "aria-label": label, onchange: () => this.#narrow({ [name]: select.value }) },
+      { "aria-label": label, onchange: (event) => this.#applyFilters({ [name]: event.target.value }) },
       Object.entries(options).map(([value, text]) => h("option", { value }, text)),
     );
-    return select;
   }
 
   #tiles() {
@@ -144,15 +143,15 @@ export class ServicesView {
           class: "tile",
           type: "button",
           "data-status": status,
-          onclick: () => this.#narrow({ status: this.#wanted.status === status ? "" : status }),
+          onclick: () => this.#applyFilters({ status: this.#filters.status === status ? "" : status }),
         },
-        h("span", null, status ? mark(status) : null, WORDS[status]),
+        h("span", null, status ? mark(status) : null, STATUS_LABELS[status]),
         h("b", null, "–"),
       );
     return Object.fromEntries(["", ...STATUSES].map((status) => [status, tile(status)]));
   }
 
-  #heads() {
+  #columnHeaders() {
     const head = ([name, { title }]) => [
       name,
       h(
@@ -164,85 +163,85 @@ export class ServicesView {
     return Object.fromEntries(Object.entries(COLUMNS).map(head));
   }
 
-  #suggest(known) {
-    const names = new Set(this.#model.all().flatMap((each) => each.service.capabilities));
-    const first = [...names].sort().slice(0, OFFERED);
-    known.replaceChildren(...first.map((value) => h("option", { value })));
+  #suggest(suggestions) {
+    const names = new Set(this.#cache.all().flatMap((record) => record.service.capabilities));
+    const first = [...names].sort().slice(0, MAX_SUGGESTIONS);
+    suggestions.replaceChildren(...first.map((value) => h("option", { value })));
   }
 
   #sortBy(name) {
-    const again = this.#wanted.sort === name && !this.#wanted.down;
-    this.#narrow({ sort: name, down: again ? "1" : "" });
+    const descending = this.#filters.sort === name && !this.#filters.down;
+    this.#applyFilters({ sort: name, down: descending ? "1" : "" });
   }
 
-  #narrow(changes) {
-    Object.assign(this.#wanted, changes);
-    // In the address, so that it outlives a reload and can be sent to somebody.
+  #applyFilters(changes) {
+    Object.assign(this.#filters, changes);
+    // In the URL, so that a reload keeps the filters and a link shares them.
     history.replaceState(null, "", this.href);
-    this.#show();
-    this.#list.top();
+    this.#render();
+    this.#list.scrollToTop();
   }
 
-  #address() {
-    const given = Object.entries(this.#wanted).filter(([name, value]) => value && !(name === "sort" && value === "name"));
-    const query = new URLSearchParams(given).toString();
+  #queryString() {
+    const filters = Object.entries(this.#filters).filter(([name, value]) => value && !(name === "sort" && value === "name"));
+    const query = new URLSearchParams(filters).toString();
     return query ? `?${query}` : "";
   }
 
-  #show() {
-    const begun = performance.now();
-    const all = this.#inOrder();
-    const chosen = all.filter(this.#filter());
-    this.#list.set(chosen);
-    this.#report(all, chosen);
-    performance.measure("filter", { start: begun });
+  #render() {
+    const startedAt = performance.now();
+    const records = this.#sortedRecords();
+    const matching = records.filter(this.#matcher());
+    this.#list.set(matching);
+    this.#renderSummary(records, matching);
+    performance.measure("filter", { start: startedAt });
   }
 
-  #inOrder() {
-    const { sort, down } = this.#wanted;
-    const state = `${this.#model.version} ${sort} ${down}`;
-    if (this.#sortedOf !== state) {
-      const { of } = COLUMNS[sort];
+  #sortedRecords() {
+    const { sort, down } = this.#filters;
+    const sortState = `${this.#cache.version} ${sort} ${down}`;
+    if (this.#sortedBy !== sortState) {
+      const { sortKey } = COLUMNS[sort];
       const sign = down ? -1 : 1;
-      const keyed = this.#model.all().map((each) => ({ each, key: of(each) }));
-      keyed.sort((a, b) => (a.key < b.key ? -sign : a.key > b.key ? sign : a.each.service.id < b.each.service.id ? -1 : 1));
-      this.#sorted = keyed.map(({ each }) => each);
-      this.#sortedOf = state;
+      const keyed = this.#cache.all().map((record) => ({ record, key: sortKey(record) }));
+      keyed.sort((a, b) => (a.key < b.key ? -sign : a.key > b.key ? sign : a.record.service.id < b.record.service.id ? -1 : 1));
+      this.#sorted = keyed.map(({ record }) => record);
+      this.#sortedBy = sortState;
     }
     return this.#sorted;
   }
 
-  #filter() {
-    const { q, status, mode, capability } = this.#wanted;
-    const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-    return ({ service, haystack }) =>
+  #matcher() {
+    const { q, status, mode, capability } = this.#filters;
+    const terms = q.toLowerCase().split(/\s+/).filter(Boolean);
+    return ({ service, searchText }) =>
       (!status || service.status === status) &&
       (!mode || service.mode === mode) &&
       (!capability || service.capabilities.includes(capability)) &&
-      words.every((word) => haystack.includes(word));
+      terms.every((term) => searchText.includes(term));
   }
 
-  #report(all, chosen) {
-    const { found, empty, tiles, heads } = this.#parts;
-    const counts = { "": all.length, healthy: 0, unhealthy: 0, draining: 0 };
-    for (const { service } of all) counts[service.status] += 1;
-    const { loaded, problem } = this.#model;
+  #renderSummary(records, matching) {
+    const { resultCount, empty, tiles, headers } = this.#parts;
+    const counts = { "": records.length, healthy: 0, unhealthy: 0, draining: 0 };
+    for (const { service } of records) counts[service.status] += 1;
+    const { loaded, problem } = this.#cache;
     for (const [status, tile] of Object.entries(tiles)) {
-      say(tile.lastChild, loaded ? count(counts[status]) : "–");
-      tile.setAttribute("aria-pressed", this.#wanted.status === status);
+      setText(tile.lastChild, loaded ? count(counts[status]) : "–");
+      tile.setAttribute("aria-pressed", this.#filters.status === status);
     }
-    for (const [name, head] of Object.entries(heads)) {
-      const order = this.#wanted.down ? "descending" : "ascending";
-      head.setAttribute("aria-sort", this.#wanted.sort === name ? order : "none");
+    for (const [name, head] of Object.entries(headers)) {
+      const order = this.#filters.down ? "descending" : "ascending";
+      head.setAttribute("aria-sort", this.#filters.sort === name ? order : "none");
     }
-    say(found, loaded ? `${count(chosen.length)} of ${count(all.length)}` : "");
-    empty.hidden = chosen.length > 0;
-    this.#list.element.hidden = chosen.length === 0;
-    if (chosen.length === 0) empty.replaceChildren(...nothing(loaded, problem, all.length, () => this.clear()));
+    setText(resultCount, loaded ? `${count(matching.length)} of ${count(records.length)}` : "");
+    empty.hidden = matching.length > 0;
+    this.#list.element.hidden = matching.length === 0;
+    if (matching.length === 0) empty.replaceChildren(...emptyState(loaded, problem, records.length, () => this.clear()));
   }
 }
 
-function nothing(loaded, problem, total, clear) {
+function emptyState(loaded, problem, total, clear) {
   if (problem) return [h("h2", null, "Can't load the services"), h("p", null, problem)];
   if (!loaded) return [h("p", null, "Loading services…")];
   if (total) {
@@ -258,19 +257,19 @@ function nothing(loaded, problem, total, clear) {
   ];
 }
 
-function cells(service) {
+function rowCells(service) {
   const cell = (name, ...children) => h("div", { class: `cell ${name}`, role: "gridcell" }, ...children);
-  const more = service.capabilities.length - SHOWN;
+  const hiddenCount = service.capabilities.length - MAX_CHIPS;
   const href = `#/services/${encodeURIComponent(service.id)}`;
   return [
     cell("at-status", badge(service.status)),
     cell("at-name", h("a", { href, tabindex: -1 }, service.name), h("small", null, `${service.id} · ${service.version}`)),
     cell(
       "at-capabilities",
-      service.capabilities.slice(0, SHOWN).map((name) => h("span", { class: "chip" }, name)),
-      more > 0 ? h("span", { class: "more" }, `+${more}`) : null,
+      service.capabilities.slice(0, MAX_CHIPS).map((name) => h("span", { class: "chip" }, name)),
+      hiddenCount > 0 ? h("span", { class: "more" }, `+${hiddenCount}`) : null,
     ),
     cell("at-location", h("span", { class: "mode" }, service.mode), h("small", null, service.location)),
-    cell("at-registered", h("small", null, moment(service.registered_at))),
+    cell("at-registered", h("small", null, dateTime(service.registered_at))),
   ];
 }
