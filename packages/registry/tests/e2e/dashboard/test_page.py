@@ -1,8 +1,6 @@
 """What the dashboard is made of, and how it is sent."""
 
 import re
-from importlib.resources import files
-from pathlib import Path
 from posixpath import dirname, join, normpath
 
 import pytest
@@ -75,9 +73,9 @@ def test_the_page_can_only_be_read(client: FlaskClient) -> None:
 
 
 def test_every_file_is_one_that_is_sent() -> None:
-    static = Path(str(files(routes.__package__))) / "static"
-    paths = [path for path in static.rglob("*") if path.is_file()]
-    assert {path.relative_to(static).as_posix() for path in paths} == set(ASSETS)
+    paths = [path for path in routes.STATIC.rglob("*") if path.is_file()]
+    names = {path.relative_to(routes.STATIC).as_posix() for path in paths}
+    assert names == set(ASSETS)
 
 
 def test_the_page_has_no_script_and_no_style_within() -> None:

@@ -1,14 +1,13 @@
 """Routes of the dashboard: one page and the files that it loads."""
 
-from collections.abc import Iterator
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from flask import Blueprint, Response, abort
 
 from modularity_registry.api import security_headers
 from modularity_registry.api.static_files import File
 
+STATIC = Path(__file__).with_name("static")
 PAGE = "index.html"
 KINDS = {
     ".css": "text/css; charset=utf-8",
@@ -46,18 +45,10 @@ def routes(has_tokens: bool) -> Blueprint:
 def load(has_tokens: bool = False) -> dict[str, File]:
     """Return all files of the dashboard by path below ``static``."""
     assets = {}
-    for name, file in _files(files(__package__).joinpath("static")):
-        data = file.read_bytes()
-        if has_tokens and name == PAGE:
-            data = data.replace(_OPEN, _WITH_TOKENS)
-        assets[name] = File.of(data, KINDS[f".{name.rpartition('.')[2]}"])
+    for path in STATIC.rglob("*"):
+        if path.suffix in KINDS:
+            name, data = path.relative_to(STATIC).as_posix(), path.read_bytes()
+            if has_tokens and name == PAGE:
+                data = data.replace(_OPEN, _WITH_TOKENS)
+            assets[name] = File.of(data, KINDS[path.suffix])
     return assets
-
-
-def _files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
-    for entry in folder.iterdir():
-        name = prefix + entry.name
-        if entry.is_dir():
-            yield from _files(entry, f"{name}/")
-        elif f".{name.rpartition('.')[2]}" in KINDS:
-            yield name, entry
