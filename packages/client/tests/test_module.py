@@ -204,7 +204,7 @@ def test_a_module_joins_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_server_on_all_addresses_has_to_be_told_its_own() -> None:
     module = flask.Module(flask_package.Flask("m"), id="m", name="M")
-    with pytest.raises(RuntimeError, match="where do callers reach"):
+    with pytest.raises(RuntimeError, match="is not set"):
         module.run("0.0.0.0")
 
 

@@ -14,7 +14,7 @@ STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 def rendezvous(key: str, services: Sequence[Service]) -> Service:
-    """Return the service that ``key`` belongs to; there must be one.
+    """Return the service that ``key`` maps to; ``services`` must not be empty.
 
     Highest random weight (Thaler and Ravishankar, 1998), computed as the registry
     does, so that both pick the same: when a provider leaves, only its own keys move.
@@ -22,17 +22,18 @@ def rendezvous(key: str, services: Sequence[Service]) -> Service:
     prefix = hashlib.blake2b(key.encode(), digest_size=8)
 
     def score(service: Service) -> bytes:
-        each = prefix.copy()
-        each.update(service.id.encode())
-        return each.digest()
+        digest = prefix.copy()
+        digest.update(service.id.encode())
+        return digest.digest()
 
     return max(services, key=score)
 
 
 class Choice:
-    """Services to choose from, never changed once made; safe to share by threads.
+    """Services to choose from; never changes, thread-safe.
 
-    Turns begin anywhere: callers that start together don't all begin with the first.
+    Round robin starts at random: clients that start together don't all begin with the
+    first service.
     """
 
     __slots__ = ("_last", "_thresholds", "services", "turn")
@@ -40,34 +41,34 @@ class Choice:
     def __init__(self, services: tuple[Service, ...]) -> None:
         self.services = services
         start = random.randrange(len(services)) if services else 0
-        # One step of a cycle is one step of the interpreter: no lock, no counter.
+        # A step of a cycle is atomic in the interpreter: no lock, no counter.
         self.turn: Callable[[], Service] = cycle(
             services[start:] + services[:start]
         ).__next__
-        self._thresholds = list(accumulate(each.weight for each in services))
+        self._thresholds = list(accumulate(service.weight for service in services))
         self._last = len(services) - 1
 
     def chance(self) -> Service:
-        """Return any."""
+        """Return a random service."""
         return self.services[int(random.random() * len(self.services))]
 
     def weighted(self) -> Service:
-        """Return one by its weight; one of weight 0 only when there are no others."""
+        """Return one by weight; one of weight 0 only if there is no other."""
         total = self._thresholds[-1]
         if not total:
             return self.chance()
-        # A product may round up to the total itself; hence the last as upper bound.
+        # The product may round up to the total; hence the upper bound.
         at = random.random() * total
         return self.services[bisect_right(self._thresholds, at, 0, self._last)]
 
     def picker(self, strategy: Strategy) -> Callable[[], Service] | None:
-        """Return what picks without being told anything; None where a key is needed."""
+        """Return a function that picks without arguments; None if a key is needed."""
         if strategy == "round_robin":
             return self.turn
         return {"random": self.chance, "weighted": self.weighted}.get(strategy)
 
     def pick(self, strategy: Strategy, key: str | None = None) -> Service:
-        """Return one of the services, of which there must be one.
+        """Return one of the services, which must not be empty.
 
         Raises `ValueError` for an unknown strategy, or ``hash`` without a key.
         """
@@ -77,5 +78,5 @@ class Choice:
         if strategy != "hash":
             raise ValueError(f"{strategy!r} is not one of {', '.join(STRATEGIES)}")
         if key is None:
-            raise ValueError("strategy 'hash' picks by key=; give one")
+            raise ValueError("strategy 'hash' needs a key=")
         return rendezvous(key, self.services)

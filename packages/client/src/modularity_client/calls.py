@@ -1,8 +1,8 @@
-"""Every call of the registry, once: what is sent, how the reply reads, may it repeat.
+"""Every call of the registry: its request, its reply, and whether it may repeat.
 
-Nothing is sent here. A call may be *repeated* when its reply was lost if doing it
-twice is the same as doing it once. What never left this process is sent again in any
-case, by `attempts`. Those about tokens are written in `token_calls`.
+Nothing is sent here. A call whose reply was lost is *repeated* if doing it twice is the
+same as doing it once. A request that was never sent is always sent again, by
+`attempts`. The calls about tokens are in `token_calls`.
 """
 
 from collections.abc import Iterable
@@ -77,8 +77,9 @@ def register(
 ) -> Call[Registered]:
     """Register a service, or replace the one with its id.
 
-    ``only_new`` raises `RevisionMismatch` rather than replace. Not repeated when the
-    reply was lost, since somebody else may have registered in between: `put` is.
+    With ``only_new``, raises `RevisionMismatch` instead of replacing. Not repeated
+    after a lost reply, since another service may have registered in between; use `put`
+    for that.
     """
     fields = registration_body(service)
     headers = {"If-None-Match": "*"} if only_new else {}
@@ -95,9 +96,9 @@ def put(
 ) -> Call[Registered]:
     """Register or replace a service at its own address.
 
-    With ``revision``, only over that one; with ``only_new``, only if there is none:
-    else raises `RevisionMismatch`. Repeated only without such a condition, which the
-    first time may have made untrue.
+    With ``revision``, replaces only that revision; with ``only_new``, never replaces;
+    else raises `RevisionMismatch`. Repeated only without these conditions, since the
+    first attempt may have changed them.
     """
     fields = registration_body(service)
     headers = _if_match(revision) | ({"If-None-Match": "*"} if only_new else {})
@@ -113,10 +114,10 @@ def services(
     revision: int | None = None,
     **filters: Unpack[Filters],
 ) -> Call[ServiceList]:
-    """List services by id, those that pass the filters.
+    """List the services that match the filters, by id.
 
-    ``limit`` and ``cursor`` (the ``next`` of the page before) make pages. ``wait``
-    (seconds) with ``revision`` waits until something listed has changed after it.
+    ``limit`` and ``cursor`` (the ``next`` of the page before) select a page. ``wait``
+    (seconds) with ``revision`` waits for a change after that revision.
     """
     query = list_arguments(limit, cursor, wait, revision, filters)
     return Call("GET", "/api/services", parser_of(ServiceList), query, wait=wait)
@@ -130,10 +131,9 @@ def service(service_id: str) -> Call[Service]:
 def unregister(
     service_id: str, *, revision: int | None = None, owner_key: str | None = None
 ) -> Call[Changed]:
-    """Forget a service; with ``revision``, only if it is at that one.
+    """Unregister a service; with ``revision``, only if it is at that revision.
 
-    Raises `ServiceNotFound`, but not when the reply to a first try was lost and the
-    second finds that it is gone.
+    Raises `ServiceNotFound`, but not if a retry after a lost reply finds it gone.
     """
     message = f"Service {service_id!r} is gone"
     return Call(
@@ -148,16 +148,16 @@ def unregister(
 def drain(
     service_id: str, *, reason: str = "", owner_key: str | None = None
 ) -> Call[Changed]:
-    """Take a service out of discovery without forgetting it."""
+    """Take a service out of discovery; it stays registered."""
     path = f"/api/services/{path_segment(service_id)}/drain"
-    said = {"reason": reason} if reason else {}
+    body = {"reason": reason} if reason else {}
     return call_with_body(
-        "PUT", path, said, parser_of(Changed), owner_key_header(owner_key)
+        "PUT", path, body, parser_of(Changed), owner_key_header(owner_key)
     )
 
 
 def undrain(service_id: str, *, owner_key: str | None = None) -> Call[Changed]:
-    """Put a drained service back; the result's ``status`` is its present one."""
+    """Put a drained service back; the result has its current ``status``."""
     path = f"/api/services/{path_segment(service_id)}/drain"
     return Call("DELETE", path, parser_of(Changed), headers=owner_key_header(owner_key))
 
@@ -169,16 +169,16 @@ def heartbeat(
     note: str = "",
     owner_key: str | None = None,
 ) -> Call[Acknowledgement]:
-    """Renew a lease, and say how the service is; raises `NotRegistered`."""
+    """Renew a lease, and report the health; raises `NotRegistered`."""
 
     def parse(data: Any, _: Reply) -> Acknowledgement:
         return Acknowledgement(data["status"], data["ttl"], data["message"])
 
-    said = {"status": "unhealthy" if unhealthy else "healthy"}
+    body = {"status": "unhealthy" if unhealthy else "healthy"}
     if note:
-        said["note"] = note
+        body["note"] = note
     path = f"/api/heartbeat/{path_segment(service_id)}"
-    return call_with_body("POST", path, said, parse, owner_key_header(owner_key))
+    return call_with_body("POST", path, body, parse, owner_key_header(owner_key))
 
 
 def capability(
@@ -189,10 +189,10 @@ def capability(
     key: str | None = None,
     **filters: Unpack[Filters],
 ) -> Call[Service]:
-    """Pick one healthy provider; ``strategy="hash"`` takes a ``key``.
+    """Pick one healthy provider; ``strategy="hash"`` needs a ``key``.
 
-    Raises `CapabilityNotFound` when nobody ever offered it, `NoHealthyProvider` when
-    nobody healthy provides it now.
+    Raises `CapabilityNotFound` if no service has ever offered it, `NoHealthyProvider`
+    if it has no healthy provider.
     """
     if name.endswith(("/services", "/explain")):
         raise ValueError(
@@ -211,7 +211,7 @@ def capabilities(
     revision: int | None = None,
     **filters: Unpack[Filters],
 ) -> Call[CapabilityList]:
-    """List capabilities that have a healthy provider, by name; else as `services`."""
+    """List capabilities with a healthy provider, by name; otherwise as `services`."""
     query = list_arguments(limit, cursor, wait, revision, filters)
     return Call("GET", "/api/capabilities", parser_of(CapabilityList), query, wait=wait)
 
@@ -226,9 +226,9 @@ def providers(
     revision: int | None = None,
     **filters: Unpack[Filters],
 ) -> Call[ServiceList]:
-    """List all providers of a capability, healthy or not; else as `services`.
+    """List all providers of a capability, healthy or not; otherwise as `services`.
 
-    One that nobody ever offered has none, and can be waited for.
+    A capability that no service has offered has none; you can wait for the first.
     """
     query = list_arguments(limit, cursor, wait, revision, filters)
     path = f"{capability_path(name)}/services"
@@ -245,7 +245,7 @@ def explain(
     revision: int | None = None,
     **filters: Unpack[Filters],
 ) -> Call[ExplanationList]:
-    """Say of each provider whether it may be picked, and if not, why."""
+    """Explain for each provider whether it can be picked, and if not, why."""
     query = list_arguments(limit, cursor, wait, revision, filters)
     path = f"{capability_path(name)}/explain"
     return Call("GET", path, parser_of(ExplanationList), query, wait=wait)
@@ -257,29 +257,29 @@ def discover(
     optional: Iterable[str] = (),
     **filters: Unpack[Filters],
 ) -> Call[MatchList]:
-    """Find healthy services that provide all of these, and best the optional too."""
-    asked = {
+    """Find healthy services with all ``capabilities``; most ``optional`` ones first."""
+    body = {
         "capabilities": string_list(capabilities),
         "optional": string_list(optional),
     }
     query = filter_arguments(filters)
     return call_with_body(
-        "POST", "/api/discover", asked, parser_of(MatchList), query=query
+        "POST", "/api/discover", body, parser_of(MatchList), query=query
     )
 
 
 def stats() -> Call[Stats]:
-    """Count what the registry holds."""
+    """Count services and capabilities."""
     return Call("GET", "/api/stats", parser_of(Stats))
 
 
 def health() -> Call[Health]:
-    """Say that the registry lives; ``degraded`` is a result, not an error."""
+    """Read the registry's health; ``degraded`` is a result, not an error."""
     return Call("GET", "/health", parser_of(Health), patient=False)
 
 
 def ready() -> Call[Ready]:
-    """Say that the registry may take calls; raises `NotReady`."""
+    """Check that the registry can take calls; raises `NotReady`."""
 
     def parse(data: Any, _: Reply) -> Ready:
         return Ready(data["status"], data.get("revision"))
@@ -297,9 +297,9 @@ def track_invocation(
 ) -> Call[str]:
     """Report a call that one service made to another; returns a message.
 
-    Not repeated when the reply was lost: it would count twice.
+    Not repeated after a lost reply: it would count twice.
     """
-    made = {
+    body = {
         "consumer_id": consumer_id,
         "provider_id": provider_id,
         "capability": capability,
@@ -310,18 +310,18 @@ def track_invocation(
     def parse(data: Any, _: Reply) -> str:
         return str(data["message"])
 
-    return call_with_body("POST", "/api/track/invocation", made, parse, repeat=False)
+    return call_with_body("POST", "/api/track/invocation", body, parse, repeat=False)
 
 
 def connections(service_id: str) -> Call[Connections]:
-    """Say whom a service calls and who calls it; raises `ServiceNotFound`."""
+    """List which services this one calls and is called by; raises `ServiceNotFound`."""
     return Call(
         "GET", f"/api/connections/{path_segment(service_id)}", parser_of(Connections)
     )
 
 
 def graph(**filters: Unpack[Filters]) -> Call[Graph]:
-    """Say who calls whom, for providers that pass the filters."""
+    """Read the call graph, for providers that match the filters."""
     return Call("GET", "/api/graph", parser_of(Graph), filter_arguments(filters))
 
 

@@ -1,22 +1,23 @@
-"""What the registry refuses, as types, by the ``code`` of its reply (RFC 9457)."""
+"""The registry's errors, by the ``code`` of the reply (RFC 9457)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
 
 class FieldError(NamedTuple):
-    """One thing wrong with one field of a request."""
+    """One error in one field of a request."""
 
     field: str
     message: str
 
 
 class RegistryError(Exception):
-    """Base of everything that a call raises when it can't be done.
+    """Base of all errors that a call raises.
 
-    ``detail`` is one sentence for people and ``code`` is stable, for programs.
-    ``status`` is that of HTTP, 0 where there was no reply. ``errors`` has every bad
-    field. ``retry_after`` (seconds) is when the registry wants to be asked again.
+    ``detail`` is a sentence for people, ``code`` is stable, for programs. ``status`` is
+    the HTTP status, 0 without a reply. ``errors`` has every invalid field.
+    ``retry_after`` is the seconds to wait before a retry, None if unknown.
     """
 
     codes: ClassVar[tuple[str, ...]] = ()
@@ -38,36 +39,36 @@ class RegistryError(Exception):
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By default it would be made again of its message, which some are not made of.
+        # By default, unpickling calls the class with the message, which not all accept.
         return _copy, (type(self), self.args), self.__dict__
 
 
 class InvalidRequest(RegistryError):
-    """The request can't be accepted as it is; ``errors`` names every bad field."""
+    """The request is invalid; ``errors`` has every invalid field."""
 
     codes = ("invalid_request", "body_incomplete")
 
 
 class AddressRefused(InvalidRequest):
-    """The registry may not, or can't, connect to that location."""
+    """The registry may not, or can't, connect to the location."""
 
     codes = ("address_refused", "name_not_resolved")
 
 
 class Unauthorized(RegistryError):
-    """The registry wants a token, and there was none or not a good one."""
+    """The registry requires a token, and there was none or an invalid one."""
 
     codes = ("unauthorized",)
 
 
 class Forbidden(RegistryError):
-    """The token does not give this right."""
+    """The token lacks the right for this call."""
 
     codes = ("forbidden", "origin_refused")
 
 
 class NotFound(RegistryError):
-    """Base of what isn't there; itself when the registry knows no such call."""
+    """Base of the not-found errors; itself if the registry has no such call."""
 
     codes = ("not_found",)
 
@@ -79,85 +80,85 @@ class ServiceNotFound(NotFound):
 
 
 class NotRegistered(ServiceNotFound):
-    """A heartbeat for an id that is not registered: register again."""
+    """The heartbeat is for an id that is not registered: register again."""
 
     codes = ("not_registered",)
 
 
 class CapabilityNotFound(NotFound):
-    """Nobody ever offered this capability."""
+    """No service has ever offered this capability."""
 
     codes = ("capability_not_found",)
 
 
 class TokenNotFound(NotFound):
-    """No token has this name, or there are no tokens there at all."""
+    """No token has this name, or the registry uses no tokens."""
 
     codes = ("token_not_found",)
 
 
 class Conflict(RegistryError):
-    """Base of what is refused for what is there already."""
+    """Base of the conflicts with what the registry already has."""
 
     codes = ("conflict",)
 
 
 class OwnedByAnother(Conflict):
-    """The service belongs to another token, or to who has its ``owner_key``."""
+    """The service belongs to another token, or to another ``owner_key``."""
 
     codes = ("owned_by_another",)
 
 
 class TokenConflict(Conflict):
-    """The token's name is taken, or it is the last that an admin has."""
+    """The token's name is taken, or it is the last admin token."""
 
     codes = ("token_conflict",)
 
 
 class RevisionMismatch(RegistryError):
-    """The service is not at the revision that the call was for."""
+    """The service is not at the revision that the call names."""
 
     codes = ("revision_mismatch",)
 
 
 class Unavailable(RegistryError):
-    """Base of what may pass by itself; ``retry_after`` says when to ask again."""
+    """Base of errors that may pass; ``retry_after`` says when to retry."""
 
     codes: ClassVar[tuple[str, ...]] = ("service_unavailable",)
 
 
 class NoHealthyProvider(Unavailable):
-    """The capability is known, but nobody healthy provides it now."""
+    """The capability has no healthy provider at the moment."""
 
     codes = ("no_healthy_provider",)
 
 
 class TooManyWatchers(Unavailable):
-    """All places for those who wait for changes are taken."""
+    """The registry has no free place for another watcher."""
 
     codes = ("too_many_watchers",)
 
 
 class TooManyRequests(Unavailable):
-    """This client makes more calls, or waits more often at once, than it may."""
+    """This client makes too many calls, or has too many watchers."""
 
     codes = ("too_many_requests", "too_many_watchers_of_client")
 
 
 class StoreUnavailable(Unavailable):
-    """The registry's store can't take the write now."""
+    """The registry's store can't take the write at the moment."""
 
     codes = ("store_unavailable", "store_corrupt")
 
 
 class NotReady(Unavailable):
-    """This registry should get no calls at the moment."""
+    """This registry can't take calls at the moment."""
 
     codes = ("not_ready",)
 
 
 class BadReply(RegistryError):
-    """What answered does not speak as the registry does; is the URL right?"""
+    """The reply is not from a registry; check the URL."""
 
     codes = ("bad_reply",)
 
@@ -165,8 +166,8 @@ class BadReply(RegistryError):
 class RegistryUnreachable(RegistryError):
     """No URL of the registry answered.
 
-    ``attempts`` has, in order, each URL tried and what came of it. ``sent`` says that
-    a request went out whose reply was lost, so that it may have been carried out.
+    ``attempts`` has each URL tried, in order, and the reason why it failed. If
+    ``sent``, a reply was lost, so the call may have been carried out.
     """
 
     codes = ("unreachable",)
@@ -174,9 +175,9 @@ class RegistryUnreachable(RegistryError):
     def __init__(
         self, attempts: Sequence[tuple[str, str]] = (), *, sent: bool = False
     ) -> None:
-        last = dict(attempts)  # of each URL, what it said last
-        said = "; ".join(f"{url}: {message}" for url, message in last.items())
-        super().__init__(f"no registry answers: {said or 'there was no time to ask'}")
+        last = dict(attempts)  # the last reason of each URL
+        reasons = "; ".join(f"{url}: {reason}" for url, reason in last.items())
+        super().__init__(f"no registry answers: {reasons or 'there was no time left'}")
         self.attempts = tuple(attempts)
         self.sent = sent
 
@@ -199,13 +200,14 @@ _BY_STATUS: dict[int, type[RegistryError]] = {
 }
 
 
-def _heirs(kind: type[RegistryError]) -> list[type[RegistryError]]:
-    return [kind, *(heir for each in kind.__subclasses__() for heir in _heirs(each))]
+def _with_subclasses(kind: type[RegistryError]) -> list[type[RegistryError]]:
+    subclasses = map(_with_subclasses, kind.__subclasses__())
+    return [kind, *chain.from_iterable(subclasses)]
 
 
 _BY_CODE = {
     code: kind
-    for kind in _heirs(RegistryError)
+    for kind in _with_subclasses(RegistryError)
     if kind not in (BadReply, RegistryUnreachable)
     for code in kind.codes
 }
@@ -214,14 +216,14 @@ _BY_CODE = {
 def from_problem(
     status: int, problem: Mapping[str, Any], retry_after: float | None = None
 ) -> RegistryError:
-    """Return the error that a reply is: by its code, else by its status."""
+    """Return the error of a reply, chosen by its code, else by its status."""
     code = str(problem.get("code") or "")
     detail = problem.get("detail") or problem.get("error") or problem.get("title")
     fields = problem.get("errors")
     errors = [
-        FieldError(str(each.get("field", "")), str(each.get("message", "")))
-        for each in (fields if isinstance(fields, list) else [])
-        if isinstance(each, Mapping)
+        FieldError(str(field.get("field", "")), str(field.get("message", "")))
+        for field in (fields if isinstance(fields, list) else [])
+        if isinstance(field, Mapping)
     ]
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, RegistryError)
     return kind(

@@ -22,9 +22,9 @@ __all__ = ["InvocationError", "Module"]
 
 
 class Module(ModuleBase):
-    """Answers the three calls of a module in ``app``; a member while it is served.
+    """Adds the three calls of a module to ``app``; a member while it is served.
 
-    It joins with the application's lifespan, once something listens at the location.
+    It joins in the application's lifespan, once something listens at the location.
     Handlers that are not coroutines run in a thread.
     """
 
@@ -46,7 +46,7 @@ class Module(ModuleBase):
         @asynccontextmanager
         async def lifespan(app: Any) -> AsyncIterator[Any]:
             async with inner(app) as state:
-                # The server listens only after this: the thread waits for it.
+                # The server listens only after startup: the thread waits for that.
                 membership = self.start(when_listening=True)
                 try:
                     yield state

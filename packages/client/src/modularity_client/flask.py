@@ -17,16 +17,15 @@ from modularity_client.module import (
 
 __all__ = ["InvocationError", "Module"]
 
-# Looked for, never listened on by itself.
+# Compared with only; this module does not choose to listen there.
 ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # nosec B104
 
 
 class Module(ModuleBase):
-    """Answers the three calls of a module in ``app`` and joins when it is served.
+    """Adds the three calls of a module to ``app``, and joins the registry.
 
-    With `run`, that happens by itself. Any other server calls `start` in a hook of its
-    own, in the process that is to speak for the module: Flask does not tell when it
-    is served.
+    `run` joins by itself. With any other server, call `start` in the server's hook, in
+    the process that should hold the membership: Flask has no startup event.
     """
 
     def __init__(
@@ -50,17 +49,18 @@ class Module(ModuleBase):
         add("/_module/invoke", "_module_invoke", self._invoke, methods=["POST"])
 
     def run(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Serve until Ctrl-C or SIGTERM, as a member; port 0 is any free one.
+        """Join, and serve until Ctrl-C or SIGTERM; port 0 picks a free one.
 
         For development: Flask's own server, one thread for each call. Raises
-        `RuntimeError` for a host that is no address for callers, without a location.
+        `RuntimeError` if the host is a wildcard such as 0.0.0.0 and there is no
+        location.
         """
         server = make_server(host, port, self.app, threaded=True)
         try:
             name = f"[{host}]" if ":" in host else host
-            here = None if host in ANYWHERE else f"http://{name}:{server.port}"
-            # It listens already: the registry's first check comes at once.
-            membership = self.start(here)
+            address = None if host in ANYWHERE else f"http://{name}:{server.port}"
+            # The server already listens: the registry's first check comes at once.
+            membership = self.start(address)
             try:
                 server.serve_forever()
             finally:

@@ -1,6 +1,6 @@
-"""What a module answers, whatever serves it, and how it becomes a member.
+"""The module contract and its membership, for any web framework.
 
-`modularity_client.flask` and `modularity_client.fastapi` put it on the line.
+`modularity_client.flask` and `modularity_client.fastapi` serve it.
 """
 
 import inspect
@@ -28,10 +28,10 @@ HandlerT = TypeVar("HandlerT", bound=Handler)
 
 
 class ModuleFields(TypedDict, total=False):
-    """What a module says of itself; its capabilities are those with a handler.
+    """The fields of a module; its capabilities are those with a handler.
 
-    ``location`` is where callers reach it, from ``MODULE_LOCATION`` if it is left out.
-    The rest is as in a registration and in joining.
+    ``location`` is the address for callers, by default ``MODULE_LOCATION``. The other
+    fields are those of a registration and of `Registry.join`.
     """
 
     id: Required[str]
@@ -49,7 +49,7 @@ class ModuleFields(TypedDict, total=False):
 
 
 class InvocationError(Exception):
-    """A handler's way to refuse: the caller gets this status, code and sentence."""
+    """Raise it in a handler to refuse a call with this status, code and detail."""
 
     def __init__(
         self, detail: str, *, status: int = 400, code: str = "invalid_request"
@@ -62,7 +62,7 @@ class InvocationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModuleReply:
-    """A reply, ready to be sent."""
+    """A reply, ready to send."""
 
     status: int
     content_type: str
@@ -71,7 +71,7 @@ class ModuleReply:
 
 @dataclass(frozen=True, slots=True)
 class InvokeRequest:
-    """A call that may be made: ``handler(**params)``."""
+    """A valid call: ``handler(**params)``."""
 
     capability: str
     handler: Handler
@@ -79,7 +79,7 @@ class InvokeRequest:
 
 
 class Contract:
-    """A module's handlers, and its answers to the three calls."""
+    """A module's handlers, and its replies to the three calls of the contract."""
 
     def __init__(self, module_id: str) -> None:
         self.module_id = module_id
@@ -88,17 +88,17 @@ class Contract:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The capabilities, in the order in which they were added."""
+        """The capabilities, in the order you added them."""
         return tuple(self._handlers)
 
     def add(self, capability: str, handler: Handler) -> None:
-        """Add a capability; raises `ValueError` when it has a handler already."""
+        """Add a capability; raises `ValueError` if it already has a handler."""
         if capability in self._handlers:
-            raise ValueError(f"the capability {capability!r} has a handler already")
+            raise ValueError(f"the capability {capability!r} already has a handler")
         self._handlers[capability] = handler
 
     def watch_health(self, check: Callable[[], str | None]) -> None:
-        """Have ``check`` say why the module is not well; None when it is."""
+        """Set the health check; it returns why the module is unhealthy, or None."""
         self._health = check
 
     def health(self) -> ModuleReply:
@@ -117,8 +117,8 @@ class Contract:
         return _json(200, {"id": self.module_id, "capabilities": self.names})
 
     def read(self, body: bytes, content_type: str) -> InvokeRequest:
-        """Return what ``POST /_module/invoke`` asks for; raises `InvocationError`."""
-        # Not only form: a web page may send other types here without being asked.
+        """Parse the body of ``POST /_module/invoke``; raises `InvocationError`."""
+        # For security: a web page of any origin may send other types.
         if content_type.partition(";")[0].strip().lower() != JSON:
             raise InvocationError(EXPECTED)
         try:
@@ -131,7 +131,7 @@ class Contract:
             raise InvocationError(EXPECTED)
         handler = self._handlers.get(capability)
         if handler is None:
-            detail = f"this module provides {', '.join(self.names) or 'nothing'} only"
+            detail = f"this module provides only {', '.join(self.names) or 'nothing'}"
             raise InvocationError(detail, status=404, code="capability_not_found")
         try:
             inspect.signature(handler).bind(**params)
@@ -140,14 +140,14 @@ class Contract:
         return InvokeRequest(capability, handler, params)
 
     def result(self, call: InvokeRequest, value: Any) -> ModuleReply:
-        """Answer with what the handler returned; `TypeError` if that isn't JSON."""
+        """Reply with the handler's result; raises `TypeError` if it isn't JSON."""
         return _json(200, {"capability": call.capability, "result": value})
 
     def refusal(self, error: Exception) -> ModuleReply:
-        """Answer with what was raised; of its own faults, callers hear little."""
+        """Reply with the error; hides the details of unexpected ones, and logs them."""
         if not isinstance(error, InvocationError):
-            log.error("an invocation of %s failed", self.module_id, exc_info=error)
-            detail = "the module failed in itself; its log has the details"
+            log.error("a call of %s failed", self.module_id, exc_info=error)
+            detail = "internal error of the module; its log has the details"
             error = InvocationError(detail, status=500, code="internal_error")
         problem = {
             "type": "about:blank",
@@ -165,7 +165,7 @@ def _json(status: int, value: Any, content_type: str = JSON) -> ModuleReply:
 
 
 class ModuleBase:
-    """A module's handlers and its membership; the frameworks' modules are such."""
+    """A module's handlers and its membership; base of the frameworks' modules."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class ModuleBase:
             self.contract.add(name, handler)
 
     def capability(self, name: str) -> Callable[[HandlerT], HandlerT]:
-        """Decorate the handler of a capability: it is called with the ``params``."""
+        """Decorate the handler of a capability; it gets the ``params`` as arguments."""
 
         def decorate(handler: HandlerT) -> HandlerT:
             self.contract.add(name, handler)
@@ -191,7 +191,7 @@ class ModuleBase:
         return decorate
 
     def health(self, check: Callable[[], str | None]) -> Callable[[], str | None]:
-        """Decorate what says why the module is not well; None when it is."""
+        """Decorate the health check, which returns why it is unhealthy, or None."""
         self.contract.watch_health(check)
         return check
 
@@ -200,8 +200,8 @@ class ModuleBase:
     ) -> Membership:
         """Join, in the background; the module leaves when its process ends.
 
-        For a server's hook. In one process, the first time counts. Raises
-        `RuntimeError` when nobody has said where callers reach the module.
+        Call it in a hook of your server. Later calls in the same process return the
+        same membership. Raises `RuntimeError` if the location is not set.
         """
         with self._lock:
             current = self.membership
@@ -211,17 +211,17 @@ class ModuleBase:
             return current
 
     def _membership(self, location: str | None, when_listening: bool) -> Membership:
-        where = self._fields.get("location") or os.environ.get("MODULE_LOCATION")
-        if not (where or location):
+        configured = self._fields.get("location") or os.environ.get("MODULE_LOCATION")
+        if not (configured or location):
             raise RuntimeError(
-                f"where do callers reach {self.contract.module_id!r}? say it with"
-                " location= or MODULE_LOCATION"
+                f"the location of {self.contract.module_id!r} is not set: use location="
+                " or MODULE_LOCATION"
             )
         joining: dict[str, Any] = {
             "metadata": {"runtime": "python"},
             **self._fields,
             "capabilities": self.contract.names,
-            "location": where or location,
+            "location": configured or location,
             "when_listening": when_listening,
         }
         return self.registry.join(**joining)

@@ -1,4 +1,4 @@
-"""The calls about tokens, which an admin's token takes, and what they answer."""
+"""The calls about tokens, most of which need an admin token, and their results."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ PATH = "/api/tokens"
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as the registry has it, which does not know its text.
+    """A token as the registry stores it, without its text.
 
-    ``name`` is None, with ``own_token``, for who has shown none and may do something
-    all the same. ``ids`` and ``capabilities`` are patterns of what may be registered.
-    ``former_until`` is how long the text before a rotation is still good.
+    ``name`` is None if ``own_token`` is called without a token, where that is allowed.
+    ``ids`` and ``capabilities`` are patterns of what the token may register.
+    ``former_until`` is until when the text before a rotation stays valid.
     """
 
     name: str | None
@@ -37,28 +37,28 @@ class Token:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the token that a reply shows."""
+        """Return the token of a reply."""
         return cls(
             data["name"],
             tuple(data["rights"]),
             tuple(data["ids"]),
             tuple(data["capabilities"]),
-            _moment(data.get("created_at")),
-            _moment(data.get("expires_at")),
-            _moment(data.get("former_until")),
+            _parse_time(data.get("created_at")),
+            _parse_time(data.get("expires_at")),
+            _parse_time(data.get("former_until")),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A new token and its ``text``, which nobody can ask for again."""
+    """A new token and its ``text``, which can't be read again later."""
 
     token: Token
     text: str = field(repr=False)
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the token that a reply hands out."""
+        """Return the new token of a reply."""
         return cls(Token.from_json(data), str(data["token"]))
 
 
@@ -72,10 +72,10 @@ def tokens() -> Call[tuple[Token, ...]]:
 
 
 def own_token() -> Call[Token]:
-    """Say what the token is good for that this client shows.
+    """Read the rights of this client's own token.
 
-    Raises `Unauthorized` when it is good for nothing, `TokenNotFound` where there are
-    no tokens and everybody may do everything.
+    Raises `Unauthorized` if it is invalid, `TokenNotFound` if the registry uses no
+    tokens, so that every call is allowed.
     """
     return Call("GET", "/api/whoami", parser_of(Token))
 
@@ -88,51 +88,51 @@ def create_token(
     capabilities: Iterable[str] = ("*",),
     expires_in: float | None = None,
 ) -> Call[IssuedToken]:
-    """Make a token; ``expires_in`` is in seconds.
+    """Create a token; ``expires_in`` is in seconds.
 
-    Raises `TokenConflict` when the name is taken. Not repeated when the reply was
-    lost, since the text was in it: revoke that one, or rotate it.
+    Raises `TokenConflict` if the name is taken. Not repeated after a lost reply, which
+    had the text: revoke or rotate that token.
     """
-    wish: dict[str, Any] = {
+    body: dict[str, Any] = {
         "name": name,
         "rights": string_list(rights),
         "ids": string_list(ids),
         "capabilities": string_list(capabilities),
     }
     if expires_in is not None:
-        wish["expires_in"] = expires_in
-    return call_with_body("POST", PATH, wish, parser_of(IssuedToken), repeat=False)
+        body["expires_in"] = expires_in
+    return call_with_body("POST", PATH, body, parser_of(IssuedToken), repeat=False)
 
 
 def rotate_token(name: str, *, grace: float = 0.0) -> Call[IssuedToken]:
-    """Give a token another text; the former one is good for ``grace`` seconds still.
+    """Give a token a new text; the former text stays valid for ``grace`` seconds.
 
-    Raises `TokenNotFound`. Not repeated, as `create_token`.
+    Raises `TokenNotFound`. Not repeated, like `create_token`.
     """
-    path = f"{PATH}/{_segment(name)}/rotate"
+    path = f"{PATH}/{_path_segment(name)}/rotate"
     return call_with_body(
         "POST", path, {"grace": grace}, parser_of(IssuedToken), repeat=False
     )
 
 
 def revoke_token(name: str) -> Call[str]:
-    """Make a token worthless, at once; returns its name.
+    """Revoke a token at once; returns its name.
 
-    Raises `TokenNotFound`, but not for a second try whose first did it, and
-    `TokenConflict` for the last that an admin has.
+    Raises `TokenNotFound`, but not if a retry after a lost reply finds it revoked, and
+    `TokenConflict` for the last admin token.
     """
 
     def parse(data: Any, _: Reply) -> str:
         return str(data["name"])
 
-    return Call("DELETE", f"{PATH}/{_segment(name)}", parse, gone=name)
+    return Call("DELETE", f"{PATH}/{_path_segment(name)}", parse, gone=name)
 
 
-def _segment(name: str) -> str:
-    if name in ("", ".", ".."):  # which would lead to another call
-        raise ValueError(f"{name!r} can't be the name of a token here")
+def _path_segment(name: str) -> str:
+    if name in ("", ".", ".."):  # this path would be another call
+        raise ValueError(f"{name!r} is not a valid name of a token")
     return quote(name, safe="")
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""What the registry says of itself and of who calls whom, as frozen values."""
+"""Replies about the registry itself and the call graph, as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts of what the registry holds; ``raw`` is the whole reply."""
+    """Counts of services and capabilities; ``raw`` is the whole reply."""
 
     total_services: int
     active_services: int
@@ -21,7 +21,7 @@ class Stats:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the counts that a reply shows."""
+        """Return the counts of a reply."""
         return cls(
             data["total_services"],
             data["active_services"],
@@ -34,7 +34,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The registry lives: ``healthy``, or ``degraded`` for ``reasons``."""
+    """The registry's health: ``healthy``, or ``degraded`` for ``reasons``."""
 
     status: str
     service: str
@@ -46,7 +46,7 @@ class Health:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return what a reply says."""
+        """Return the health of a reply."""
         return cls(
             data["status"],
             data["service"],
@@ -60,7 +60,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The registry may take calls."""
+    """The registry can take calls."""
 
     status: str
     revision: int | None
@@ -68,7 +68,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What was called between two services; None where nothing is known."""
+    """The calls between two services; a field is None if it is unknown."""
 
     service_id: str
     service_name: str | None
@@ -81,7 +81,7 @@ class Connection:
 
     @classmethod
     def from_json(cls, data: Json, side: str) -> Self:
-        """Return the connection to the one on the other ``side``."""
+        """Return the connection to the service on the other ``side``."""
         return cls(
             data[f"{side}_id"],
             data[f"{side}_name"],
@@ -96,7 +96,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Whom a service has called (``consuming``) and who has called it."""
+    """The services that one has called (``consuming``) and those that called it."""
 
     service_id: str
     service_name: str | None
@@ -105,18 +105,18 @@ class Connections:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the connections that a reply shows."""
+        """Return the connections of a reply."""
         return cls(
             data["service_id"],
             data["service_name"],
-            tuple(Connection.from_json(each, "provider") for each in data["consuming"]),
-            tuple(Connection.from_json(each, "consumer") for each in data["providing"]),
+            tuple(Connection.from_json(row, "provider") for row in data["consuming"]),
+            tuple(Connection.from_json(row, "consumer") for row in data["providing"]),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A service in the graph; one that only calls need not be ``registered``."""
+    """A service in the graph; one that only calls may be unregistered."""
 
     id: str
     name: str | None
@@ -126,7 +126,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """So many calls (``weight``) from a consumer to a provider."""
+    """The calls from a consumer to a provider; ``weight`` is their number."""
 
     consumer_id: str
     provider_id: str
@@ -138,27 +138,27 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Who calls whom."""
+    """The call graph."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the graph that a reply shows."""
+        """Return the graph of a reply."""
         nodes = tuple(
-            Node(each["id"], each["name"], each["status"], each["registered"])
-            for each in data["nodes"]
+            Node(node["id"], node["name"], node["status"], node["registered"])
+            for node in data["nodes"]
         )
         edges = tuple(
             Edge(
-                each["from"],
-                each["to"],
-                each["capability"],
-                each["weight"],
-                each["avg_latency_ms"],
-                each["success_rate"],
+                edge["from"],
+                edge["to"],
+                edge["capability"],
+                edge["weight"],
+                edge["avg_latency_ms"],
+                edge["success_rate"],
             )
-            for each in data["edges"]
+            for edge in data["edges"]
         )
         return cls(nodes, edges)

@@ -1,9 +1,9 @@
-"""What the registry answers, as frozen values.
+"""Replies about services, as frozen values.
 
 Fields that a newer registry adds are ignored. Each ``from_json`` raises `KeyError`,
-`TypeError` or `ValueError` where a reply is not what it should be; the calls make
-`BadReply` of these. Times are aware datetimes in UTC; durations are seconds unless
-their name says otherwise.
+`TypeError` or `ValueError` for an invalid reply, which a call turns into `BadReply`.
+Times are aware datetimes in UTC; durations are seconds unless their name says
+otherwise.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,9 +15,9 @@ Json = Mapping[str, Any]
 
 
 class ServiceFields(TypedDict, total=False):
-    """What a registration holds; the registry fills in what is left out.
+    """The fields of a registration; the registry sets defaults for the others.
 
-    Who has the ``owner_key`` owns the service; without one, the caller's token does.
+    The service belongs to the ``owner_key``; without one, to the caller's token.
     """
 
     id: Required[str]
@@ -34,7 +34,7 @@ class ServiceFields(TypedDict, total=False):
 
 
 class Filters(TypedDict, total=False):
-    """Which services are wanted; several statuses or modes are alternatives."""
+    """Filters of services; several statuses or modes are alternatives."""
 
     status: str | Iterable[str]
     capability: str | Iterable[str]
@@ -46,10 +46,10 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as the registry has it. ``evidence`` comes with a single one only.
+    """A service as the registry stores it. Lists leave out ``evidence``.
 
-    ``owner`` is the name of the token that it belongs to, ``owner_key`` where it has
-    such a key, or None.
+    ``owner`` is the name of the token that it belongs to, ``owner_key`` if it has such
+    a key, or None.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Service:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the service that a reply shows."""
+        """Return the service of a reply."""
         return cls(
             id=data["id"],
             name=data["name"],
@@ -96,7 +96,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class ServiceList:
-    """Services by id, of the view at ``revision``; ``next`` is the next's cursor."""
+    """Services by id, as of ``revision``; ``next`` is the cursor of the next page."""
 
     services: tuple[Service, ...]
     revision: int
@@ -110,14 +110,14 @@ class ServiceList:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the list that a reply shows."""
-        services = tuple(Service.from_json(each) for each in data["services"])
+        """Return the list of a reply."""
+        services = tuple(Service.from_json(service) for service in data["services"])
         return cls(services, int(data["revision"]), data.get("next"))
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A registration was taken; ``created`` when the id was not there before."""
+    """A successful registration; ``created`` if the id is new."""
 
     service_id: str
     revision: int
@@ -139,14 +139,14 @@ class Changed:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the change that a reply confirms."""
+        """Return the change of a reply."""
         revision = int(data["revision"])
         return cls(data["service_id"], data["status"], revision, data["message"])
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """A heartbeat was taken; the lease, if there is one, now lasts for ``ttl``."""
+    """A successful heartbeat; the lease, if any, now lasts for ``ttl`` seconds."""
 
     status: str
     ttl: float | None
@@ -177,17 +177,17 @@ class CapabilityList:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the list that a reply shows."""
-        found = tuple(
-            Capability(each["capability"], tuple(each["providers"]))
-            for each in data["capabilities"]
+        """Return the list of a reply."""
+        capabilities = tuple(
+            Capability(row["capability"], tuple(row["providers"]))
+            for row in data["capabilities"]
         )
-        return cls(found, int(data["revision"]), data.get("next"))
+        return cls(capabilities, int(data["revision"]), data.get("next"))
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Whether a provider may be picked (``returned``), and every reason why not."""
+    """Whether a provider can be picked (``returned``), and every reason why not."""
 
     service_id: str
     name: str
@@ -212,23 +212,23 @@ class ExplanationList:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the list that a reply shows."""
-        found = tuple(
+        """Return the list of a reply."""
+        explanations = tuple(
             Explanation(
-                each["service_id"],
-                each["name"],
-                each["status"],
-                each["returned"],
-                tuple(each["reasons"]),
+                row["service_id"],
+                row["name"],
+                row["status"],
+                row["returned"],
+                tuple(row["reasons"]),
             )
-            for each in data["providers"]
+            for row in data["providers"]
         )
-        return cls(found, int(data["revision"]), data.get("next"))
+        return cls(explanations, int(data["revision"]), data.get("next"))
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A service that provides all that is required; ``score`` is from 0 to 1."""
+    """A service with all required capabilities; ``score`` is from 0 to 1."""
 
     service: Service
     score: float
@@ -251,14 +251,14 @@ class MatchList:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Return the matches that a reply shows."""
-        found = tuple(
+        """Return the matches of a reply."""
+        matches = tuple(
             Match(
-                Service.from_json(each["service"]),
-                each["match_score"],
-                tuple(each["provides_required"]),
-                tuple(each["provides_optional"]),
+                Service.from_json(row["service"]),
+                row["match_score"],
+                tuple(row["provides_required"]),
+                tuple(row["provides_optional"]),
             )
-            for each in data["matches"]
+            for row in data["matches"]
         )
-        return cls(found, int(data["revision"]))
+        return cls(matches, int(data["revision"]))
