@@ -1,4 +1,4 @@
-"""Asks the registry who can greet, has it greet, and prints the answer."""
+"""Finds a provider of ``greet`` in the registry, calls it, and prints the result."""
 
 import os
 import sys
@@ -9,13 +9,13 @@ CAPABILITY = "greet"
 
 
 def provider(registry: str) -> str:
-    """Return where a healthy provider listens."""
+    """Return the location of a healthy provider."""
     try:
         reply = requests.get(f"{registry}/api/capabilities/{CAPABILITY}", timeout=5)
     except requests.ConnectionError:
         raise SystemExit(f"no registry answers at {registry}; start it first") from None
     if not reply.ok:
-        # 404: nobody ever offered it. 503: nobody who does is healthy now.
+        # 404: no service has ever offered it. 503: no provider is healthy.
         raise SystemExit(reply.json()["detail"])
     return str(reply.json()["location"])
 

@@ -1,4 +1,4 @@
-"""A module that greets: it answers three calls and keeps itself registered."""
+"""A module with one capability, ``greet``, that keeps itself registered."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ ID = "hello-service"
 CAPABILITIES = ["greet"]
 HOST = "127.0.0.1"
 RETRY_SECONDS = 1.0
-BEAT_SECONDS = 3.0
+HEARTBEAT_SECONDS = 3.0
 
 Reply = tuple[dict[str, Any], int]
 
@@ -39,13 +39,13 @@ def invoke() -> Reply:
     if "capability" not in call or not isinstance(params, dict):
         return {"error": 'send {"capability": ..., "params": {...}} as JSON'}, 400
     if call["capability"] != "greet":
-        return {"error": f"this module provides {', '.join(CAPABILITIES)} only"}, 404
+        return {"error": f"this module provides only {', '.join(CAPABILITIES)}"}, 404
     message = f"Hello, {params.get('name', 'world')}!"
     return {"capability": "greet", "result": {"message": message}}, 200
 
 
 def register(registry: str, location: str) -> None:
-    """Tell the registry who this is, what it can do and where it listens."""
+    """Register the service with its capabilities and its location."""
     registration = {
         "id": ID,
         "name": "Hello World",
@@ -63,33 +63,33 @@ def register(registry: str, location: str) -> None:
 
 
 def unregister(registry: str) -> None:
-    """Say goodbye, so that nobody is sent here any more."""
+    """Unregister, so that no more calls come."""
     try:
         requests.delete(f"{registry}/api/services/{ID}", timeout=5)
         print("unregistered", flush=True)
     except requests.RequestException:
-        print("no registry to say goodbye to; its checks will find out", flush=True)
+        print("could not unregister: the registry does not answer", flush=True)
 
 
 def keep_registered(registry: str, location: str, stop: threading.Event) -> None:
     """Stay registered until ``stop`` is set.
 
-    A registry that isn't up yet is asked again; one that was started anew, and knows
-    nothing, answers a heartbeat with 404 and is told once more.
+    Retries while the registry does not answer. Registers again when a heartbeat gets
+    a 404: the registry has restarted and forgotten the service.
     """
     registered = False
     pause = 0.0
     while not stop.wait(pause):
         try:
             if registered:
-                beat = requests.post(f"{registry}/api/heartbeat/{ID}", timeout=5)
-                registered = beat.status_code != 404
+                heartbeat = requests.post(f"{registry}/api/heartbeat/{ID}", timeout=5)
+                registered = heartbeat.status_code != 404
             if not registered:
                 register(registry, location)
                 registered = True
-            pause = BEAT_SECONDS
+            pause = HEARTBEAT_SECONDS
         except requests.RequestException:
-            print(f"no answer from {registry}; trying again", flush=True)
+            print(f"no answer from {registry}; retrying", flush=True)
             pause = RETRY_SECONDS
     if registered:
         unregister(registry)

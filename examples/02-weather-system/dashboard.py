@@ -1,6 +1,6 @@
-"""A page with the weather in all cities; finds who knows it by capability.
+"""A page with the weather in all cities, from services found by capability.
 
-It does not know where the other services are, nor how many there are.
+It needs no addresses of the other services, nor their number.
 """
 
 import os
@@ -26,10 +26,10 @@ PAGE = """<!doctype html>
 </style>
 <h1>Weather</h1>
 <table>
-  <tr><th>City<th class="number">Temperature<th>Sky<th>Told by</tr>
-  {% for each in cities %}
-  <tr><td>{{ each.city }}<td class="number">{{ each.temperature }} °C
-      <td>{{ each.sky }}<td>{{ each.instance }}</tr>
+  <tr><th>City<th class="number">Temperature<th>Sky<th>Source</tr>
+  {% for row in cities %}
+  <tr><td>{{ row.city }}<td class="number">{{ row.temperature }} °C
+      <td>{{ row.sky }}<td>{{ row.instance }}</tr>
   {% endfor %}
 </table>
 <p><small>{{ providers }} providers of weather.now are healthy.</small>
@@ -46,13 +46,13 @@ module = Module(app, registry, id="dashboard", name="Dashboard")
 
 @module.capability("weather.overview")
 def overview() -> list[dict[str, object]]:
-    """Return place and weather of every city."""
-    found = []
+    """Return the location and the weather of every city."""
+    rows = []
     for city in resolver.invoke("location.list"):
-        place = resolver.invoke("location.find", {"city": city})
-        where = {key: place[key] for key in ("latitude", "longitude")}
-        found.append(place | resolver.invoke("weather.now", where))
-    return found
+        location = resolver.invoke("location.find", {"city": city})
+        position = {key: location[key] for key in ("latitude", "longitude")}
+        rows.append(location | resolver.invoke("weather.now", position))
+    return rows
 
 
 @app.get("/")

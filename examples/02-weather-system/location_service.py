@@ -1,4 +1,4 @@
-"""Knows where cities are: provides ``location.find``."""
+"""Returns where cities are: provides ``location.find`` and ``location.list``."""
 
 import os
 
@@ -21,10 +21,10 @@ module = Module(app, id="location-service", name="Location")
 
 @module.capability("location.find")
 def find(city: str) -> dict[str, object]:
-    """Return the city's place."""
+    """Return the latitude and longitude of a city."""
     if city not in CITIES:
-        known = ", ".join(CITIES)
-        raise InvocationError(f"{city!r} is not known; known are {known}", status=404)
+        detail = f"no city {city!r}; there are {', '.join(CITIES)}"
+        raise InvocationError(detail, status=404)
     latitude, longitude = CITIES[city]
     return {"city": city, "latitude": latitude, "longitude": longitude}
 

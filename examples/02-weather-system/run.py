@@ -1,6 +1,6 @@
-"""Starts the registry and the whole weather system; ``run.py --stop`` ends it.
+"""Starts the registry and the whole weather system; ``run.py --stop`` stops it.
 
-Ctrl-C ends it as well. Ports: ``--port`` for the registry, ``--page`` for the page.
+Ctrl-C stops it too. Ports: ``--port`` for the registry, ``--page`` for the page.
 """
 
 import argparse
@@ -24,8 +24,8 @@ SERVICES = {
     "weather-2": ("weather_service.py", {"WEATHER_ID": "weather-2"}),
     "dashboard": ("dashboard.py", {}),
 }
-PATIENCE = 60.0
-"""Seconds that the system may take to come up."""
+START_TIMEOUT = 60.0
+"""Seconds that the system may take to start."""
 
 stopping = threading.Event()
 
@@ -42,14 +42,14 @@ def start(port: int, page: int) -> int:
         with Registry(url) as registry:
             _until(lambda: _ready(registry), processes)
             for name, (script, extra) in SERVICES.items():
-                own = {"PORT": str(page)} if name == "dashboard" else {}
-                process = _spawn([str(HERE / script)], environ | extra | own)
+                port_setting = {"PORT": str(page)} if name == "dashboard" else {}
+                process = _spawn([str(HERE / script)], environ | extra | port_setting)
                 processes.append(process)
                 print(f"{name} is process {process.pid}", flush=True)
-            _until(lambda: _all_there(registry), processes)
-            where = registry.service("dashboard").location
-        print(f"the registry is at {url}, the page at {where}", flush=True)
-        print("Ctrl-C ends it all", flush=True)
+            _until(lambda: _all_healthy(registry), processes)
+            location = registry.service("dashboard").location
+        print(f"the registry is at {url}, the page at {location}", flush=True)
+        print("press Ctrl-C to stop", flush=True)
         while not stopping.wait(1.0):
             pass
     finally:
@@ -58,7 +58,7 @@ def start(port: int, page: int) -> int:
 
 
 def _spawn(command: list[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
-    # A group of its own: Ctrl-C reaches only this script, which ends them in order.
+    # In its own group: Ctrl-C reaches only this script, which stops all in order.
     return subprocess.Popen(
         [sys.executable, *command], env=environ, start_new_session=True
     )
@@ -72,7 +72,7 @@ def _ready(registry: Registry) -> bool:
     return True
 
 
-def _all_there(registry: Registry) -> bool:
+def _all_healthy(registry: Registry) -> bool:
     healthy = registry.services(status="healthy").services
     return SERVICES.keys() <= {service.id for service in healthy}
 
@@ -80,16 +80,16 @@ def _all_there(registry: Registry) -> bool:
 def _until(
     condition: Callable[[], bool], processes: list[subprocess.Popen[bytes]]
 ) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + START_TIMEOUT
     while not stopping.is_set() and not condition():
-        ended = [each for each in processes if each.poll() is not None]
+        ended = [process for process in processes if process.poll() is not None]
         if ended or time.monotonic() > deadline:
-            raise SystemExit("the weather system did not come up; see above")
+            raise SystemExit("the weather system did not start; see the output above")
         stopping.wait(0.1)
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """End them, the registry last, so that the services can unregister."""
+    """Stop the processes, the registry last, so that the services can unregister."""
     registry, services = processes[0], processes[1:]
     for group in (services, [registry]):
         for process in group:
@@ -105,7 +105,7 @@ def stop(port: int) -> int:
     try:
         os.kill(int(pid_file(port).read_text()), signal.SIGTERM)
     except (OSError, ValueError):
-        print(f"no weather system runs with a registry on port {port}")
+        print(f"no weather system is running with a registry on port {port}")
         return 1
     return 0
 

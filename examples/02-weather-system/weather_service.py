@@ -1,6 +1,6 @@
-"""Tells the weather, without a network: provides ``weather.now``.
+"""Returns the weather, without a network: provides ``weather.now``.
 
-The weather is a formula of the place, the hour and a seed, so that two instances
+The weather is computed from the place, the hour and a seed, so that two instances
 with the same seed agree. Start as many as you like, each with an id of its own.
 """
 
@@ -23,7 +23,7 @@ module = Module(app, id=INSTANCE, name="Weather", metadata={"seed": SEED})
 
 @module.capability("weather.now")
 def now(latitude: float, longitude: float) -> dict[str, object]:
-    """Return the weather at a place: degrees Celsius, the sky, and who says so."""
+    """Return the temperature (degrees Celsius), the sky, and this instance's id."""
     hour = datetime.now(UTC).strftime("%Y-%m-%dT%H")
     chance = _chance(f"{SEED} {latitude:.1f} {longitude:.1f} {hour}")
     warmth = 30 * math.cos(math.radians(latitude)) - 2
@@ -34,9 +34,9 @@ def now(latitude: float, longitude: float) -> dict[str, object]:
     }
 
 
-def _chance(what: str) -> float:
+def _chance(text: str) -> float:
     """Return a number from 0 to 1 that looks random and is always the same."""
-    digest = hashlib.blake2b(what.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 
 
