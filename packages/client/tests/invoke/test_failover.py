@@ -12,6 +12,7 @@ from client_support.harness import DRIP, DROP, HANG, Answer, ScriptedServer, fre
 from client_support.proxy import Proxy
 from client_support.services import service
 from modularity_client import Service
+from modularity_client.invoke.failover import Invocation
 from modularity_client.invoke.invoker import Invoker
 from modularity_client.resolver.errors import ProviderLost, ProviderRefused
 
@@ -63,7 +64,8 @@ class Calling:
 
     def __init__(self, kind: str, providers: Fixed) -> None:
         self._runner = asyncio.Runner() if kind == "async" else None
-        self._invoker = Invoker(providers, None)
+        self._providers = providers
+        self._invoker = Invoker(None)
 
     def __call__(
         self,
@@ -71,10 +73,12 @@ class Calling:
         timeout: float = 10.0,
         idempotent: bool | None = None,
     ) -> Any:
-        arguments = ("greet", params, timeout, idempotent, None, None)
+        invocation = Invocation(
+            self._providers, "greet", params, timeout, idempotent, None, None
+        )
         if self._runner is None:
-            return self._invoker.invoke(*arguments)
-        return self._runner.run(self._invoker.ainvoke(*arguments))
+            return self._invoker.invoke(invocation)
+        return self._runner.run(self._invoker.ainvoke(invocation))
 
     def close(self) -> None:
         self._invoker.close()
@@ -126,7 +130,8 @@ def test_connections_are_kept(scripted: Scripted, calls: Calls) -> None:
 def test_what_was_never_sent_goes_elsewhere_in_any_case(
     scripted: Scripted, calls: Calls
 ) -> None:
-    providers = Fixed(nowhere(), scripted(GOOD).url)
+    server = scripted(GOOD)  # holds its port, so that nowhere() is another
+    providers = Fixed(nowhere(), server.url)
     assert calls(providers)(idempotent=False)
     assert providers.tracked == [("s0", False), ("s1", True)]
     assert providers.skipped == ["s0"]

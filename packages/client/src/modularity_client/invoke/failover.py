@@ -98,11 +98,11 @@ class Invocation:
         strategy: Strategy | None,
     ) -> None:
         self.capability = capability
-        self.timeout = timeout
-        self.pick_options: dict[str, Any] = {"key": key, "strategy": strategy}
+        self.providers = providers
+        self._pick_options: dict[str, Any] = {"key": key, "strategy": strategy}
+        self.resolve_options = {**self._pick_options, "timeout": timeout}
         self.deadline = time.monotonic() + timeout
         self.result: Any = None
-        self._providers = providers
         self._idempotent = idempotent
         self._body = json.dumps(
             {"capability": capability, "params": dict(params or {})}, allow_nan=False
@@ -120,8 +120,8 @@ class Invocation:
     def begin(self, service: Service) -> None:
         """Start with the resolved provider, or another one that speaks HTTP."""
         if service.mode != "http":
-            other = self._providers.alternative(
-                self.capability, (), **self.pick_options
+            other = self.providers.alternative(
+                self.capability, (), **self._pick_options
             )
             if other is None:
                 detail = f"{service.id} can't be called: its mode is {service.mode!r}"
@@ -151,7 +151,7 @@ class Invocation:
         timed_out = isinstance(error, httpx.TimeoutException)
         reason = TOO_LATE if timed_out else str(error) or type(error).__name__
         lost = ProviderLost(**self._record_attempt(reason), sent=sent)
-        self._providers.skip(self._service)
+        self.providers.skip(self._service)
         self._next_provider(lost, again=sent)
 
     def answered(self, status: int, body: bytes) -> bool:
@@ -172,7 +172,7 @@ class Invocation:
         if status not in GATEWAY:
             self._track(False)
             raise refused
-        self._providers.skip(self._service)
+        self.providers.skip(self._service)
         self._next_provider(refused, again=False)
         return False
 
@@ -186,7 +186,7 @@ class Invocation:
         if not safe or len(self._tried) >= ATTEMPTS or time.monotonic() > self.deadline:
             raise error
         tried = [service_id for service_id, _ in self._tried]
-        other = self._providers.alternative(self.capability, tried, **self.pick_options)
+        other = self.providers.alternative(self.capability, tried, **self._pick_options)
         if other is not None:
             self._service = other
         elif not again or tried.count(self._service.id) > 1:
@@ -194,7 +194,7 @@ class Invocation:
 
     def _track(self, success: bool) -> None:
         latency_ms = (time.monotonic() - self._began) * 1000
-        self._providers.track(self._service, self.capability, success, latency_ms)
+        self.providers.track(self._service, self.capability, success, latency_ms)
 
     def _record_attempt(self, reason: str) -> dict[str, Any]:
         service = self._service

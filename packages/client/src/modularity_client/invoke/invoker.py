@@ -4,7 +4,6 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,9 +11,8 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from modularity_client import _fork
-from modularity_client.balancing import Strategy
 from modularity_client.http.transport import TOO_LATE
-from modularity_client.invoke.failover import Invocation, Providers
+from modularity_client.invoke.failover import Invocation
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
@@ -22,8 +20,7 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 class Invoker:
     """Makes calls; keeps its connections for the next call."""
 
-    def __init__(self, providers: Providers, tls: ssl.SSLContext | None) -> None:
-        self._providers = providers
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls
         self._reset()
         _fork.register(self)
@@ -35,22 +32,9 @@ class Invoker:
             asyncio.AbstractEventLoop, httpx.AsyncClient
         ] = WeakKeyDictionary()
 
-    def invoke(
-        self,
-        capability: str,
-        params: Mapping[str, Any] | None,
-        timeout: float,
-        idempotent: bool | None,
-        key: str | None,
-        strategy: Strategy | None,
-    ) -> Any:
+    def invoke(self, call: Invocation) -> Any:
         """Call from a thread; see `Invocation`."""
-        call = Invocation(
-            self._providers, capability, params, timeout, idempotent, key, strategy
-        )
-        call.begin(
-            self._providers.resolve(capability, timeout=timeout, **call.pick_options)
-        )
+        call.begin(call.providers.resolve(call.capability, **call.resolve_options))
         client = self._client or self._open()
         while True:
             try:
@@ -61,23 +45,10 @@ class Invoker:
                 if call.answered(status, body):
                     return call.result
 
-    async def ainvoke(
-        self,
-        capability: str,
-        params: Mapping[str, Any] | None,
-        timeout: float,
-        idempotent: bool | None,
-        key: str | None,
-        strategy: Strategy | None,
-    ) -> Any:
+    async def ainvoke(self, call: Invocation) -> Any:
         """Call from a task; see `Invocation`."""
-        call = Invocation(
-            self._providers, capability, params, timeout, idempotent, key, strategy
-        )
-        options = call.pick_options
-        call.begin(
-            await self._providers.aresolve(capability, timeout=timeout, **options)
-        )
+        providers, options = call.providers, call.resolve_options
+        call.begin(await providers.aresolve(call.capability, **options))
         client = self._aopen()
         while True:
             try:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from modularity_client.balancing import STRATEGIES, Choice, Strategy
 from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.events.session import KEEP_ALIVE
+from modularity_client.invoke.failover import Invocation
 from modularity_client.invoke.invoker import Invoker
 from modularity_client.resolver.cache import ProviderCache
 from modularity_client.resolver.call_reports import CallReport
@@ -60,7 +61,7 @@ class Resolver:
         self._lifecycle = Lifecycle(
             settings, self._cache, self._change_callbacks.run, keep_alive
         )
-        self._invoker = Invoker(self, settings.tls)
+        self._invoker = Invoker(settings.tls)
         self._cache.watch(map(_checked, capabilities))
 
     # Picking
@@ -250,9 +251,8 @@ class Resolver:
 
         Raises `ProviderRefused`, `ProviderLost`, and what `resolve` raises.
         """
-        return self._invoker.invoke(
-            capability, params, timeout, idempotent, key, strategy
-        )
+        call = Invocation(self, capability, params, timeout, idempotent, key, strategy)
+        return self._invoker.invoke(call)
 
     async def ainvoke(
         self,
@@ -265,9 +265,8 @@ class Resolver:
         strategy: Strategy | None = None,
     ) -> Any:
         """As `invoke`, for asyncio."""
-        return await self._invoker.ainvoke(
-            capability, params, timeout, idempotent, key, strategy
-        )
+        call = Invocation(self, capability, params, timeout, idempotent, key, strategy)
+        return await self._invoker.ainvoke(call)
 
     # Start and end
 
