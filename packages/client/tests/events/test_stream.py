@@ -27,8 +27,8 @@ class Listening:
 
     def __init__(self, kind: str, url: Any, keep_alive: float, **options: Any) -> None:
         self._runner = asyncio.Runner() if kind == "async" else None
-        made = AsyncRegistry if kind == "async" else Registry
-        settings = made(url, token="secret").settings
+        client = AsyncRegistry if kind == "async" else Registry
+        settings = client(url, token="secret").settings
         stream = AsyncEventStream if kind == "async" else EventStream
         self.stream: Any = stream(settings, keep_alive=keep_alive, **options)
 
@@ -104,14 +104,14 @@ def stream(*frames: bytes, ends: bool = True) -> Answer:
 def test_changes_come_with_their_service(
     shared: RegistryProcess, listen: Listen
 ) -> None:
-    told = fresh("told")
-    listening = listen(shared.url, capabilities=[told])
+    followed = fresh("followed")
+    listening = listen(shared.url, capabilities=[followed])
     connected = listening.next()
     assert connected.type == "connected"
-    revision = register(shared, told, told)
-    register(shared, fresh("untold"), "untold")
+    revision = register(shared, followed, followed)
+    register(shared, fresh("other"), "other")
     with Registry(shared.url) as client:
-        client.drain(told, reason="a rest")
+        client.drain(followed, reason="a rest")
     event = listening.next()
     assert event.type == "service.registered"
     assert event.revision == revision
@@ -119,7 +119,7 @@ def test_changes_come_with_their_service(
     assert event.timestamp is not None
     assert event.timestamp.tzinfo is not None
     assert event.service is not None
-    assert (event.service.id, event.service.status) == (told, "healthy")
+    assert (event.service.id, event.service.status) == (followed, "healthy")
     changed = listening.next()
     assert changed.type == "service.status_changed"
     assert changed.data["reason"] == "a rest"
@@ -176,11 +176,11 @@ def test_it_goes_on_after_the_last_event_that_was_shown(
         stream(frame("connected", "e-6"), frame("capability.invoked", "e-7", x=2)),
     )
     listening = listen(server.url, last_event_id="e-4", services=["a&b"])
-    shown = []
+    events = []
     for _ in range(5):
-        shown.append(listening.next())
-        assert listening.stream.last_event_id == shown[-1].id
-    assert [each.type for each in shown] == [
+        events.append(listening.next())
+        assert listening.stream.last_event_id == events[-1].id
+    assert [each.type for each in events] == [
         "connected",
         "capability.invoked",
         "disconnected",

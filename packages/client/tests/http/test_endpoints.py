@@ -136,9 +136,9 @@ def test_an_error_survives_its_way_to_another_process() -> None:
         True,
         str(error),
     )
-    gone = ServiceNotFound("it is gone", status=404, code="service_not_found")
-    again = pickle.loads(pickle.dumps(gone))
-    assert (again.status, again.code, again.detail) == (404, gone.code, "it is gone")
+    first = ServiceNotFound("it is gone", status=404, code="service_not_found")
+    again = pickle.loads(pickle.dumps(first))
+    assert (again.status, again.code, again.detail) == (404, first.code, "it is gone")
 
 
 def test_a_timeout_is_a_time() -> None:

@@ -195,8 +195,8 @@ def test_a_goodbye_that_was_heard_is_a_success_although_its_reply_was_lost(
     asking: Asking, scripted: Scripted
 ) -> None:
     server = scripted(DROP, problem(404, "service_not_found"))
-    gone = asking(server.url)("unregister", "a")
-    assert (gone.status, gone.revision) == ("unregistered", None)
+    unregistered = asking(server.url)("unregister", "a")
+    assert (unregistered.status, unregistered.revision) == ("unregistered", None)
     with pytest.raises(ServiceNotFound):
         asking(server.url)("unregister", "a")
     assert len(server.requests) == 3
@@ -206,8 +206,8 @@ def test_a_call_whose_reply_was_lost_has_none_beside_its_result(
     asking: Asking, scripted: Scripted
 ) -> None:
     server = scripted(DROP, problem(404, "service_not_found"))
-    gone, reply = asking(server.url)("ask", calls.unregister("a"))
-    assert (gone.status, reply) == ("unregistered", None)
+    unregistered, reply = asking(server.url)("ask", calls.unregister("a"))
+    assert (unregistered.status, reply) == ("unregistered", None)
 
 
 @pytest.mark.parametrize(

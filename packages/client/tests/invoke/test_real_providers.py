@@ -51,7 +51,7 @@ def providing(
     registry: RegistryProcess, capability: str, count: int
 ) -> Iterator[dict[str, Provider]]:
     with ExitStack() as stack:
-        found = {}
+        providers = {}
         client = stack.enter_context(Registry(registry.url))
         for _ in range(count):
             provider = Provider(f"p-{uuid.uuid4().hex[:8]}")
@@ -63,8 +63,8 @@ def providing(
                 location=f"http://127.0.0.1:{provider.port}",
                 mode="http",
             )
-            found[provider.name] = provider
-        yield found
+            providers[provider.name] = provider
+        yield providers
 
 
 @pytest.fixture

@@ -107,8 +107,8 @@ def test_a_member_whose_token_is_revoked_says_so_once_and_does_not_hammer(
         admin.revoke_token(name)
     eventually(lambda: len(failures) >= 2)
     assert isinstance(membership.error, Unauthorized)
-    (said,) = errors(caplog)
-    assert "refuses" in said and "revoked" in said and token not in said
+    (message,) = errors(caplog)
+    assert "refuses" in message and "revoked" in message and token not in message
 
 
 def test_a_member_of_an_id_that_another_has_waits_its_turn(
@@ -160,8 +160,10 @@ def test_calls_that_may_not_be_reported_are_told_of_once(
 
     assert asyncio.run(main()) == 10
     assert len(server.requests) == 2
-    said = [each.getMessage() for each in caplog.records if each.levelno > logging.INFO]
-    assert len(said) == 1 and "track" in said[0]
+    warnings = [
+        row.getMessage() for row in caplog.records if row.levelno > logging.INFO
+    ]
+    assert len(warnings) == 1 and "track" in warnings[0]
 
 
 def test_who_is_refused_asks_less_and_less(

@@ -118,14 +118,14 @@ def test_a_fork_begins_anew_and_leaves_its_parent_alone(
 ) -> None:
     register(shared, "first", "forked")
     out, errors = child("fork", shared.url).communicate(timeout=60)
-    found = json.loads(out)
+    output = json.loads(out)
     assert errors == ""
-    assert found["child"] == {
+    assert output["child"] == {
         "state": "idle",
         "ids": ["first", "second"],
         "after": "live",
     }
-    assert found["parent"]["state"] == "live"
+    assert output["parent"]["state"] == "live"
     with Registry(shared.url) as client:
         client.unregister("second")
 
@@ -142,9 +142,9 @@ def test_a_fork_that_cannot_reach_the_registry_serves_its_parents_view(
     registry.kill()
     out, errors = process.communicate("\n", timeout=60)
     assert errors == ""
-    found = json.loads(out)
-    assert (found["id"], found["state"]) == ("first", "away")
-    assert 0 < found["age"] < 60
+    output = json.loads(out)
+    assert (output["id"], output["state"]) == ("first", "away")
+    assert 0 < output["age"] < 60
 
 
 def test_an_open_resolver_does_not_keep_a_process(shared: RegistryProcess) -> None:

@@ -43,17 +43,17 @@ def ids(services: tuple[Service, ...]) -> list[str]:
     return [each.id for each in services]
 
 
-class Told:
-    """What a callback was told, to be waited for."""
+class Changes:
+    """A callback that keeps the changes, to wait for them."""
 
     def __init__(self) -> None:
-        self._reported: Queue[tuple[str, list[str]]] = Queue()
+        self._calls: Queue[tuple[str, list[str]]] = Queue()
 
     def __call__(self, capability: str, services: tuple[Service, ...]) -> None:
-        self._reported.put((capability, ids(services)))
+        self._calls.put((capability, ids(services)))
 
     def next(self) -> tuple[str, list[str]]:
-        return self._reported.get(timeout=20)
+        return self._calls.get(timeout=20)
 
     def until(self, *expected: str) -> None:
         while self.next()[1] != list(expected):
@@ -64,17 +64,17 @@ def test_changes_arrive_by_themselves(
     shared: RegistryProcess, resolving: Make, name: str
 ) -> None:
     register(shared, f"{name}-a", name)
-    resolver, told = resolving(shared.url, name), Told()
+    resolver, changes = resolving(shared.url, name), Changes()
     assert resolver.state == "idle"
     assert resolver.resolve(name).id == f"{name}-a"
     assert (resolver.state, resolver.age) == ("live", 0)
-    resolver.on_change(told, name)
-    told.until(f"{name}-a")
+    resolver.on_change(changes, name)
+    changes.until(f"{name}-a")
     register(shared, f"{name}-b", name)
-    assert told.next() == (name, [f"{name}-a", f"{name}-b"])
+    assert changes.next() == (name, [f"{name}-a", f"{name}-b"])
     assert {resolver.resolve(name).id for _ in range(2)} == {f"{name}-a", f"{name}-b"}
     unregister(shared, f"{name}-a")
-    assert told.next() == (name, [f"{name}-b"])
+    assert changes.next() == (name, [f"{name}-b"])
     assert resolver.resolve(name, key="k").id == f"{name}-b"
 
 
@@ -95,11 +95,11 @@ def test_nobody_healthy_is_not_the_same_as_not_knowing(
 def test_a_first_provider_ends_the_emptiness(
     shared: RegistryProcess, resolving: Make, name: str
 ) -> None:
-    resolver, told = resolving(shared.url), Told()
-    resolver.on_change(told, name)
-    told.until()
+    resolver, changes = resolving(shared.url), Changes()
+    resolver.on_change(changes, name)
+    changes.until()
     register(shared, name, name)
-    told.until(name)
+    changes.until(name)
     assert resolver.resolve(name).id == name
 
 
@@ -132,10 +132,10 @@ def test_capabilities_asked_for_later_join_the_one_stream(
     resolver = resolving(proxy.url, *names[:10])
     assert resolver.resolve(names[0]).id == name
     before = proxy.seen.count(b"GET /api/events?")
-    told = Told()
+    changes = Changes()
     for each in names[10:]:
-        resolver.on_change(told, each)
-    assert {told.next()[0] for _ in range(10)} == set(names[10:])
+        resolver.on_change(changes, each)
+    assert {changes.next()[0] for _ in range(10)} == set(names[10:])
     assert proxy.seen.count(b"GET /api/events?") - before <= 2
     # No list that was there already is read again.
     for each in names:
@@ -146,29 +146,29 @@ def test_more_capabilities_than_an_address_can_hold_are_followed_all_the_same(
     proxy: Proxy, shared: RegistryProcess, resolving: Make, name: str
 ) -> None:
     names = [f"{name}-{number}-{'x' * 100}" for number in range(100)]
-    resolver, told = resolving(proxy.url, *names), Told()
-    resolver.on_change(told, names[7])
-    told.until()
+    resolver, changes = resolving(proxy.url, *names), Changes()
+    resolver.on_change(changes, names[7])
+    changes.until()
     assert b"GET /api/events HTTP" in proxy.seen
     register(shared, name, name, names[7])
-    told.until(name)
+    changes.until(name)
 
 
 def test_what_happens_while_the_list_is_read_is_not_lost(
     proxy: Proxy, shared: RegistryProcess, resolving: Make, name: str
 ) -> None:
     register(shared, f"{name}-a", name)
-    asked = f"/api/capabilities/{name}/services ".encode()
-    resolver, told = resolving(proxy.url), Told()
-    proxy.hold(asked)
-    resolver.on_change(told, name)
+    list_path = f"/api/capabilities/{name}/services ".encode()
+    resolver, changes = resolving(proxy.url), Changes()
+    proxy.hold(list_path)
+    resolver.on_change(changes, name)
     assert proxy.held.wait(20)
     # The reply that is kept back does not know of these.
     register(shared, f"{name}-b", name)
     unregister(shared, f"{name}-a")
     proxy.pass_on()
-    told.until(f"{name}-b")
-    assert proxy.seen.count(asked) == 1
+    changes.until(f"{name}-b")
+    assert proxy.seen.count(list_path) == 1
 
 
 def test_when_the_registry_is_away_the_last_view_serves(
@@ -195,15 +195,15 @@ def test_a_registry_that_was_started_anew_is_read_anew(
     registry.start()
     for number in range(5):
         register(registry, f"{name}-{number}", name)
-    resolver, told = resolving(registry.url, name), Told()
-    resolver.on_change(told)
-    told.until(*(f"{name}-{number}" for number in range(5)))
+    resolver, changes = resolving(registry.url, name), Changes()
+    resolver.on_change(changes)
+    changes.until(*(f"{name}-{number}" for number in range(5)))
     registry.kill()
     eventually(lambda: resolver.state == "away")
     registry.start()
     # Its revisions begin again, below those of the old view.
     register(registry, f"{name}-new", name)
-    told.until(f"{name}-new")
+    changes.until(f"{name}-new")
     eventually(lambda: resolver.state == "live")
     assert resolver.resolve(name).id == f"{name}-new"
 
@@ -212,12 +212,12 @@ def test_a_broken_line_costs_nothing_but_age(
     proxy: Proxy, shared: RegistryProcess, resolving: Make, name: str
 ) -> None:
     register(shared, f"{name}-a", name)
-    resolver, told = resolving(proxy.url, name), Told()
-    resolver.on_change(told, name)
-    told.until(f"{name}-a")
+    resolver, changes = resolving(proxy.url, name), Changes()
+    resolver.on_change(changes, name)
+    changes.until(f"{name}-a")
     proxy.cut()
     register(shared, f"{name}-b", name)
-    told.until(f"{name}-a", f"{name}-b")
+    changes.until(f"{name}-a", f"{name}-b")
     assert proxy.seen.count(f"/api/capabilities/{name}/services ".encode()) == 1
 
 
@@ -227,7 +227,7 @@ def test_a_callback_that_fails_harms_nobody(
     name: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    resolver, told = resolving(shared.url), Told()
+    resolver, changes = resolving(shared.url), Changes()
 
     def fail(capability: str, services: tuple[Service, ...]) -> None:
         raise LookupError(capability)
@@ -237,10 +237,10 @@ def test_a_callback_that_fails_harms_nobody(
 
     resolver.on_change(fail, name)
     resolver.on_change(wait, name)
-    resolver.on_change(told, name)
-    told.until()
+    resolver.on_change(changes, name)
+    changes.until()
     register(shared, name, name)
-    told.until(name)
+    changes.until(name)
     errors = [each.exc_info[0] for each in caplog.records if each.exc_info]
     assert {LookupError, UnknownProviders} <= set(errors)
 
@@ -257,12 +257,12 @@ def test_a_provider_that_failed_is_skipped_and_told_of(
     assert {resolver.resolve(name).id for _ in range(10)} == {good}
     assert ids(resolver.providers(name)) == [bad, good]
 
-    def told() -> bool:
-        found = shared.get(f"/api/connections/{name}-me")
-        edges = found.get("consuming", [])
+    def reported() -> bool:
+        connections = shared.get(f"/api/connections/{name}-me")
+        edges = connections.get("consuming", [])
         return [(e["provider_id"], e["success_rate"]) for e in edges] == [(bad, 0.0)]
 
-    eventually(told)
+    eventually(reported)
 
 
 def test_a_skip_ends(shared: RegistryProcess, resolving: Make, name: str) -> None:
@@ -281,11 +281,13 @@ def test_an_asyncio_program_does_not_block(shared: RegistryProcess, name: str) -
     async def main() -> list[str]:
         registry = AsyncRegistry(shared.url)
         async with registry, Resolver(registry) as resolver:
-            found = await asyncio.gather(*(resolver.aresolve(name) for _ in range(50)))
-            found.append(resolver.resolve(name))
+            services = await asyncio.gather(
+                *(resolver.aresolve(name) for _ in range(50))
+            )
+            services.append(resolver.resolve(name))
             with pytest.raises(NoProvider):
                 await resolver.aresolve(f"{name}-nobody")
-            return [each.id for each in found]
+            return [each.id for each in services]
 
     assert asyncio.run(main()) == [name] * 51
 
