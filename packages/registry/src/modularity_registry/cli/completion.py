@@ -72,7 +72,9 @@ def _services(params: dict[str, Any]) -> Iterator["Service"]:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that lets SHELL complete commands, ids and capabilities.
+    """Print the completion script for SHELL.
+
+    It completes commands, options, ids and capabilities.
 
     \b
     bash:  eval "$(modularity-registry completion bash)"   in ~/.bashrc

@@ -119,7 +119,10 @@ def find(
 @filters("capability")
 @with_session
 def explain(session: Session, capability: str, **options: Any) -> None:
-    """Show which providers of CAPABILITY callers get, and why not the others."""
+    """Show which providers callers get, and why not.
+
+    It lists every provider of CAPABILITY.
+    """
     reply = session.read(calls.explain, capability, **filters_of(options))
     if session.json:
         show_json(reply)
@@ -162,7 +165,10 @@ def discover(
     optional: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Find healthy services that provide every CAPABILITY, best first."""
+    """Find healthy services with every CAPABILITY.
+
+    The best match comes first. The exit code is 1 if there is none.
+    """
     reply = session.read(
         calls.discover, required, optional=optional, **filters_of(options)
     )

@@ -11,42 +11,18 @@ from modularity_registry.cli.exit import PROGRAM
 
 COMMANDS: Final = {
     "audit": ("audit:audit", "Show who did what, from a registry's audit file."),
-    "completion": (
-        "completion:completion",
-        "Print the script that lets SHELL complete commands, ids and capabilities.",
-    ),
-    "discover": (
-        "lookup:discover",
-        "Find healthy services that provide every CAPABILITY, best first.",
-    ),
-    "doctor": (
-        "doctor.command:doctor",
-        "Look for common problems and say how to fix them.",
-    ),
-    "drain": (
-        "registration:drain",
-        "Take a service out of discovery without unregistering it.",
-    ),
-    "explain": (
-        "lookup:explain",
-        "Show which providers of CAPABILITY callers get, and why not the others.",
-    ),
-    "export": (
-        "transfer:export_command",
-        "Write all services of a store to a file, as JSON lines.",
-    ),
+    "completion": ("completion:completion", "Print the completion script for SHELL."),
+    "discover": ("lookup:discover", "Find healthy services with every CAPABILITY."),
+    "doctor": ("doctor.command:doctor", "Find common problems and how to fix them."),
+    "drain": ("registration:drain", "Take a service out of discovery."),
+    "explain": ("lookup:explain", "Show which providers callers get, and why not."),
+    "export": ("transfer:export_command", "Write the services of a store to a file."),
     "find": ("lookup:find", "Find one healthy provider of CAPABILITY."),
     "graph": ("overview:graph", "Show which services call which."),
-    "import": (
-        "transfer:import_command",
-        "Write the services of an exported file to a store.",
-    ),
+    "import": ("transfer:import_command", "Write the services of a file to a store."),
     "info": ("lookup:info", "Show everything about one service."),
     "ls": ("lookup:list_services", "List services, sorted by id."),
-    "register": (
-        "registration:register",
-        "Register a service, or replace the one with the same id.",
-    ),
+    "register": ("registration:register", "Register or replace a service."),
     "serve": ("serve:serve", "Run the registry until Ctrl-C or SIGTERM."),
     "stats": ("overview:stats", "Show the registry's counts and its replicas."),
     "token": ("tokens:token", "Create, list, rotate and revoke tokens."),

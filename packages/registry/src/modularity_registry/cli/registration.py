@@ -71,7 +71,7 @@ _owner_key = click.option(
 @_owner_key
 @with_session
 def register(session: Session, source: Any, only_new: bool, **options: Any) -> None:
-    """Register a service, or replace the one with the same id.
+    """Register or replace a service.
 
     Describe it with options, with a JSON object, or both.
     """
@@ -183,7 +183,10 @@ def _confirmation(result: Any) -> dict[str, Any]:
 def drain(
     session: Session, service_id: str, reason: str, owner_key: str | None
 ) -> None:
-    """Take a service out of discovery without unregistering it."""
+    """Take a service out of discovery.
+
+    It stays registered; undrain puts it back.
+    """
     _, reply = session.reply(
         calls.drain, service_id, reason=reason, owner_key=owner_key
     )

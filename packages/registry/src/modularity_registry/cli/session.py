@@ -74,7 +74,7 @@ def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="URL",
         envvar="REGISTRY_URL",
         default=DEFAULT_URL,
-        help=f"URL of the registry, or several. [REGISTRY_URL; default: {DEFAULT_URL}]",
+        help=f"URL, or several with commas. [REGISTRY_URL; default: {DEFAULT_URL}]",
     )(command)
 
 

@@ -132,7 +132,7 @@ def token() -> None:
     "--expires",
     callback=duration,
     metavar="TIME",
-    help="How long the token is valid: 90d, 12h, 30m, 45s. Default: for ever.",
+    help="How long the token is valid: 90d, 12h, 30m, 45s. Default: no end.",
 )
 @_with_backend
 def create(

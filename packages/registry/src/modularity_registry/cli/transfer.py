@@ -25,9 +25,10 @@ _store_option = click.option(
     help="File to write; - is standard output, the default.",
 )
 def export_command(store: str | None, output: str) -> None:
-    """Write all services of a store to a file, as JSON lines.
+    """Write the services of a store to a file.
 
-    If the export fails, the old file stays as it is.
+    The file has one line of JSON for each service. If the export fails, the old file
+    stays as it is.
     """
     try:
         url = transfer.store_url(store, os.environ)
@@ -48,7 +49,7 @@ def export_command(store: str | None, output: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Check and count, but write nothing.")
 @click.option("--prune", is_flag=True, help="Delete services that are not in FILE.")
 def import_command(store: str | None, source: str, dry_run: bool, prune: bool) -> None:
-    """Write the services of an exported file to a store.
+    """Write the services of a file to a store.
 
     All lines are checked before the first one is written. Services that are equal
     already are skipped, so that you can run it again.

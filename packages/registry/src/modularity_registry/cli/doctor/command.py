@@ -48,7 +48,7 @@ def doctor(
     location: str | None,
     mode: str | None,
 ) -> None:
-    """Look for common problems and say how to fix them.
+    """Find common problems and how to fix them.
 
     The exit code is 1 if there is a problem. Nothing is changed.
     """
