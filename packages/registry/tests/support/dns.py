@@ -14,7 +14,7 @@ from modularity_registry import config, runtime
 from modularity_registry.api.app import create_app
 from modularity_registry.catalog import documents
 from modularity_registry.dns import DnsServer, listen
-from modularity_registry.dns.streams import Limits
+from modularity_registry.dns.tcp import Limits
 from modularity_registry.model.service import Registration, Service
 from modularity_registry.runtime import Registry
 from support.registry import ManualClock, registration

@@ -12,7 +12,7 @@ from modularity_registry.catalog.feed import Feed
 from modularity_registry.dns import messages
 from modularity_registry.dns.messages import Rcode
 from modularity_registry.dns.names import Names
-from modularity_registry.dns.streams import Limits, Streams
+from modularity_registry.dns.tcp import Limits, Streams
 from modularity_registry.dns.transport import Sockets, receive
 from modularity_registry.dns.zone import Zone
 

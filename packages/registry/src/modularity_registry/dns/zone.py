@@ -22,9 +22,9 @@ from dns.rdata import Rdata
 from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.dns import messages
-from modularity_registry.dns.cards import Card, card, label_address
 from modularity_registry.dns.messages import Answer, Rcode, Record, Type
 from modularity_registry.dns.names import Index, Names
+from modularity_registry.dns.service_records import Card, card, label_address
 from modularity_registry.model.location import Address
 
 MOST: Final = 512
