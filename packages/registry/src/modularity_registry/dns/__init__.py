@@ -1,6 +1,6 @@
-"""The catalog as a DNS zone: who knows no HTTP still finds healthy providers.
+"""The catalog as a DNS zone: clients without HTTP find healthy providers.
 
-Reads the catalog and nothing else, so answers go on while the store is away.
+It reads only the catalog, so it answers while the store can't be reached.
 """
 
 from modularity_registry.dns.server import DnsServer

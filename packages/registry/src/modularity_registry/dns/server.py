@@ -1,4 +1,4 @@
-"""Answers DNS by UDP and TCP, on an event loop in a thread of its own."""
+"""Answers DNS over UDP and TCP, on an event loop in a thread of its own."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from modularity_registry.catalog.feed import Feed
 from modularity_registry.dns import messages
 from modularity_registry.dns.messages import Rcode
 from modularity_registry.dns.names import Names
-from modularity_registry.dns.tcp import Limits, Streams
+from modularity_registry.dns.tcp import Limits, TcpConnections
 from modularity_registry.dns.transport import Sockets, receive
 from modularity_registry.dns.zone import Zone
 
@@ -49,7 +49,7 @@ class DnsServer:
         self._zone = Zone(catalog, names, domain, ttl, sockets.addresses)
         self._domain = domain
         self._sockets = sockets
-        self._streams = Streams(self._by_stream, limits or Limits())
+        self._tcp = TcpConnections(self._answer_tcp, limits or Limits())
         self._loop = asyncio.new_event_loop()
         self._told = asyncio.Event()
         self._failed = False
@@ -82,11 +82,11 @@ class DnsServer:
         udp = self._sockets.udp
         self._loop.add_reader(udp, self._drain)
         try:
-            await self._streams.start(self._sockets.tcp)
+            await self._tcp.start(self._sockets.tcp)
             await self._told.wait()
         finally:
             self._loop.remove_reader(udp)
-            await self._streams.stop()
+            await self._tcp.stop()
             self._sockets.close()
 
     def _drain(self) -> None:
@@ -103,7 +103,7 @@ class DnsServer:
                 with suppress(OSError):
                     self._sockets.udp.sendmsg([reply], ancillary, 0, peer)
 
-    def _by_stream(self, packet: bytes) -> bytes | None:
+    def _answer_tcp(self, packet: bytes) -> bytes | None:
         return self._answer(packet, None)
 
     def _answer(self, packet: bytes, peer: Any) -> bytes | None:

@@ -1,4 +1,4 @@
-"""What the DNS can say of one service: where it is, and its text."""
+"""The data of one service's records in the zone: where it is, and its text."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -13,11 +13,11 @@ from modularity_registry.model.service import CHECKED_MODES, Registration
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """A service for the zone. All but ``text`` is empty if it has no host and port.
+class ServiceRecords:
+    """A service's record data. All but ``text`` is empty without a host and port.
 
-    ``target`` is the host's name: of a service at an address, a name of its port and
-    the address' own label.
+    ``target`` is the host's name; for a service at an address, a name made of its port
+    and the address.
     """
 
     text: Rdata
@@ -27,30 +27,34 @@ class Card:
     address: Address | None = None
 
 
-def card(entry: Entry, domain: tuple[bytes, ...]) -> Card:
-    """Return what a zone under ``domain`` says of a service."""
+def service_records(entry: Entry, domain: tuple[bytes, ...]) -> ServiceRecords:
+    """Return the record data of a service in the zone ``domain``."""
     said = entry.service.registration
     text = messages.text(
         (f"id={said.id}", f"version={said.version}", f"location={said.location}")
     )
     if said.mode not in CHECKED_MODES:
-        return Card(text)
+        return ServiceRecords(text)
     try:
         return _placed(said, text, domain)
     except InvalidLocation:
-        # Stored by another version, which took what this one would not.
-        return Card(text)
+        # Stored by another version, which accepted what this one refuses.
+        return ServiceRecords(text)
 
 
-def _placed(said: Registration, text: Rdata, domain: tuple[bytes, ...]) -> Card:
-    found = said.parsed_location
-    if found.address is None:
-        target = messages.name_of(found.host)
+def _placed(
+    registration: Registration, text: Rdata, domain: tuple[bytes, ...]
+) -> ServiceRecords:
+    location = registration.parsed_location
+    if location.address is None:
+        target = messages.name_of(location.host)
     else:
         # Of several targets alike, HAProxy gives their address to one server or two.
-        port = str(found.port).encode()
-        target = messages.name(port, address_label(found.address), b"addr", *domain)
-    return Card(text, target, found.port, said.weight, found.address)
+        port = str(location.port).encode()
+        target = messages.name(port, address_label(location.address), b"addr", *domain)
+    return ServiceRecords(
+        text, target, location.port, registration.weight, location.address
+    )
 
 
 def address_label(address: Address) -> bytes:
@@ -62,7 +66,7 @@ def address_label(address: Address) -> bytes:
 
 
 def label_address(label: bytes) -> Address | None:
-    """Return the address whose label this is, if it is one's."""
+    """Return the address that this label stands for; None if for none."""
     parts = label.decode("latin-1").split("-")
     try:
         if len(parts) == 4:

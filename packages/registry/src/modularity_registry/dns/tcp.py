@@ -1,4 +1,4 @@
-"""DNS by TCP (RFC 7766): messages after one another, each with its length before it."""
+"""DNS over TCP (RFC 7766): a sequence of messages, each after its length."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from modularity_registry.dns import messages
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How connections are bounded; times are seconds.
+    """Limits of connections; times are in seconds.
 
     ``idle`` is for the start of the next message, ``message`` for the rest of it, and
     ``unread`` for the caller to take its reply. One more than ``connections`` ends the
@@ -24,7 +24,7 @@ class Limits:
     unread: float = 5.0
 
 
-class Streams:
+class TcpConnections:
     """All connections of one listener. For one event loop."""
 
     def __init__(self, answer: Callable[[bytes], bytes | None], limits: Limits) -> None:

@@ -1,4 +1,4 @@
-"""The zone's sockets: UDP and TCP on the same port, nobody else's."""
+"""The zone's sockets: UDP and TCP on the same port, shared with no other program."""
 
 import socket
 import struct

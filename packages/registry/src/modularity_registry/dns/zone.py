@@ -1,4 +1,4 @@
-"""What the zone answers, from the catalog as it is at the moment.
+"""Answers the questions of a zone from the present catalog.
 
 ::
 
@@ -24,14 +24,18 @@ from modularity_registry.catalog.entry import Entry
 from modularity_registry.dns import messages
 from modularity_registry.dns.messages import Answer, Rcode, Record, Type
 from modularity_registry.dns.names import Index, Names
-from modularity_registry.dns.service_records import Card, card, label_address
+from modularity_registry.dns.service_records import (
+    ServiceRecords,
+    label_address,
+    service_records,
+)
 from modularity_registry.model.location import Address
 
 MOST: Final = 512
-"""So many providers at most are in one answer, of more a random choice."""
+"""How many providers an answer has at most; of more it has a random choice."""
 
 KEPT: Final = 8192
-"""So many services are kept as the zone needs them."""
+"""How many services' record data are cached."""
 
 Lookup = Callable[[str], list[Entry] | None]
 
@@ -59,8 +63,10 @@ class Zone:
         self._mailbox = messages.name(b"hostmaster", *self._domain)
         self._ttl = ttl
         self._addresses = addresses
-        # An entry never changes, so neither does its card.
-        self._card = lru_cache(KEPT)(partial(card, domain=self._domain))
+        # An entry never changes, so neither does its record data.
+        self._service_records = lru_cache(KEPT)(
+            partial(service_records, domain=self._domain)
+        )
 
     def answer(self, query: messages.Query) -> Answer:
         """Return the answer to any question, also to one about another zone."""
@@ -84,7 +90,7 @@ class Zone:
         return answer
 
     def _find(self, labels: tuple[bytes, ...], kind: int) -> Answer | None:
-        """Return what is there, without records if none of that kind; or None."""
+        """Return the records of this kind at a name; None if the name doesn't exist."""
         if not labels:
             return self._at_apex(kind)
         *left, branch = labels
@@ -134,7 +140,7 @@ class Zone:
             entries = [entry for each in known for entry in each]
             if len(entries) > MOST:
                 entries = random.sample(entries, MOST)
-            return self._of([self._card(each) for each in entries], kind)
+            return self._of([self._service_records(each) for each in entries], kind)
         part = not key or index.has_below(key.removesuffix("._tcp"))
         return Answer() if part else None
 
@@ -153,20 +159,20 @@ class Zone:
             return None
         return [entry] if entry.status == "healthy" else []
 
-    def _of(self, cards: list[Card], kind: int) -> Answer:
+    def _of(self, services: list[ServiceRecords], kind: int) -> Answer:
         if kind in (Type.A, Type.AAAA):
-            return self._addresses_of(cards, kind)
-        random.shuffle(cards)
+            return self._addresses_of(services, kind)
+        random.shuffle(services)
         if kind == Type.SRV:
-            return self._srv(cards)
+            return self._srv(services)
         if kind == Type.TXT:
-            return Answer(records=[self._record(each.text) for each in cards])
+            return Answer(records=[self._record(each.text) for each in services])
         return Answer()
 
-    def _srv(self, cards: list[Card]) -> Answer:
+    def _srv(self, services: list[ServiceRecords]) -> Answer:
         weights: dict[tuple[Name, int], int] = {}
         extra: dict[Name, Address] = {}
-        for each in cards:
+        for each in services:
             if each.target:
                 # Two records alike would count as one, so their weights are summed.
                 place = each.target, each.port
@@ -181,11 +187,11 @@ class Zone:
             additional=[self._extra(target, each) for target, each in extra.items()],
         )
 
-    def _addresses_of(self, cards: list[Card], kind: int) -> Answer:
-        addresses = [each.address for each in cards if each.address is not None]
+    def _addresses_of(self, services: list[ServiceRecords], kind: int) -> Answer:
+        addresses = [each.address for each in services if each.address is not None]
         if addresses:
             return self._at_addresses(addresses, kind)
-        targets = [each.target for each in cards if each.target]
+        targets = [each.target for each in services if each.target]
         if not targets:
             return Answer()
         # A CNAME has to be alone (RFC 1034, 3.6.2), and it would hold for SRV and TXT
@@ -205,7 +211,7 @@ class Zone:
         return Record(owner, self._ttl, data)
 
     def _hint(self) -> Record:
-        # RFC 8482: who asks for everything gets the least there is.
+        # RFC 8482: a query for ANY gets the smallest answer.
         return self._record(messages.hint("RFC8482"))
 
 
@@ -214,7 +220,7 @@ def _type_of(address: Address) -> Type:
 
 
 def _wanted(labels: list[bytes]) -> str | None:
-    """Return the name that is asked for, with dots; None if it can't be anyone's."""
+    """Return the name in the question, with dots; None if no service can have it."""
     if labels[-1:] == [b"_tcp"]:
         if len(labels) == 1:
             labels = []
