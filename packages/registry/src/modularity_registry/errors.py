@@ -40,7 +40,7 @@ class AddressRefused(RegistryError):
 
 
 class Unauthorized(RegistryError):
-    """No token, or one that is worth nothing; ``shown`` says which."""
+    """No token, or one that is not valid; ``shown`` says which."""
 
     code = "unauthorized"
 
@@ -50,7 +50,7 @@ class Unauthorized(RegistryError):
 
 
 class Forbidden(RegistryError):
-    """The token is good, but has not the right to this."""
+    """The token is valid, but does not have the right to do this."""
 
     code = "forbidden"
 
@@ -62,7 +62,7 @@ class OriginRefused(RegistryError):
 
 
 class OwnedByAnother(RegistryError):
-    """The service belongs to somebody else."""
+    """The service belongs to another owner."""
 
     code = "owned_by_another"
 
@@ -92,13 +92,13 @@ class NotRegistered(RegistryError):
 
 
 class CapabilityNotFound(RegistryError):
-    """Nobody ever offered this capability."""
+    """No service ever offered this capability."""
 
     code = "capability_not_found"
 
 
 class NoHealthyProvider(RegistryError):
-    """The capability is known, but nobody healthy provides it now."""
+    """The capability is known, but no healthy service provides it now."""
 
     code = "no_healthy_provider"
 

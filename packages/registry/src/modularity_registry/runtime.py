@@ -196,7 +196,7 @@ def _build_view(base: _Base, period: float) -> _View:
         announcer = Announcer(store, membership, clock, clock.now())
     view_health = ViewHealth(store, feed, membership, clock)
     feed.on_connection_change(view_health.check)
-    feed.keep(REPLICAS, membership)
+    feed.listen_to_records(REPLICAS, membership)
     return _View(catalog, feed, membership, announcer, view_health)
 
 
@@ -254,7 +254,7 @@ def _build_tokens(base: _Base, feed: Feed) -> _Tokens:
         return _Tokens(None, None, None)
     tokens = TokenView(base.clock)
     if settings.tokens_file == OFF:
-        feed.keep(TOKENS, tokens)
+        feed.listen_to_records(TOKENS, tokens)
         backend = RegistryTokenBackend(base.store, feed, tokens)
         return _Tokens(tokens, backend, None)
     watcher = TokenFileWatcher(FileTokenBackend(settings.tokens_file), tokens)

@@ -103,7 +103,7 @@ class Capability:
         self._providers = None
 
 
-class Stored(NamedTuple):
+class StoredService(NamedTuple):
     """A service as the store holds it, read and as it was."""
 
     service: Service
@@ -208,7 +208,7 @@ class Catalog:
 
     # Writing: the feed only
 
-    def load(self, stored: Iterable[Stored], revision: int) -> list[Transition]:
+    def load(self, stored: Iterable[StoredService], revision: int) -> list[Transition]:
         """Replace everything by what is ``stored`` and return what that changed.
 
         Whoever stays gets a full term before a lease can be missed: what was seen
@@ -233,7 +233,9 @@ class Catalog:
         for entry in self.services():
             entry.vitals.lease_seen = now
 
-    def apply(self, key: str, stored: Stored | None, revision: int) -> Transition:
+    def apply(
+        self, key: str, stored: StoredService | None, revision: int
+    ) -> Transition:
         """Put ``stored`` in place of what was under ``key``; None removes it."""
         with self._lock:
             old = self._entries.get(key)
@@ -258,7 +260,7 @@ class Catalog:
         """Note that the store went on to ``revision`` with nothing for this view."""
         self.revision = max(self.revision, revision)
 
-    def _entry(self, stored: Stored, old: Entry | None) -> Entry:
+    def _entry(self, stored: StoredService, old: Entry | None) -> Entry:
         service, document, revision = stored
         if old is not None and old.registered_at == service.registered_at:
             return self._renderer.entry(service, document, revision, old.vitals)

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Protocol
 
 from modularity_registry.catalog import documents
-from modularity_registry.catalog.catalog import Catalog, Stored, Transition
+from modularity_registry.catalog.catalog import Catalog, StoredService, Transition
 from modularity_registry.errors import StoreCorrupt, StoreUnavailable
 from modularity_registry.stores.base import (
     Change,
@@ -40,20 +40,20 @@ class Listener(Protocol):
         """One change was made to the catalog."""
 
     def reloaded(self, changes: list[Transition], revision: int) -> None:
-        """The catalog was read anew as of ``revision``, which made these changes."""
+        """The catalog was reloaded as of ``revision``, which made these changes."""
 
     def advanced(self, revision: int) -> None:
         """The store went on to ``revision`` without a change of the catalog."""
 
 
-class Keeper(Protocol):
-    """Who keeps the records under another prefix than the services'. As `Listener`."""
+class RecordListener(Protocol):
+    """Who is told of the records under another prefix. As `Listener`."""
 
     def changed(self, key: str, value: bytes | None, revision: int) -> None:
         """One of them was written, or deleted if ``value`` is None."""
 
-    def loaded(self, found: list[Record]) -> None:
-        """These are all of them: they were read anew."""
+    def loaded(self, records: list[Record]) -> None:
+        """All of them were reloaded."""
 
 
 class Feed:
@@ -66,7 +66,7 @@ class Feed:
         self._store = store
         self._catalog = catalog
         self._listeners: list[Listener] = []
-        self._keepers: dict[str, Keeper] = {}
+        self._record_listeners: dict[str, RecordListener] = {}
         self._on_connection_change: list[Callable[[], None]] = []
         self._gate = threading.Lock()
         # By revision: only those whose revision has come are woken. One condition for
@@ -86,9 +86,9 @@ class Feed:
         """Tell ``listener`` of every change from now on. Before `start` only."""
         self._listeners.append(listener)
 
-    def keep(self, prefix: str, keeper: Keeper) -> None:
-        """Give ``keeper`` the records whose keys begin so. Before `start` only."""
-        self._keepers[prefix] = keeper
+    def listen_to_records(self, prefix: str, listener: RecordListener) -> None:
+        """Tell ``listener`` of records with this prefix. Before `start` only."""
+        self._record_listeners[prefix] = listener
 
     def on_connection_change(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` when the store goes away or is back. Before `start` only."""
@@ -169,7 +169,7 @@ class Feed:
                 self._load(event)
             case Lost():
                 self.interruption = event.reason
-                log.warning("the line to the store broke: %s", event.reason)
+                log.warning("lost the connection to the store: %s", event.reason)
                 self._report_connection()
 
     def _apply(self, change: Change) -> None:
@@ -182,9 +182,9 @@ class Feed:
             self._catalog.advance(change.revision)
             for listener in self._listeners:
                 listener.advanced(change.revision)
-            keeper = self._keepers.get(_prefix(change.key))
-            if keeper is not None:
-                keeper.changed(change.key, change.value, change.revision)
+            record_listener = self._record_listeners.get(_prefix(change.key))
+            if record_listener is not None:
+                record_listener.changed(change.key, change.value, change.revision)
             return
         transition = self._catalog.apply(service_id, stored, change.revision)
         for listener in self._listeners:
@@ -197,25 +197,26 @@ class Feed:
             for record in snapshot.records
             if documents.id_of(record.key) is not None
         ]
-        stored = [each for each in read if each is not None]
+        stored = [service for service in read if service is not None]
         changes = self._catalog.load(stored, snapshot.revision)
         if self.interruption not in (None, UNREAD):
-            log.info("the line to the store is back, at revision %d", snapshot.revision)
+            log.info("reconnected to the store, at revision %d", snapshot.revision)
         self.interruption = None
         for listener in self._listeners:
             listener.reloaded(changes, snapshot.revision)
-        for prefix, keeper in self._keepers.items():
-            found = [each for each in snapshot.records if _prefix(each.key) == prefix]
-            keeper.loaded(found)
+        for prefix, record_listener in self._record_listeners.items():
+            record_listener.loaded(
+                [record for record in snapshot.records if _prefix(record.key) == prefix]
+            )
         self._report_connection()
 
     def _report_connection(self) -> None:
         for tell in self._on_connection_change:
             tell()
 
-    def _read(self, key: str, value: bytes, revision: int) -> Stored | None:
+    def _read(self, key: str, value: bytes, revision: int) -> StoredService | None:
         try:
-            return Stored(documents.decode(key, value), value, revision)
+            return StoredService(documents.decode(key, value), value, revision)
         except StoreCorrupt as error:
             # One bad record must not hide all others; `unreadable` reports it.
             self._unreadable[key] = error.detail

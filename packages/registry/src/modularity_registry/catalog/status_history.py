@@ -21,10 +21,10 @@ PER_SERVICE = 60
 OVERALL = 100_000
 """So many are kept of all; the service that was quiet for longest loses its own."""
 
-ANEW = "registered anew"
+REGISTERED_AGAIN = "registered again"
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
+class StatusChange(msgspec.Struct, frozen=True, gc=False):
     """A status and when it began; ``reason`` is None where nothing was wrong."""
 
     at: datetime
@@ -45,13 +45,13 @@ class History:
         self._per_service = per_service
         self._overall = overall
         self._lock = threading.Lock()
-        self._changes: OrderedDict[str, deque[Verdict]] = OrderedDict()
+        self._changes: OrderedDict[str, deque[StatusChange]] = OrderedDict()
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def of(self, entry: Entry) -> list[Verdict]:
+    def of(self, entry: Entry) -> list[StatusChange]:
         """Return how the service's status went within the last hour, oldest first.
 
         The first one may be older: it is what held when the hour began, unless there
@@ -61,8 +61,8 @@ class History:
         with self._lock:
             changes = list(self._changes.get(entry.id, ()))
         if not changes or changes[-1].status != entry.status:
-            changes.append(_verdict(entry.service))
-        older = sum(each.at <= begun for each in changes)
+            changes.append(_last_change(entry.service))
+        older = sum(change.at <= begun for change in changes)
         return changes[max(0, older - 1) :]
 
     def changed(self, change: Transition) -> None:
@@ -83,18 +83,18 @@ class History:
         """Nothing to take note of."""
 
     def _note(self, old: Entry, new: Entry) -> None:
-        verdict = _verdict(new.service)
+        latest = _last_change(new.service)
         if old.registered_at != new.registered_at:
-            verdict = msgspec.structs.replace(verdict, reason=ANEW)
+            latest = msgspec.structs.replace(latest, reason=REGISTERED_AGAIN)
         with self._lock:
-            known = self._changes.setdefault(new.id, deque())
-            before = [] if known else [_verdict(old.service)]
-            for each in (*before, verdict):
-                known.append(each)
+            changes = self._changes.setdefault(new.id, deque())
+            before = [] if changes else [_last_change(old.service)]
+            for change in (*before, latest):
+                changes.append(change)
                 self._count += 1
             self._changes.move_to_end(new.id)
-            while len(known) > self._per_service:
-                known.popleft()
+            while len(changes) > self._per_service:
+                changes.popleft()
                 self._count -= 1
             while self._count > self._overall:
                 self._forget(next(iter(self._changes)))
@@ -103,5 +103,5 @@ class History:
         self._count -= len(self._changes.pop(service_id, ()))
 
 
-def _verdict(service: Service) -> Verdict:
-    return Verdict(service.since, status(service), reason(service))
+def _last_change(service: Service) -> StatusChange:
+    return StatusChange(service.since, status(service), reason(service))

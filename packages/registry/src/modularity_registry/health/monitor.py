@@ -225,7 +225,7 @@ class Monitor:
         self._running.discard(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a check failed in itself", exc_info=error)
+            log.error("a check raised an error", exc_info=error)
 
     async def _pause(self) -> None:
         """Wait until somebody is due, a check has ended or something has come in."""
@@ -239,9 +239,9 @@ class Monitor:
             self._after_stall()
 
     def _after_stall(self) -> None:
-        # This process stood still (or the machine slept), and with it whoever would
-        # have taken the heartbeats: nobody's lease may end for that.
-        log.warning("the monitor stood still; all leases get a full term")
+        # This process was paused (or the machine slept), and took no heartbeats
+        # meanwhile: no lease may end for that.
+        log.warning("the monitor was paused; all leases get a full term")
         self._catalog.renew_leases()
 
     async def _check(self, watched: WatchedService) -> None:
@@ -313,4 +313,4 @@ class Monitor:
             await loop.run_in_executor(self._writers, partial(command, *args, **kwargs))
         except StoreError as error:
             # The next look at this service comes to the same verdict and tries again.
-            log.warning("a verdict could not be stored: %s", error.detail)
+            log.warning("could not store a service's health: %s", error.detail)

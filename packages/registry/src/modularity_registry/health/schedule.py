@@ -76,14 +76,13 @@ class Schedule:
 
     @property
     def suspicion(self) -> str | None:
-        """Why the watcher's own line may be at fault; None when it is not likely."""
+        """Why this registry's own network may be at fault; None if it is not likely."""
         if not status.suspicious(self.failing, self.good):
             return None
         return (
             f"{self.failing} of {self.good} services fail their checks together, so the"
-            " fault may lie with this registry or its network: nobody is called"
-            " unhealthy until at most half of them fail; unregister those that are"
-            " really gone"
+            " fault may lie with this registry or its network: no service becomes"
+            " unhealthy until at most half of them fail; unregister those that are gone"
         )
 
     def follow(

@@ -147,8 +147,8 @@ class Caller:
                 " Authorization: Bearer <token>"
             )
         raise Forbidden(
-            f"the token {self.name!r} has not the right {right.value!r}; an admin can"
-            " make one that has"
+            f"the token {self.name!r} does not have the right {right.value!r}; an"
+            " admin can make one that does"
         )
 
     def require_service(
@@ -160,14 +160,14 @@ class Caller:
             return
         if not self.ids.match(service_id):
             raise Forbidden(
-                f"the token {self.name!r} is not for the id {service_id!r}; see its"
-                " patterns of ids"
+                f"the token {self.name!r} does not allow the id {service_id!r}; see its"
+                " ids"
             )
         for name in capabilities:
             if not self.capabilities.match(name):
                 raise Forbidden(
-                    f"the token {self.name!r} is not for the capability {name!r}; see"
-                    " its patterns of capabilities"
+                    f"the token {self.name!r} does not allow the capability {name!r};"
+                    " see its capabilities"
                 )
 
 
@@ -218,8 +218,8 @@ class Claim:
             how = "the token that it was registered with"
         if not theirs:
             raise OwnedByAnother(
-                f"the id {service_id!r} belongs to another; changing it takes {how},"
-                " or an admin's token"
+                f"the id {service_id!r} belongs to another owner; to change it, use"
+                f" {how}, or an admin's token"
             )
 
 

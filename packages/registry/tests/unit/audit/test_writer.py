@@ -264,7 +264,7 @@ def test_refusals_are_told_with_what_was_asked_and_why(path: Path, hot: bool) ->
         (401, None, "POST /api/register", "unauthorized"),
         (403, "web", "DELETE /api/services/web-1", "origin_refused"),
     ]
-    assert "not for the id 'db-1'" in acts(path)[1]["reason"]
+    assert "not allow the id 'db-1'" in acts(path)[1]["reason"]
     assert "mreg_wrong" not in path.read_text()
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from modularity_registry.catalog import documents
-from modularity_registry.catalog.catalog import MAX_DEPARTED, Catalog, Stored
+from modularity_registry.catalog.catalog import MAX_DEPARTED, Catalog, StoredService
 from modularity_registry.catalog.entry import Renderer
 from modularity_registry.model import status as rules
 from modularity_registry.model.service import CheckPlan, Fault, Registration, Service
@@ -31,8 +31,8 @@ def service(
     return Service(said, registered_at=clock.now(), since=clock.now())
 
 
-def stored(value: Service, revision: int) -> Stored:
-    return Stored(value, documents.encode(value), revision)
+def stored(value: Service, revision: int) -> StoredService:
+    return StoredService(value, documents.encode(value), revision)
 
 
 def apply(

@@ -85,7 +85,7 @@ def test_a_replacement_that_is_well_ends_a_bad_time(
     register(client)
     assert shown(client)[1:] == [
         ("unhealthy", "broken"),
-        ("healthy", status_history.ANEW),
+        ("healthy", status_history.REGISTERED_AGAIN),
     ]
 
 

@@ -58,7 +58,7 @@ def test_no_token_a_bad_one_and_one_without_the_right_are_told_apart() -> None:
     with pytest.raises(Unauthorized, match="expired") as bad:
         Caller(refused="it has expired").require(Right.READ)
     assert bad.value.shown
-    with pytest.raises(Forbidden, match="'a' has not the right 'read'"):
+    with pytest.raises(Forbidden, match="'a' does not have the right 'read'"):
         caller("a", Right.TRACK).require(Right.READ)
     caller("a", Right.READ).require(Right.READ)
     OPEN.require(Right.ADMIN)
@@ -68,9 +68,9 @@ def test_a_service_takes_the_right_and_both_patterns() -> None:
     team = caller("t", Right.REGISTER, ids=("w-*",), capabilities=("w.*", "echo"))
     team.require_service("w-1", ("w.now", "echo"))
     team.require_service("w-1")
-    with pytest.raises(Forbidden, match="not for the id 'x-1'"):
+    with pytest.raises(Forbidden, match="not allow the id 'x-1'"):
         team.require_service("x-1", ("w.now",))
-    with pytest.raises(Forbidden, match="not for the capability 'pay'"):
+    with pytest.raises(Forbidden, match="not allow the capability 'pay'"):
         team.require_service("w-1", ("w.now", "pay"))
     with pytest.raises(Forbidden, match="right 'register'"):
         caller("t", Right.READ).require_service("w-1")

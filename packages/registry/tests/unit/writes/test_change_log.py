@@ -183,9 +183,9 @@ def test_a_store_that_is_lost_and_back_is_logged_once_each(
     registry.feed._receive(Snapshot((), 7))
     registry.view_health.check()
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
-        ("WARNING", "the line to the store broke: connection reset"),
+        ("WARNING", "lost the connection to the store: connection reset"),
         ("WARNING", "the view may be out of date: connection reset"),
-        ("INFO", "the line to the store is back, at revision 7"),
+        ("INFO", "reconnected to the store, at revision 7"),
         ("INFO", "the view is current again after 3.0 s"),
     ]
 

@@ -56,13 +56,13 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
     ),
     errors.Forbidden: (
         "the token does not have the right for this call",
-        "the token 'weather-team' has not the right 'admin'; an admin can make one"
-        " that has",
+        "the token 'weather-team' does not have the right 'admin'; an admin can make"
+        " one that does",
     ),
     errors.OwnedByAnother: (
         "another token or `owner_key` owns the service",
-        "the id 'hello-service' belongs to another; changing it takes the token that"
-        " it was registered with, or an admin's token",
+        "the id 'hello-service' belongs to another owner; to change it, use the token"
+        " that it was registered with, or an admin's token",
     ),
     errors.TokenNotFound: (
         "no token has this name, or the registry does not use tokens",

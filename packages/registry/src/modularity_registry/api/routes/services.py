@@ -6,7 +6,7 @@ from modularity_registry import schema
 from modularity_registry.api import authorization, rate_limits, replies
 from modularity_registry.api.query import FILTERS, PAGES, WAIT
 from modularity_registry.api.routes.events import wait_for_change
-from modularity_registry.catalog.status_history import Verdict
+from modularity_registry.catalog.status_history import StatusChange
 from modularity_registry.clock import rfc3339
 from modularity_registry.events import Interest
 from modularity_registry.model.rights import Claim
@@ -80,7 +80,7 @@ def routes(registry: Registry) -> Blueprint:
         changes = registry.history.of(entry)
         answer = {
             "service_id": service_id,
-            "history": [_verdict(each) for each in changes],
+            "history": [_change(each) for each in changes],
             "count": len(changes),
         }
         tag = f"{entry.revision}-{len(changes)}"
@@ -120,11 +120,11 @@ def routes(registry: Registry) -> Blueprint:
     return blueprint
 
 
-def _verdict(verdict: Verdict) -> dict[str, str | None]:
+def _change(change: StatusChange) -> dict[str, str | None]:
     return {
-        "at": rfc3339(verdict.at),
-        "status": verdict.status,
-        "reason": verdict.reason,
+        "at": rfc3339(change.at),
+        "status": change.status,
+        "reason": change.reason,
     }
 
 
