@@ -1,4 +1,4 @@
-"""One line for each request, for whoever runs the registry at log level debug."""
+"""One log line for each request, at log level debug."""
 
 import logging
 import time

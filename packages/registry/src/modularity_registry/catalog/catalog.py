@@ -53,7 +53,7 @@ class Capability:
     """A capability that somebody offers now.
 
     ``turns`` counts its callers, for taking turns. ``healthy`` is what `providers`
-    has of that name, or None when they are to be gathered anew: that is done when they
+    has of that name, or None when they must be gathered again: that is done when they
     are asked for, so a thousand registrations in a row cost no copies.
     """
 

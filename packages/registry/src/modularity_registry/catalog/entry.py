@@ -97,7 +97,7 @@ class Entry:
 
     @property
     def service(self) -> Service:
-        """The whole service; each call reads the document anew."""
+        """The whole service; each call reads the document again."""
         return documents.decode(documents.key_of(self.id), self._document)
 
     @property

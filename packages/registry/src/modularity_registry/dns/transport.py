@@ -71,7 +71,7 @@ def listen(host: str, port: int) -> Sockets:
 def _bind(family: socket.AddressFamily, address: tuple[Any, ...]) -> Sockets:
     wildcard = ip_address(address[0].partition("%")[0]).is_unspecified
     dualstack = family == socket.AF_INET6 and address[0] == "::"
-    # Neither with SO_REUSEPORT, which would share the port with whoever has it.
+    # Neither with SO_REUSEPORT, which would share a port that is taken.
     tcp = socket.create_server(
         address,
         family=family,

@@ -1,4 +1,4 @@
-"""What has changed, as events: a bounded history, and whoever waits for the next one.
+"""What has changed, as events: a bounded history, and the watchers of the next one.
 
 A change is published in the writer's thread, which only notes it. Watchers whom it
 concerns are woken by a thread of its own, each event rendered once for all of them.

@@ -6,7 +6,7 @@ from modularity_registry.events.event import Event, Interest
 from modularity_registry.model.rights import Caller
 
 QUEUE = 1_000
-"""A watcher that is this many events behind is dropped: it must read anew."""
+"""A watcher that is this many events behind is dropped: it must read the list again."""
 
 
 class Watcher:

@@ -7,7 +7,7 @@ from modularity_registry.network.listen_address import on_loopback
 def warnings(settings: Settings) -> list[str]:
     """Return what is dangerous about the address, in sentences; empty on loopback.
 
-    One for a registry that is open to all who reach it, one for tokens that whoever
+    One for a registry that is open to all who reach it, one for tokens that anyone
     listens on the way can read.
     """
     if on_loopback(settings.host):

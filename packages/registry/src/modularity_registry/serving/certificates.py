@@ -266,7 +266,7 @@ def _last_words(said: str) -> str:
         if found:
             return reason.strip()
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"
 
 
 def now() -> datetime:

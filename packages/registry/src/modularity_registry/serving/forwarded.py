@@ -39,7 +39,7 @@ _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 # An IPv6 address with an IPv4 one in it.
 _LONGEST = 45
-# Longer headers are read anew each time: callers choose what is in them.
+# Longer headers are parsed each time: callers choose what is in them.
 _REMEMBERED = 256
 
 

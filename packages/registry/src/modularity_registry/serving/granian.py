@@ -92,8 +92,8 @@ class Generation:
         """Accept no more; once it is `due`, nobody will notice its end. Idempotent."""
         if self._due is not None:
             return
-        # In the listener's place, one that nobody can connect to: whoever waits in the
-        # listener's queue is the next generation's.
+        # In the listener's place, one that nobody can connect to: callers who wait in
+        # the listener's queue are the next instance's.
         with socket.socket(socket.AF_UNIX) as deaf:
             _bind_anywhere(deaf)
             deaf.listen(1)

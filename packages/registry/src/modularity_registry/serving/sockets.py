@@ -75,7 +75,7 @@ def listen(
         _watch_peers(listener, unread_seconds)
         return listener
 
-    # Without SO_REUSEPORT, which would share the port with whoever has it.
+    # Without SO_REUSEPORT, which would share the port with the process that has it.
     alone = create(address, shared=False)
     if count == 1:
         return [alone]

@@ -57,7 +57,7 @@ def serve(
 
 
 class _Child:
-    """A place for one child, whoever has it at the moment; ``pid`` 0 for nobody.
+    """A place for one child, the first or a later one; ``pid`` is 0 while it is empty.
 
     ``due`` is when (monotonic) the next one starts, ``ready`` the end of a pipe that
     tells when it serves, -1 once it has told.

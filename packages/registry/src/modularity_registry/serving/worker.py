@@ -180,7 +180,7 @@ class _Worker:
         gc.collect()
         gc.freeze()
         gc.callbacks.append(_keep_survivors)
-        # Before the first answer: whoever got one may take it that this child counts.
+        # Before the first answer: to callers who got one, this child counts.
         ready()
         self._begin()
         # With a timeout, since a signal taken by another thread does not end a wait.
@@ -192,7 +192,7 @@ class _Worker:
         self._asked = True
 
     def _begin(self) -> None:
-        """Start to answer, in the place of whoever did so before."""
+        """Start to answer, in the place of the instance before."""
         options, certificates = self._options, self._served.certificates
         closing = threading.Event()
         generation = Generation(

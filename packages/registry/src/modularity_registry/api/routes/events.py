@@ -93,7 +93,7 @@ class Stream:
         yield first
         watcher = self._watcher
         while not watcher.stopped:
-            # Drawn anew, or streams opened together would all speak up together.
+            # Drawn each time, or streams opened together would all write together.
             patience = self._keep_alive * random.uniform(0.7, 1.0)
             events = watcher.take(patience)
             if watcher.lost:
@@ -141,7 +141,7 @@ def wait_for_change(
 def _watch(
     registry: Registry, interest: Interest, after: int | None
 ) -> tuple[Watcher, list[Event] | None]:
-    """As `Hub.watch`, for whoever makes the request."""
+    """As `Hub.watch`, for the client that makes the request."""
     caller = authorization.caller_of(request)
     # That of the connection, which the reaper looks for.
     peer = request.environ.get(CONNECTED) or request.remote_addr or ""
@@ -153,7 +153,7 @@ def _watch(
 
 
 def dismiss(registry: Registry) -> None:
-    """End the streams and waits of those whose token is no good any more."""
+    """End the streams and waits of those whose token is no longer valid."""
     for watcher in registry.hub.watching():
         if not registry.still_good(watcher.caller):
             watcher.stop()
@@ -189,7 +189,7 @@ class Reaper:
             self.look()
 
     def look(self) -> None:
-        """Wake whoever can't be there any more, the longest waiting first."""
+        """Wake readers that have gone, the longest waiting first."""
         waiting: dict[str, list[Watcher]] = {}
         for watcher in self._hub.watching():
             if watcher.waits:

@@ -101,7 +101,7 @@ DECLARE
     outcome bigint[] := ARRAY[]::bigint[];
 BEGIN
     -- A sequence would commit out of order. This row's lock is held until the commit,
-    -- so whoever sees a revision has seen all those before it.
+    -- so a reader who sees a revision has seen all those before it.
     SELECT l.revision INTO STRICT before FROM {schema}.ledger l FOR UPDATE;
     newest := before;
     FOR wish IN
