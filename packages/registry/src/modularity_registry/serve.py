@@ -15,8 +15,7 @@ from modularity_registry.api.tracing import Tracing, require
 from modularity_registry.config import OFF, Settings
 from modularity_registry.ratelimit import warn_of_workers
 from modularity_registry.runtime import Registry
-from modularity_registry.serving import bind_warnings
-from modularity_registry.serving import certificates as tls
+from modularity_registry.serving import bind_warnings, certificates
 from modularity_registry.serving.certificate_reload import Certificates
 from modularity_registry.serving.forwarded import Proxies
 from modularity_registry.serving.supervisor import Factory, Served, ServerOptions
@@ -38,12 +37,12 @@ _FAILURE = json.dumps(
     }
 ).encode()
 
-# Beside all watchers there is room for so many calls.
+# Threads for calls, in addition to one for each watcher.
 CALLS = 512
 
 
 def server_options(settings: Settings) -> ServerOptions:
-    """Return the server's bounds: streams may take all their places, calls go on."""
+    """Return the server's limits: calls go on even while every stream is taken."""
     return ServerOptions(
         workers=settings.workers,
         threads=settings.max_watchers + CALLS,
@@ -53,73 +52,82 @@ def server_options(settings: Settings) -> ServerOptions:
 
 
 def factory(settings: Settings, keep_alive: float = events.KEEP_ALIVE) -> Factory:
-    """Return what builds and starts the registry in the process that serves it.
+    """Return a function that builds and starts the registry in a serving process.
 
     ``keep_alive`` (seconds) is for its streams. The sockets for DNS are opened here, so
-    that a port in use is found out before anything starts and all processes share one.
+    that a port in use is found before anything starts, and all processes share them.
 
-    Raises `BadSetting` when that port can't be had, the library that the settings ask
-    for, or certificate and key are not what they should be.
+    Raises `BadSetting` for a DNS port in use, a library that is not installed, or a
+    certificate or key that can't be served.
     """
     if settings.otel_endpoint != OFF:
         require()
     if settings.audit_file != OFF:
         audit.check(settings.audit_file)
     warn_of_workers(settings)
-    sockets = (
+    dns_sockets = (
         dns.listen(settings.host, settings.dns_port) if settings.dns_port else None
     )
-    files = tls.Files.of(settings)
-    certificates = None if files is None else Certificates(files)
+    files = certificates.Files.of(settings)
+    served_certificates = None if files is None else Certificates(files)
+    return lambda: _build(settings, keep_alive, dns_sockets, served_certificates)
 
-    def build() -> Served:
-        # What is loaded will stay, so there is no garbage to look for meanwhile.
-        gc.disable()
-        try:
-            registry = runtime.build(settings)
-            logs.add_context(replica=registry.replica)
-            logs.batch_lines()
-            names = _names(registry, sockets)
-            registry.start()
-            _say_first_token(registry)
-        finally:
-            gc.enable()
-        flask = create_app(registry, keep_alive, certificates)
-        tracing = None
-        if settings.otel_endpoint != OFF:
-            tracing = Tracing(settings.otel_endpoint, registry.replica)
-            tracing.install(flask)
-        app: WsgiApp = HotPath(registry, flask, traced=tracing is not None)
-        if settings.level == "debug":
-            app = RequestLog(app)
-        if settings.trusted_proxies != OFF:
-            app = Proxies(app, settings.trusted_proxies, settings.forwarded_header)
-        reaper = events.Reaper(registry, keep_alive)
-        reaper.start()
-        if names is not None:
-            names.start()
 
-        def stop() -> None:
-            reaper.stop()
-            registry.hub.stop()
-            if names is not None:
-                names.stop()
+def _build(
+    settings: Settings,
+    keep_alive: float,
+    dns_sockets: dns.Sockets | None,
+    served_certificates: Certificates | None,
+) -> Served:
+    # What is loaded now stays loaded: a garbage collection would only take time.
+    gc.disable()
+    try:
+        registry = runtime.build(settings)
+        logs.add_context(replica=registry.replica)
+        logs.batch_lines()
+        dns_server = _dns_server(registry, dns_sockets)
+        registry.start()
+        _print_first_token(registry)
+    finally:
+        gc.enable()
+    flask = create_app(registry, keep_alive, served_certificates)
+    tracing = None
+    if settings.otel_endpoint != OFF:
+        tracing = Tracing(settings.otel_endpoint, registry.replica)
+        tracing.install(flask)
+    abandoned_waits = events.AbandonedWaits(registry, keep_alive)
+    abandoned_waits.start()
+    if dns_server is not None:
+        dns_server.start()
 
-        def close() -> None:
-            if names is not None:
-                names.close()
-            registry.stop()
-            if tracing is not None:
-                tracing.stop()
+    def stop() -> None:
+        abandoned_waits.stop()
+        registry.hub.stop()
+        if dns_server is not None:
+            dns_server.stop()
 
-        _say_started(registry)
-        return Served(app, failure, stop, close, certificates)
+    def close() -> None:
+        if dns_server is not None:
+            dns_server.close()
+        registry.stop()
+        if tracing is not None:
+            tracing.stop()
 
-    return build
+    _log_started(registry)
+    app = _wrapped(HotPath(registry, flask, traced=tracing is not None), settings)
+    return Served(app, failure, stop, close, served_certificates)
+
+
+def _wrapped(app: WsgiApp, settings: Settings) -> WsgiApp:
+    if settings.level == "debug":
+        app = RequestLog(app)
+    if settings.trusted_proxies != OFF:
+        app = Proxies(app, settings.trusted_proxies, settings.forwarded_header)
+    return app
 
 
 def failure(environ: dict[str, Any]) -> tuple[Headers, bytes]:
-    """Return headers and body of the reply to a call at which the app failed."""
+    """Return headers and body of the 500 for a call at which the app raised."""
     return [
         ("Content-Type", "application/problem+json"),
         ("Content-Length", str(len(_FAILURE))),
@@ -128,23 +136,23 @@ def failure(environ: dict[str, Any]) -> tuple[Headers, bytes]:
     ], _FAILURE
 
 
-def _say_first_token(registry: Registry) -> None:
-    """Make a token for an admin where there is none, and show it: this once."""
+def _print_first_token(registry: Registry) -> None:
+    """Create an admin token if there is none, and print it."""
     if registry.token_backend is None:
         return
     issued = first_token(registry.token_backend, registry.clock.now())
     if issued is not None:
         registry.audit.token("token.created", issued.token)
-        # Not to the log: that is kept, and read by many.
+        # Not to the log, which is kept and read by many.
         print(
-            f"Your first admin token. Save it, it is not shown again:\n\n"
+            "Your first admin token. Save it, it is not shown again:\n\n"
             f"    {issued.text}\n\n"
             "Create more with: modularity-registry token create --help",
             flush=True,
         )
 
 
-def _say_started(registry: Registry) -> None:
+def _log_started(registry: Registry) -> None:
     settings = registry.settings
     log.info(
         "registry started",
@@ -160,7 +168,9 @@ def _say_started(registry: Registry) -> None:
         log.warning(warning)
 
 
-def _names(registry: Registry, sockets: dns.Sockets | None) -> dns.DnsServer | None:
+def _dns_server(
+    registry: Registry, sockets: dns.Sockets | None
+) -> dns.DnsServer | None:
     if sockets is None:
         return None
     settings = registry.settings

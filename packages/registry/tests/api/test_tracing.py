@@ -153,7 +153,7 @@ def test_a_collector_that_is_away_costs_no_call_and_no_long_end(
         for _ in range(600):
             assert client.get("/api/services").status_code == 200
         ended = time.monotonic()
-    assert time.monotonic() - ended < tracing.FAREWELL_SECONDS + 2
+    assert time.monotonic() - ended < tracing.SHUTDOWN_SECONDS + 2
 
 
 def test_a_real_registry_sends_them_from_the_process_that_serves(

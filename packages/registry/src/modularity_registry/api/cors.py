@@ -1,8 +1,8 @@
-"""Which web pages may do what: a browser calls for whichever page it has open.
+"""Which web pages may read and write.
 
-Reading is bounded by the browser itself, by what CORS tells it (Fetch, 3.3). A write
-is not: a form or a call without a body is sent from any page, and only its reply is
-withheld. So a write from a page of elsewhere is refused here.
+The browser itself limits reads, by the CORS headers (Fetch, 3.3). It does not limit
+writes: any page can send a form or a call without a body, and only the reply is
+withheld. So the registry refuses a write from a page of another origin.
 """
 
 import re
@@ -15,8 +15,7 @@ from flask_cors import CORS
 from modularity_registry.api.request_context import REQUEST_ID
 from modularity_registry.errors import OriginRefused
 
-# Where a program in a page has something to read. The registry's own pages and its
-# metrics are for nobody else's.
+# What scripts of other pages may read: not the registry's own pages, nor its metrics.
 SHARED = r"/(api/.*|health|ready|openapi\.json)\Z"
 
 READABLE = (
@@ -41,11 +40,11 @@ SENDABLE = (
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 PREFLIGHT_SECONDS = 600
 
-# Characters of an origin that a refusal repeats: more than any has that is meant.
+# Characters of an origin that an error repeats: more than a real one has.
 _SHOWN = 300
 
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
-# Files and frames without an origin of their own all say "null": it is nobody's name.
+# Every file and frame without an origin of its own sends "null".
 _ANY = re.compile(r"(?!null\Z).+\Z", re.IGNORECASE)
 
 
@@ -54,8 +53,8 @@ def install(app: Flask, allowed: Sequence[str]) -> None:
     origins = [
         # As a pattern of our own: with brackets in it, as in http://[::1]:3000, the
         # library would take the text for one.
-        _ANY if each == "*" else re.compile(re.escape(each) + r"\Z", re.IGNORECASE)
-        for each in allowed
+        _ANY if origin == "*" else re.compile(re.escape(origin) + r"\Z", re.IGNORECASE)
+        for origin in allowed
     ]
     CORS(
         app,
@@ -66,44 +65,43 @@ def install(app: Flask, allowed: Sequence[str]) -> None:
         expose_headers=list(READABLE),
         max_age=PREFLIGHT_SECONDS,
         supports_credentials=False,
-        always_send=False,  # nothing to say to who isn't a browser
-        vary_header=False,  # every reply says so already
+        always_send=False,  # only browsers need the headers
+        vary_header=False,  # every reply has it already
     )
 
     @app.before_request
-    def refuse_strangers() -> None:
+    def refuse_foreign_writes() -> None:
         if request.method not in _HARMLESS and is_foreign(request.environ, origins):
-            raise OriginRefused(_said(request.environ))
+            raise OriginRefused(_detail(request.environ))
 
 
 def is_foreign(environ: Mapping[str, Any], allowed: Sequence[re.Pattern[str]]) -> bool:
     """Say whether a request is from a web page that is neither ours nor allowed.
 
-    The browser's own word on it (`Sec-Fetch-Site`) comes first: a proxy may hide from
-    us under which name and scheme our page was asked for. Browsers leave it out where
-    there is no TLS; there `Origin` has to be the address that was asked. Programs send
-    neither, and are no page.
+    The browser's `Sec-Fetch-Site` comes first: behind a proxy the registry can't know
+    the name and scheme of its own page. Browsers omit it without TLS; then `Origin`
+    must be the address that was called. Programs send neither header.
     """
     origin = environ.get("HTTP_ORIGIN")
     site = environ.get("HTTP_SEC_FETCH_SITE")
-    if origin is not None and any(each.match(origin) for each in allowed):
+    if origin is not None and any(pattern.match(origin) for pattern in allowed):
         return False
     if site is not None:
         return site not in ("same-origin", "none")
-    return origin is not None and origin.lower() != _own(environ)
+    return origin is not None and origin.lower() != _own_origin(environ)
 
 
-def _own(environ: Mapping[str, Any]) -> str | None:
+def _own_origin(environ: Mapping[str, Any]) -> str | None:
     scheme, host = environ["wsgi.url_scheme"], environ.get("HTTP_HOST")
     return f"{scheme}://{host}".lower() if host else None
 
 
-def _said(environ: Mapping[str, Any]) -> str:
+def _detail(environ: Mapping[str, Any]) -> str:
     origin = environ.get("HTTP_ORIGIN")
     if origin == "null":
-        return "web pages without an origin of their own may not change anything here"
+        return "web pages without an origin of their own may not change this registry"
     whose = "another site" if origin is None else f"the origin {origin[:_SHOWN]!r}"
     return (
-        f"web pages of {whose} may not change anything here; allow theirs with"
+        f"web pages of {whose} may not change this registry; allow them with"
         " REGISTRY_ALLOWED_ORIGINS"
     )

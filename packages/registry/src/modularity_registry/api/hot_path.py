@@ -1,8 +1,7 @@
-"""The calls that make up the load, answered before Flask from the catalog's bytes.
+"""Answers the most frequent calls before Flask, from the catalog's rendered bytes.
 
-Only the plain cases are answered here, without a query or a condition; all else goes
-on to Flask. The replies are the same to the last header: a test sends
-the same requests through both.
+Calls with a query, a condition or an origin go on to Flask. The replies are the same
+to the last header: a test sends the same requests through both.
 """
 
 from collections.abc import Iterable
@@ -36,13 +35,13 @@ REGISTER = "/api/register"
 CAPABILITIES = "/api/capabilities/"
 SERVICES = "/api/services/"
 HEARTBEAT = "/api/heartbeat/"
-BEAT = "/heartbeat"
+SERVICE_HEARTBEAT = "/heartbeat"
 LIST = "/services"
 EXPLAIN = "/explain"
 
 
 class HotPath:
-    """WSGI in front of WSGI."""
+    """WSGI in front of Flask's."""
 
     def __init__(
         self,
@@ -64,7 +63,7 @@ class HotPath:
         self._lists = metrics.request("/api/capabilities/{name}/services", 200)
         self._reads = metrics.request("/api/services/{id}", 200)
         self._heartbeats = metrics.request("/api/heartbeat/{id}", 200)
-        self._beats = metrics.request("/api/services/{id}/heartbeat", 200)
+        self._service_heartbeats = metrics.request("/api/services/{id}/heartbeat", 200)
         self._write_rate = registry.rates.writes
         self._read_rate = registry.rates.reads
         self._fixed = fixed_headers.of_replies(registry.settings)
@@ -79,72 +78,101 @@ class HotPath:
             environ.get("QUERY_STRING")
             or "HTTP_ORIGIN" in environ
             or "HTTP_SEC_FETCH_SITE" in environ
+            or (self._traced and request_context.trace(environ)[1])
         ):
             return self._application(environ, start_response)
-        if self._traced and request_context.trace(environ)[1]:
-            return self._application(environ, start_response)
         started = perf_counter()
-        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        method = environ["REQUEST_METHOD"]
         caller = self._authenticator.caller(environ) if self._closed else OPEN
-        found = None
-        if method == "GET" and "HTTP_IF_NONE_MATCH" not in environ:
-            if not caller.may(Right.READ):
-                return self._application(environ, start_response)
-            # Before the data, so that this is never newer than what is shown.
-            revision = self._catalog.revision
-            if path.startswith(CAPABILITIES):
-                found = self._capability(path[len(CAPABILITIES) :], revision)
-                timings = self._lookups
-                if path.endswith(LIST):
-                    timings = self._lists
-                    rate = self._read_rate
-                    if rate and found and not _within(rate, environ, caller):
-                        return self._application(environ, start_response)
-            elif path.startswith(SERVICES):
-                found = self._service(path[len(SERVICES) :])
-                timings = self._reads
-            if found is not None:
-                headers = self._headers(found[0])
-                headers.append(("ETag", f'W/"{found[1]}"'))
-                headers.append(("X-Registry-Revision", str(revision)))
-                headers.append(
-                    (request_context.REQUEST_ID, request_context.request_id(environ))
-                )
-                if self._view_health.stale_since is not None:
-                    headers += replies.stale(self._view_health)
-                start_response("200 OK", headers)
-                timings.observe(perf_counter() - started)
-                return [found[0]]
-        elif not caller.may(Right.REGISTER):
+        reply = None
+        if method == "GET":
+            if "HTTP_IF_NONE_MATCH" not in environ and caller.may(Right.READ):
+                reply = self._read(environ, start_response, caller, started)
+        elif method == "POST" and caller.may(Right.REGISTER):
+            reply = self._write(environ, start_response, caller, started)
+        if reply is None:
             return self._application(environ, start_response)
-        elif method == "POST" and path == REGISTER and _is_plain(environ):
+        return reply
+
+    def _read(
+        self,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+        caller: Caller,
+        started: float,
+    ) -> Iterable[bytes] | None:
+        """Answer a lookup; None leaves it to Flask."""
+        path = environ["PATH_INFO"]
+        # Before the data, so that the header is never newer than the body.
+        revision = self._catalog.revision
+        if path.startswith(CAPABILITIES):
+            body_and_tag = self._capability(path[len(CAPABILITIES) :], revision)
+            timings = self._lookups
+            if path.endswith(LIST):
+                timings = self._lists
+                rate = self._read_rate
+                if rate and body_and_tag and not _within(rate, environ, caller):
+                    return None
+        elif path.startswith(SERVICES):
+            body_and_tag = self._service(path[len(SERVICES) :])
+            timings = self._reads
+        else:
+            return None
+        if body_and_tag is None:
+            return None
+        body, tag = body_and_tag
+        headers = self._headers(body)
+        headers.append(("ETag", f'W/"{tag}"'))
+        headers.append(("X-Registry-Revision", str(revision)))
+        request_id = request_context.request_id(environ)
+        headers.append((request_context.REQUEST_ID, request_id))
+        if self._view_health.stale_since is not None:
+            headers += replies.stale(self._view_health)
+        start_response("200 OK", headers)
+        timings.observe(perf_counter() - started)
+        return [body]
+
+    def _write(
+        self,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+        caller: Caller,
+        started: float,
+    ) -> Iterable[bytes] | None:
+        """Answer a registration or a heartbeat; None leaves it to Flask."""
+        path = environ["PATH_INFO"]
+        if path == REGISTER and _is_plain(environ):
             rate = self._write_rate
             if rate is not None and not _within(rate, environ, caller):
-                return self._application(environ, start_response)
+                return None
             return self._register(environ, start_response, caller, started)
-        elif method == "POST" and _has_no_body(environ):
-            entry = self._beating(path, caller, environ)
-            if entry is not None:
-                self._commands.record_heartbeat(entry)
-                body = replies.acknowledgement(entry.ttl)
-                headers = self._headers(body)
-                headers.append(
-                    (request_context.REQUEST_ID, request_context.request_id(environ))
-                )
-                start_response("200 OK", headers)
-                timings = self._beats if path.endswith(BEAT) else self._heartbeats
-                timings.observe(perf_counter() - started)
-                return [body]
-        return self._application(environ, start_response)
+        entry = None
+        if _has_no_body(environ):
+            entry = self._heartbeat_entry(path, caller, environ)
+        if entry is None:
+            return None
+        self._commands.record_heartbeat(entry)
+        body = replies.acknowledgement(entry.ttl)
+        headers = self._headers(body)
+        request_id = request_context.request_id(environ)
+        headers.append((request_context.REQUEST_ID, request_id))
+        start_response("200 OK", headers)
+        timings = (
+            self._service_heartbeats
+            if path.endswith(SERVICE_HEARTBEAT)
+            else self._heartbeats
+        )
+        timings.observe(perf_counter() - started)
+        return [body]
 
     def _capability(self, name: str, revision: int) -> tuple[bytes, int] | None:
-        """The body and the tag for a provider or, where asked for, all of them."""
+        """Return body and tag for one provider or, with ``/services``, for all."""
         if name.endswith(LIST):
             capability = self._catalog.capability(name[: -len(LIST)])
             if capability is None:
                 return None
             tag = capability.revision
-            bodies = [each.json for each in capability.providers().by_id]
+            bodies = [entry.json for entry in capability.providers().by_id]
             return replies.listing("services", bodies, revision), tag
         capability = self._catalog.capability(name)
         if capability is None or name.endswith(EXPLAIN):
@@ -171,8 +199,8 @@ class HotPath:
         caller: Caller,
         started: float,
     ) -> Iterable[bytes]:
-        asked = request_context.of(environ)
-        token = logs.current_request.set(asked)
+        context = request_context.of(environ)
+        token = logs.current_request.set(context)
         try:
             registration, key = schema.parse_registration_and_key(read_body(environ))
             caller.require_service(registration.id, registration.capabilities)
@@ -185,14 +213,14 @@ class HotPath:
             problems.note(self._audit, error, environ)
             problem = problems.of(error)
             problem.headers.extend(self._fixed)
-            problem.headers[request_context.REQUEST_ID] = asked.request_id
+            problem.headers[request_context.REQUEST_ID] = context.request_id
             self._count(REGISTER, problem.status_code, started)
             return problem(environ, start_response)
         finally:
             logs.current_request.reset(token)
         body, status = replies.registered(written, registration.name)
         headers = self._headers(body)
-        headers.append((request_context.REQUEST_ID, asked.request_id))
+        headers.append((request_context.REQUEST_ID, context.request_id))
         start_response(f"{status.value} {status.phrase}", headers)
         self._count(REGISTER, status.value, started)
         return [body]
@@ -207,14 +235,14 @@ class HotPath:
     def _count(self, route: str, status: int, started: float) -> None:
         self._metrics.request(route, status).observe(perf_counter() - started)
 
-    def _beating(
+    def _heartbeat_entry(
         self, path: str, caller: Caller, environ: "WSGIEnvironment"
     ) -> Entry | None:
-        """The service that a heartbeat is for, if nothing but its time changes."""
+        """Return the service of a heartbeat that changes nothing but its time."""
         if path.startswith(HEARTBEAT):
             service_id = path[len(HEARTBEAT) :]
-        elif path.startswith(SERVICES) and path.endswith(BEAT):
-            service_id = path[len(SERVICES) : -len(BEAT)]
+        elif path.startswith(SERVICES) and path.endswith(SERVICE_HEARTBEAT):
+            service_id = path[len(SERVICES) : -len(SERVICE_HEARTBEAT)]
         else:
             return None
         entry = self._catalog.service(service_id)
@@ -230,9 +258,9 @@ class HotPath:
 
 
 def _within(rate: Rate, environ: "WSGIEnvironment", caller: Caller) -> bool:
-    """Count the call, or say no to one over the rate.
+    """Count the call and return True, or return False for one over the rate.
 
-    That one was not counted, so Flask can ask once more and say no in its own words.
+    A refused call is not counted, so Flask can ask again and write the error reply.
     """
     return rate.takes(rate_limits.client_of(environ, caller))
 

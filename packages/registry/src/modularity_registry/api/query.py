@@ -1,4 +1,4 @@
-"""Query strings become filters, pages and strategies here; `schema` does the bodies."""
+"""Parses query strings into filters, pages and strategies; `schema` parses bodies."""
 
 import base64
 import binascii
@@ -23,7 +23,7 @@ MAX_KEY = 1024
 # Python reads no number of more than 4,300 digits: a range may not hold one.
 MAX_RANGE = 1024
 MAX_WAIT = 300.0
-"""Seconds that a reader may wait for a change; who asks for more gets this."""
+"""Seconds that a reader may wait for a change; a longer wait is cut to this."""
 
 FILTERS = ("status", "capability", "mode", "name", "version")
 PAGES = ("limit", "cursor")
@@ -54,34 +54,36 @@ class Wait:
 
 
 class Query:
-    """The arguments of one request, read by name; `finish` reports all that is wrong.
+    """The arguments of one request, read by name; `finish` reports all bad ones.
 
-    Every reader returns a harmless value where the argument is bad and notes why.
+    For a bad argument, a reader notes the error and returns a default.
     """
 
-    def __init__(self, arguments: Arguments, known: Iterable[str]) -> None:
+    def __init__(self, arguments: Arguments, allowed: Iterable[str]) -> None:
         self._values: dict[str, list[str]] = {}
         self._errors: list[FieldError] = []
-        known = tuple(known)
+        allowed = tuple(allowed)
         for name, value in arguments:
-            if name not in known and not (
-                "metadata" in known and name.startswith(METADATA) and name != METADATA
+            if name not in allowed and not (
+                "metadata" in allowed and name.startswith(METADATA) and name != METADATA
             ):
                 names = ", ".join(
-                    "metadata.<key>" if k == "metadata" else k for k in known
+                    "metadata.<key>" if k == "metadata" else k for k in allowed
                 )
                 names = names or "none"
-                self._bad(name, f"is not a known parameter; known here: {names}")
+                self._bad(name, f"is not a known parameter; known parameters: {names}")
             self._values.setdefault(name, []).append(value)
 
     def finish(self) -> None:
         """Raise `InvalidRequest` naming every bad argument, if there is one."""
         if self._errors:
-            detail = "; ".join(f"{each.field} {each.message}" for each in self._errors)
+            detail = "; ".join(
+                f"{error.field} {error.message}" for error in self._errors
+            )
             raise InvalidRequest(detail, tuple(self._errors))
 
     def filter(self) -> Filter:
-        """Return what the arguments let through."""
+        """Return the filter for services."""
         names = set(self._values)
         if not names.intersection(FILTERS) and not any(
             name.startswith(METADATA) for name in names
@@ -104,7 +106,7 @@ class Query:
         )
 
     def page(self) -> Page:
-        """Return which part of a list is wanted."""
+        """Return which part of a list to send."""
         limit, text = None, self._one("limit")
         if text is not None:
             if re.fullmatch(r"[0-9]{1,9}", text) and 1 <= int(text) <= MAX_LIMIT:
@@ -115,7 +117,7 @@ class Query:
         return Page(limit, self._cursor(cursor) if cursor is not None else "")
 
     def wait(self) -> Wait | None:
-        """Return what to wait for; None when the answer is wanted at once."""
+        """Return what to wait for; None for a reply at once."""
         wait, revision = self._one("wait"), self._one("revision")
         if wait is None and revision is None:
             return None
@@ -123,12 +125,12 @@ class Query:
             self._bad("wait", "must be a number of seconds, given with revision")
             return None
         if revision is None or not re.fullmatch(r"[0-9]{1,18}", revision):
-            self._bad("revision", "must be a revision that a reply carried")
+            self._bad("revision", "must be the revision of an earlier reply")
             return None
         return Wait(min(float(wait), MAX_WAIT), int(revision))
 
     def interest(self) -> Interest:
-        """Return what a stream of events is to be about."""
+        """Return the capabilities and services whose events to send."""
         return Interest(
             capabilities=frozenset(self._values.get("capability", ())),
             services=frozenset(self._values.get("service", ())),
@@ -163,10 +165,10 @@ class Query:
             self._bad(name, "is given more than once")
         return values[0]
 
-    def _choices(self, name: str, known: tuple[str, ...]) -> frozenset[str]:
+    def _choices(self, name: str, choices: tuple[str, ...]) -> frozenset[str]:
         values = frozenset(self._values.get(name, ()))
-        if not values.issubset(known):
-            self._bad(name, f"must be one of {', '.join(known)}")
+        if not values.issubset(choices):
+            self._bad(name, f"must be one of {', '.join(choices)}")
         return values
 
     def _statuses(self) -> frozenset[str]:
@@ -174,8 +176,8 @@ class Query:
         values: set[str] = set()
         for value in self._values.get("status", ()):
             if value not in STATUSES and value not in words:
-                known = ", ".join((*STATUSES, *words))
-                self._bad("status", f"must be one of {known}")
+                choices = ", ".join((*STATUSES, *words))
+                self._bad("status", f"must be one of {choices}")
             values |= words.get(value, {value})
         return frozenset(values)
 
@@ -198,7 +200,7 @@ class Query:
         except (binascii.Error, ValueError):
             key = ""
         if not key:
-            self._bad("cursor", "is not one that this registry gave; start without it")
+            self._bad("cursor", "is not from this registry; start without one")
         return key
 
 

@@ -1,4 +1,4 @@
-"""What the routes have in common: requests are read and replies are made here."""
+"""Reads requests and makes replies for the routes."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,37 +50,37 @@ def body() -> bytes:
     return data
 
 
-def query(*known: str) -> Query:
-    """Return the request's arguments; others than ``known`` are errors."""
-    return Query(list(request.args.items(multi=True)), known)
+def query(*names: str) -> Query:
+    """Return the request's arguments; others than ``names`` are errors."""
+    return Query(list(request.args.items(multi=True)), names)
 
 
 def caller_is_local(environ: Mapping[str, Any]) -> bool:
     """Say whether the caller is on this machine.
 
-    Whoever comes through a proxy isn't, as far as can be known: the address is the
-    proxy's own. Only one that is trusted may say otherwise (`Proxies`).
+    A caller behind a proxy is not: its address is the proxy's own. Only a trusted
+    proxy may say otherwise (`Proxies`).
     """
-    said: bool | None = environ.get(LOCAL)
-    if said is not None:
-        return said
+    local: bool | None = environ.get(LOCAL)
+    if local is not None:
+        return local
     if any(name in environ for name in FORWARDED):
         return False
     return is_loopback(environ.get("REMOTE_ADDR", ""))
 
 
 def precondition() -> Precondition:
-    """Return what `If-Match` and `If-None-Match: *` ask for.
+    """Return the precondition in `If-Match` and `If-None-Match: *`.
 
-    A revision matches as a strong or a weak tag: it says all that a write can change.
+    A revision matches as a strong or a weak tag: it covers all that a write can change.
     """
-    wanted = request.environ.get("HTTP_IF_MATCH")
+    if_match = request.environ.get("HTTP_IF_MATCH")
     absent = request.environ.get("HTTP_IF_NONE_MATCH", "").strip() == "*"
-    if wanted is None:
+    if if_match is None:
         return Precondition(absent=True) if absent else ANY
-    if wanted.strip() == "*":
+    if if_match.strip() == "*":
         return Precondition(exists=True, absent=absent)
-    tags = re.findall(r'(?:W/)?"([^"]*)"', wanted)
+    tags = re.findall(r'(?:W/)?"([^"]*)"', if_match)
     revisions = frozenset(int(tag) for tag in tags if re.fullmatch(r"[0-9]{1,19}", tag))
     return Precondition(revisions=revisions, exists=True, absent=absent)
 
@@ -94,17 +94,17 @@ def read(data: bytes | Callable[[], bytes], tag: int | str, revision: int) -> Re
     """Return rendered JSON with its validator, or 304 when the caller has it already.
 
     ``tag`` is the revision of what is shown, ``revision`` that of the whole view. The
-    tag is weak: signs of life come and go within one revision.
+    tag is weak: heartbeats change a service within one revision.
     """
     render = data if callable(data) else lambda: data
-    response = unless_known(str(tag), render, JSON)
+    response = unless_cached(str(tag), render, JSON)
     response.headers["ETag"] = f'W/"{tag}"'
     response.headers["X-Registry-Revision"] = str(revision)
     return response
 
 
-def unless_known(tag: str, render: Callable[[], bytes], kind: str) -> Response:
-    """Return what ``render`` makes, or 304 when the caller has what has this tag."""
+def unless_cached(tag: str, render: Callable[[], bytes], kind: str) -> Response:
+    """Return what ``render`` makes, or 304 when the caller has this tag already."""
     if not request.if_none_match.contains_weak(tag):
         return Response(render(), content_type=kind)
     response = Response(status=304)
@@ -120,12 +120,12 @@ def stale(view_health: ViewHealth) -> list[tuple[str, str]]:
 
 def registered(result: WriteResult, name: str) -> tuple[bytes, HTTPStatus]:
     """Return body and status of the reply to a registration; ``name`` is for people."""
-    done = "registered" if result.created else "replaced"
+    outcome = "registered" if result.created else "replaced"
     answer = {
         "status": "registered",
         "service_id": result.service_id,
         "revision": result.revision,
-        "message": f"Service {name!r} {done}",
+        "message": f"Service {name!r} {outcome}",
     }
     status = HTTPStatus.CREATED if result.created else HTTPStatus.OK
     return schema.encode(answer), status
@@ -134,8 +134,8 @@ def registered(result: WriteResult, name: str) -> tuple[bytes, HTTPStatus]:
 @lru_cache(maxsize=1024)
 def acknowledgement(ttl: float | None) -> bytes:
     """Return the body of the reply to a heartbeat."""
-    ends = b"null" if ttl is None else schema.encode(ttl)
-    return b'{"status":"ok","message":"Heartbeat received","ttl":%b}' % ends
+    rendered = b"null" if ttl is None else schema.encode(ttl)
+    return b'{"status":"ok","message":"Heartbeat received","ttl":%b}' % rendered
 
 
 def cut(
@@ -167,9 +167,9 @@ def listing(
 
 
 def services(
-    entries: Iterable[Entry], wanted: Filter, page: Page, revision: int
+    entries: Iterable[Entry], selection: Filter, page: Page, revision: int
 ) -> bytes:
-    """Return the list body of the services that pass; ``entries`` in order of id."""
-    matching = (each for each in entries if wanted.matches(each))
-    chosen, cursor = cut(matching, page, lambda each: each.id)
-    return listing("services", [each.json for each in chosen], revision, cursor)
+    """Return the list body of the services that match; ``entries`` in order of id."""
+    matching = (entry for entry in entries if selection.matches(entry))
+    chosen, cursor = cut(matching, page, lambda entry: entry.id)
+    return listing("services", [entry.json for entry in chosen], revision, cursor)

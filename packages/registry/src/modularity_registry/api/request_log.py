@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """WSGI around WSGI: logs what was asked, by whom, and the time to the headers.
+    """Logs method, path, caller, status and the time to the headers.
 
-    A stream has no number of bytes: when its line is written, it has only begun.
+    The line of a stream has no number of bytes, since the stream has only begun.
     """
 
     def __init__(self, application: "WSGIApplication") -> None:
@@ -27,7 +27,7 @@ class RequestLog:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         started = time.perf_counter()
-        # Whoever answers takes it from there.
+        # Set now, so that the reply and this line have the same.
         request_context.request_id(environ)
 
         def note(
@@ -43,14 +43,14 @@ class RequestLog:
 def _log(
     environ: "WSGIEnvironment", status: str, size: int | None, milliseconds: float
 ) -> None:
-    asked = request_context.of(environ)
+    context = request_context.of(environ)
     log.debug(
         "request",
         extra=logs.fields(
-            request_id=asked.request_id,
-            trace_id=asked.trace_id,
-            peer=asked.peer,
-            caller=asked.caller,
+            request_id=context.request_id,
+            trace_id=context.trace_id,
+            peer=context.peer,
+            caller=context.caller,
             method=environ["REQUEST_METHOD"],
             path=environ["PATH_INFO"],
             status=int(status[:3]),

@@ -24,7 +24,7 @@ class File:
 
     def reply(self, headers: Mapping[str, str]) -> Response:
         """Return it with these headers; 304 when the caller has it already."""
-        response = replies.unless_known(self.tag, lambda: self.data, self.kind)
+        response = replies.unless_cached(self.tag, lambda: self.data, self.kind)
         response.headers["ETag"] = f'"{self.tag}"'
         response.headers.update(headers)
         return response

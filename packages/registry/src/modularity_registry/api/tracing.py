@@ -1,8 +1,7 @@
-"""OpenTelemetry's spans of what Flask answers, sent off in the background.
+"""OpenTelemetry spans of the requests that Flask answers, exported in the background.
 
-The calls that make up the load are answered before Flask and have none, unless they
-come with a ``traceparent`` that wants its trace kept: such a call takes the way through
-Flask, with the same reply.
+The hot path makes no spans. A call whose ``traceparent`` is sampled goes to Flask
+instead, with the same reply.
 """
 
 import importlib.util
@@ -26,10 +25,10 @@ EXTRA = (
     "opentelemetry.exporter.otlp.proto.http",
 )
 EXPORT_SECONDS = 5.0
-"""For so long spans are tried to be delivered, then they are dropped."""
+"""Seconds to retry the export of spans before they are dropped."""
 
-FAREWELL_SECONDS = 0.5
-"""For so long the end of the process waits for the last ones."""
+SHUTDOWN_SECONDS = 0.5
+"""Seconds that a stopping process waits for the last spans."""
 
 _SPAN = "modularity_registry.span"
 
@@ -37,7 +36,7 @@ _SPAN = "modularity_registry.span"
 def require() -> None:
     """Raise `BadSetting` where the extra ``otel`` is not installed."""
     try:
-        missing = [each for each in EXTRA if importlib.util.find_spec(each) is None]
+        missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     except ModuleNotFoundError:
         missing = [*EXTRA]
     if missing:
@@ -48,10 +47,10 @@ def require() -> None:
 
 
 class Tracing:
-    """Starts spans and has them delivered. To be made after the fork: it has a thread.
+    """Starts spans and exports them. Create it after the fork: it has a thread.
 
-    ``endpoint`` is the collector's address for OTLP over HTTP; without a path, that of
-    OTLP is added.
+    ``endpoint`` is the collector's address for OTLP over HTTP; without a path,
+    ``/v1/traces`` is added.
     """
 
     def __init__(self, endpoint: str, replica: str) -> None:
@@ -78,7 +77,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer("modularity_registry", __version__)
 
     def install(self, app: Flask) -> None:
-        """Have every request that ``app`` answers from now on make a span."""
+        """Make a span for every request that ``app`` answers from now on."""
         app.wsgi_app = _Traced(app.wsgi_app, self.begin)  # type: ignore[method-assign]
 
         @app.after_request
@@ -90,7 +89,7 @@ class Tracing:
             return response
 
     def begin(self, environ: "WSGIEnvironment") -> "Span":
-        """Return a span of the request, begun under the one that it comes with."""
+        """Return a span of the request, a child of the caller's if there is one."""
         from opentelemetry.context import Context
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import (
@@ -114,15 +113,15 @@ class Tracing:
         )
 
     def stop(self) -> None:
-        """Deliver what is left, but don't wait long for it."""
-        # In a thread: a collector that hangs would hold up the end for longer.
+        """Export what is left, for at most `SHUTDOWN_SECONDS`."""
+        # In a thread: a collector that hangs would delay the end for longer.
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
-        last.join(FAREWELL_SECONDS)
+        last.join(SHUTDOWN_SECONDS)
 
 
 class _Traced:
-    """WSGI around Flask's; a stream's span is over when its headers are sent."""
+    """WSGI around Flask's; the span of a stream ends when its headers are sent."""
 
     def __init__(
         self,
@@ -145,10 +144,10 @@ class _Traced:
             return start_response(status, headers, exc_info)
 
         if request_context.trace(environ)[0] is None:
-            # From here on it is this span's, so that the log names the same trace.
-            found = span.get_span_context()
+            # The request is now part of this span's trace, and the log says so.
+            context = span.get_span_context()
             environ[request_context.TRACEPARENT] = (
-                f"00-{found.trace_id:032x}-{found.span_id:016x}-01"
+                f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
             )
         try:
             return self._application(environ, start)

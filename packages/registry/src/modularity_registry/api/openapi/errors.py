@@ -46,8 +46,8 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
     ),
     errors.OriginRefused: (
         "the call came from a web page of another site",
-        "web pages of the origin 'http://127.0.0.1:8000' may not change anything here;"
-        " allow theirs with REGISTRY_ALLOWED_ORIGINS",
+        "web pages of the origin 'http://127.0.0.1:8000' may not change this"
+        " registry; allow them with REGISTRY_ALLOWED_ORIGINS",
     ),
     errors.Unauthorized: (
         "the token is missing or invalid",

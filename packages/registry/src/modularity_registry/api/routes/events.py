@@ -17,13 +17,13 @@ from modularity_registry.serving.forwarded import CONNECTED
 from modularity_registry.telemetry.counters import Metrics
 
 KEEP_ALIVE = 15.0
-"""Seconds within which a silent stream says that it is still there."""
+"""Seconds within which a silent stream sends a comment."""
 
 COMMENT = b": still here\n\n"
 RETRY = b"retry: 1000\n"
 
 TOO_SLOW = "this reader was too slow; read the list again"
-NOT_KNOWN = "what came after that event is not known here; read the list again"
+NOT_KNOWN = "events after that id are no longer kept; read the list again"
 
 
 def routes(registry: Registry, keep_alive: float = KEEP_ALIVE) -> Blueprint:
@@ -58,8 +58,8 @@ def routes(registry: Registry, keep_alive: float = KEEP_ALIVE) -> Blueprint:
 
 def _position(event_id: str, epoch: str) -> int | None:
     """Return the revision that an event's id names; None if it is not of this epoch."""
-    known, _, revision = event_id.rpartition("-")
-    if known != epoch or not revision.isascii() or not revision.isdecimal():
+    event_epoch, _, revision = event_id.rpartition("-")
+    if event_epoch != epoch or not revision.isascii() or not revision.isdecimal():
         return None
     return int(revision) if len(revision) < 19 else None
 
@@ -75,7 +75,7 @@ class Stream:
         self._keep_alive = keep_alive
 
     def connected(self, revision: int, missed: list[Event]) -> bytes:
-        """Return the stream's beginning: where it stands, and what was missed."""
+        """Return the first frames: the revision, then the events that were missed."""
         data = {"epoch": self._hub.epoch}
         frames = [RETRY, self._hub.notice("connected", revision, data)]
         return b"".join((*frames, *(event.frame for event in missed)))
@@ -83,17 +83,16 @@ class Stream:
     def resync(self, revision: int, reason: str) -> bytes:
         """Return the event that tells the caller to read the list again.
 
-        What follows after ``revision`` will be told: a list read from now on is not
-        older than that.
+        Events after ``revision`` follow, and a list read from now on is not older.
         """
         return self._hub.notice("resync", revision, {"reason": reason})
 
     def chunks(self, first: bytes) -> Iterator[bytes]:
-        """Yield ``first``, then events as they come, until somebody ends it."""
+        """Yield ``first``, then events as they happen, until either side ends it."""
         yield first
         watcher = self._watcher
         while not watcher.stopped:
-            # Drawn each time, or streams opened together would all write together.
+            # Random, or streams opened together would send their comments together.
             patience = self._keep_alive * random.uniform(0.7, 1.0)
             events = watcher.take(patience)
             if watcher.lost:
@@ -109,11 +108,11 @@ class Stream:
 
 
 def wait_for_change(
-    registry: Registry, wait: Wait | None, interest: Interest, wanted: Filter
+    registry: Registry, wait: Wait | None, interest: Interest, selection: Filter
 ) -> None:
-    """Return when something that passes the filter has changed, or the wait is over.
+    """Return when a service that matches has changed, or the wait is over.
 
-    At once when ``wait`` is None, or when it can't be known what has changed since.
+    Returns at once without ``wait``, or if the events since then are no longer kept.
     Raises `TooManyWatchers`, `TooManyWatchersOfClient`.
     """
     if wait is None or wait.seconds == 0:
@@ -121,8 +120,8 @@ def wait_for_change(
     clock, hub = registry.clock, registry.hub
 
     def relevant(events: list[Event]) -> bool:
-        shown = (entry for event in events for entry in event.entries)
-        return any(wanted.matches(entry) for entry in shown)
+        entries = (entry for event in events for entry in event.entries)
+        return any(selection.matches(entry) for entry in entries)
 
     deadline = clock.monotonic() + wait.seconds
     watcher, missed = _watch(registry, interest, wait.revision)
@@ -141,9 +140,9 @@ def wait_for_change(
 def _watch(
     registry: Registry, interest: Interest, after: int | None
 ) -> tuple[Watcher, list[Event] | None]:
-    """As `Hub.watch`, for the client that makes the request."""
+    """As `Hub.watch`, for the caller of the current request."""
     caller = authorization.caller_of(request)
-    # That of the connection, which the reaper looks for.
+    # The address of the connection, which `AbandonedWaits` looks for.
     peer = request.environ.get(CONNECTED) or request.remote_addr or ""
     client = rate_limits.client_of(request.environ, caller)
     watcher, missed = registry.hub.watch(interest, after, peer, caller, client)
@@ -153,18 +152,18 @@ def _watch(
 
 
 def dismiss(registry: Registry) -> None:
-    """End the streams and waits of those whose token is no longer valid."""
+    """End the streams and waits of callers whose token is no longer valid."""
     for watcher in registry.hub.watching():
         if not registry.still_good(watcher.caller):
             watcher.stop()
 
 
-class Reaper:
-    """Takes back the places of waiting readers who have gone without a word.
+class AbandonedWaits:
+    """Ends the waits of readers that have closed their connection.
 
-    A stream finds out when it writes; a reader that waits is written to only at the
-    end. The server does not tell which connection a call came by, so this compares
-    numbers: an address can't have more readers waiting than calls unanswered.
+    A stream notices when it writes; a wait writes only at its end. The server does not
+    say which connection a call came by, so this compares numbers: an address can't
+    have more waiting readers than unanswered calls.
     """
 
     def __init__(self, registry: Registry, period: float = KEEP_ALIVE) -> None:
@@ -173,32 +172,37 @@ class Reaper:
         self._port = registry.settings.port
         self._period = period
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="abandoned-waits", daemon=True
+        )
 
     def start(self) -> None:
-        """Begin to look, once a period."""
+        """Begin to check, once a period."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking. Idempotent."""
+        """Stop checking. Idempotent."""
         self._stop.set()
 
     def _run(self) -> None:
         while not self._stop.wait(self._period):
             dismiss(self._registry)  # a token may have expired
-            self.look()
+            self.check()
 
-    def look(self) -> None:
-        """Wake readers that have gone, the longest waiting first."""
+    def check(self) -> None:
+        """End the surplus waits of each address, the longest waiting first."""
         waiting: dict[str, list[Watcher]] = {}
         for watcher in self._hub.watching():
             if watcher.waits:
                 waiting.setdefault(watcher.peer, []).append(watcher)
         if not waiting or not sockets.can_tell():
             return
-        present = sockets.connections(self._port)
+        connections = sockets.connections(self._port)
         for peer, watchers in waiting.items():
-            surplus = len(watchers) - sum(_unanswered(each, peer) for each in present)
+            unanswered = sum(
+                _unanswered(connection, peer) for connection in connections
+            )
+            surplus = len(watchers) - unanswered
             watchers.sort(key=lambda watcher: watcher.started)
             for watcher in watchers[: max(0, surplus)]:
                 watcher.stop()

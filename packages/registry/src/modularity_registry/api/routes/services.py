@@ -5,6 +5,7 @@ from flask import Blueprint, Response, request
 from modularity_registry import schema
 from modularity_registry.api import authorization, rate_limits, replies
 from modularity_registry.api.query import FILTERS, PAGES, WAIT
+from modularity_registry.api.routes import blueprint_of
 from modularity_registry.api.routes.events import wait_for_change
 from modularity_registry.catalog.status_history import StatusChange
 from modularity_registry.clock import rfc3339
@@ -19,105 +20,117 @@ LISTS = (*FILTERS, "metadata", *PAGES, *WAIT)
 
 def routes(registry: Registry) -> Blueprint:
     """Return the routes under ``/api`` that are about services."""
-    blueprint = Blueprint("services", __name__, url_prefix="/api")
-    catalog, commands = registry.catalog, registry.commands
+    handlers = _Handlers(registry)
+    return blueprint_of(
+        "services",
+        "/api",
+        ("POST /register", handlers.register_anywhere),
+        ("PUT /services/<service_id>", handlers.register_here),
+        ("GET /services", handlers.list_services),
+        ("GET /services/<service_id>", handlers.read_service),
+        ("GET /services/<service_id>/history", handlers.read_history),
+        ("DELETE /services/<service_id>", handlers.unregister),
+        ("DELETE /unregister/<service_id>", handlers.unregister),
+        ("PUT /services/<service_id>/drain", handlers.drain),
+        ("DELETE /services/<service_id>/drain", handlers.undrain),
+        ("POST /heartbeat/<service_id>", handlers.heartbeat),
+        ("POST /services/<service_id>/heartbeat", handlers.heartbeat),
+    )
 
-    def register(registration: Registration, key: str | None) -> Response:
+
+class _Handlers:
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._catalog = registry.catalog
+        self._commands = registry.commands
+
+    def _register(self, registration: Registration, key: str | None) -> Response:
         caller = authorization.caller_of(request)
         caller.require_service(registration.id, registration.capabilities)
-        written = commands.register(
+        result = self._commands.register(
             registration,
             replies.caller_is_local(request.environ),
             replies.precondition(),
             authorization.claim(request.environ, caller, key),
         )
-        body, status = replies.registered(written, registration.name)
+        body, status = replies.registered(result, registration.name)
         return Response(body, status, content_type=replies.JSON)
 
-    def claim(service_id: str) -> Claim:
+    def _claim(self, service_id: str) -> Claim:
         caller = authorization.caller_of(request)
         caller.require_service(service_id)
         return authorization.claim(request.environ, caller)
 
-    @blueprint.post("/register")
-    def register_anywhere() -> Response:
-        return register(*schema.parse_registration_and_key(replies.body()))
+    def register_anywhere(self) -> Response:
+        return self._register(*schema.parse_registration_and_key(replies.body()))
 
-    @blueprint.put("/services/<service_id>")
-    def register_here(service_id: str) -> Response:
-        return register(*schema.parse_registration_and_key(replies.body(), service_id))
+    def register_here(self, service_id: str) -> Response:
+        return self._register(
+            *schema.parse_registration_and_key(replies.body(), service_id)
+        )
 
-    @blueprint.get("/services")
-    def list_services() -> Response:
+    def list_services(self) -> Response:
         query = replies.query(*LISTS)
-        wanted, page, wait = query.filter(), query.page(), query.wait()
+        selection, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
-        wait_for_change(registry, wait, Interest(wanted.capabilities), wanted)
-        revision, tag = catalog.revision, catalog.changed
+        wait_for_change(
+            self._registry, wait, Interest(selection.capabilities), selection
+        )
+        revision, tag = self._catalog.revision, self._catalog.changed
 
         def render() -> bytes:
-            # A filter by capability starts from its providers, not from everyone.
-            entries = catalog.providing(wanted.capabilities)
-            return replies.services(entries, wanted, page, revision)
+            # A filter by capability starts from its providers, not from all services.
+            entries = self._catalog.providing(selection.capabilities)
+            return replies.services(entries, selection, page, revision)
 
         return replies.read(render, tag, revision)
 
-    @blueprint.get("/services/<service_id>")
-    def read_service(service_id: str) -> Response:
+    def read_service(self, service_id: str) -> Response:
         replies.query().finish()
-        revision = catalog.revision
-        entry = catalog.require(service_id)
-        checker = registry.membership.owner(service_id)
+        revision = self._catalog.revision
+        entry = self._catalog.require(service_id)
+        checker = self._registry.membership.owner(service_id)
         return replies.read(
             lambda: entry.json_with_evidence(checker), entry.revision, revision
         )
 
-    @blueprint.get("/services/<service_id>/history")
-    def read_history(service_id: str) -> Response:
+    def read_history(self, service_id: str) -> Response:
         replies.query().finish()
-        revision = catalog.revision
-        entry = catalog.require(service_id)
-        changes = registry.history.of(entry)
+        revision = self._catalog.revision
+        entry = self._catalog.require(service_id)
+        changes = self._registry.history.of(entry)
         answer = {
             "service_id": service_id,
-            "history": [_change(each) for each in changes],
+            "history": [_change(change) for change in changes],
             "count": len(changes),
         }
         tag = f"{entry.revision}-{len(changes)}"
         return replies.read(schema.encode(answer), tag, revision)
 
-    @blueprint.delete("/services/<service_id>")
-    @blueprint.delete("/unregister/<service_id>")
-    def unregister(service_id: str) -> Response:
-        written = commands.unregister(
-            service_id, replies.precondition(), claim(service_id)
+    def unregister(self, service_id: str) -> Response:
+        result = self._commands.unregister(
+            service_id, replies.precondition(), self._claim(service_id)
         )
-        return changed(written, "unregistered", f"Service {service_id!r} unregistered")
+        return _changed(result, "unregistered", f"Service {service_id!r} unregistered")
 
-    @blueprint.put("/services/<service_id>/drain")
-    def drain(service_id: str) -> Response:
+    def drain(self, service_id: str) -> Response:
         reason = schema.parse_drain(replies.body())
-        written = commands.drain(service_id, reason, claim(service_id))
-        return changed(written, "draining", f"Service {service_id!r} gets no new calls")
+        result = self._commands.drain(service_id, reason, self._claim(service_id))
+        return _changed(result, "draining", f"Service {service_id!r} gets no new calls")
 
-    @blueprint.delete("/services/<service_id>/drain")
-    def undrain(service_id: str) -> Response:
-        written = commands.undrain(service_id, claim(service_id))
-        entry = catalog.service(service_id)
+    def undrain(self, service_id: str) -> Response:
+        result = self._commands.undrain(service_id, self._claim(service_id))
+        entry = self._catalog.service(service_id)
         status = entry.status if entry else "unregistered"
-        return changed(written, status, f"Service {service_id!r} is back in discovery")
+        return _changed(result, status, f"Service {service_id!r} is back in discovery")
 
-    @blueprint.post("/heartbeat/<service_id>")
-    @blueprint.post("/services/<service_id>/heartbeat")
-    def heartbeat(service_id: str) -> Response:
-        said = schema.parse_heartbeat(replies.body())
-        if not said.healthy:
-            rate_limits.take(registry.rates.writes)
-        entry = commands.heartbeat(service_id, said, claim(service_id))
+    def heartbeat(self, service_id: str) -> Response:
+        report = schema.parse_heartbeat(replies.body())
+        if not report.healthy:
+            rate_limits.take(self._registry.rates.writes)
+        entry = self._commands.heartbeat(service_id, report, self._claim(service_id))
         body = replies.acknowledgement(entry.ttl)
         return Response(body, content_type=replies.JSON)
-
-    return blueprint
 
 
 def _change(change: StatusChange) -> dict[str, str | None]:
@@ -128,7 +141,7 @@ def _change(change: StatusChange) -> dict[str, str | None]:
     }
 
 
-def changed(result: WriteResult, status: str, message: str) -> Response:
+def _changed(result: WriteResult, status: str, message: str) -> Response:
     """Return the reply to a write that is not a registration."""
     return replies.reply(
         {
