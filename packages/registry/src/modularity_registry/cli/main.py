@@ -10,7 +10,10 @@ from modularity_registry import __version__
 from modularity_registry.cli.exit import PROGRAM
 
 COMMANDS: Final = {
-    "audit": ("audit:audit", "Show who did what, from a registry's audit file."),
+    "audit": (
+        "audit.command:audit",
+        "Show who did what, from an audit file.",
+    ),
     "completion": ("completion:completion", "Print the completion script for SHELL."),
     "discover": ("lookup:discover", "Find healthy services with every CAPABILITY."),
     "doctor": ("doctor.command:doctor", "Find common problems and how to fix them."),
@@ -25,7 +28,7 @@ COMMANDS: Final = {
     "register": ("registration:register", "Register or replace a service."),
     "serve": ("serve:serve", "Run the registry until Ctrl-C or SIGTERM."),
     "stats": ("overview:stats", "Show the registry's counts and its replicas."),
-    "token": ("tokens:token", "Create, list, rotate and revoke tokens."),
+    "token": ("tokens.command:token", "Create, list, rotate and revoke tokens."),
     "undrain": ("registration:undrain", "Put a drained service back into discovery."),
     "unregister": ("registration:unregister", "Unregister one or more services."),
     "watch": ("watch.command:watch", "Watch services and their events, until Ctrl-C."),

@@ -32,7 +32,7 @@ from modularity_registry.cli.session import (
     url_option,
     with_session,
 )
-from modularity_registry.cli.token_backends import Json, TokenBackendOptions
+from modularity_registry.cli.tokens.backends import Json, TokenBackendOptions
 from modularity_registry.errors import TokenConflict, TokenNotFound
 from modularity_registry.model.rights import Right
 

@@ -15,7 +15,7 @@ import click
 
 from modularity_registry.audit import reader as audit_reader
 from modularity_registry.audit.reader import InvalidLine, Line, LineFilter
-from modularity_registry.cli.audit_lines import page, sentence
+from modularity_registry.cli.audit.lines import page, sentence
 from modularity_registry.cli.exit import PROGRAM, fail
 from modularity_registry.cli.output import (
     count,
@@ -101,7 +101,7 @@ def audit(
     as_json: bool,
     **filters: str | None,
 ) -> None:
-    """Show who did what, from a registry's audit file.
+    """Show who did what, from an audit file.
 
     Run it on the machine that has the file. Renamed files are read as well, oldest
     first.

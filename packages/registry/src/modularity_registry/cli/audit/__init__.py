@@ -1,0 +1,1 @@
+"""The command ``audit``: who did what, from an audit file."""

@@ -1,0 +1,1 @@
+"""The commands ``token …``: create, list, rotate and revoke tokens."""
