@@ -1,4 +1,4 @@
-"""What an operator has to hear about where the registry listens."""
+"""Warnings about the address that the registry listens on."""
 
 from modularity_registry.config import OFF, Settings
 from modularity_registry.network.listen_address import on_loopback
@@ -12,19 +12,19 @@ def warnings(settings: Settings) -> list[str]:
     """
     if on_loopback(settings.host):
         return []
-    place = f"{settings.host}:{settings.port}"
+    address = f"{settings.host}:{settings.port}"
     if ":" in settings.host:
-        place = f"[{settings.host}]:{settings.port}"
-    found = []
+        address = f"[{settings.host}]:{settings.port}"
+    messages = []
     if not settings.auth and settings.tls_client_ca == OFF:
-        found.append(
-            f"anyone who can reach {place} may register, change and remove everything;"
-            " add --auth, or listen on 127.0.0.1 alone"
+        messages.append(
+            f"anyone who can reach {address} may register, change and remove"
+            " everything; add --auth, or listen on 127.0.0.1 alone"
         )
     if settings.auth and settings.tls_cert == OFF and settings.trusted_proxies == OFF:
-        found.append(
-            f"tokens come to {place} in clear, for all on the way to read; add"
-            " --tls-cert and --tls-key, or a proxy that speaks TLS and"
+        messages.append(
+            f"tokens reach {address} unencrypted, for anyone on the network to read;"
+            " add --tls-cert and --tls-key, or a proxy that speaks TLS and"
             " --trusted-proxies with its address"
         )
-    return found
+    return messages

@@ -8,7 +8,7 @@ from datetime import datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from modularity_registry.errors import BadSetting
-from modularity_registry.serving import certificates as tls
+from modularity_registry.serving import certificates
 from modularity_registry.serving.certificates import Files, Material
 from modularity_registry.telemetry import logs
 
@@ -28,16 +28,18 @@ class Certificates:
     same: after a crash in the night, callers who don't mind are better off.
     """
 
-    def __init__(self, files: Files, clock: Callable[[], datetime] = tls.now) -> None:
+    def __init__(
+        self, files: Files, clock: Callable[[], datetime] = certificates.now
+    ) -> None:
         self._files = files
         self._clock = clock
-        self.current = tls.load(files)
+        self.current = certificates.load(files)
         self._seen = self.current.digest
         self._refused: str | None = None
         self._complaint: str | None = None
         self._due = 0.0
         self._again = 0.0
-        self._say_dates()
+        self._log_expiry()
 
     def look(self, at_once: bool = False) -> Material | None:
         """Return what is served from now on, if that is something new, else None.
@@ -51,41 +53,41 @@ class Certificates:
             return None
         self._due = now + _LOOK_SECONDS
         try:
-            found = tls.digest(self._files)
-            settled = found == self._seen or at_once
-            self._seen = found
-            if found == self.current.digest:
+            digest = certificates.digest(self._files)
+            settled = digest == self._seen or at_once
+            self._seen = digest
+            if digest == self.current.digest:
                 self._complaint = self._refused = None
                 return None
-            if not settled or self._is_refused(found, now, at_once):
+            if not settled or self._is_refused(digest, now, at_once):
                 return None
-            self._refused, self._again = found, now + _AGAIN_SECONDS
-            self._take(tls.load(self._files))
+            self._refused, self._again = digest, now + _AGAIN_SECONDS
+            self._take(certificates.load(self._files))
         except BadSetting as error:
             self._complain(error.detail)
             return None
         return self.current
 
-    def _is_refused(self, found: str, now: float, at_once: bool) -> bool:
-        return found == self._refused and now < self._again and not at_once
+    def _is_refused(self, digest: str, now: float, at_once: bool) -> bool:
+        return digest == self._refused and now < self._again and not at_once
 
-    def _take(self, found: Material) -> None:
+    def _take(self, material: Material) -> None:
         now = self._clock()
-        fault = found.served.fault(now)
+        fault = material.served.fault(now)
         if fault is not None and self.current.served.fault(now) is None:
-            found.close()
+            material.close()
             raise BadSetting(f"the certificate in --tls-cert {fault}")
         self.current.close()
-        self.current = found
-        self._seen = found.digest
+        self.current = material
+        self._seen = material.digest
         self._refused = self._complaint = None
         _log.info(
             "new connections get the renewed certificate",
-            extra=logs.fields(expires=found.served.ends.isoformat()),
+            extra=logs.fields(expires=material.served.ends.isoformat()),
         )
-        self._say_dates()
+        self._log_expiry()
 
-    def _say_dates(self) -> None:
+    def _log_expiry(self) -> None:
         now = self._clock()
         fault = self.current.served.fault(now)
         if fault is not None:
@@ -134,7 +136,9 @@ class Expiries:
         )
         for name, moment in self._moments():
             ends.add_metric([name], moment.timestamp())
-            left.add_metric([name], (moment - tls.now()).total_seconds() / _DAY)
+            left.add_metric(
+                [name], (moment - certificates.now()).total_seconds() / _DAY
+            )
         yield ends
         yield left
 

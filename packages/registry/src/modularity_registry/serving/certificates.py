@@ -215,9 +215,9 @@ def _check_key(files: Files, content: bytes, chain: list[x509.Certificate]) -> N
         key = load_pem_private_key(content, password=None)
     except TypeError:
         raise BadSetting(
-            f"--tls-key {files.key} is encrypted, and nobody is there to type its"
-            " password at a start; write it decrypted (openssl pkey -in old -out new)"
-            " where only the registry's user can read it"
+            f"--tls-key {files.key} is encrypted, and the registry can't ask for"
+            " its password; decrypt it (openssl pkey -in old -out new) into a file that"
+            " only the registry's user can read"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise BadSetting(

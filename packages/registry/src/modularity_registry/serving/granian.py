@@ -34,7 +34,7 @@ _HANDSHAKE_SECONDS = 10.0
 _HANDSHAKES = 16_384
 
 
-class Generation:
+class GranianInstance:
     """Answers what comes to a listener, from its making until its end."""
 
     def __init__(

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from modularity_registry.errors import RegistryError
 from modularity_registry.serving.certificate_reload import Certificates
-from modularity_registry.serving.granian import Generation
+from modularity_registry.serving.granian import GranianInstance
 from modularity_registry.serving.slow_uploads import UploadWatch
 from modularity_registry.serving.wsgi import Failure, WsgiApp, bridge
 
@@ -164,7 +164,7 @@ class _Worker:
         self._options = options
         self._told = threading.Event()
         self._asked = False
-        self._generations: list[Generation] = []
+        self._instances: list[GranianInstance] = []
         port = listener.getsockname()[1]
         self._uploads = UploadWatch(port, options.body_seconds, options.uploads)
 
@@ -195,7 +195,7 @@ class _Worker:
         """Start to answer, in the place of the instance before."""
         options, certificates = self._options, self._served.certificates
         closing = threading.Event()
-        generation = Generation(
+        instance = GranianInstance(
             self._listener,
             bridge(self._served.wsgi, self._served.failure, self._uploads, closing),
             closing,
@@ -205,9 +205,9 @@ class _Worker:
             options.header_seconds,
             None if certificates is None else certificates.current,
         )
-        for former in self._generations:
+        for former in self._instances:
             former.retire()
-        self._generations.append(generation)
+        self._instances.append(instance)
 
     def _renew(self) -> None:
         certificates = self._served.certificates
@@ -217,20 +217,20 @@ class _Worker:
         if certificates.look(at_once=asked) is not None:
             self._begin()
         now = time.monotonic()
-        for each in self._generations:
-            if each.due(now):
-                each.end()
-        self._generations = [each for each in self._generations if not each.over]
+        for instance in self._instances:
+            if instance.due(now):
+                instance.end()
+        self._instances = [i for i in self._instances if not i.over]
 
     def _stop(self) -> NoReturn:
-        # Whoever is still in its queue shall find out.
+        # Callers still in its queue are refused at once.
         self._listener.close()
-        for each in self._generations:
-            each.end()
+        for instance in self._instances:
+            instance.end()
         _attempt(self._served.stop, "the app failed while it was stopped")
         seconds = self._options.stop_seconds
         deadline = time.monotonic() + seconds
-        if not all(each.wait(deadline) for each in self._generations):
+        if not all(i.wait(deadline) for i in self._instances):
             _log.warning("calls under way were not over after %g s: cut", seconds)
         _attempt(self._served.close, "the app failed while it was stopped")
         leave(0)

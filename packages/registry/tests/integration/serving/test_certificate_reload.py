@@ -21,7 +21,7 @@ from modularity_registry.errors import BadSetting
 from modularity_registry.serving import granian
 from modularity_registry.serving.certificate_reload import Certificates, Expiries
 from modularity_registry.serving.certificates import Files
-from modularity_registry.serving.granian import Generation
+from modularity_registry.serving.granian import GranianInstance
 from support.registry import eventually, registration
 from support.serving import HOST, alive
 from support.tls import DAY, Authority, TlsRegistry, serving
@@ -260,7 +260,7 @@ def test_the_listener_that_others_share_does_not_block_for_a_moment(
     monkeypatch.setattr(granian, "SocketHolder", lambda fd, *given: os.close(fd))
     with socket.create_server((HOST, 0)) as listener:
         os.set_blocking(listener.fileno(), False)  # as Granian does
-        Generation(listener, print, threading.Event(), 1, 1, 1, 1.0, None)
+        GranianInstance(listener, print, threading.Event(), 1, 1, 1, 1.0, None)
     assert blocking == [False]
 
 

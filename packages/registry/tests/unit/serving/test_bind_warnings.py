@@ -15,7 +15,7 @@ from support.registry import loaded_registry
 from support.tls import Authority, TlsRegistry, serving
 
 OPEN = "anyone who can reach"
-CLEAR = "in clear"
+CLEAR = "unencrypted"
 TLS = {"tls_cert": "c.pem", "tls_key": "k.pem"}
 
 

@@ -69,45 +69,47 @@ def group_of(entry: Entry, by_default: Container[str]) -> Group | None:
     Those of the modes ``by_default`` are, unless they say otherwise.
     """
     service = entry.service
-    said, known = service.registration, metadata(service)
-    wish = Wish.of(known)
-    if not (said.mode in by_default if wish.listed is None else wish.listed):
+    registration, service_metadata = service.registration, metadata(service)
+    hints = ScrapeHints.of(service_metadata)
+    if not (registration.mode in by_default if hints.listed is None else hints.listed):
         return None
     try:
-        place = said.parsed_location
+        location = registration.parsed_location
     except InvalidLocation:
         # Of a mode without host and port, or as only another version would take it.
         return None
     labels = {
-        f"{META}id": said.id,
-        f"{META}name": said.name,
-        f"{META}version": said.version,
+        f"{META}id": registration.id,
+        f"{META}name": registration.name,
+        f"{META}version": registration.version,
         f"{META}status": entry.status,
-        f"{META}mode": said.mode,
-        f"{META}location": said.location,
+        f"{META}mode": registration.mode,
+        f"{META}location": registration.location,
         # Commas around all of them, so that a pattern may ask for ",greet,".
-        f"{META}capabilities": f",{','.join(said.capabilities)},",
-        "__scheme__": "https" if place.scheme == "https" else "http",
+        f"{META}capabilities": f",{','.join(registration.capabilities)},",
+        "__scheme__": "https" if location.scheme == "https" else "http",
     }
-    if wish.path is not None:
-        labels["__metrics_path__"] = wish.path
-    return Group((_target(place, wish.port),), labels | _metadata_labels(known))
+    if hints.path is not None:
+        labels["__metrics_path__"] = hints.path
+    return Group(
+        (_target(location, hints.port),), labels | _metadata_labels(service_metadata)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a service's metadata says of its metrics; None where it says nothing."""
+class ScrapeHints:
+    """How to scrape a service, by its metadata; None for what that does not say."""
 
     listed: bool | None = None
     path: str | None = None
     port: int | None = None
 
     @classmethod
-    def of(cls, known: dict[str, Any]) -> "Wish":
-        """Read it; what makes no sense counts as not said."""
-        path, port = known.get("metrics_path"), as_text(known.get("metrics_port"))
+    def of(cls, metadata: dict[str, Any]) -> "ScrapeHints":
+        """Read it; what makes no sense counts as not registration."""
+        path, port = metadata.get("metrics_path"), as_text(metadata.get("metrics_port"))
         return cls(
-            listed={"true": True, "false": False}.get(as_text(known.get("metrics"))),
+            listed={"true": True, "false": False}.get(as_text(metadata.get("metrics"))),
             path=path if isinstance(path, str) and OWN_PATH.fullmatch(path) else None,
             port=int(port) if PORT.fullmatch(port) and int(port) < 65536 else None,
         )
@@ -118,17 +120,17 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else schema.encode(value).decode()
 
 
-def _target(place: Location, port: int | None) -> str:
+def _target(location: Location, port: int | None) -> str:
     """Where to scrape: on the service's own host, which the registry has judged."""
     if port is None:
-        return place.authority
-    return f"{place.authority.rpartition(':')[0]}:{port}"
+        return location.authority
+    return f"{location.authority.rpartition(':')[0]}:{port}"
 
 
-def _metadata_labels(known: dict[str, Any]) -> dict[str, str]:
+def _metadata_labels(metadata: dict[str, Any]) -> dict[str, str]:
     labels: dict[str, str] = {}
     # Of keys that end up under one name, the one that is that name comes first.
-    for key in sorted(known, key=lambda key: (bool(NOT_IN_NAMES.search(key)), key)):
+    for key in sorted(metadata, key=lambda key: (bool(NOT_IN_NAMES.search(key)), key)):
         name = f"{META}metadata_{NOT_IN_NAMES.sub('_', key)}"
-        labels.setdefault(name, as_text(known[key]))
+        labels.setdefault(name, as_text(metadata[key]))
     return labels
