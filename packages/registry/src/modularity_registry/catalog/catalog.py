@@ -28,7 +28,7 @@ class Providers:
 
     def __init__(self, entries: tuple[Entry, ...], revision: int) -> None:
         self.entries = entries
-        self.healthy = tuple(each for each in entries if each.status == "healthy")
+        self.healthy = tuple(entry for entry in entries if entry.status == "healthy")
         self.revision = revision
         self._by_id: list[Entry] | None = None
         self._thresholds: list[int] | None = None
@@ -44,7 +44,7 @@ class Providers:
     def thresholds(self) -> list[int]:
         """The running totals of the healthy providers' weights, in their order."""
         if self._thresholds is None:
-            weights = (each.service.registration.weight for each in self.healthy)
+            weights = (entry.service.registration.weight for entry in self.healthy)
             self._thresholds = list(accumulate(weights))
         return self._thresholds
 
@@ -176,7 +176,11 @@ class Catalog:
     def capabilities(self) -> list[Capability]:
         """Return all capabilities that somebody offers, in order of name."""
         get = self._capabilities.get
-        return [each for name in self._names.get() if (each := get(name)) is not None]
+        return [
+            capability
+            for name in self._names.get()
+            if (capability := get(name)) is not None
+        ]
 
     def providing(self, names: frozenset[str]) -> list[Entry]:
         """Return the providers of all ``names`` in order of id; of none: all services.
@@ -185,13 +189,13 @@ class Catalog:
         """
         if not names:
             return self.services()
-        found: list[Providers] = []
+        candidates: list[Providers] = []
         for name in names:
             capability = self._capabilities.get(name)
             if capability is None:
                 return []
-            found.append(capability.providers())
-        return min(found, key=lambda each: len(each.entries)).by_id
+            candidates.append(capability.providers())
+        return min(candidates, key=lambda providers: len(providers.entries)).by_id
 
     def departed(self, name: str) -> int | None:
         """Return the revision at which the capability lost its last provider.
@@ -214,16 +218,16 @@ class Catalog:
         Whoever stays gets a full term before a lease can be missed: what was seen
         while this view was away is not known.
         """
-        fresh = {each.service.registration.id: each for each in stored}
-        gone = [key for key in self._entries if key not in fresh]
-        transitions = [self.apply(key, None, revision) for key in gone]
+        fresh = {record.service.registration.id: record for record in stored}
+        removed = [key for key in self._entries if key not in fresh]
+        transitions = [self.apply(key, None, revision) for key in removed]
         now = self._clock.monotonic()
-        for key, each in fresh.items():
+        for key, record in fresh.items():
             old = self._entries.get(key)
             if old is not None:
                 old.vitals.lease_seen = now
-            if old is None or old.revision != each.revision:
-                transitions.append(self.apply(key, each, each.revision))
+            if old is None or old.revision != record.revision:
+                transitions.append(self.apply(key, record, record.revision))
         self.revision = self.changed = revision
         return transitions
 

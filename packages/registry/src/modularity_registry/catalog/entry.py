@@ -80,13 +80,13 @@ class Entry:
         vitals: Vitals,
         head: bytes,
     ) -> None:
-        said = service.registration
-        self.id = said.id
+        registration = service.registration
+        self.id = registration.id
         self.revision = revision
         self.status: Status = status(service)
-        self.mode: Mode = said.mode
+        self.mode: Mode = registration.mode
         self.runtime = _runtime(service)
-        self.ttl = said.ttl
+        self.ttl = registration.ttl
         self.faulty = bool(service.faults)
         self.owner = sys.intern(service.owner)
         self.registered_at = service.registered_at
@@ -146,8 +146,8 @@ class Entry:
             next_check=rfc3339(check.next_check) if check else None,
             checked_by=_checker(self.mode, check, checker),
             faults=[
-                replies.Fault(each.reason, rfc3339(each.at), each.source)
-                for each in service.faults
+                replies.Fault(fault.reason, rfc3339(fault.at), fault.source)
+                for fault in service.faults
             ],
             drain=replies.Drained(drain.reason, rfc3339(drain.at)) if drain else None,
         )
@@ -169,20 +169,20 @@ class Renderer:
         return Entry(service, document, revision, vitals, head)
 
     def _head(self, service: Service, revision: int) -> bytes:
-        said = service.registration
-        plan = check_plan(said, self._defaults)
+        registration = service.registration
+        plan = check_plan(registration, self._defaults)
         stored = replies.StoredService(
-            id=said.id,
-            name=said.name,
-            version=said.version,
-            capabilities=said.capabilities,
-            location=said.location,
-            mode=said.mode,
+            id=registration.id,
+            name=registration.name,
+            version=registration.version,
+            capabilities=registration.capabilities,
+            location=registration.location,
+            mode=registration.mode,
             status=status(service),
-            metadata=said.metadata,
+            metadata=registration.metadata,
             registered_at=rfc3339(service.registered_at),
-            weight=said.weight,
-            ttl=said.ttl,
+            weight=registration.weight,
+            ttl=registration.ttl,
             health=(
                 replies.CheckPlan(
                     plan.interval, plan.timeout, plan.path or msgspec.UNSET

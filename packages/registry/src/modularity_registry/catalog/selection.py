@@ -48,13 +48,15 @@ class Filter:
         if not self._needs_document:
             return None
         service = entry.service
-        said = service.registration
-        if self.name is not None and said.name != self.name:
-            return f"its name is {said.name!r}, not {self.name!r}"
-        missing = self.capabilities.difference(said.capabilities)
+        registration = service.registration
+        if self.name is not None and registration.name != self.name:
+            return f"its name is {registration.name!r}, not {self.name!r}"
+        missing = self.capabilities.difference(registration.capabilities)
         if missing:
             return f"it does not provide {', '.join(sorted(missing))}"
-        return self._version_mismatch(said.version) or self._metadata_mismatch(service)
+        return self._version_mismatch(registration.version) or self._metadata_mismatch(
+            service
+        )
 
     @property
     def _needs_document(self) -> bool:
@@ -62,7 +64,7 @@ class Filter:
         return (
             bool(self.capabilities or self.metadata)
             # Empty ones as well: no service has an empty name.
-            or any(each is not None for each in texts)
+            or any(text is not None for text in texts)
         )
 
     def matches(self, entry: Entry) -> bool:
@@ -79,12 +81,14 @@ class Filter:
     def _metadata_mismatch(self, service: Service) -> str | None:
         if not self.metadata:
             return None
-        known = metadata(service)
-        for key, wanted in self.metadata:
-            if key not in known:
+        document = metadata(service)
+        for key, expected in self.metadata:
+            if key not in document:
                 return f"its metadata has no {key!r}"
-            if _as_text(known[key]) != wanted:
-                return f"its metadata.{key} is {_as_text(known[key])}, not {wanted}"
+            if _as_text(document[key]) != expected:
+                return (
+                    f"its metadata.{key} is {_as_text(document[key])}, not {expected}"
+                )
         return None
 
 
@@ -108,9 +112,9 @@ def _version(text: str) -> Version | None:
         return None
 
 
-def _in_range(text: str, wanted: SpecifierSet) -> bool:
+def _in_range(text: str, versions: SpecifierSet) -> bool:
     version = _version(text)
-    return version is not None and wanted.contains(version, prereleases=True)
+    return version is not None and versions.contains(version, prereleases=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ def pick(
     if strategy.name == "hash":
         return rendezvous.pick(strategy.key, candidates)
     if strategy.name == "weighted":
-        weights = (each.service.registration.weight for each in candidates)
+        weights = (entry.service.registration.weight for entry in candidates)
         return weighted(candidates, list(accumulate(weights)))
     return candidates[next(turns) % len(candidates)]
 
@@ -148,25 +152,25 @@ def weighted(candidates: Sequence[Entry], thresholds: Sequence[int]) -> Entry:
 
 
 def pick_provider(
-    strategy: Strategy, wanted: Filter, providers: Providers, turns: Iterator[int]
+    strategy: Strategy, selection: Filter, providers: Providers, turns: Iterator[int]
 ) -> Entry | None:
     """Return the provider for this call; None when no healthy one passes the filter."""
-    if wanted is EVERYTHING:
+    if selection is EVERYTHING:
         candidates: Sequence[Entry] = providers.healthy
         if candidates and strategy.name == "weighted":
             return weighted(candidates, providers.thresholds)
     else:
-        candidates = [each for each in providers.healthy if wanted.matches(each)]
+        candidates = [entry for entry in providers.healthy if selection.matches(entry)]
     return pick(strategy, candidates, turns) if candidates else None
 
 
-def why_not_returned(entry: Entry, wanted: Filter) -> list[str]:
+def why_not_returned(entry: Entry, selection: Filter) -> list[str]:
     """Return every reason why a provider gets no calls; empty when it may."""
     reasons = []
     if entry.status != "healthy":
         fault = status.reason(entry.service)
         reasons.append(f"it is {entry.status}: {fault}")
-    mismatch = wanted.mismatch(entry)
+    mismatch = selection.mismatch(entry)
     if mismatch is not None:
         reasons.append(mismatch)
     return reasons
@@ -181,7 +185,7 @@ class Match(msgspec.Struct, frozen=True):
     optional: tuple[str, ...]
 
 
-def discover(catalog: Catalog, asked: Discovery, wanted: Filter) -> list[Match]:
+def discover(catalog: Catalog, asked: Discovery, selection: Filter) -> list[Match]:
     """Return the healthy services that provide all the required capabilities.
 
     Best score first, then by id. The score is the share of all capabilities asked
@@ -191,7 +195,7 @@ def discover(catalog: Catalog, asked: Discovery, wanted: Filter) -> list[Match]:
     matches = []
     for entry in _rarest(catalog, asked.required):
         provided = entry.service.registration.capabilities
-        if not set(asked.required).issubset(provided) or not wanted.matches(entry):
+        if not set(asked.required).issubset(provided) or not selection.matches(entry):
             continue
         optional = tuple(name for name in asked.optional if name in provided)
         score = (len(asked.required) + len(optional)) / total

@@ -137,7 +137,7 @@ def read(packet: bytes) -> Query:
             raise dns.exception.FormError
     except (dns.exception.DNSException, ValueError):
         raise Unanswerable(bare_reply(packet, Rcode.FORMERR)) from None
-    labels = tuple(each.lower() for each in question.name.labels[:-1])
+    labels = tuple(label.lower() for label in question.name.labels[:-1])
     return Query(
         message.id,
         flags,
@@ -165,11 +165,11 @@ def name_of(text: str) -> Name:
     return name(*text.encode("ascii").split(b"."))
 
 
-def address(found: Address) -> Rdata:
+def address(ip: Address) -> Rdata:
     """Return the data of an A or AAAA record."""
-    if found.version == 4:
-        return _A(IN, Type.A, str(found))
-    return _Aaaa(IN, Type.AAAA, str(found))
+    if ip.version == 4:
+        return _A(IN, Type.A, str(ip))
+    return _Aaaa(IN, Type.AAAA, str(ip))
 
 
 def srv(weight: int, port: int, target: Name) -> Rdata:
@@ -179,8 +179,8 @@ def srv(weight: int, port: int, target: Name) -> Rdata:
 
 def text(strings: Iterable[str]) -> Rdata:
     """Return a TXT record's data; strings over 255 bytes are left out, not cut."""
-    encoded = [each.encode() for each in strings]
-    fitting = [each for each in encoded if len(each) <= 255]
+    encoded = [string.encode() for string in strings]
+    fitting = [string for string in encoded if len(string) <= 255]
     return _Txt(IN, Type.TXT, fitting)
 
 

@@ -31,7 +31,7 @@ _ESCAPED = re.compile(r"[/:]|\.(?=\.|\Z)|_(?=2e|2f|3a|5f)")
 def dns_name(name: str) -> str:
     """Return the labels, with dots, under which a capability or an id is found."""
     lowered = name.lower()
-    escaped = _ESCAPED.sub(lambda found: f"_{ord(found[0]):02x}", lowered)
+    escaped = _ESCAPED.sub(lambda match: f"_{ord(match[0]):02x}", lowered)
     if len(escaped) > MAX_NAME or max(map(len, escaped.split("."))) > MAX_LABEL:
         return "_h" + hashlib.sha256(lowered.encode()).hexdigest()[:32]
     return escaped
@@ -50,8 +50,8 @@ class Index:
 
     def find(self, key: str) -> tuple[str, ...]:
         """Return the names that ``key``, in lower case, may stand for."""
-        found = self._aliases.get(key, ())
-        return (*found, key) if dns_name(key) == key else found
+        aliases = self._aliases.get(key, ())
+        return (*aliases, key) if dns_name(key) == key else aliases
 
     def has_below(self, key: str) -> bool:
         """Say whether there are names that end in ``key``, a dot before it."""
@@ -63,7 +63,7 @@ class Index:
         if present == (name in self._kept) or (key == name and "." not in key):
             return
         (self._kept.add if present else self._kept.discard)(name)
-        others = tuple(each for each in self._aliases.get(key, ()) if each != name)
+        others = tuple(alias for alias in self._aliases.get(key, ()) if alias != name)
         if key != name:
             self._aliases[key] = (*others, name) if present else others
             if not self._aliases[key]:

@@ -110,7 +110,7 @@ class Zone:
             return Answer(records=[self._soa(None)])
         if kind == Type.NS:
             record = self._record(messages.server(self._server))
-            extra = (self._extra(self._server, each) for each in self._addresses)
+            extra = (self._extra(self._server, address) for address in self._addresses)
             return Answer(records=[record], additional=list(extra))
         return Answer()
 
@@ -123,8 +123,10 @@ class Zone:
         return self._at_addresses((address,), kind) if address is not None else None
 
     def _at_addresses(self, addresses: Iterable[Address], kind: int) -> Answer:
-        wanted = dict.fromkeys(each for each in addresses if _type_of(each) == kind)
-        records = [self._record(messages.address(each)) for each in wanted]
+        matching = dict.fromkeys(
+            address for address in addresses if _type_of(address) == kind
+        )
+        records = [self._record(messages.address(address)) for address in matching]
         random.shuffle(records)
         return Answer(records=records)
 
@@ -134,10 +136,10 @@ class Zone:
         key = _wanted(left)
         if key is None:
             return None
-        found = [lookup(name) for name in index.find(key)]
-        known = [each for each in found if each is not None]
-        if known:
-            entries = [entry for each in known for entry in each]
+        lookups = [lookup(name) for name in index.find(key)]
+        matches = [entries for entries in lookups if entries is not None]
+        if matches:
+            entries = [entry for match in matches for entry in match]
             if len(entries) > MOST:
                 entries = random.sample(entries, MOST)
             return self._of([self._service_records(each) for each in entries], kind)
@@ -166,32 +168,36 @@ class Zone:
         if kind == Type.SRV:
             return self._srv(services)
         if kind == Type.TXT:
-            return Answer(records=[self._record(each.text) for each in services])
+            return Answer(records=[self._record(service.text) for service in services])
         return Answer()
 
     def _srv(self, services: list[ServiceRecords]) -> Answer:
         weights: dict[tuple[Name, int], int] = {}
         extra: dict[Name, Address] = {}
-        for each in services:
-            if each.target:
+        for service in services:
+            if service.target:
                 # Two records alike would count as one, so their weights are summed.
-                place = each.target, each.port
-                weights[place] = min(weights.get(place, 0) + each.weight, 65_535)
-                if each.address is not None:
-                    extra[each.target] = each.address
+                place = service.target, service.port
+                weights[place] = min(weights.get(place, 0) + service.weight, 65_535)
+                if service.address is not None:
+                    extra[service.target] = service.address
         return Answer(
             records=[
                 self._record(messages.srv(weight, port, target))
                 for (target, port), weight in weights.items()
             ],
-            additional=[self._extra(target, each) for target, each in extra.items()],
+            additional=[
+                self._extra(target, address) for target, address in extra.items()
+            ],
         )
 
     def _addresses_of(self, services: list[ServiceRecords], kind: int) -> Answer:
-        addresses = [each.address for each in services if each.address is not None]
+        addresses = [
+            service.address for service in services if service.address is not None
+        ]
         if addresses:
             return self._at_addresses(addresses, kind)
-        targets = [each.target for each in services if each.target]
+        targets = [service.target for service in services if service.target]
         if not targets:
             return Answer()
         # A CNAME has to be alone (RFC 1034, 3.6.2), and it would hold for SRV and TXT
@@ -227,6 +233,6 @@ def _wanted(labels: list[bytes]) -> str | None:
         elif labels[0].startswith(b"_"):
             labels = [labels[0][1:], *labels[1:-1]]
     # A dot within a label is not one between labels.
-    if any(b"." in each for each in labels):
+    if any(b"." in label for label in labels):
         return None
     return b".".join(labels).decode("latin-1")

@@ -190,12 +190,12 @@ class Hub:
         forgotten = self._forgotten
         if forgotten is None or not forgotten <= revision <= self._revision:
             return None
-        found = []
+        newer = []
         for event in reversed(self._history):
             if event.revision is not None and event.revision <= revision:
                 break
-            found.append(event)
-        return found[::-1]
+            newer.append(event)
+        return newer[::-1]
 
     def _publish(self, event: Event) -> None:
         with self._lock:
@@ -212,9 +212,9 @@ class Hub:
         self._history.append(event)
         self._kept += event.size
         while len(self._history) > HISTORY or self._kept > HISTORY_BYTES:
-            gone = self._history.popleft()
-            self._kept -= gone.size
-            self._forgotten = gone.revision
+            oldest = self._history.popleft()
+            self._kept -= oldest.size
+            self._forgotten = oldest.revision
 
     def _run(self) -> None:
         while (event := self._outbox.get()) is not None:
@@ -229,15 +229,15 @@ class Hub:
 
     def _event(self, change: Transition) -> Event | None:
         old, new = change.old, change.new
-        shown = new or old
-        if shown is None:
+        entry = new or old
+        if entry is None:
             return None
-        entries = tuple(each for each in (old, new) if each is not None)
+        entries = tuple(version for version in (old, new) if version is not None)
         kind, extra = _describe(old, new)
         revision = change.revision
 
         def render() -> bytes:
-            body = shown.json[:-1] + extra + b"}"
+            body = entry.json[:-1] + extra + b"}"
             return frame(
                 kind, self.position(revision), self._data(kind, revision, body)
             )

@@ -62,11 +62,11 @@ class Watcher:
         """
         queue = self._queue
         try:
-            found = [queue.get(timeout=max(0.0, timeout))]
+            taken = [queue.get(timeout=max(0.0, timeout))]
         except Empty:
             return []
-        found += [queue.get() for _ in range(queue.qsize())]
-        return [event for event in found if event is not None]
+        taken += [queue.get() for _ in range(queue.qsize())]
+        return [event for event in taken if event is not None]
 
     def offer(self, event: Event) -> None:
         """Queue an event that concerns this watcher, unless it has it already."""

@@ -83,7 +83,7 @@ class Patterns:
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
-        parts = (".*".join(map(re.escape, each.split("*"))) for each in self.texts)
+        parts = (".*".join(map(re.escape, glob.split("*"))) for glob in self.texts)
         return re.compile("|".join(parts), re.DOTALL)
 
     def match(self, name: str) -> bool:
@@ -208,9 +208,9 @@ class Claim:
         if not owner or self.caller.is_admin:
             return
         if owner.startswith(KEY_OWNER):
-            shown = self.key
-            theirs = shown is not None and hmac.compare_digest(
-                _key_digest(shown, service_id), owner[len(KEY_OWNER) :]
+            key = self.key
+            theirs = key is not None and hmac.compare_digest(
+                _key_digest(key, service_id), owner[len(KEY_OWNER) :]
             )
             how = "the owner_key that it was registered with"
         else:
@@ -237,11 +237,11 @@ def network_of(address: str) -> str:
     Of IPv6 that is a /64, which is what one host gets to choose from.
     """
     try:
-        found = ip_address(address.partition("%")[0])
+        ip = ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found, 64), strict=False))
+    if not isinstance(ip, IPv6Address):
+        return str(ip)
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ip_network((ip, 64), strict=False))

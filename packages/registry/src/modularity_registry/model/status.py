@@ -43,7 +43,7 @@ def reason(service: Service) -> str | None:
 
 def with_fault(service: Service, fault: Fault) -> Service:
     """Return the service with ``fault`` in place of an earlier one of its source."""
-    kept = tuple(each for each in service.faults if each.source != fault.source)
+    kept = tuple(other for other in service.faults if other.source != fault.source)
     return _updated(service, fault.at, faults=(*kept, fault))
 
 
@@ -51,7 +51,7 @@ def without_faults(
     service: Service, sources: frozenset[FaultSource], now: datetime
 ) -> Service:
     """Return the service without the faults of these sources; itself if none."""
-    kept = tuple(each for each in service.faults if each.source not in sources)
+    kept = tuple(fault for fault in service.faults if fault.source not in sources)
     if len(kept) == len(service.faults):
         return service
     return _updated(service, now, faults=kept)

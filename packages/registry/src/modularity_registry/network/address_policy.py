@@ -73,8 +73,8 @@ def _ranges(networks: Iterable[tuple[Network, str]]) -> dict[int, _Ranges]:
         for network, text in networks
     ]
     return {
-        wanted: tuple(row for version, row in rows if version == wanted)
-        for wanted in (4, 6)
+        family: tuple(row for version, row in rows if version == family)
+        for family in (4, 6)
     }
 
 
@@ -187,9 +187,9 @@ class AddressPolicy:
 
 
 def _parse_network(word: str) -> Network:
-    known = "write loopback, private, an address or a network such as 10.0.0.0/8"
+    expected = "write loopback, private, an address or a network such as 10.0.0.0/8"
     if not word:
-        raise ValueError(f"{SETTING} has an empty entry: {known}")
+        raise ValueError(f"{SETTING} has an empty entry: {expected}")
     address, slash, prefix = word.partition("/")
     try:
         base = ipaddress.ip_address(address)
@@ -198,7 +198,7 @@ def _parse_network(word: str) -> Network:
             raise ValueError(word)
         network = ipaddress.ip_network(word, strict=False)
     except ValueError:
-        raise ValueError(f"{SETTING}: {word!r} is not understood: {known}") from None
+        raise ValueError(f"{SETTING}: {word!r} is not understood: {expected}") from None
     if slash and network.network_address != base:
         raise ValueError(
             f"{SETTING}: {word} has bits set after its prefix: write {network} for the"

@@ -227,9 +227,9 @@ def _check_key(files: Files, content: bytes, chain: list[x509.Certificate]) -> N
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     own = key.public_key().public_bytes(*form)
     matching = []
-    for each in chain:
+    for certificate in chain:
         try:
-            matching.append(each.public_key().public_bytes(*form) == own)
+            matching.append(certificate.public_key().public_bytes(*form) == own)
         except (ValueError, UnsupportedAlgorithm):
             matching.append(False)
     if not any(matching):
@@ -251,7 +251,7 @@ def _span(certificate: x509.Certificate) -> Span:
 
 def _common(spans: list[Span]) -> Span:
     # A chain holds while all of it does.
-    return Span(max(each.begins for each in spans), min(each.ends for each in spans))
+    return Span(max(span.begins for span in spans), min(span.ends for span in spans))
 
 
 def _digest(contents: Sequence[bytes]) -> str:
@@ -259,13 +259,13 @@ def _digest(contents: Sequence[bytes]) -> str:
     return " ".join(parts)
 
 
-def _last_words(said: str) -> str:
+def _last_words(output: str) -> str:
     """Return what a panic was about, of all that it wrote."""
-    for line in said.splitlines():
-        _, found, reason = line.partition("an `Err` value: ")
-        if found:
+    for line in output.splitlines():
+        _, separator, reason = line.partition("an `Err` value: ")
+        if separator:
             return reason.strip()
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else "it printed nothing"
 
 

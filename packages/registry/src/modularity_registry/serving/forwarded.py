@@ -69,7 +69,9 @@ class Proxies:
         self, application: "WSGIApplication", trusted: str, header: str
     ) -> None:
         self._application = application
-        networks = [ipaddress.ip_network(each.strip()) for each in trusted.split(",")]
+        networks = [
+            ipaddress.ip_network(network.strip()) for network in trusted.split(",")
+        ]
         self._header = _WSGI[header]
         read = forwarded if header == FORWARDED else x_forwarded_for
 
@@ -134,15 +136,15 @@ def forwarded(value: str) -> list[Named]:
     not as the RFC has it only the last one counts, who is the nearest proxy's: what
     comes before is one who can't be read.
     """
-    found = _elements(value)
-    if found is None:
+    hops = _elements(value)
+    if hops is None:
         last = _elements(value.rpartition(",")[2])
-        found = [Named(None), *(last or [Named(None)])]
-    return found
+        hops = [Named(None), *(last or [Named(None)])]
+    return hops
 
 
 def _elements(value: str) -> list[Named] | None:
-    found: list[Named] = []
+    hops: list[Named] = []
     pairs: dict[str, str] = {}
     position, ended = 0, ","
     while ended:
@@ -152,9 +154,9 @@ def _elements(value: str) -> list[Named] | None:
         pairs[match[1].lower()] = _unquoted(match[2])
         position, ended = match.end(), match[3]
         if ended != ";":
-            found.append(_of_pairs(pairs))
+            hops.append(_of_pairs(pairs))
             pairs = {}
-    return found
+    return hops
 
 
 def _of_pairs(pairs: dict[str, str]) -> Named:

@@ -27,8 +27,8 @@ def written(old: Entry | None, new: Service, revision: int) -> None:
         _registered("service registered", logging.INFO, new, revision)
         return
     before = old.service
-    found = before.faults, before.drain
-    if before.registered_at == new.registered_at and found != (new.faults, new.drain):
+    state = before.faults, before.drain
+    if before.registered_at == new.registered_at and state != (new.faults, new.drain):
         _altered(before, new, revision)
     elif before.registration == new.registration:
         _registered("service registered again", logging.DEBUG, new, revision)
@@ -49,16 +49,16 @@ def removed(old: Entry, revision: int, expired: bool) -> None:
 
 
 def _registered(event: str, level: int, new: Service, revision: int) -> None:
-    said = new.registration
+    registration = new.registration
     logs.log_event(
         log,
         level,
         event,
-        service_id=said.id,
+        service_id=registration.id,
         revision=revision,
-        mode=said.mode,
-        location=said.location,
-        version=said.version,
+        mode=registration.mode,
+        location=registration.location,
+        version=registration.version,
     )
 
 
@@ -72,7 +72,7 @@ def _altered(before: Service, new: Service, revision: int) -> None:
         reason = reason or f"over: {status.reason(before)}"
     else:
         event = "service faults changed"
-    sources = {each.source for each in {*before.faults} ^ {*new.faults}}
+    sources = {fault.source for fault in {*before.faults} ^ {*new.faults}}
     logs.log_event(
         log,
         logging.INFO,

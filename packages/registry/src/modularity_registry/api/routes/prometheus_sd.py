@@ -41,24 +41,24 @@ def routes(registry: Registry) -> Blueprint:
     @blueprint.get("/prometheus")
     def targets() -> Response:
         query = replies.query(*FILTERS, "metadata")
-        wanted = query.filter()
+        selection = query.filter()
         query.finish()
         revision, tag = catalog.revision, catalog.changed
 
         def render() -> bytes:
-            entries = catalog.providing(wanted.capabilities)
-            return schema.encode(list(groups(entries, wanted)))
+            entries = catalog.providing(selection.capabilities)
+            return schema.encode(list(groups(entries, selection)))
 
         return replies.read(render, tag, revision)
 
     return blueprint
 
 
-def groups(entries: list[Entry], wanted: Filter) -> Iterator[Group]:
+def groups(entries: list[Entry], selection: Filter) -> Iterator[Group]:
     """Yield the groups of those that pass the filter and are to be scraped."""
     for entry in entries:
-        if wanted.matches(entry):
-            group = group_of(entry, by_default={"http"} | wanted.modes)
+        if selection.matches(entry):
+            group = group_of(entry, by_default={"http"} | selection.modes)
             if group is not None:
                 yield group
 
