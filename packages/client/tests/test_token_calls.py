@@ -189,18 +189,18 @@ def test_a_file_that_holds_no_token_is_told_at_once(
 
 def test_the_environment_names_a_token_or_its_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    file.write_text(" t-1\r\n")
+    file.write_text(" xyzzy\r\n")
 
     def found(token: str | None = None, path: Any = None, **environ: str) -> str:
         return credentials.find_credentials(token, path, environ).token
 
     assert found() == ""
     assert found(REGISTRY_TOKEN="t-0") == "t-0"
-    assert found(REGISTRY_TOKEN_FILE=str(file)) == "t-1"
+    assert found(REGISTRY_TOKEN_FILE=str(file)) == "xyzzy"
     # What is given wins over all of the environment.
     assert found("t-2", REGISTRY_TOKEN_FILE=str(file)) == "t-2"
     assert found("", REGISTRY_TOKEN="t-0") == ""
-    assert found(None, file, REGISTRY_TOKEN="t-0") == "t-1"
+    assert found(None, file, REGISTRY_TOKEN="t-0") == "xyzzy"
     with pytest.raises(ValueError, match="REGISTRY_TOKEN_FILE"):
         found(REGISTRY_TOKEN="t-0", REGISTRY_TOKEN_FILE=str(file))
     with pytest.raises(ValueError, match="token_file"):
@@ -208,4 +208,4 @@ def test_the_environment_names_a_token_or_its_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="blanks") as caught:
         found("secret one")
     assert "secret" not in str(caught.value)
-    assert "t-1" not in repr(credentials.find_credentials(None, file))
+    assert "xyzzy" not in repr(credentials.find_credentials(None, file))

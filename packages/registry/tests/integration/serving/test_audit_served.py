@@ -92,4 +92,4 @@ def test_tokens_and_audit_are_not_one_file(tmp_path: Path) -> None:
     file = str(tmp_path / "one")
     result = run("serve", "--auth", "--tokens-file", file, "--audit-file", file)
     assert result.exit_code == 1
-    assert "name another file for one of them" in result.stderr
+    assert "choose another file for one of them" in result.stderr

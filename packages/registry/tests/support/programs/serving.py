@@ -14,6 +14,7 @@ from modularity_registry.errors import (
     RegistryError,
     StoreUnavailable,
 )
+from modularity_registry.serve import failure as failure_reply
 from modularity_registry.serving.body import read_body
 from modularity_registry.serving.supervisor import Served, ServerOptions, serve
 
@@ -106,7 +107,7 @@ def main() -> int:
             raise KeyError("x")
         if failure == "slow":
             threading.Event().wait(3600)
-        return Served(app, failure, stop, close)
+        return Served(app, failure_reply, stop, close)
 
     options = ServerOptions(**settings.get("options", {}))
     host = settings.get("host", "127.0.0.1")

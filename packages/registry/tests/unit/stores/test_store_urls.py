@@ -1,6 +1,7 @@
 """URLs of stores that have a server."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -119,6 +120,23 @@ def test_no_message_repeats_a_password(url: str) -> None:
     assert SECRET not in caught.value.detail
 
 
+@pytest.fixture
+def stores_as_before() -> Iterator[None]:
+    """Afterwards the stores' modules are those that were loaded before."""
+    prefix = "modularity_registry.stores."
+    loaded = {
+        name: sys.modules[name] for name in sys.modules if name.startswith(prefix)
+    }
+    yield
+    for name in [name for name in sys.modules if name.startswith(prefix)]:
+        del sys.modules[name]
+    sys.modules.update(loaded)
+    for name, module in loaded.items():
+        parent, _, child = name.rpartition(".")
+        setattr(sys.modules[parent], child, module)
+
+
+@pytest.mark.usefixtures("stores_as_before")
 @pytest.mark.parametrize(
     ("url", "driver", "extra"),
     [
