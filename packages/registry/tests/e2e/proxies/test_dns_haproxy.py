@@ -83,7 +83,15 @@ class HAProxy:
         config = folder / "haproxy.cfg"
         config.write_text(text)
         self.program = Program([tool, "-db", "-f", config], folder / "haproxy.log")
-        self.program.wait_until(self.socket.exists)
+        # The socket's file is there a moment before HAProxy listens on it.
+        self.program.wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            self.backends()
+        except OSError:
+            return False
+        return True
 
     def backends(self) -> set[str]:
         """Return the addresses of the servers that are up."""
