@@ -269,9 +269,9 @@ def whoami(session: Session) -> None:
 
 
 def _own(own: Json) -> list[tuple[str, Cell]]:
-    no_token = "none: this is what everybody can do without a token"
+    without = "none: this is what everybody can do without a token"
     return [
-        ("name", no_token if own["name"] is None else plain(own["name"])),
+        ("name", without if own["name"] is None else plain(own["name"])),
         ("rights", names(own["rights"])),
         ("ids", names(own["ids"])),
         ("capabilities", names(own["capabilities"])),

@@ -30,14 +30,10 @@ _STRUCTS = (
     tokens.RevokedToken,
 )
 # Replies that repeat what a request said.
-_REPEATED = {
-    "Service": "Registration",
-    "ServiceWithEvidence": "Registration",
-    "Token": "TokenWish",
-    "IssuedToken": "TokenWish",
-    "OwnToken": "TokenWish",
-    "RevokedToken": "TokenWish",
-}
+_REPEATED = dict.fromkeys(("Service", "ServiceWithEvidence"), "Registration")
+_REPEATED |= dict.fromkeys(
+    ("Token", "IssuedToken", "OwnToken", "RevokedToken"), "TokenWish"
+)
 # A token may be older than today's limits on their number.
 _OF_REQUESTS = {
     "Registration": ("default",),
