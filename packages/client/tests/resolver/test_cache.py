@@ -74,7 +74,7 @@ def test_in_doubt_the_old_view_is_shown_until_there_is_a_new_list() -> None:
     view = CapabilityView("greet")
     listed(view, 500, "a")
     view.mark_stale()
-    # A registry that was started anew counts from 1 again.
+    # A restarted registry counts from 1 again.
     view.apply(event("registered", "b", 3))
     assert ids(view) == ["a"]
     listed(view, 2)

@@ -17,7 +17,7 @@ from support.authorization import bearer, closed_registry, token
 from support.registry import ManualClock, registration
 
 MARK = "nobody-else-may-know"
-"""Is in everything that is registered: whoever is refused may not see it."""
+"""Is in everything that is registered: a caller who is refused may not see it."""
 
 RIGHTS = ("read", "register", "track", "admin")
 SERVICE = registration(
@@ -224,7 +224,7 @@ sent.calls = 0  # type: ignore[attr-defined]
 def check(reply: TestResponse, refusal: int | None, how: str) -> None:
     if refusal is None:
         if reply.request.path == "/api/whoami":
-            return  # says what is wrong with a token, to whoever shows it
+            return  # says what is wrong with the caller's own token
         assert reply.status_code not in (401, 403, 500), how
         return
     assert reply.status_code == refusal, how

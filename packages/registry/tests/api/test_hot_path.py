@@ -161,7 +161,7 @@ def test_the_same_requests_get_the_same_replies(
                 path, method=method, query_string=query, headers=headers, data=body
             )
             shown = {name.lower(): value for name, value in response.headers}
-            # Made anew for each call, where it brought none that is sane.
+            # Made for each call that brought none that is sane.
             told = shown.pop("x-request-id")
             assert told == "mine.1" or headers.get("X-Request-ID") != "mine.1"
             replies.append((response.status, shown, response.data))

@@ -199,7 +199,7 @@ def test_the_list_is_right_again_after_the_registry_came_back(
         expect(page.locator("#live")).to_have_text("Disconnected")
         expect(page.locator("#banner")).to_contain_text("may be out of date")
         expect(page.locator(row(page, "before"))).to_be_visible()
-        # In memory: it starts anew, with a history of its own.
+        # In memory: after a restart it has a history of its own.
         registry.__init__(port=registry.port)  # type: ignore[misc]
         registry.register("after")
         expect(page.locator("#live")).to_have_text("Live")

@@ -27,7 +27,7 @@ VIEWS = (
     "/registry",
 )
 
-# The time from a letter typed until the list is laid out anew, in milliseconds.
+# The time from a letter typed until the list is laid out again, in milliseconds.
 TIMED = """async words => {
   const input = document.querySelector("input[type=search]");
   const times = [];
