@@ -7,15 +7,14 @@ from flask.testing import FlaskClient
 
 from modularity_registry.api.app import create_app
 from modularity_registry.runtime import Registry
-from support.registry import ManualClock, loaded_registry
+from support.registry import ManualClock, loaded_registry, unload
 
 
 @pytest.fixture
 def registry() -> Iterator[Registry]:
     registry = loaded_registry()
     yield registry
-    registry.feed.stop()
-    registry.store.close()
+    unload(registry)
 
 
 @pytest.fixture

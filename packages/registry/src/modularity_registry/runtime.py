@@ -1,10 +1,12 @@
 """Puts the parts together, starts and stops them. Decides nothing."""
 
+import asyncio
 import random
 import socket
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from modularity_registry import __version__
 from modularity_registry.audit import Audit
@@ -20,6 +22,7 @@ from modularity_registry.events import Hub
 from modularity_registry.health.monitor import Monitor
 from modularity_registry.health.probes import Prober
 from modularity_registry.health.schedule import Schedule
+from modularity_registry.loop_thread import run_on
 from modularity_registry.model.rights import Caller
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import NameLookup
@@ -29,6 +32,7 @@ from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
+from modularity_registry.stores.group_commit import GroupCommit
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.telemetry.timed_store import TimedStore
 from modularity_registry.tokens import (
@@ -40,16 +44,23 @@ from modularity_registry.tokens import (
 )
 from modularity_registry.writes.commands import Commands
 
+ResultT = TypeVar("ResultT")
+
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """One running registry: the parts that the web layer talks to."""
+    """One running registry: the parts that the web layer talks to.
+
+    They run on the event loop that calls `start`. Other threads may read the catalog,
+    and `call` everything else.
+    """
 
     settings: Settings
     clock: Clock
     store: Store
     replica: str
     metrics: Metrics
+    writer: GroupCommit
     catalog: Catalog
     feed: Feed
     membership: Membership
@@ -67,14 +78,14 @@ class Registry:
     rates: Rates
     started_at: float
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Load the catalog, then watch; raises `StoreError` when that can't be."""
         self.hub.start()
-        self.feed.start()
+        await self.feed.start()
         if self.token_file is not None:
             self.token_file.start()
         if self.announcer is not None:
-            self.announcer.start()
+            await self.announcer.start()
         self.view_health.start()
         self.monitor.start()
         self.audit.start(
@@ -84,19 +95,28 @@ class Registry:
             anonymous=sorted(self.settings.anonymous),
         )
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Stop watching, then following, then close the store. Idempotent."""
         self.hub.stop()
-        self.monitor.stop()
+        await asyncio.to_thread(self.monitor.stop)
         if self.token_file is not None:
             self.token_file.stop()
         if self.announcer is not None:
-            self.announcer.stop()
+            await self.announcer.stop()
         self.view_health.stop()
-        self.feed.stop()
-        self.store.close()
+        self.writer.stop()
+        await self.feed.stop()
+        await asyncio.to_thread(self.store.close)
         self.audit.stop()
         self.rates.close()
+
+    def call(self, coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Run ``coroutine`` on the registry's event loop, for any other thread.
+
+        Returns or raises its outcome. Raises `StoreUnavailable` when the registry does
+        not run.
+        """
+        return run_on(self.feed.loop, coroutine)
 
     def still_good(self, caller: Caller) -> bool:
         """Say whether a caller whose call goes on for long may still make it."""
@@ -130,6 +150,7 @@ class _Base(NamedTuple):
     store: Store
     replica: str
     metrics: Metrics
+    writer: GroupCommit
 
 
 class _View(NamedTuple):
@@ -172,12 +193,24 @@ def build(
     replica = replica or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     store = store or open_store(settings.store)
     metrics = Metrics()
-    base = _Base(settings, clock, TimedStore(store, metrics), replica, metrics)
+    timed = TimedStore(store, metrics)
+    writer = GroupCommit(timed)
+    base = _Base(settings, clock, timed, replica, metrics, writer)
     view = _build_view(base, period)
     writers = _build_writers(base, view, prober)
     listeners = _build_listeners(base, view, writers.monitor)
     tokens = _build_tokens(base, view.feed)
-    parts = settings, clock, store, replica, metrics, *view, *writers, *listeners
+    parts = (
+        settings,
+        clock,
+        store,
+        replica,
+        metrics,
+        writer,
+        *view,
+        *writers,
+        *listeners,
+    )
     return Registry(
         *(*parts, *tokens),
         traffic=Traffic(clock),
@@ -193,7 +226,7 @@ def _build_view(base: _Base, period: float) -> _View:
     membership = Membership(base.replica, catalog, clock, period)
     announcer = None
     if store.shared:
-        announcer = Announcer(store, membership, clock, clock.now())
+        announcer = Announcer(base.writer, feed, membership, clock.now())
     view_health = ViewHealth(store, feed, membership, clock)
     feed.on_connection_change(view_health.check)
     feed.listen_to_records(REPLICAS, membership)
@@ -206,11 +239,11 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
     name_lookup = NameLookup()
     audit = Audit.at(settings, clock, base.replica)
     commands = Commands(
-        base.store,
+        base.writer,
         view.feed,
         view.catalog,
         policy,
-        name_lookup.resolve,
+        name_lookup,
         clock,
         view.announcer,
         metrics,
@@ -230,6 +263,7 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
         view.membership,
         view.view_health,
         metrics,
+        call=lambda command: run_on(view.feed.loop, command),
     )
     view.membership.listen(monitor.redistribute)
     return _Writers(audit, commands, monitor)
@@ -255,7 +289,7 @@ def _build_tokens(base: _Base, feed: Feed) -> _Tokens:
     tokens = TokenView(base.clock)
     if settings.tokens_file == OFF:
         feed.listen_to_records(TOKENS, tokens)
-        backend = RegistryTokenBackend(base.store, feed, tokens)
+        backend = RegistryTokenBackend(base.writer, feed, tokens)
         return _Tokens(tokens, backend, None)
     watcher = TokenFileWatcher(FileTokenBackend(settings.tokens_file), tokens)
     return _Tokens(tokens, watcher, watcher)

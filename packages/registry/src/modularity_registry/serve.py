@@ -13,6 +13,7 @@ from modularity_registry.api.request_log import RequestLog
 from modularity_registry.api.routes import events
 from modularity_registry.api.tracing import Tracing, require
 from modularity_registry.config import OFF, Settings
+from modularity_registry.loop_thread import LoopThread
 from modularity_registry.ratelimit import warn_of_workers
 from modularity_registry.runtime import Registry
 from modularity_registry.serving import bind_warnings, certificates
@@ -86,7 +87,8 @@ def _build(
         logs.add_context(replica=registry.replica)
         logs.batch_lines()
         dns_server = _dns_server(registry, dns_sockets)
-        registry.start()
+        loop_thread = LoopThread()
+        loop_thread.call(registry.start())
         _print_first_token(registry)
     finally:
         gc.enable()
@@ -109,7 +111,8 @@ def _build(
     def close() -> None:
         if dns_server is not None:
             dns_server.close()
-        registry.stop()
+        loop_thread.call(registry.stop())
+        loop_thread.stop()
         if tracing is not None:
             tracing.stop()
 

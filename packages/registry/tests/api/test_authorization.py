@@ -14,7 +14,7 @@ from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
 from support.authorization import bearer, closed_registry, token
-from support.registry import ManualClock, registration
+from support.registry import ManualClock, registration, unload
 
 MARK = "nobody-else-may-know"
 """Is in everything that is registered: a caller who is refused may not see it."""
@@ -279,8 +279,7 @@ def test_an_open_registry_asks_nobody(registry: Registry) -> None:
     for headers in ({}, bearer("whatever")):
         reply = client.get("/api/whoami", headers=headers)
         assert (reply.status_code, reply.get_json()["code"]) == (404, "token_not_found")
-    open_registry.feed.stop()
-    open_registry.store.close()
+    unload(open_registry)
 
 
 def test_flask_knows_no_way_around(registry: Registry) -> None:

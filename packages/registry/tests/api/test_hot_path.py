@@ -141,7 +141,11 @@ def two_alike(
             assert done.status_code == 201
         entry = registry.catalog.service("b")
         assert entry is not None
-        registry.commands.add_fault(entry, Fault("check", "x", registry.clock.now()))
+        registry.call(
+            registry.commands.add_fault(
+                entry, Fault("check", "x", registry.clock.now())
+            )
+        )
         pair.append((registry, client))
     return pair[0], pair[1]
 

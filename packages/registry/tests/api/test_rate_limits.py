@@ -27,7 +27,7 @@ from modularity_registry.ratelimit import FAILURES, warn_of_workers
 from modularity_registry.runtime import Registry
 from modularity_registry.serve import server_options
 from support.authorization import bearer, closed_registry, token
-from support.registry import ManualClock, loaded_registry, registration
+from support.registry import ManualClock, loaded_registry, registration, unload
 
 SERVICE = registration("a", mode="standalone")
 
@@ -39,8 +39,7 @@ def app(hot: bool = True, **settings: Any) -> Iterator[tuple[Registry, Client]]:
     try:
         yield registry, Client(HotPath(registry, flask) if hot else flask)
     finally:
-        registry.feed.stop()
-        registry.store.close()
+        unload(registry)
 
 
 def statuses(client: Client, calls: int, path: str, **asked: Any) -> list[int]:

@@ -14,7 +14,7 @@ from modularity_registry.serve import failure
 from modularity_registry.serving.slow_uploads import UploadWatch
 from modularity_registry.serving.wsgi import bridge
 from modularity_registry.writes.commands import Commands
-from support.registry import loaded_registry, registration
+from support.registry import loaded_registry, registration, unload
 
 PAGES = ("/", "/assets/main.js", "/docs", "/docs/swagger-ui.css", "/openapi.json")
 # Answered by the hot path, by Flask, and as every kind of error.
@@ -42,8 +42,7 @@ def closed() -> Iterator[Registry]:
     registry = loaded_registry(auth=True)
     yield registry
     registry.hub.stop()
-    registry.feed.stop()
-    registry.store.close()
+    unload(registry)
 
 
 @pytest.fixture(params=["hot", "flask"])

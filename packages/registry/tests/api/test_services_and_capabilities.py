@@ -29,7 +29,7 @@ def add_fault(registry: Registry, service_id: str, why: str = "it is on fire") -
     entry = registry.catalog.service(service_id)
     assert entry is not None
     fault = Fault("check", why, registry.clock.now())
-    registry.commands.add_fault(entry, fault)
+    registry.call(registry.commands.add_fault(entry, fault))
 
 
 def ids(response: TestResponse) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from modularity_registry import config, runtime, tokens
 from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.runtime import Registry
-from support.registry import ManualClock
+from support.registry import LOOP, ManualClock, unload
 
 
 @contextmanager
@@ -21,12 +21,11 @@ def closed_registry(
         clock or ManualClock(),
         replica="replica-1",
     )
-    registry.feed.start()
+    LOOP.call(registry.feed.start())
     try:
         yield registry
     finally:
-        registry.feed.stop()
-        registry.store.close()
+        unload(registry)
 
 
 def token(

@@ -17,7 +17,7 @@ from modularity_registry.dns import DnsServer, listen
 from modularity_registry.dns.tcp import Limits
 from modularity_registry.model.service import Registration, Service
 from modularity_registry.runtime import Registry
-from support.registry import ManualClock, registration
+from support.registry import LOOP, ManualClock, put_record, registration, unload
 
 HOST = "127.0.0.1"
 SECONDS = 10.0
@@ -42,7 +42,7 @@ class Site:
         at = self.registry.clock.now()
         said = Registration(service_id, service_id, ("greet",), location, "http")
         document = documents.encode(Service(said, at, at))
-        self.registry.store.put(documents.key_of(service_id), document)
+        put_record(self.registry, documents.key_of(service_id), document)
 
     def unregister(self, service_id: str) -> None:
         assert self.client.delete(f"/api/services/{service_id}").status_code == 200
@@ -90,11 +90,10 @@ def site(
     registry = runtime.build(config.Settings(), ManualClock(), replica="replica-1")
     sockets = listen(host, 0)
     server = DnsServer(registry.catalog, registry.feed, sockets, domain, ttl, limits)
-    registry.feed.start()
+    LOOP.call(registry.feed.start())
     server.start()
     try:
         yield Site(registry, server, sockets.port)
     finally:
         server.close()
-        registry.feed.stop()
-        registry.store.close()
+        unload(registry)

@@ -8,8 +8,10 @@ from typing import Any, cast
 
 from modularity_registry import config, runtime
 from modularity_registry.health.probes import Target
+from modularity_registry.loop_thread import LoopThread
 from modularity_registry.model.service import Mode, Registration
 from modularity_registry.runtime import Registry
+from modularity_registry.stores.base import Event, Write
 
 
 class ManualClock:
@@ -52,13 +54,46 @@ def check_target(
     return Target(service, path, timeout)
 
 
+LOOP = LoopThread("test-loop")
+"""Where the tests' registries run, while the tests go on in threads of their own."""
+
+
 def loaded_registry(**settings: Any) -> Registry:
     """A registry that follows its store, without the monitor, on a clock by hand."""
     registry = runtime.build(
         config.Settings(**settings), ManualClock(), replica="replica-1"
     )
-    registry.feed.start()
+    LOOP.call(registry.feed.start())
     return registry
+
+
+def unload(registry: Registry) -> None:
+    """End a `loaded_registry`."""
+    LOOP.call(registry.feed.stop())
+    registry.store.close()
+
+
+def put_record(
+    registry: Registry, key: str, value: bytes | None, expected: int | None = None
+) -> int | None:
+    """Write a record as it comes, and return its revision once the feed has it."""
+
+    async def write() -> int | None:
+        revision = await registry.writer.write(Write(key, value, expected))
+        if revision is not None:
+            await registry.feed.wait(revision)
+        return revision
+
+    return registry.call(write())
+
+
+def deliver(registry: Registry, event: Event) -> None:
+    """Have the feed take an event as if its store had sent it."""
+
+    async def send() -> None:
+        registry.feed._receive(event)
+
+    registry.call(send())
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:

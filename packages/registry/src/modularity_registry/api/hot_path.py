@@ -54,6 +54,7 @@ class HotPath:
         self._closed = self._authenticator.closed
         self._catalog: Catalog = registry.catalog
         self._commands: Commands = registry.commands
+        self._call = registry.call
         self._feed = registry.feed
         self._membership = registry.membership
         self._view_health = registry.view_health
@@ -204,10 +205,12 @@ class HotPath:
         try:
             registration, key = schema.parse_registration_and_key(read_body(environ))
             caller.require_service(registration.id, registration.capabilities)
-            written = self._commands.register(
-                registration,
-                replies.caller_is_local(environ),
-                claim=authorization.claim(environ, caller, key),
+            written = self._call(
+                self._commands.register(
+                    registration,
+                    replies.caller_is_local(environ),
+                    claim=authorization.claim(environ, caller, key),
+                )
             )
         except RegistryError as error:
             problems.note(self._audit, error, environ)

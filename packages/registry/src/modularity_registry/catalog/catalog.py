@@ -6,16 +6,18 @@ on that: nothing reachable from it changes but the service's vital signs.
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import accumulate, count
 from typing import NamedTuple
 
 import msgspec
 
+from modularity_registry.catalog import documents
 from modularity_registry.catalog.entry import Entry, Renderer, Vitals
 from modularity_registry.clock import Clock
 from modularity_registry.errors import ServiceNotFound
 from modularity_registry.model.service import Service
+from modularity_registry.stores.base import Record
 
 MAX_DEPARTED = 10_000
 """So many capabilities without a provider are remembered as once offered."""
@@ -114,7 +116,8 @@ class StoredService(NamedTuple):
 class Transition(msgspec.Struct, frozen=True, gc=False):
     """What one change did: no ``old`` for a new service, no ``new`` for a gone one.
 
-    ``capabilities`` are those that the service provided before or provides now.
+    ``capabilities`` are those that the service provided before or provides now. Several
+    changes may share a revision; the ``last`` completes it.
     """
 
     id: str
@@ -122,6 +125,7 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
     new: Entry | None
     revision: int
     capabilities: frozenset[str]
+    last: bool = True
 
 
 class Catalog:
@@ -212,24 +216,48 @@ class Catalog:
 
     # Writing: the feed only
 
-    def load(self, stored: Iterable[StoredService], revision: int) -> list[Transition]:
-        """Replace everything by what is ``stored`` and return what that changed.
+    def load(
+        self,
+        records: Sequence[Record],
+        read: Callable[[Record], StoredService | None],
+        revision: int,
+    ) -> Generator[None, None, list[Transition]]:
+        """Replace everything by ``records`` and return what that changed.
 
-        Whoever stays gets a full term before a lease can be missed: what was seen
-        while this view was away is not known.
+        Yields after each step, for others to have a turn. Who can't be ``read`` is left
+        out, who has not changed is not read. Whoever stays gets a full term before a
+        lease can be missed: what was seen while this view was away is not known.
         """
-        fresh = {record.service.registration.id: record for record in stored}
-        removed = [key for key in self._entries if key not in fresh]
-        transitions = [self.apply(key, None, revision) for key in removed]
-        now = self._clock.monotonic()
-        for key, record in fresh.items():
-            old = self._entries.get(key)
-            if old is not None:
-                old.vitals.lease_seen = now
-            if old is None or old.revision != record.revision:
-                transitions.append(self.apply(key, record, record.revision))
+        present = {record.key for record in records}
+        gone = [key for key in self._entries if documents.key_of(key) not in present]
+        transitions = []
+        for key in gone:
+            transitions.append(self.apply(key, None, revision, last=False))
+            yield
+        for record in records:
+            transition = self._load_one(record, read, revision)
+            if transition is not None:
+                transitions.append(transition)
+            yield
         self.revision = self.changed = revision
         return transitions
+
+    def _load_one(
+        self,
+        record: Record,
+        read: Callable[[Record], StoredService | None],
+        revision: int,
+    ) -> Transition | None:
+        key = record.key[len(documents.PREFIX) :]
+        old = self._entries.get(key)
+        if old is not None:
+            old.vitals.lease_seen = self._clock.monotonic()
+            if old.revision == record.revision and old.document == record.value:
+                return None
+        stored = read(record)
+        if stored is not None:
+            return self.apply(key, stored, record.revision, last=False)
+        return self.apply(key, None, revision, last=False) if old else None
 
     def renew_leases(self) -> None:
         """Give every lease a full term from now on: signs of life may be missing."""
@@ -238,9 +266,12 @@ class Catalog:
             entry.vitals.lease_seen = now
 
     def apply(
-        self, key: str, stored: StoredService | None, revision: int
+        self, key: str, stored: StoredService | None, revision: int, last: bool = True
     ) -> Transition:
-        """Put ``stored`` in place of what was under ``key``; None removes it."""
+        """Put ``stored`` in place of what was under ``key``; None removes it.
+
+        Only the ``last`` change of a revision completes it.
+        """
         with self._lock:
             old = self._entries.get(key)
             new = self._entry(stored, old) if stored else None
@@ -257,8 +288,10 @@ class Catalog:
             self._count(old, -1)
             self._count(new, 1)
             self.changed = max(self.changed, revision)
-            self.revision = max(self.revision, revision)
-        return Transition(key, old, new, revision, frozenset((*offered, *offers)))
+            if last:
+                self.revision = max(self.revision, revision)
+        capabilities = frozenset((*offered, *offers))
+        return Transition(key, old, new, revision, capabilities, last)
 
     def advance(self, revision: int) -> None:
         """Note that the store went on to ``revision`` with nothing for this view."""

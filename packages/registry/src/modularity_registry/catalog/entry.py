@@ -57,8 +57,8 @@ class Entry:
     """
 
     __slots__ = (
-        "_document",
         "_head",
+        "document",
         "faulty",
         "id",
         "json",
@@ -91,14 +91,14 @@ class Entry:
         self.owner = sys.intern(service.owner)
         self.registered_at = service.registered_at
         self.vitals = vitals
-        self._document = document
+        self.document = document
         self._head = len(head)
         self.json = head + vitals.json
 
     @property
     def service(self) -> Service:
         """The whole service; each call reads the document again."""
-        return documents.decode(documents.key_of(self.id), self._document)
+        return documents.decode(documents.key_of(self.id), self.document)
 
     @property
     def name(self) -> str:

@@ -1,16 +1,23 @@
 """From the store to the catalog: the only way a change becomes visible."""
 
+import asyncio
 import heapq
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator
 from itertools import count
+from time import perf_counter
 from typing import Protocol
 
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.catalog import Catalog, StoredService, Transition
-from modularity_registry.errors import StoreCorrupt, StoreUnavailable
+from modularity_registry.errors import (
+    OutcomeUnknown,
+    StoreCorrupt,
+    StoreUnavailable,
+)
+from modularity_registry.model.service import Service
 from modularity_registry.stores.base import (
     Change,
     Event,
@@ -26,14 +33,16 @@ log = logging.getLogger(__name__)
 VISIBLE_WITHIN = 5.0
 """Seconds that a write may take from the store to this process's view."""
 
+SLICE = 0.003
+"""Seconds of work on what other threads have sent, before the loop turns to others."""
+
 UNREAD = "the store has not been read yet"
 
 
 class Listener(Protocol):
     """Who is told of changes, in the order of revisions.
 
-    Called in the thread that delivers them: it must neither block nor write to the
-    store.
+    Called on the event loop: it must neither block nor write to the store.
     """
 
     def changed(self, change: Transition) -> None:
@@ -59,7 +68,9 @@ class RecordListener(Protocol):
 class Feed:
     """Watches the store, writes the catalog, tells the listeners, in this order.
 
-    ``interruption`` is why the store's changes do not arrive, None while they do.
+    All of it runs on the event loop that called `start`; the store may send from any
+    thread. ``loop`` is that one, None before the start. ``interruption`` is why the
+    store's changes do not arrive, None while they do.
     """
 
     def __init__(self, store: Store, catalog: Catalog) -> None:
@@ -68,13 +79,19 @@ class Feed:
         self._listeners: list[Listener] = []
         self._record_listeners: dict[str, RecordListener] = {}
         self._on_connection_change: list[Callable[[], None]] = []
-        self._gate = threading.Lock()
-        # By revision: only those whose revision has come are woken. One condition for
-        # all would wake 32 writers 32 times each.
-        self._waiting: list[tuple[int, int, threading.Lock]] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        # What other threads sent, whether the loop knows of it, and a load under way.
+        self._inbox: deque[Event] = deque()
+        self._handed_over = False
+        self._loading: Iterator[None] | None = None
+        # By revision: only those whose revision has come are woken.
+        self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._order = count()
+        self._written: dict[str, tuple[bytes, Service]] = {}
         self._watch: Watch | None = None
         self.interruption: str | None = UNREAD
+        self._failed = False
         self._unreadable: dict[str, str] = {}
 
     @property
@@ -99,106 +116,169 @@ class Feed:
         if self.interruption is not None:
             raise StoreUnavailable(f"the store is away: {self.interruption}")
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Load the catalog and follow the store; raises what the store raises.
 
         `StoreCorrupt` when it holds something that is not a service: better no start
         than a wrong answer.
         """
-        self._watch = self._store.watch(self._receive)
+        self.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        if self._store.embedded:
+            self._watch = self._store.watch(self._receive)
+        else:
+            self._watch = await asyncio.to_thread(self._store.watch, self._receive)
+        # The snapshot has been sent by now, and nobody else needs the loop yet.
+        self._take_all()
         if self._unreadable:
-            self.stop()
+            await self.stop()
             raise StoreCorrupt("; ".join(self._unreadable.values()))
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Stop following; the catalog keeps what it has. Idempotent."""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            # It may wait for a delivery under way.
+            await asyncio.to_thread(watch.close)
         self.interruption = "the registry is stopping"
 
-    def wait(self, revision: int, timeout: float = VISIBLE_WITHIN) -> None:
-        """Return when the catalog holds ``revision``.
+    async def wait(self, revision: int, timeout: float = VISIBLE_WITHIN) -> None:
+        """Return when the catalog holds ``revision``, without suspending if it does.
 
-        Raises `StoreUnavailable` when that takes longer than ``timeout`` seconds; the
+        Raises `OutcomeUnknown` when that takes longer than ``timeout`` seconds; the
         write itself stands.
         """
-        if self._catalog.revision >= revision:
-            return
-        latch = threading.Lock()
-        latch.acquire()
-        with self._gate:
-            heapq.heappush(self._waiting, (revision, next(self._order), latch))
-        # The change may have come before this one was in the queue.
-        if self._catalog.revision >= revision or latch.acquire(timeout=timeout):
-            return
-        if self._catalog.revision < revision:
-            raise StoreUnavailable(
+        if not await self.reaches(revision, timeout):
+            raise OutcomeUnknown(
                 f"stored as revision {revision}, but the store has not confirmed it"
                 " to this replica yet; read again before you retry"
             )
 
-    def wait_for_news(self, revision: int, timeout: float) -> None:
-        """Return when the catalog is past ``revision``, or after ``timeout``."""
-        with suppress(StoreUnavailable):
-            self.wait(revision + 1, timeout)
+    async def reaches(self, revision: int, timeout: float = VISIBLE_WITHIN) -> bool:
+        """Say whether the catalog holds ``revision`` within ``timeout`` seconds.
+
+        Without suspending if it does already.
+        """
+        if self._catalog.revision >= revision:
+            return True
+        loop = asyncio.get_running_loop()
+        reached: asyncio.Future[bool] = loop.create_future()
+        heapq.heappush(self._waiting, (revision, next(self._order), reached))
+        timer = loop.call_later(timeout, _settle, reached, False)
+        try:
+            return await reached
+        finally:
+            timer.cancel()
+
+    def expect(self, key: str, document: bytes, service: Service) -> None:
+        """Take ``service`` for ``document`` when it comes: it need not be decoded.
+
+        For whoever encoded it and writes it now. Until `forget`.
+        """
+        self._written[key] = document, service
+
+    def forget(self, key: str) -> None:
+        """Decode what comes under ``key`` again."""
+        self._written.pop(key, None)
 
     def _receive(self, event: Event) -> None:
-        try:
+        if threading.get_ident() == self._thread:
+            self._take_all()  # what other threads sent came before
             self._take(event)
+            self._take_all()
+        elif not self._failed:
+            self._inbox.append(event)
+            if not self._handed_over and self.loop is not None:
+                self._handed_over = True
+                self.loop.call_soon_threadsafe(self._take_some)
+
+    def _take_all(self) -> None:
+        """Take in all that other threads have sent."""
+        while self._inbox or self._loading is not None:
+            self._step()
+
+    def _take_some(self) -> None:
+        """Do the same for `SLICE` seconds, and go on after others had their turn."""
+        self._handed_over = False
+        end = perf_counter() + SLICE
+        while self._inbox or self._loading is not None:
+            if perf_counter() >= end:
+                self._handed_over = True
+                asyncio.get_running_loop().call_soon(self._take_some)
+                return
+            self._step()
+
+    def _step(self) -> None:
+        if self._loading is None:
+            self._take(self._inbox.popleft())
+        elif next(self._loading, self) is self:
+            self._loading = None
+            self._wake()
+
+    def _take(self, event: Event) -> None:
+        try:
+            match event:
+                case Change():
+                    self._apply(event)
+                case Snapshot():
+                    self._loading = self._load(event)
+                case Lost():
+                    self._lose(event)
         except Exception as error:
             # The store drops a watcher that fails: nobody may take this view for true.
+            self._failed = True
+            self._inbox.clear()
             self.interruption = (
                 f"the registry failed to follow the store ({type(error).__name__});"
                 " restart it, and see its log"
             )
             raise
-        if self._waiting:
-            self._wake()
 
     def _wake(self) -> None:
-        with self._gate:
-            while self._waiting and self._waiting[0][0] <= self._catalog.revision:
-                heapq.heappop(self._waiting)[2].release()
-
-    def _take(self, event: Event) -> None:
-        match event:
-            case Change():
-                self._apply(event)
-            case Snapshot():
-                self._load(event)
-            case Lost():
-                self.interruption = event.reason
-                log.warning("lost the connection to the store: %s", event.reason)
-                self._report_connection()
+        revision = self._catalog.revision
+        while self._waiting and self._waiting[0][0] <= revision:
+            _settle(heapq.heappop(self._waiting)[2], True)
 
     def _apply(self, change: Change) -> None:
-        self._unreadable.pop(change.key, None)
+        if self._unreadable:
+            self._unreadable.pop(change.key, None)
         service_id = documents.id_of(change.key)
         stored = None
         if change.value is not None and service_id is not None:
             stored = self._read(change.key, change.value, change.revision)
         if service_id is None or (stored is None and change.value is not None):
+            self._pass_by(change)
+        else:
+            transition = self._catalog.apply(
+                service_id, stored, change.revision, change.last
+            )
+            for listener in self._listeners:
+                listener.changed(transition)
+        if change.last and self._waiting:
+            self._wake()
+
+    def _pass_by(self, change: Change) -> None:
+        """Take a change that is not one of the catalog."""
+        if change.last:
             self._catalog.advance(change.revision)
             for listener in self._listeners:
                 listener.advanced(change.revision)
-            record_listener = self._record_listeners.get(_prefix(change.key))
-            if record_listener is not None:
-                record_listener.changed(change.key, change.value, change.revision)
-            return
-        transition = self._catalog.apply(service_id, stored, change.revision)
-        for listener in self._listeners:
-            listener.changed(transition)
+        record_listener = self._record_listeners.get(_prefix(change.key))
+        if record_listener is not None:
+            record_listener.changed(change.key, change.value, change.revision)
 
-    def _load(self, snapshot: Snapshot) -> None:
+    def _load(self, snapshot: Snapshot) -> Iterator[None]:
         self._unreadable.clear()
-        read = [
-            self._read(record.key, record.value, record.revision)
-            for record in snapshot.records
-            if documents.id_of(record.key) is not None
-        ]
-        stored = [service for service in read if service is not None]
-        changes = self._catalog.load(stored, snapshot.revision)
+        services: list[Record] = []
+        others: list[Record] = []
+        for record in snapshot.records:
+            is_service = documents.id_of(record.key) is not None
+            (services if is_service else others).append(record)
+        changes = yield from self._catalog.load(
+            services,
+            lambda record: self._read(record.key, record.value, record.revision),
+            snapshot.revision,
+        )
         if self.interruption not in (None, UNREAD):
             log.info("reconnected to the store, at revision %d", snapshot.revision)
         self.interruption = None
@@ -206,8 +286,13 @@ class Feed:
             listener.reloaded(changes, snapshot.revision)
         for prefix, record_listener in self._record_listeners.items():
             record_listener.loaded(
-                [record for record in snapshot.records if _prefix(record.key) == prefix]
+                [record for record in others if _prefix(record.key) == prefix]
             )
+        self._report_connection()
+
+    def _lose(self, lost: Lost) -> None:
+        self.interruption = lost.reason
+        log.warning("lost the connection to the store: %s", lost.reason)
         self._report_connection()
 
     def _report_connection(self) -> None:
@@ -215,6 +300,9 @@ class Feed:
             tell()
 
     def _read(self, key: str, value: bytes, revision: int) -> StoredService | None:
+        written = self._written.get(key)
+        if written is not None and written[0] == value:
+            return StoredService(written[1], value, revision)
         try:
             return StoredService(documents.decode(key, value), value, revision)
         except StoreCorrupt as error:
@@ -222,6 +310,11 @@ class Feed:
             self._unreadable[key] = error.detail
             log.error("unreadable record: %s", error.detail)
             return None
+
+
+def _settle(future: asyncio.Future[bool], outcome: bool) -> None:
+    if not future.done():
+        future.set_result(outcome)
 
 
 def _prefix(key: str) -> str:

@@ -8,12 +8,11 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from modularity_registry.catalog.catalog import Catalog, Transition
 from modularity_registry.catalog.entry import Entry
@@ -56,6 +55,8 @@ class Monitor:
         membership: Membership,
         view_health: ViewHealth,
         metrics: Metrics | None = None,
+        *,
+        call: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         """Return a monitor of what ``membership`` gives this replica to watch.
 
@@ -69,6 +70,7 @@ class Monitor:
         self._membership = membership
         self._view_health = view_health
         self._metrics = metrics or Metrics()
+        self._call = call
         self._moved = False
         self._inbox: deque[Transition] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -304,13 +306,14 @@ class Monitor:
 
     async def _write(
         self,
-        command: Callable[Params, None],
+        command: Callable[Params, Coroutine[Any, Any, None]],
         *args: Params.args,
         **kwargs: Params.kwargs,
     ) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._writers, partial(command, *args, **kwargs))
+            verdict = command(*args, **kwargs)
+            await loop.run_in_executor(self._writers, self._call, verdict)
         except StoreError as error:
             # The next look at this service comes to the same verdict and tries again.
             log.warning("could not store a service's health: %s", error.detail)

@@ -163,6 +163,12 @@ class AddressPolicy:
             addresses: Sequence[str] = (location.host,)
         else:
             addresses = addresses_of(location, lookup)
+        self.check_addresses(addresses, caller_is_local=caller_is_local)
+
+    def check_addresses(
+        self, addresses: Sequence[str], *, caller_is_local: bool
+    ) -> None:
+        """Do the same for a location with these ``addresses``, which never blocks."""
         for text in addresses:
             self.check_address(text)
             if not caller_is_local and self._verdict(text).loopback:

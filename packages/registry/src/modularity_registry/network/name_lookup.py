@@ -6,6 +6,7 @@ names that answered promptly last time have threads of their own: unknown or slo
 ones can't hold up the checks of everyone else.
 """
 
+import asyncio
 import queue
 import socket
 import threading
@@ -140,10 +141,27 @@ class NameLookup:
         try:
             return self.start(host, port).result(self._timeout)
         except TimeoutError:
-            raise NameNotResolved(
-                f"looking up {host} took longer than {self._timeout:g} s: check the"
-                " name, or write the address itself"
-            ) from None
+            raise self._too_slow(host) from None
+
+    async def addresses(self, location: Location) -> Sequence[str]:
+        """Return every address of the location's host, at least one; see `resolve`.
+
+        Raises `NameNotResolved`. Suspends unless the host was looked up just now.
+        """
+        host = location.host
+        addresses = self.remembered(host)
+        if addresses is None:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    started = self.start(host, location.port)
+                    addresses = await asyncio.wrap_future(started)
+            except TimeoutError:
+                raise self._too_slow(host) from None
+            except (OSError, UnicodeError) as error:
+                raise _not_resolved(host) from error
+        if not addresses:
+            raise _not_resolved(host)
+        return addresses
 
     def remembered(self, host: str) -> tuple[str, ...] | None:
         """Return addresses that are still fresh, or None."""
@@ -151,6 +169,12 @@ class NameLookup:
         if answer is None or self._clock() >= answer.good_until:
             return None
         return answer.addresses
+
+    def _too_slow(self, host: str) -> NameNotResolved:
+        return NameNotResolved(
+            f"looking up {host} took longer than {self._timeout:g} s: check the name, or"
+            " write the address itself"
+        )
 
     def start(self, host: str, port: int) -> Future[tuple[str, ...]]:
         """Start a lookup, or join the one under way; cancelling it has no effect."""

@@ -1,5 +1,6 @@
 """Tells the other replicas that this one is alive, and which heartbeats it took."""
 
+import asyncio
 import logging
 import socket
 import threading
@@ -8,10 +9,12 @@ from datetime import datetime
 from modularity_registry import __version__
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.documents import ReplicaRecord
-from modularity_registry.clock import Clock
+from modularity_registry.catalog.feed import Feed
 from modularity_registry.errors import StoreConflict, StoreError
+from modularity_registry.loop_thread import run_on
 from modularity_registry.replicas.membership import Membership
-from modularity_registry.stores.base import Store
+from modularity_registry.stores.base import Write
+from modularity_registry.stores.group_commit import GroupCommit
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +35,14 @@ class Announcer:
     """Writes this replica's own record, in a thread of its own."""
 
     def __init__(
-        self, store: Store, membership: Membership, clock: Clock, started_at: datetime
+        self,
+        writer: GroupCommit,
+        feed: Feed,
+        membership: Membership,
+        started_at: datetime,
     ) -> None:
-        self._store = store
+        self._writer = writer
+        self._feed = feed
         self._membership = membership
         self._key = documents.key_of_replica(membership.own)
         self._host = socket.gethostname()
@@ -49,28 +57,28 @@ class Announcer:
         """Tell the others of this service's heartbeat with the next announcement."""
         self._heartbeats[service_id] = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Announce this replica, then go on; raises what the store raises."""
-        self.announce()
+        await self.announce()
         self._thread.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Announce the last heartbeats and delete the record. Idempotent."""
         if self._stop.is_set():
             return
         self._stop.set()
         if not self._thread.is_alive():
             return
-        self._thread.join(LEAVE_TIMEOUT)
+        await asyncio.to_thread(self._thread.join, LEAVE_TIMEOUT)
         if self._fault is not None:
             return  # the others notice by themselves
         try:
-            self.announce()
-            self._store.delete(self._key)
+            await self.announce()
+            await self._writer.write(Write(self._key, None))
         except StoreError as error:
             log.info("can't tell the other replicas of the stop: %s", error.detail)
 
-    def announce(self) -> bool:
+    async def announce(self) -> bool:
         """Write this replica's record; say whether heartbeats are left for the next.
 
         Raises what the store raises; no heartbeat is lost then.
@@ -84,7 +92,8 @@ class Announcer:
             tuple(heartbeats),
         )
         try:
-            self._store.put(self._key, documents.encode_replica(record))
+            document = documents.encode_replica(record)
+            await self._writer.write(Write(self._key, document))
         except BaseException:
             for service_id in heartbeats:
                 self._heartbeats[service_id] = None
@@ -92,12 +101,12 @@ class Announcer:
         self._count += 1
         return bool(self._heartbeats)
 
-    def delete_lost(self) -> None:
+    async def delete_lost(self) -> None:
         """Delete the records of replicas that have been lost for long."""
         for replica in self._membership.to_delete():
             key = documents.key_of_replica(replica.id)
             try:
-                self._store.delete(key, expected=replica.revision)
+                await self._writer.write(Write(key, None, replica.revision))
             except StoreConflict:
                 log.info("replica %s is back", replica.id)
 
@@ -116,11 +125,11 @@ class Announcer:
         while not self._stop.wait(delay):
             delay = self._membership.period
             try:
-                if self.announce():
+                if run_on(self._feed.loop, self.announce()):
                     delay = min(SHORT_PERIOD, delay)
                 self._set_fault(None)
                 self._membership.find_lost()
-                self.delete_lost()
+                run_on(self._feed.loop, self.delete_lost())
             except StoreError as error:
                 self._set_fault(error.detail)
 

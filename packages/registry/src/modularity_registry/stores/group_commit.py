@@ -1,117 +1,144 @@
-"""Group commit: writers that come together share one commit or round trip.
+"""Group commit: writes that come while a batch is under way share the next one.
 
-There is no thread for it. The first writer leads: it commits everything that waits and
-wakes the others. Writers that come meanwhile wait for the next commit, which the first
-of them leads. A lone writer commits in its own thread, with no hand-over.
+So 32 writers share a round trip and an fsync, whatever the engine. All of it runs on
+the event loop, but for the store's `commit`, which has a thread of its own here.
 """
 
+import asyncio
+import logging
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import Final, NamedTuple
 
-from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from modularity_registry.stores.base import LARGEST_BATCH, Outcome, Store, Write
 
-# Keeps a batch below SQLite's 32,766 parameters a statement, with room to spare.
-LARGEST_BATCH = 512
+log = logging.getLogger(__name__)
+
+LARGEST_BATCH_BYTES: Final = 256 * 1024
+"""Bytes of values in a batch, unless one write has more: Consul takes 512 KiB in a
+transaction, in base64."""
 
 
-class Write:
-    """One write, ``value`` None to delete, and its outcome."""
-
-    __slots__ = (
-        "done",
-        "error",
-        "expected",
-        "key",
-        "latch",
-        "leads",
-        "revision",
-        "value",
-    )
-
-    def __init__(self, key: str, value: bytes | None, expected: int | None) -> None:
-        self.key = key
-        self.value = value
-        self.expected = expected
-        self.revision: int | None = None
-        self.error: StoreError | None = None
-        self.done = False
-        # A bare lock as a one-shot event: threading.Event builds two locks more, and
-        # 32 writers got 13% fewer puts through with it.
-        self.latch: threading.Lock | None = None
-        self.leads = False
-
-    def fail(self, error: StoreError) -> None:
-        # An error for each thread: raising one in several would mix up tracebacks.
-        kind = StoreCorrupt if isinstance(error, StoreCorrupt) else type(error)
-        self.error = kind(error.detail)
-        self.error.__cause__ = error
-
-    def outcome(self) -> int | None:
-        """Return the revision after `GroupCommit.run`, or raise the error."""
-        if self.error is not None:
-            raise self.error
-        if not self.done:
-            raise StoreUnavailable("the write was interrupted, its outcome is unknown")
-        return self.revision
+class _Pending(NamedTuple):
+    write: Write
+    outcome: asyncio.Future[Outcome]
 
 
 class GroupCommit:
-    """Commits the writes of many threads in batches, one batch at a time."""
+    """Commits the writes of one event loop in batches, one batch at a time."""
 
-    def __init__(self, commit: Callable[[list[Write]], None]) -> None:
-        self._commit = commit
-        self._lock = threading.Lock()
-        self._waiting: list[Write] = []
-        self._has_leader = False
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._embedded = store.embedded
+        self._waiting: deque[_Pending] = deque()
+        self._batches: SimpleQueue[list[_Pending] | None] = SimpleQueue()
+        self._committing = False
+        self._stopped = False
+        self._thread: threading.Thread | None = None
 
-    def put(self, key: str, value: bytes, expected: int | None) -> int:
-        """Write ``value`` in a shared commit; return or raise its outcome."""
-        revision = self._outcome(Write(key, value, expected))
-        assert revision is not None
-        return revision
+    async def write(self, write: Write) -> int | None:
+        """Return the revision of ``write``; None if it deletes what is not there.
 
-    def delete(self, key: str, expected: int | None) -> int | None:
-        """Delete ``key`` in a shared commit; return or raise the outcome."""
-        return self._outcome(Write(key, None, expected))
+        Over an embedded store it never suspends. Raises what became of it otherwise:
+        `StoreConflict`, `StoreUnavailable`, `OutcomeUnknown`, `StoreCorrupt`.
+        """
+        if self._embedded:
+            [outcome] = self._store.commit((write,))
+        else:
+            outcome = await self._queued(write)
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
 
-    def _outcome(self, write: Write) -> int | None:
-        self.run(write)
-        return write.outcome()
+    def stop(self) -> None:
+        """Refuse all writes that are not under way. Idempotent.
 
-    def run(self, write: Write) -> None:
-        """Return when ``commit`` has returned for the batch that holds ``write``."""
-        with self._lock:
-            self._waiting.append(write)
-            leads = not self._has_leader
-            self._has_leader = True
-            if not leads:
-                latch = write.latch = threading.Lock()
-                latch.acquire()
-        if not leads:
-            latch.acquire()
-            leads = write.leads
-        if leads:
-            self._lead()
+        Those under way end when the store is closed.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        for pending in self._waiting:
+            if not pending.outcome.done():
+                pending.outcome.set_result(_stopping())
+        self._waiting.clear()
+        self._batches.put(None)
 
-    def _lead(self) -> None:
-        batch: list[Write] = []
+    def _queued(self, write: Write) -> asyncio.Future[Outcome]:
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Outcome] = loop.create_future()
+        if self._stopped:
+            outcome.set_result(_stopping())
+            return outcome
+        self._waiting.append(_Pending(write, outcome))
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, args=(loop,), name="store-writer", daemon=True
+            )
+            self._thread.start()
+        if not self._committing:
+            self._commit_next()
+        return outcome
+
+    def _commit_next(self) -> None:
+        batch = self._next_batch()
+        self._committing = bool(batch)
+        if batch:
+            self._batches.put(batch)
+
+    def _next_batch(self) -> list[_Pending]:
+        """Take the first writes that fit, one for each key; the others keep their order."""
+        batch: list[_Pending] = []
+        later: list[_Pending] = []
+        keys: set[str] = set()
+        size = 0
+        while self._waiting and len(batch) < LARGEST_BATCH:
+            pending = self._waiting.popleft()
+            key, value, _ = pending.write
+            if pending.outcome.done():
+                continue  # its caller has gone
+            if key in keys:
+                later.append(pending)
+                continue
+            size += len(value or b"")
+            if batch and size > LARGEST_BATCH_BYTES:
+                later.append(pending)
+                break
+            keys.add(key)
+            batch.append(pending)
+        self._waiting.extendleft(reversed(later))
+        return batch
+
+    def _resolve(self, batch: list[_Pending], outcomes: Sequence[Outcome]) -> None:
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            if not pending.outcome.done():
+                pending.outcome.set_result(outcome)
+        self._commit_next()
+
+    # In the writer's thread
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        while (batch := self._batches.get()) is not None:
+            outcomes = self._commit([pending.write for pending in batch])
+            try:
+                loop.call_soon_threadsafe(self._resolve, batch, outcomes)
+            except RuntimeError:
+                return  # the loop has ended, and with it whoever waited
+
+    def _commit(self, batch: list[Write]) -> Sequence[Outcome]:
         try:
-            with self._lock:
-                batch = self._waiting[:LARGEST_BATCH]
-                del self._waiting[:LARGEST_BATCH]
-            self._commit(batch)
-        finally:
-            for write in batch[1:]:  # the first one is the leader's own
-                if write.latch is not None:
-                    write.latch.release()
-            self._choose_next_leader()
+            return self._store.commit(batch)
+        except StoreError as error:
+            # An error for each: raising one in several tasks mixes up tracebacks.
+            return [type(error)(error.detail) for _ in batch]
+        except Exception as error:
+            log.exception("the store failed to write")
+            reason = f"the store failed ({type(error).__name__}; see the log)"
+            return [OutcomeUnknown.because(reason) for _ in batch]
 
-    def _choose_next_leader(self) -> None:
-        with self._lock:
-            if not self._waiting:
-                self._has_leader = False
-                return
-            leader = self._waiting[0]
-            leader.leads = True
-            if leader.latch is not None:
-                leader.latch.release()
+
+def _stopping() -> StoreUnavailable:
+    return StoreUnavailable("the registry is stopping; nothing was written")

@@ -1,12 +1,16 @@
 """Tokens in a store: that of a running registry, or one opened to write tokens."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.feed import Feed
 from modularity_registry.errors import StoreConflict, TokenConflict
+from modularity_registry.loop_thread import run_on
 from modularity_registry.model.rights import Token
-from modularity_registry.stores.base import Store, snapshot_of
+from modularity_registry.stores.base import Store, Write, delete, put, snapshot_of
+from modularity_registry.stores.group_commit import GroupCommit
 from modularity_registry.tokens.verify import TokenView
 
 
@@ -41,20 +45,27 @@ class StoreTokenBackend:
         return {token.name: (token, revision) for token, revision in entries}
 
     def put(self, token: Token, expected: int) -> None:
-        _put(self._store, token, expected)
+        with _overtaken(token.name, expected):
+            put(
+                self._store,
+                documents.key_of_token(token.name),
+                documents.encode_token(token),
+                expected,
+            )
 
     def delete(self, name: str, expected: int) -> None:
-        _delete(self._store, name, expected)
+        with _overtaken(name, expected):
+            delete(self._store, documents.key_of_token(name), expected)
 
 
 class RegistryTokenBackend:
-    """The tokens in the store of a running registry.
+    """The tokens in the store of a running registry, for threads other than its loop's.
 
     A change is in effect in this process when the call returns.
     """
 
-    def __init__(self, store: Store, feed: Feed, tokens: TokenView) -> None:
-        self._store = store
+    def __init__(self, writer: GroupCommit, feed: Feed, tokens: TokenView) -> None:
+        self._writer = writer
         self._feed = feed
         self._tokens = tokens
 
@@ -62,32 +73,30 @@ class RegistryTokenBackend:
         return self._tokens.all()
 
     def put(self, token: Token, expected: int) -> None:
-        self._feed.require()
-        self._feed.wait(_put(self._store, token, expected))
+        document = documents.encode_token(token)
+        with _overtaken(token.name, expected):
+            key = documents.key_of_token(token.name)
+            run_on(self._feed.loop, self._write(Write(key, document, expected)))
 
     def delete(self, name: str, expected: int) -> None:
+        with _overtaken(name, expected):
+            key = documents.key_of_token(name)
+            run_on(self._feed.loop, self._write(Write(key, None, expected)))
+
+    async def _write(self, write: Write) -> None:
         self._feed.require()
-        revision = _delete(self._store, name, expected)
+        revision = await self._writer.write(write)
         if revision is not None:
-            self._feed.wait(revision)
+            await self._feed.wait(revision)
 
 
-def _put(store: Store, token: Token, expected: int) -> int:
-    key = documents.key_of_token(token.name)
+@contextmanager
+def _overtaken(name: str, expected: int) -> Iterator[None]:
+    """Say in the words of tokens that another writer was faster."""
     try:
-        return store.put(key, documents.encode_token(token), expected)
+        yield
     except StoreConflict:
-        raise _overtaken(token.name, expected) from None
-
-
-def _delete(store: Store, name: str, expected: int) -> int | None:
-    try:
-        return store.delete(documents.key_of_token(name), expected=expected)
-    except StoreConflict:
-        raise _overtaken(name, expected) from None
-
-
-def _overtaken(name: str, expected: int) -> TokenConflict:
-    if expected == 0:
-        return TokenConflict(f"the token {name!r} exists already; rotate or revoke it")
-    return TokenConflict(f"the token {name!r} was changed meanwhile; read it again")
+        happened = "was changed meanwhile; read it again"
+        if expected == 0:
+            happened = "exists already; rotate or revoke it"
+        raise TokenConflict(f"the token {name!r} {happened}") from None

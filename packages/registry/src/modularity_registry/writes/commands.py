@@ -1,6 +1,6 @@
 """Every write: decide by the view, compare-and-set, wait until it is visible."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from modularity_registry.audit import OFF, Audit
 from modularity_registry.catalog import documents
@@ -25,10 +25,11 @@ from modularity_registry.model.service import (
     Service,
 )
 from modularity_registry.network.address_policy import AddressPolicy
-from modularity_registry.network.name_lookup import Lookup
+from modularity_registry.network.name_lookup import NameLookup
 from modularity_registry.replicas.announcer import Announcer
 from modularity_registry.schema import Heartbeat
-from modularity_registry.stores.base import Store
+from modularity_registry.stores.base import Write
+from modularity_registry.stores.group_commit import GroupCommit
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.writes import change_log
 from modularity_registry.writes.precondition import (
@@ -51,31 +52,36 @@ ANYBODY = Claim()
 
 
 class Commands:
-    """Writes services. Every method returns after the catalog holds the change."""
+    """Writes services. Every command returns after the catalog holds the change.
+
+    They run on the feed's event loop. Over an embedded store they never suspend, but for
+    a registration whose location names its host, which has to be looked up. Don't cancel
+    one: what it has written would be missing in the logs.
+    """
 
     def __init__(
         self,
-        store: Store,
+        writer: GroupCommit,
         feed: Feed,
         catalog: Catalog,
         policy: AddressPolicy,
-        lookup: Lookup,
+        names: NameLookup,
         clock: Clock,
         announcer: Announcer | None = None,
         metrics: Metrics | None = None,
         audit: Audit = OFF,
     ) -> None:
-        self._store = store
+        self._writer = writer
         self._feed = feed
         self._catalog = catalog
         self._policy = policy
-        self._lookup = lookup
+        self._names = names
         self._clock = clock
         self._announcer = announcer
         self._metrics = metrics or Metrics()
         self._audit = audit
 
-    def register(
+    async def register(
         self,
         registration: Registration,
         caller_is_local: bool,
@@ -89,12 +95,11 @@ class Commands:
         `RevisionMismatch` if ``precondition`` fails.
         """
         if registration.mode in CHECKED_MODES:
-            self._policy.check_location(
-                registration.parsed_location,
-                caller_is_local=caller_is_local,
-                lookup=self._lookup,
-            )
-
+            location = registration.parsed_location
+            addresses: Sequence[str] = (location.host,)
+            if location.address is None:
+                addresses = await self._names.addresses(location)
+            self._policy.check_addresses(addresses, caller_is_local=caller_is_local)
         owner = claim.owner(registration.id)
 
         def decide(entry: Entry | None) -> Service:
@@ -103,23 +108,23 @@ class Commands:
             now = self._clock.now()
             return Service(registration, now, now, owner=owner)
 
-        result = self._write(registration.id, decide, claim)
+        result = await self._write(registration.id, decide, claim)
         if result.created:
             self._metrics.registered += 1
         else:
             self._metrics.replaced += 1
         return result
 
-    def unregister(
+    async def unregister(
         self,
         service_id: str,
         precondition: Precondition = ANY,
         claim: Claim = ANYBODY,
     ) -> WriteResult:
         """Remove a service; raises `ServiceNotFound`, `OwnedByAnother`."""
-        return self._remove(service_id, precondition, claim)
+        return await self._remove(service_id, precondition, claim)
 
-    def _remove(
+    async def _remove(
         self, service_id: str, precondition: Precondition, claim: Claim | None
     ) -> WriteResult:
         """Remove a service for its owner; without a claim because its lease ended."""
@@ -131,43 +136,43 @@ class Commands:
                 _check(claim, entry)
             precondition.check(entry)
             try:
-                revision = self._store.delete(
-                    documents.key_of(service_id), expected=entry.revision
+                revision = await self._writer.write(
+                    Write(documents.key_of(service_id), None, entry.revision)
                 )
             except StoreConflict as conflict:
-                self._catch_up(seen, conflict)
+                await self._catch_up(seen, conflict)
                 continue
             if revision is None:
                 raise not_found(service_id)
             change_log.removed(entry, revision, expired=claim is None)
             self._audit.removed(entry, revision, claim)
-            self._feed.wait(revision)
+            await self._feed.wait(revision)
             self._metrics.unregistered += 1
             return WriteResult(service_id, revision)
         raise _contended(service_id)
 
-    def drain(
+    async def drain(
         self, service_id: str, reason: str, claim: Claim = ANYBODY
     ) -> WriteResult:
         """Take a service out of discovery.
 
         Raises `ServiceNotFound`, `OwnedByAnother`.
         """
-        return self._change(
+        return await self._change(
             service_id,
             lambda service: status.drained(service, reason, self._clock.now()),
             claim,
         )
 
-    def undrain(self, service_id: str, claim: Claim = ANYBODY) -> WriteResult:
+    async def undrain(self, service_id: str, claim: Claim = ANYBODY) -> WriteResult:
         """Put a service back into discovery; raises as `drain`."""
-        return self._change(
+        return await self._change(
             service_id,
             lambda service: status.undrained(service, self._clock.now()),
             claim,
         )
 
-    def heartbeat(
+    async def heartbeat(
         self, service_id: str, heartbeat: Heartbeat, claim: Claim = ANYBODY
     ) -> Entry:
         """Record a heartbeat and return the service.
@@ -186,10 +191,10 @@ class Commands:
         _check(claim, entry)
         self.record_heartbeat(entry)
         if heartbeat.healthy:
-            self.remove_faults(entry, SELF_REPORTED)
+            await self.remove_faults(entry, SELF_REPORTED)
         else:
             reason = heartbeat.note or "reported itself unhealthy"
-            self.add_fault(entry, Fault("report", reason, self._clock.now()))
+            await self.add_fault(entry, Fault("report", reason, self._clock.now()))
         return self._catalog.service(service_id) or entry
 
     def record_heartbeat(self, entry: Entry) -> None:
@@ -199,7 +204,7 @@ class Commands:
         if self._announcer is not None:
             self._announcer.record_heartbeat(entry.id)
 
-    def add_fault(self, subject: Subject, fault: Fault) -> None:
+    async def add_fault(self, subject: Subject, fault: Fault) -> None:
         """Add a fault to ``subject`` unless it has the same one already.
 
         Nothing happens if that registration is gone or replaced by now: what was
@@ -212,28 +217,30 @@ class Commands:
                 return service
             return status.with_fault(service, fault)
 
-        self._change_same(subject, decide)
+        await self._change_same(subject, decide)
 
-    def remove_faults(self, subject: Subject, sources: frozenset[FaultSource]) -> None:
+    async def remove_faults(
+        self, subject: Subject, sources: frozenset[FaultSource]
+    ) -> None:
         """Remove the faults of these sources; of this registration, as `add_fault`."""
         now = self._clock.now()
-        self._change_same(
+        await self._change_same(
             subject, lambda service: status.without_faults(service, sources, now)
         )
 
-    def expire(self, subject: Subject) -> None:
+    async def expire(self, subject: Subject) -> None:
         """Remove a service whose lease ran out, unless it was registered again."""
         entry = self._catalog.service(subject.id)
         if entry is None or entry.registered_at != subject.registered_at:
             return
         at_this_revision = Precondition(revisions=frozenset({entry.revision}))
         try:
-            self._remove(entry.id, at_this_revision, claim=None)
+            await self._remove(entry.id, at_this_revision, claim=None)
             self._metrics.expired += 1
         except (ServiceNotFound, RevisionMismatch):
             return
 
-    def _change_same(
+    async def _change_same(
         self, subject: Subject, change: Callable[[Service], Service]
     ) -> None:
         def decide(service: Service) -> Service:
@@ -241,11 +248,11 @@ class Commands:
             return change(service) if same else service
 
         try:
-            self._change(subject.id, decide)
+            await self._change(subject.id, decide)
         except ServiceNotFound:
             return
 
-    def _change(
+    async def _change(
         self,
         service_id: str,
         change: Callable[[Service], Service],
@@ -262,9 +269,9 @@ class Commands:
             changed = change(service)
             return None if changed is service else changed
 
-        return self._write(service_id, decide, claim)
+        return await self._write(service_id, decide, claim)
 
-    def _write(
+    async def _write(
         self,
         service_id: str,
         decide: Callable[[Entry | None], Service | None],
@@ -282,27 +289,35 @@ class Commands:
             service = decide(entry)
             if service is None:
                 return WriteResult(service_id, entry.revision if entry else 0)
-            expected = entry.revision if entry else 0
+            document = documents.encode(service)
+            self._feed.expect(key, document, service)
             try:
-                revision = self._store.put(key, documents.encode(service), expected)
+                revision = await self._writer.write(
+                    Write(key, document, entry.revision if entry else 0)
+                )
+                assert revision is not None  # only a deletion has none
+                change_log.written(entry, service, revision)
+                self._audit.written(entry, service, revision, claim)
+                await self._feed.wait(revision)
+                return WriteResult(service_id, revision, created=entry is None)
             except StoreConflict as conflict:
-                self._catch_up(seen, conflict)
-                continue
-            change_log.written(entry, service, revision)
-            self._audit.written(entry, service, revision, claim)
-            self._feed.wait(revision)
-            return WriteResult(service_id, revision, created=entry is None)
+                await self._catch_up(seen, conflict)
+            finally:
+                self._feed.forget(key)
         raise _contended(service_id)
 
-    def _catch_up(self, seen: int, conflict: StoreConflict) -> None:
+    async def _catch_up(self, seen: int, conflict: StoreConflict) -> None:
         """Wait for the change that caused it; ``seen`` was the view's revision.
 
         A deletion's own revision is not known here: any change may be it.
         """
-        if conflict.actual:
-            self._feed.wait(conflict.actual)
-        else:
-            self._feed.wait_for_news(seen, DELETION_WITHIN)
+        if not conflict.actual:
+            await self._feed.reaches(seen + 1, DELETION_WITHIN)
+        elif not await self._feed.reaches(conflict.actual):
+            raise StoreUnavailable(
+                "nothing was written: another writer was faster, and the store has not"
+                " sent its change to this replica yet; try again in a moment"
+            )
 
 
 def _check(claim: Claim, entry: Entry | None) -> None:

@@ -22,7 +22,7 @@ from modularity_registry.dns.server import MAX_LOCAL_UDP, _limit
 from modularity_registry.dns.tcp import Limits
 from modularity_registry.errors import BadSetting
 from support.dns import HOST, SECONDS, Site, rcode, site, texts
-from support.registry import eventually
+from support.registry import LOOP, eventually
 from support.servers import program
 
 GREET = "greet.capability.modularity"
@@ -367,7 +367,7 @@ def test_after_the_end_nobody_answers() -> None:
 def test_answers_go_on_without_the_store() -> None:
     with site() as found:
         found.register("one", "http://127.0.0.1:9001")
-        found.registry.feed.stop()
+        LOOP.call(found.registry.feed.stop())
         assert found.registry.view_health.problems() != []
         assert found.find(GREET) == ONE
 

@@ -25,7 +25,7 @@ from modularity_registry.errors import AddressRefused
 from modularity_registry.health.probes import Outcome
 from modularity_registry.model.location import InvalidLocation
 from modularity_registry.network.address_policy import AddressPolicy
-from support.registry import loaded_registry
+from support.registry import loaded_registry, unload
 from unit.test_layers import LAYERS
 
 PACKAGE = ROOT / "packages" / "registry"
@@ -202,8 +202,7 @@ def test_the_api_page_has_every_call() -> None:
     try:
         rules = list(create_app(registry).url_map.iter_rules())
     finally:
-        registry.feed.stop()
-        registry.store.close()
+        unload(registry)
     real = [
         f"`{method} {CONVERTER.sub(PLACEHOLDER, rule.rule)}`"
         for rule in rules

@@ -22,7 +22,7 @@ from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import HotPath
 from modularity_registry.api.openapi.document import document
 from modularity_registry.api.query import cursor_after
-from support.registry import loaded_registry, registration
+from support.registry import loaded_registry, registration, unload
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261124"))
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "30"))
@@ -99,8 +99,7 @@ def _registry() -> Iterator[None]:
     registry.hub.stop()
     served.app = HotPath(registry, create_app(registry))
     yield
-    registry.feed.stop()
-    registry.store.close()
+    unload(registry)
 
 
 @api.parametrize()

@@ -11,7 +11,7 @@ from modularity_registry.cli.main import main
 from modularity_registry.config import Settings
 from modularity_registry.model.rights import Right
 from modularity_registry.serving.bind_warnings import warnings
-from support.registry import loaded_registry
+from support.registry import loaded_registry, unload
 from support.tls import Authority, TlsRegistry, serving
 
 OPEN = "anyone who can reach"
@@ -59,8 +59,7 @@ def test_health_has_the_warnings() -> None:
             health = create_app(registry).test_client().get("/health").get_json()
             assert ("warnings" in health) is expected
         finally:
-            registry.feed.stop()
-            registry.store.close()
+            unload(registry)
 
 
 # The commands, over TLS.

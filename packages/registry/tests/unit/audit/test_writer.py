@@ -21,7 +21,14 @@ from modularity_registry.serving.forwarded import Proxies
 from support.audit import acts, events
 from support.authorization import bearer, closed_registry, token
 from support.logs import through
-from support.registry import ManualClock, eventually, loaded_registry, registration
+from support.registry import (
+    LOOP,
+    ManualClock,
+    eventually,
+    loaded_registry,
+    registration,
+    unload,
+)
 
 REMOTE = {"REMOTE_ADDR": "10.0.0.9"}
 
@@ -35,8 +42,7 @@ def path(tmp_path: Path) -> Path:
 def registry(path: Path) -> Iterator[Registry]:
     registry = loaded_registry(audit_file=str(path))
     yield registry
-    registry.feed.stop()
-    registry.store.close()
+    unload(registry)
 
 
 @contextmanager
@@ -165,9 +171,9 @@ def test_what_checks_find_is_nobodys_act_and_an_expiry_is_the_registrys(
     entry = registry.catalog.service("hello-service")
     assert entry is not None
     fault = Fault("check", "connection refused", registry.clock.now())
-    registry.commands.add_fault(entry, fault)
-    registry.commands.remove_faults(entry, frozenset({"check"}))
-    registry.commands.expire(entry)
+    registry.call(registry.commands.add_fault(entry, fault))
+    registry.call(registry.commands.remove_faults(entry, frozenset({"check"})))
+    registry.call(registry.commands.expire(entry))
     assert events(path) == ["service.registered", "service.expired"]
     act = acts(path)[1]
     assert (act["who"], act["by"], act["reason"]) == (
@@ -349,7 +355,7 @@ def test_calls_go_on_without_it_and_the_file_says_later_what_is_lost(
     assert "No such file" in lost["reason"]
     said = [each.levelname for each in caplog.records if "audit" in each.name]
     assert said == ["ERROR", "WARNING"]
-    registry.stop()
+    LOOP.call(registry.stop())
 
 
 def test_its_start_and_end_are_told_and_nothing_is_left_unsaid(

@@ -14,28 +14,34 @@ from modularity_registry.errors import TooManyWatchers
 from modularity_registry.events import Event, Hub, Interest, Watcher, hub
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
-from support.registry import ManualClock, eventually, registration
+from support.registry import LOOP, ManualClock, eventually, registration
 
 
 @pytest.fixture
 def registry() -> Iterator[Registry]:
     registry = runtime.build(config.Settings(max_watchers=50), ManualClock())
     registry.hub.start()
-    registry.feed.start()
+    LOOP.call(registry.feed.start())
     yield registry
-    registry.stop()
+    LOOP.call(registry.stop())
 
 
 def register(registry: Registry, service_id: str, **changes: Any) -> int:
     changes.setdefault("mode", "standalone")
     body = schema.encode(registration(service_id, **changes))
-    return registry.commands.register(schema.parse_registration(body), True).revision
+    return registry.call(
+        registry.commands.register(schema.parse_registration(body), True)
+    ).revision
 
 
 def add_fault(registry: Registry, service_id: str) -> None:
     entry = registry.catalog.service(service_id)
     assert entry is not None
-    registry.commands.add_fault(entry, Fault("check", "on fire", registry.clock.now()))
+    registry.call(
+        registry.commands.add_fault(
+            entry, Fault("check", "on fire", registry.clock.now())
+        )
+    )
 
 
 def watch(registry: Registry, **interest: set[str]) -> Watcher:
@@ -70,12 +76,12 @@ def test_each_change_has_its_event(registry: Registry) -> None:
     watcher = watch(registry)
     register(registry, "a")
     add_fault(registry, "a")
-    registry.commands.drain("a", "later")
-    registry.commands.undrain("a")
+    registry.call(registry.commands.drain("a", "later"))
+    registry.call(registry.commands.undrain("a"))
     assert isinstance(registry.clock, ManualClock)
     registry.clock.advance(1)
     register(registry, "a", version="2")
-    registry.commands.unregister("a")
+    registry.call(registry.commands.unregister("a"))
     found = take(watcher, 6)
     assert [event.kind for event in found] == [
         "service.registered",
@@ -299,7 +305,7 @@ def test_a_watcher_hears_exactly_what_concerns_it(
 ) -> None:
     registry = runtime.build(config.Settings(), ManualClock())
     registry.hub.start()
-    registry.feed.start()
+    LOOP.call(registry.feed.start())
     watcher = watch(registry, capabilities={"x"})
     expected: list[int] = []
     before: dict[str, set[str]] = {}
@@ -312,7 +318,7 @@ def test_a_watcher_hears_exactly_what_concerns_it(
         before[service_id] = capabilities
     found = [event.revision for event in take(watcher, len(expected))]
     assert found == expected
-    registry.stop()
+    LOOP.call(registry.stop())
 
 
 def test_ids_name_the_epoch(registry: Registry) -> None:

@@ -14,7 +14,7 @@ from modularity_registry.health.monitor import MAX_STALL
 from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.runtime import Registry
-from support.registry import ManualClock, eventually, registration
+from support.registry import LOOP, ManualClock, eventually, registration
 
 
 class ScriptedProber(Prober):
@@ -43,9 +43,9 @@ def prober() -> ScriptedProber:
 @pytest.fixture
 def registry(prober: ScriptedProber) -> Iterator[Registry]:
     registry = runtime.build(config.Settings(), ManualClock(), prober)
-    registry.start()
+    LOOP.call(registry.start())
     yield registry
-    registry.stop()
+    LOOP.call(registry.stop())
 
 
 class Bench:
@@ -58,7 +58,9 @@ class Bench:
     def register(self, service_id: str = "a", **changes: Any) -> None:
         changes.setdefault("location", f"http://10.0.0.1/{service_id}")
         body = schema.encode(registration(service_id, **changes))
-        self.registry.commands.register(schema.parse_registration(body), True)
+        self.registry.call(
+            self.registry.commands.register(schema.parse_registration(body), True)
+        )
 
     def entry(self, service_id: str = "a") -> Entry:
         entry = self.registry.catalog.service(service_id)
@@ -195,13 +197,13 @@ def test_a_missed_lease_makes_unhealthy_a_heartbeat_ends_it_ten_terms_remove(
 ) -> None:
     bench.register(mode="standalone", location="here", ttl=10)
     bench.pass_time(9)
-    bench.registry.commands.heartbeat("a", schema.Heartbeat())
+    bench.registry.call(bench.registry.commands.heartbeat("a", schema.Heartbeat()))
     bench.pass_time(9.5)
     assert bench.entry().status == "healthy"
     bench.pass_time(1)
     bench.until(lambda: bench.entry().status == "unhealthy")
     assert "ttl" in bench.entry().service.faults[0].reason
-    bench.registry.commands.heartbeat("a", schema.Heartbeat())
+    bench.registry.call(bench.registry.commands.heartbeat("a", schema.Heartbeat()))
     assert bench.entry().status == "healthy"
     for _ in range(9):
         bench.pass_time(10)
@@ -228,16 +230,16 @@ def test_a_lease_without_a_ttl_is_permanent(bench: Bench) -> None:
 
 def test_who_is_loaded_from_the_store_is_watched_too(prober: ScriptedProber) -> None:
     registry = runtime.build(config.Settings(), ManualClock(), prober)
-    registry.feed.start()
+    LOOP.call(registry.feed.start())
     bench = Bench(registry, prober)
     bench.register()
     assert prober.asked == []
     registry.monitor.start()
     bench.next_check()
-    registry.stop()
+    LOOP.call(registry.stop())
 
 
 def test_stopping_twice_and_without_a_start() -> None:
     registry = runtime.build(config.Settings())
-    registry.stop()
-    registry.stop()
+    LOOP.call(registry.stop())
+    LOOP.call(registry.stop())

@@ -17,7 +17,7 @@ from modularity_registry.replicas.membership import DELETED_AFTER, LOST_AFTER
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
-from support.registry import ManualClock, eventually, registration
+from support.registry import LOOP, ManualClock, eventually, registration
 from support.shared_memory_store import Handle
 from unit.health.test_monitor import BAD, ScriptedProber
 
@@ -44,7 +44,7 @@ class Fleet:
         )
         self.replicas[name] = replica
         replica.hub.start()
-        replica.feed.start()
+        LOOP.call(replica.feed.start())
         assert replica.announcer is not None
         replica.announcer.announce()
         if watching:
@@ -55,7 +55,7 @@ class Fleet:
         """End one without a word to the others."""
         replica = self.replicas.pop(name)
         replica.monitor.stop()
-        replica.feed.stop()
+        LOOP.call(replica.feed.stop())
         replica.hub.stop()
 
     def pass_time(self, seconds: float) -> None:
@@ -80,7 +80,7 @@ class Fleet:
         first = next(iter(self.replicas.values()))
         changes.setdefault("location", f"http://10.0.0.1/{service_id}")
         body = schema.encode(registration(service_id, **changes))
-        first.commands.register(schema.parse_registration(body), True)
+        first.call(first.commands.register(schema.parse_registration(body), True))
 
 
 def _idle(replica: Registry) -> bool:
@@ -181,7 +181,7 @@ def test_a_fresh_snapshot_gives_everyone_a_full_term(fleet: Fleet) -> None:
     fleet.crash("b")
     fleet.pass_time((LOST_AFTER - 1) * PERIOD)
     a.feed._receive(Lost("away"))
-    a.feed.start()
+    LOOP.call(a.feed.start())
     fleet.pass_time((LOST_AFTER - 1) * PERIOD)
     assert alive(a) == ("a", "b")
     fleet.pass_time(PERIOD)
@@ -196,7 +196,7 @@ def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
     fleet.register("s", mode="standalone", location="here", ttl=5)
     fleet.clock.advance(3)
     before = fleet.store.put("other/x", b"")
-    b.commands.heartbeat("s", schema.parse_heartbeat(b""))
+    b.call(b.commands.heartbeat("s", schema.parse_heartbeat(b"")))
     entry = a.catalog.service("s")
     assert entry is not None
     seen = entry.vitals.lease_seen
@@ -240,7 +240,7 @@ def test_a_lease_kept_at_one_replica_holds_at_all(fleet: Fleet) -> None:
     for _ in range(10):
         fleet.pass_time(4)
         for number in range(20):
-            b.commands.heartbeat(f"s{number}", schema.parse_heartbeat(b""))
+            b.call(b.commands.heartbeat(f"s{number}", schema.parse_heartbeat(b"")))
     assert a.catalog.by_status["healthy"] == 20
     # With no announcement, whoever owns the lease finds out.
     fleet.pass_time(12)
@@ -250,7 +250,7 @@ def test_a_lease_kept_at_one_replica_holds_at_all(fleet: Fleet) -> None:
 def test_with_a_lost_replica_every_lease_gets_a_full_term(fleet: Fleet) -> None:
     a, b = fleet.join("a", watching=True), fleet.join("b", watching=True)
     fleet.register("s", mode="standalone", location="here", ttl=10)
-    b.commands.heartbeat("s", schema.parse_heartbeat(b""))
+    b.call(b.commands.heartbeat("s", schema.parse_heartbeat(b"")))
     fleet.crash("b")
     fleet.pass_time(LOST_AFTER * PERIOD)
     assert alive(a) == ("a",)
@@ -331,7 +331,7 @@ def test_a_service_that_goes_or_comes_in_a_hand_over_is_watched_once(
         fleet.register(f"s{number}")
     b = fleet.join("b", watching=True)
     for number in range(0, 30, 2):
-        a.commands.unregister(f"s{number}")
+        a.call(a.commands.unregister(f"s{number}"))
     for number in range(30, 40):
         fleet.register(f"s{number}")
     eventually(lambda: a.monitor.watched + b.monitor.watched == 25)
@@ -384,7 +384,7 @@ def test_while_the_store_is_away_reads_are_marked_and_writes_refused(
         assert response.status_code == 503
         assert response.headers["Retry-After"]
         assert response.get_json()["code"] == "store_unavailable"
-    a.feed.start()
+    LOOP.call(a.feed.start())
     assert client.get("/ready").status_code == 200
     assert "X-Registry-Stale" not in client.get("/api/services").headers
     assert client.post("/api/heartbeat/s").status_code == 200

@@ -12,7 +12,7 @@ from modularity_registry.replicas.staleness import PING_TIMEOUT
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost, Snapshot
 from modularity_registry.stores.memory import MemoryStore
-from support.registry import ManualClock, eventually
+from support.registry import LOOP, ManualClock, eventually, put_record
 from support.shared_memory_store import Handle
 
 
@@ -42,10 +42,10 @@ def registry(clock: ManualClock, store: SickStore) -> Iterator[Registry]:
     registry = runtime.build(
         config.Settings(), clock, period=1.0, store=store, replica="a"
     )
-    registry.feed.start()
+    LOOP.call(registry.feed.start())
     yield registry
     registry.view_health.stop()
-    registry.feed.stop()
+    LOOP.call(registry.feed.stop())
 
 
 def test_it_is_stale_from_the_first_problem_to_the_last(
@@ -91,7 +91,7 @@ def test_it_is_stale_while_its_own_record_does_not_come_back(
 def test_an_unreadable_record_makes_it_incomplete_but_not_stale(
     registry: Registry,
 ) -> None:
-    registry.store.put("services/a", b"{}")
+    put_record(registry, "services/a", b"{}")
     registry.view_health.check()
     assert registry.view_health.stale_since is None
     assert "services/a" in registry.view_health.problems()[0]

@@ -90,7 +90,7 @@ def test_writes_are_counted_by_what_came_of_them(
     hot.delete("/api/services/a")
     entry = registry.catalog.service("b")
     assert entry is not None
-    registry.commands.expire(entry)
+    registry.call(registry.commands.expire(entry))
     total = "registry_registrations_total"
     assert scraped(hot, total, result="created") == 2
     assert scraped(hot, total, result="replaced") == 1
@@ -107,7 +107,7 @@ def test_the_store_is_timed_and_its_errors_are_counted(
     assert scraped(hot, count, operation="put") == 1
     registry.store.close()
     with pytest.raises(StoreUnavailable):
-        registry.commands.unregister("a")
+        registry.call(registry.commands.unregister("a"))
     assert scraped(hot, "registry_store_errors_total", operation="delete") == 1
 
 

@@ -24,7 +24,7 @@ from modularity_registry.tokens import (
     TokenView,
 )
 from support.authorization import bearer, closed_registry, token
-from support.registry import ManualClock, eventually, registration
+from support.registry import LOOP, ManualClock, eventually, put_record, registration
 
 READ = TokenRequest("reader", frozenset({Right.READ}))
 ADMIN = TokenRequest("boss", frozenset({Right.ADMIN}))
@@ -237,8 +237,8 @@ def test_a_registry_with_a_broken_file_of_tokens_does_not_start(tmp_path: Path) 
     path.write_text('{"tokens": [{"name": 1}]}')
     registry = runtime.build(Settings(auth=True, tokens_file=str(path)))
     with pytest.raises(BadSetting, match="is not valid"):
-        registry.start()
-    registry.stop()
+        LOOP.call(registry.start())
+    LOOP.call(registry.stop())
 
 
 def test_a_mistyped_folder_is_told_and_not_made(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_an_unreadable_record_keeps_out_its_holder_alone() -> None:
     with closed_registry() as registry:
         good = token(registry, "good", "read")
         bad = token(registry, "bad", "read")
-        registry.feed.wait(registry.store.put("tokens/bad", b"{}"), 5)
+        registry.feed.wait(put_record(registry, "tokens/bad", b"{}"), 5)
         assert registry.tokens is not None
         assert registry.tokens.caller(good).name == "good"
         assert registry.tokens.caller(bad).refused is not None

@@ -11,7 +11,7 @@ from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.memory import MemoryStore
 from modularity_registry.transfer.import_plan import WRITERS, carry_out, plan_of
 from modularity_registry.transfer.jsonl import read_documents
-from support.registry import ManualClock
+from support.registry import LOOP, ManualClock
 from support.transfer import bring, brought, document, exported, fill, lines_of
 
 
@@ -116,7 +116,7 @@ def test_a_registry_starts_on_what_was_imported() -> None:
     store = MemoryStore()
     bring(store, lines_of(3))
     registry = runtime.build(config.Settings(), ManualClock(), store=store)
-    registry.feed.start()
+    LOOP.call(registry.feed.start())
     assert registry.view_health.problems() == []
     assert registry.catalog.service("s-1") is not None
-    registry.feed.stop()
+    LOOP.call(registry.feed.stop())

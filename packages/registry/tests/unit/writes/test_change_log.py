@@ -17,7 +17,14 @@ from modularity_registry.stores.memory import MemoryStore
 from modularity_registry.telemetry import logs
 from modularity_registry.telemetry.log_context import FIELDS
 from support.logs import Log, through
-from support.registry import ManualClock, eventually, loaded_registry, registration
+from support.registry import (
+    LOOP,
+    ManualClock,
+    eventually,
+    loaded_registry,
+    registration,
+    unload,
+)
 from support.shared_memory_store import Handle
 
 CHANGES = logging.getLogger("modularity_registry.changes")
@@ -107,11 +114,15 @@ def test_verdicts_are_logged_with_who_found_what(
     entry = registry.catalog.service("hello-service")
     assert entry is not None
     now = registry.clock.now()
-    registry.commands.add_fault(entry, Fault("check", "connection refused", now))
-    registry.commands.add_fault(entry, Fault("lease", "no heartbeat", now))
+    registry.call(
+        registry.commands.add_fault(entry, Fault("check", "connection refused", now))
+    )
+    registry.call(
+        registry.commands.add_fault(entry, Fault("lease", "no heartbeat", now))
+    )
     client.post("/api/heartbeat/hello-service", json={"status": "healthy"})
-    registry.commands.remove_faults(entry, frozenset({"check"}))
-    registry.commands.expire(entry)
+    registry.call(registry.commands.remove_faults(entry, frozenset({"check"})))
+    registry.call(registry.commands.expire(entry))
     told = [
         (
             each["event"],
@@ -142,8 +153,7 @@ def test_of_two_replicas_only_the_one_that_made_it_logs_a_change(
         assert [each["event"] for each in changes()] == ["service registered"]
     finally:
         for each in (first, second):
-            each.feed.stop()
-            each.store.close()
+            unload(each)
 
 
 @pytest.mark.parametrize("hot", [True, False])
@@ -201,7 +211,7 @@ def test_a_replica_that_is_lost_and_back_is_logged(
     )
     try:
         for each in (one, other):
-            each.feed.start()
+            LOOP.call(each.feed.start())
             assert each.announcer is not None
             each.announcer.announce()
         for announcing in ([one], [one], [one], [one, other]):
@@ -217,4 +227,4 @@ def test_a_replica_that_is_lost_and_back_is_logged(
         ]
     finally:
         for each in (one, other):
-            each.feed.stop()
+            LOOP.call(each.feed.stop())

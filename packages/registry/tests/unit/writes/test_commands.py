@@ -21,7 +21,7 @@ from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
 from modularity_registry.writes.precondition import Precondition
-from support.registry import ManualClock, loaded_registry
+from support.registry import LOOP, ManualClock, loaded_registry, put_record
 
 NOW = ManualClock().now()
 
@@ -42,7 +42,7 @@ def service(registry: Registry, service_id: str = "a") -> Service:
 
 
 def test_what_was_written_can_be_read_at_once(registry: Registry) -> None:
-    written = registry.commands.register(said(), caller_is_local=True)
+    written = registry.call(registry.commands.register(said(), caller_is_local=True))
     entry = registry.catalog.service("a")
     assert entry is not None
     assert (written.created, written.revision) == (True, entry.revision)
@@ -72,7 +72,7 @@ def test_of_many_writers_each_sees_a_consistent_order(registry: Registry) -> Non
 
 
 def test_of_two_conditional_writers_one_wins(registry: Registry) -> None:
-    revision = registry.commands.register(said(), True).revision
+    revision = registry.call(registry.commands.register(said(), True)).revision
     outcomes: list[str] = []
     barrier = threading.Barrier(6)
 
@@ -80,7 +80,9 @@ def test_of_two_conditional_writers_one_wins(registry: Registry) -> None:
         barrier.wait()
         at = Precondition(revisions=frozenset({revision}))
         try:
-            registry.commands.register(said(version=str(number)), True, at)
+            registry.call(
+                registry.commands.register(said(version=str(number)), True, at)
+            )
             outcomes.append("won")
         except RevisionMismatch:
             outcomes.append("lost")
@@ -96,37 +98,43 @@ def test_of_two_conditional_writers_one_wins(registry: Registry) -> None:
 def test_a_fault_of_a_replaced_registration_is_dropped(
     registry: Registry, clock: ManualClock
 ) -> None:
-    registry.commands.register(said(), True)
+    registry.call(registry.commands.register(said(), True))
     old = found(registry)
     clock.advance(1)
-    registry.commands.register(said(), True)
-    registry.commands.add_fault(old, Fault("check", "bad", clock.now()))
-    registry.commands.expire(old)
+    registry.call(registry.commands.register(said(), True))
+    registry.call(registry.commands.add_fault(old, Fault("check", "bad", clock.now())))
+    registry.call(registry.commands.expire(old))
     assert service(registry).faults == ()
 
 
 def test_a_verdict_on_who_is_gone_is_let_go(
     registry: Registry, clock: ManualClock
 ) -> None:
-    registry.commands.register(said(), True)
+    registry.call(registry.commands.register(said(), True))
     old = found(registry)
-    registry.commands.unregister("a")
-    registry.commands.add_fault(old, Fault("check", "bad", clock.now()))
-    registry.commands.remove_faults(old, frozenset({"check"}))
-    registry.commands.expire(old)
+    registry.call(registry.commands.unregister("a"))
+    registry.call(registry.commands.add_fault(old, Fault("check", "bad", clock.now())))
+    registry.call(registry.commands.remove_faults(old, frozenset({"check"})))
+    registry.call(registry.commands.expire(old))
     assert registry.catalog.service("a") is None
 
 
 def test_since_moves_only_with_the_status(
     registry: Registry, clock: ManualClock
 ) -> None:
-    registry.commands.register(said(), True)
+    registry.call(registry.commands.register(said(), True))
     clock.advance(5)
-    registry.commands.add_fault(found(registry), Fault("check", "bad", clock.now()))
+    registry.call(
+        registry.commands.add_fault(found(registry), Fault("check", "bad", clock.now()))
+    )
     ill_since = service(registry).since
     assert ill_since == clock.now()
     clock.advance(5)
-    registry.commands.add_fault(found(registry), Fault("lease", "late", clock.now()))
+    registry.call(
+        registry.commands.add_fault(
+            found(registry), Fault("lease", "late", clock.now())
+        )
+    )
     assert service(registry).since == ill_since
     assert len(service(registry).faults) == 2
 
@@ -144,10 +152,10 @@ class SlowStore(MemoryStore):
 
 
 def test_a_writer_that_is_overtaken_tries_again(registry: Registry) -> None:
-    registry.commands.register(said(), True)
+    registry.call(registry.commands.register(said(), True))
     other = SlowStore()
     overtaken = loaded_registry()
-    overtaken.feed.stop()
+    LOOP.call(overtaken.feed.stop())
     feed = Feed(other, overtaken.catalog)
     feed.start()
     commands = type(registry.commands)(
@@ -161,24 +169,24 @@ def test_a_writer_that_is_overtaken_tries_again(registry: Registry) -> None:
 
 
 def test_without_the_store_nothing_changes(registry: Registry) -> None:
-    registry.commands.register(said(), True)
+    registry.call(registry.commands.register(said(), True))
     registry.store.close()
     with pytest.raises(StoreUnavailable):
-        registry.commands.register(said(), True)
+        registry.call(registry.commands.register(said(), True))
     with pytest.raises(StoreUnavailable):
-        registry.commands.unregister("a")
+        registry.call(registry.commands.unregister("a"))
     with pytest.raises(StoreUnavailable):
-        registry.commands.drain("a", "")
+        registry.call(registry.commands.drain("a", ""))
     assert service(registry).drain is None
 
 
 def test_unknown_services(registry: Registry) -> None:
     with pytest.raises(ServiceNotFound):
-        registry.commands.unregister("none")
+        registry.call(registry.commands.unregister("none"))
     with pytest.raises(ServiceNotFound):
-        registry.commands.drain("none", "")
+        registry.call(registry.commands.drain("none", ""))
     with pytest.raises(ServiceNotFound):
-        registry.commands.undrain("none")
+        registry.call(registry.commands.undrain("none"))
 
 
 # The feed
@@ -186,7 +194,7 @@ def test_unknown_services(registry: Registry) -> None:
 
 def test_a_foreign_record_stops_the_start_and_is_named() -> None:
     registry = loaded_registry()
-    registry.store.put("services/a", b"not a service")
+    put_record(registry, "services/a", b"not a service")
     with pytest.raises(StoreCorrupt, match="services/a"):
         Feed(registry.store, registry.catalog).start()
 
@@ -200,19 +208,19 @@ def test_a_record_under_another_key_is_refused() -> None:
 def test_a_bad_record_met_later_is_reported_until_it_is_mended(
     registry: Registry,
 ) -> None:
-    registry.commands.register(said(), True)
-    registry.store.put("services/a", b"{}")
+    registry.call(registry.commands.register(said(), True))
+    put_record(registry, "services/a", b"{}")
     assert "services/a" in str(registry.feed.unreadable)
     assert registry.view_health.problems() == [registry.feed.unreadable]
     assert service(registry).registration == said(), "the last good one stays"
-    registry.store.delete("services/a")
+    put_record(registry, "services/a", None)
     assert registry.feed.unreadable is None
     assert registry.view_health.problems() == []
     assert registry.catalog.service("a") is None
 
 
 def test_records_of_others_only_move_the_revision(registry: Registry) -> None:
-    revision = registry.store.put("replicas/r1", b"whatever")
+    revision = put_record(registry, "replicas/r1", b"whatever")
     assert registry.catalog.revision == revision
     assert len(registry.catalog) == 0
 
@@ -232,7 +240,9 @@ def test_a_feed_that_fails_says_so_instead_of_standing_still(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(registry.catalog, "apply", fail)
-    registry.store.put("services/a", documents.encode(Service(said(), NOW, since=NOW)))
+    put_record(
+        registry, "services/a", documents.encode(Service(said(), NOW, since=NOW))
+    )
     assert registry.view_health.problems() != []
     assert "RuntimeError" in registry.degraded()[0]
 
@@ -255,7 +265,7 @@ def test_a_stored_service_reads_back_the_same(clock: ManualClock) -> None:
 
 
 def test_a_conflict_on_a_deleted_key_is_not_waited_for(registry: Registry) -> None:
-    registry.commands.register(said(), True)
+    registry.call(registry.commands.register(said(), True))
     with pytest.raises(StoreConflict) as caught:
-        registry.store.put("services/none", b"x", expected=7)
+        put_record(registry, "services/none", b"x", expected=7)
     assert caught.value.actual == 0

@@ -43,15 +43,18 @@ class _Handlers:
         self._registry = registry
         self._catalog = registry.catalog
         self._commands = registry.commands
+        self._call = registry.call
 
     def _register(self, registration: Registration, key: str | None) -> Response:
         caller = authorization.caller_of(request)
         caller.require_service(registration.id, registration.capabilities)
-        result = self._commands.register(
-            registration,
-            replies.caller_is_local(request.environ),
-            replies.precondition(),
-            authorization.claim(request.environ, caller, key),
+        result = self._call(
+            self._commands.register(
+                registration,
+                replies.caller_is_local(request.environ),
+                replies.precondition(),
+                authorization.claim(request.environ, caller, key),
+            )
         )
         body, status = replies.registered(result, registration.name)
         return Response(body, status, content_type=replies.JSON)
@@ -108,18 +111,22 @@ class _Handlers:
         return replies.read(schema.encode(answer), tag, revision)
 
     def unregister(self, service_id: str) -> Response:
-        result = self._commands.unregister(
-            service_id, replies.precondition(), self._claim(service_id)
+        result = self._call(
+            self._commands.unregister(
+                service_id, replies.precondition(), self._claim(service_id)
+            )
         )
         return _changed(result, "unregistered", f"Service {service_id!r} unregistered")
 
     def drain(self, service_id: str) -> Response:
         reason = schema.parse_drain(replies.body())
-        result = self._commands.drain(service_id, reason, self._claim(service_id))
+        claim = self._claim(service_id)
+        result = self._call(self._commands.drain(service_id, reason, claim))
         return _changed(result, "draining", f"Service {service_id!r} gets no new calls")
 
     def undrain(self, service_id: str) -> Response:
-        result = self._commands.undrain(service_id, self._claim(service_id))
+        claim = self._claim(service_id)
+        result = self._call(self._commands.undrain(service_id, claim))
         entry = self._catalog.service(service_id)
         status = entry.status if entry else "unregistered"
         return _changed(result, status, f"Service {service_id!r} is back in discovery")
@@ -128,7 +135,8 @@ class _Handlers:
         report = schema.parse_heartbeat(replies.body())
         if not report.healthy:
             rate_limits.take(self._registry.rates.writes)
-        entry = self._commands.heartbeat(service_id, report, self._claim(service_id))
+        claim = self._claim(service_id)
+        entry = self._call(self._commands.heartbeat(service_id, report, claim))
         body = replies.acknowledgement(entry.ttl)
         return Response(body, content_type=replies.JSON)
 
