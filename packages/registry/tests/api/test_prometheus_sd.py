@@ -221,7 +221,7 @@ def test_a_location_of_another_version_costs_nobody_else(
     replace = msgspec.structs.replace
     said = replace(entry.service.registration, location="http://me@127.0.0.1:9001")
     odd = replace(entry.service, registration=said)
-    put_record(registry, documents.key_of("a"), documents.encode(odd))
+    put_record(registry.store, documents.key_of("a"), documents.encode(odd))
     shown = client.get("/api/services/a").json or {}
     assert shown["location"] == said.location
     assert ids(client) == ["b"]

@@ -42,7 +42,7 @@ class Site:
         at = self.registry.clock.now()
         said = Registration(service_id, service_id, ("greet",), location, "http")
         document = documents.encode(Service(said, at, at))
-        put_record(self.registry, documents.key_of(service_id), document)
+        put_record(self.registry.store, documents.key_of(service_id), document)
 
     def unregister(self, service_id: str) -> None:
         assert self.client.delete(f"/api/services/{service_id}").status_code == 200

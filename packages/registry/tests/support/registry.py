@@ -11,7 +11,8 @@ from modularity_registry.health.probes import Target
 from modularity_registry.loop_thread import LoopThread
 from modularity_registry.model.service import Mode, Registration
 from modularity_registry.runtime import Registry
-from modularity_registry.stores.base import Event, Write
+from modularity_registry.stores.base import Event, Store, Write
+from modularity_registry.stores.group_commit import GroupCommit
 
 
 class ManualClock:
@@ -74,17 +75,10 @@ def unload(registry: Registry) -> None:
 
 
 def put_record(
-    registry: Registry, key: str, value: bytes | None, expected: int | None = None
+    store: Store, key: str, value: bytes | None, expected: int | None = None
 ) -> int | None:
-    """Write a record as it comes, and return its revision once the feed has it."""
-
-    async def write() -> int | None:
-        revision = await registry.writer.write(Write(key, value, expected))
-        if revision is not None:
-            await registry.feed.wait(revision)
-        return revision
-
-    return registry.call(write())
+    """Write to an embedded store past all commands; the feed has it on the return."""
+    return LOOP.call(GroupCommit(store).write(Write(key, value, expected)))
 
 
 def deliver(registry: Registry, event: Event) -> None:

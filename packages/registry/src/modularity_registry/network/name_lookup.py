@@ -172,8 +172,8 @@ class NameLookup:
 
     def _too_slow(self, host: str) -> NameNotResolved:
         return NameNotResolved(
-            f"looking up {host} took longer than {self._timeout:g} s: check the name, or"
-            " write the address itself"
+            f"looking up {host} took longer than {self._timeout:g} s: check the"
+            " name, or write the address itself"
         )
 
     def start(self, host: str, port: int) -> Future[tuple[str, ...]]:

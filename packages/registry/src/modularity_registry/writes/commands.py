@@ -54,9 +54,9 @@ ANYBODY = Claim()
 class Commands:
     """Writes services. Every command returns after the catalog holds the change.
 
-    They run on the feed's event loop. Over an embedded store they never suspend, but for
-    a registration whose location names its host, which has to be looked up. Don't cancel
-    one: what it has written would be missing in the logs.
+    They run on the feed's event loop. Over an embedded store they never suspend, but
+    for a registration whose location names its host, which has to be looked up. Don't
+    cancel one: what it has written would be missing in the logs.
     """
 
     def __init__(

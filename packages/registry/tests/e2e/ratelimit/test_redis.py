@@ -11,7 +11,7 @@ from modularity_registry.clock import SystemClock
 from modularity_registry.config import Settings
 from modularity_registry.errors import BadSetting, TooManyRequests
 from modularity_registry.ratelimit import Rate, Rates
-from support.registry import eventually, loaded_registry, registration
+from support.registry import LOOP, eventually, loaded_registry, registration
 from support.servers import redis as redis_servers
 from support.servers.redis import RedisServer
 from support.serving import HOST, free_port
@@ -105,7 +105,7 @@ def test_without_it_calls_pass_and_health_says_why(
             f"{reason}; all calls are accepted"
         ]
         assert "pw-of-mine" not in caplog.text
-        registry.stop()
+        LOOP.call(registry.stop())
 
 
 def test_one_that_comes_back_counts_again(
@@ -144,7 +144,7 @@ def test_nobody_there_at_the_start_is_no_reason_not_to_start() -> None:
     body = registration(mode="standalone")
     for _ in range(3):
         assert client.post("/api/register", json=body).status_code in (200, 201)
-    registry.stop()
+    LOOP.call(registry.stop())
 
 
 def test_without_its_driver_the_start_says_what_to_install(

@@ -324,7 +324,7 @@ def test_without_a_file_nothing_is_written(client: FlaskClient, path: Path) -> N
     create_app(bare).test_client().post("/api/register", json=registration())
     assert (bare.audit.lines, bare.audit.fault) == (0, None)
     assert not path.exists()
-    bare.stop()
+    LOOP.call(bare.stop())
 
 
 def test_calls_go_on_without_it_and_the_file_says_later_what_is_lost(

@@ -17,7 +17,14 @@ from modularity_registry.replicas.membership import DELETED_AFTER, LOST_AFTER
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
-from support.registry import LOOP, ManualClock, eventually, registration
+from support.registry import (
+    LOOP,
+    ManualClock,
+    deliver,
+    eventually,
+    put_record,
+    registration,
+)
 from support.shared_memory_store import Handle
 from unit.health.test_monitor import BAD, ScriptedProber
 
@@ -46,7 +53,7 @@ class Fleet:
         replica.hub.start()
         LOOP.call(replica.feed.start())
         assert replica.announcer is not None
-        replica.announcer.announce()
+        LOOP.call(replica.announcer.announce())
         if watching:
             replica.monitor.start()
         return replica
@@ -72,9 +79,9 @@ class Fleet:
     def announce(self) -> None:
         for replica in list(self.replicas.values()):
             assert replica.announcer is not None
-            replica.announcer.announce()
+            LOOP.call(replica.announcer.announce())
             replica.membership.find_lost()
-            replica.announcer.delete_lost()
+            LOOP.call(replica.announcer.delete_lost())
 
     def register(self, service_id: str, **changes: object) -> None:
         first = next(iter(self.replicas.values()))
@@ -135,7 +142,7 @@ def test_one_that_leaves_in_order_is_gone_at_once(fleet: Fleet) -> None:
     a, b = fleet.join("a"), fleet.join("b")
     assert b.announcer is not None
     b.announcer._thread.start()
-    b.stop()
+    LOOP.call(b.stop())
     del fleet.replicas["b"]
     assert alive(a) == ("a",)
     assert [each.id for each in a.membership.states()] == ["a"]
@@ -154,7 +161,7 @@ def test_the_record_of_one_long_lost_is_deleted(fleet: Fleet) -> None:
 
 def test_an_unreadable_record_does_no_harm(fleet: Fleet) -> None:
     a = fleet.join("a")
-    fleet.store.put("replicas/x", b"junk")
+    put_record(fleet.store, "replicas/x", b"junk")
     fleet.register("s")
     assert alive(a) == ("a",)
     assert a.degraded() == []
@@ -170,7 +177,7 @@ def test_by_a_view_that_is_not_fresh_nobody_is_lost(fleet: Fleet) -> None:
     assert "own record has not come back from the store for 60 s" in reason
     # Hearing itself again, it gives everyone a full term.
     assert a.announcer is not None
-    a.announcer.announce()
+    LOOP.call(a.announcer.announce())
     a.membership.find_lost()
     assert alive(a) == ("a", "b")
     assert a.view_health.problems() == []
@@ -180,7 +187,7 @@ def test_a_fresh_snapshot_gives_everyone_a_full_term(fleet: Fleet) -> None:
     a, _ = fleet.join("a"), fleet.join("b")
     fleet.crash("b")
     fleet.pass_time((LOST_AFTER - 1) * PERIOD)
-    a.feed._receive(Lost("away"))
+    deliver(a, Lost("away"))
     LOOP.call(a.feed.start())
     fleet.pass_time((LOST_AFTER - 1) * PERIOD)
     assert alive(a) == ("a", "b")
@@ -195,7 +202,7 @@ def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
     a, b = fleet.join("a"), fleet.join("b")
     fleet.register("s", mode="standalone", location="here", ttl=5)
     fleet.clock.advance(3)
-    before = fleet.store.put("other/x", b"")
+    before = put_record(fleet.store, "other/x", b"")
     b.call(b.commands.heartbeat("s", schema.parse_heartbeat(b"")))
     entry = a.catalog.service("s")
     assert entry is not None
@@ -204,7 +211,7 @@ def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
     assert entry.vitals.lease_seen == seen + 3
     assert f'"last_seen":"{fleet.clock.now().isoformat()[:-6]}' in entry.json.decode()
     # Whatever their number, the store sees one write a period and replica.
-    assert fleet.store.put("other/x", b"") == before + 2 + 1
+    assert put_record(fleet.store, "other/x", b"") == before + 2 + 1
 
 
 def test_more_heartbeats_than_a_record_holds_are_told_in_turn(fleet: Fleet) -> None:
@@ -216,7 +223,7 @@ def test_more_heartbeats_than_a_record_holds_are_told_in_turn(fleet: Fleet) -> N
     told: list[str] = []
     more = True
     while more:
-        more = a.announcer.announce()
+        more = LOOP.call(a.announcer.announce())
         value = fleet.store._records["replicas/a"].value
         assert len(value) < MAX_IDS_BYTES + 1_000
         told += documents.decode_replica("replicas/a", value).heartbeats
@@ -229,7 +236,7 @@ def test_heartbeats_are_not_lost_with_an_announcement_that_failed(fleet: Fleet) 
     a.announcer.record_heartbeat("s")
     a.store.close()
     with pytest.raises(StoreUnavailable):
-        a.announcer.announce()
+        LOOP.call(a.announcer.announce())
     assert list(a.announcer._heartbeats) == ["s"]
 
 
@@ -262,7 +269,7 @@ def test_with_a_lost_replica_every_lease_gets_a_full_term(fleet: Fleet) -> None:
 def test_nothing_expires_by_a_stale_view(fleet: Fleet) -> None:
     a = fleet.join("a", watching=True)
     fleet.register("s", mode="standalone", location="here", ttl=4)
-    a.feed._receive(Lost("the server is away"))
+    deliver(a, Lost("the server is away"))
     for _ in range(40):
         fleet.clock.advance(4)
         a.monitor.poke()
@@ -365,7 +372,7 @@ def test_while_the_store_is_away_reads_are_marked_and_writes_refused(
     fleet.register("s", mode="standalone", location="here")
     client = create_app(a).test_client()
     assert "X-Registry-Stale" not in client.get("/api/services").headers
-    a.feed._receive(Lost("redis is away"))
+    deliver(a, Lost("redis is away"))
     fleet.clock.advance(7)
     for path in ("/api/services", "/api/services/s", "/api/capabilities/greet"):
         response = client.get(path)

@@ -12,7 +12,7 @@ from modularity_registry.replicas.staleness import PING_TIMEOUT
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost, Snapshot
 from modularity_registry.stores.memory import MemoryStore
-from support.registry import LOOP, ManualClock, eventually, put_record
+from support.registry import LOOP, ManualClock, deliver, eventually, put_record
 from support.shared_memory_store import Handle
 
 
@@ -51,7 +51,7 @@ def registry(clock: ManualClock, store: SickStore) -> Iterator[Registry]:
 def test_it_is_stale_from_the_first_problem_to_the_last(
     registry: Registry, clock: ManualClock, store: SickStore
 ) -> None:
-    view, feed = registry.view_health, registry.feed
+    view = registry.view_health
     view.check()
     assert (view.stale_since, view.stale_seconds) == (None, None)
     store.error = StoreUnavailable("no ping")
@@ -59,10 +59,10 @@ def test_it_is_stale_from_the_first_problem_to_the_last(
     view.check()
     assert (view.stale_reason, view.stale_seconds) == ("no ping", 0)
     clock.advance(3.5)
-    feed._receive(Lost("no changes"))
+    deliver(registry, Lost("no changes"))
     assert (view.stale_reason, view.stale_seconds) == ("no changes", 3)
     assert view.problems() == ["no changes", "no ping"]
-    feed._receive(Snapshot((), 7))
+    deliver(registry, Snapshot((), 7))
     assert (view.stale_reason, view.stale_seconds) == ("no ping", 3)
     store.error = None
     view.ping()
@@ -76,14 +76,14 @@ def test_it_is_stale_while_its_own_record_does_not_come_back(
 ) -> None:
     assert registry.announcer is not None
     view = registry.view_health
-    registry.announcer.announce()
+    LOOP.call(registry.announcer.announce())
     clock.advance(LOST_AFTER - 0.5)
     view.check()
     assert view.stale_since is None
     clock.advance(1)
     view.check()
     assert "own record has not come back" in str(view.stale_reason)
-    registry.announcer.announce()
+    LOOP.call(registry.announcer.announce())
     view.check()
     assert view.stale_since is None
 
@@ -91,7 +91,7 @@ def test_it_is_stale_while_its_own_record_does_not_come_back(
 def test_an_unreadable_record_makes_it_incomplete_but_not_stale(
     registry: Registry,
 ) -> None:
-    put_record(registry, "services/a", b"{}")
+    put_record(registry.store, "services/a", b"{}")
     registry.view_health.check()
     assert registry.view_health.stale_since is None
     assert "services/a" in registry.view_health.problems()[0]

@@ -1,99 +1,193 @@
-"""Writers share commits, and one that is interrupted leaves the others unharmed."""
+"""Writes share batches, and what becomes of one does not touch the others."""
 
+import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
-from modularity_registry.stores.group_commit import LARGEST_BATCH, GroupCommit, Write
+import pytest
+
+from modularity_registry.errors import (
+    OutcomeUnknown,
+    StoreConflict,
+    StoreError,
+    StoreUnavailable,
+)
+from modularity_registry.stores.base import LARGEST_BATCH, Outcome, Write
+from modularity_registry.stores.group_commit import LARGEST_BATCH_BYTES, GroupCommit
+from modularity_registry.stores.memory import MemoryStore
 
 SECONDS = 20.0
 
 
-def a_write() -> Write:
-    return Write("services/a", None, None)
+class SlowStore(MemoryStore):
+    """Waits with each batch until it is let go; notes the keys of each."""
 
-
-class Committer:
-    """Counts what it commits; commits nothing while it is blocked."""
+    embedded: Final = False  # type: ignore[misc,assignment]  # a test's own
 
     def __init__(self) -> None:
-        self.batches: list[int] = []
-        self.threads: list[int] = []
-        self.called = threading.Event()
+        super().__init__()
+        self.batches: list[list[str]] = []
         self.open = threading.Event()
-        self.open.set()
-        self.group = GroupCommit(self.commit)
+        self.error: Exception | None = None
 
-    def commit(self, batch: list[Write]) -> None:
-        self.threads.append(threading.get_ident())
-        self.called.set()
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        self.batches.append([write.key for write in batch])
         assert self.open.wait(SECONDS)
-        self.batches.append(len(batch))
-
-    def block_on(self, pool: ThreadPoolExecutor) -> None:
-        """Let a first writer wait in its commit."""
-        self.open.clear()
-        self.called.clear()
-        pool.submit(self.group.run, a_write())
-        assert self.called.wait(SECONDS)
-
-    def wait_for_waiting(self, count: int) -> None:
-        pause = threading.Event()
-        for _ in range(10_000):
-            if len(self.group._waiting) == count:
-                return
-            pause.wait(0.002)
-        raise AssertionError(f"{count} writers never waited")
+        if self.error is not None:
+            raise self.error
+        return super().commit(batch)
 
 
-def test_a_lone_writer_commits_in_its_own_thread() -> None:
-    committer = Committer()
-    committer.group.run(a_write())
-    assert (committer.batches, committer.threads) == ([1], [threading.get_ident()])
+class Bench:
+    """A group commit over a slow store, with its first write, of "first", under way."""
+
+    def __init__(self) -> None:
+        self.store = SlowStore()
+        self.group = GroupCommit(self.store)
+        self.first = self.submit(Write("first", b""))
+
+    def submit(self, write: Write) -> asyncio.Task[int | None]:
+        return asyncio.ensure_future(self.group.write(write))
+
+    async def all_wait(self) -> None:
+        """Return when all that was submitted has reached the group commit."""
+        await asyncio.sleep(0)
+        await asyncio.to_thread(_until, lambda: bool(self.store.batches))
+
+    async def outcomes(self, *tasks: Awaitable[int | None]) -> list[object]:
+        """Let the store go on; return what became of ``tasks``."""
+        self.store.open.set()
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
 
 
-def test_writers_that_come_meanwhile_share_the_next_commit() -> None:
-    committer = Committer()
-    with ThreadPoolExecutor(10) as pool:
-        committer.block_on(pool)
-        for _ in range(9):
-            pool.submit(committer.group.run, a_write())
-        committer.wait_for_waiting(9)
-        committer.open.set()
-    assert committer.batches == [1, 9]
-    committer.group.run(a_write())
-    assert committer.batches == [1, 9, 1]
+def _until(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(10_000):
+        if condition():
+            return
+        pause.wait(0.002)
+    raise AssertionError("it did not happen in time")
 
 
-def test_a_batch_has_a_largest_size() -> None:
-    committer = Committer()
-    count = LARGEST_BATCH + 10
-    with ThreadPoolExecutor(count + 1) as pool:
-        committer.block_on(pool)
-        for _ in range(count):
-            pool.submit(committer.group.run, a_write())
-        committer.wait_for_waiting(count)
-        committer.open.set()
-    assert committer.batches == [1, LARGEST_BATCH, 10]
+def test_over_an_embedded_store_a_write_never_suspends() -> None:
+    writing = GroupCommit(MemoryStore()).write(Write("a", b""))
+    with pytest.raises(StopIteration) as ended:
+        writing.send(None)
+    assert ended.value.value == 1
 
 
-def test_a_commit_that_raises_wakes_its_batch_and_the_next() -> None:
-    calls: list[int] = []
-    begun, go_on = threading.Event(), threading.Event()
+def test_writes_that_come_meanwhile_share_the_next_batch() -> None:
+    async def run() -> None:
+        bench = Bench()
+        tasks = [bench.submit(Write(f"k{number}", b"")) for number in range(9)]
+        await bench.all_wait()
+        assert await bench.outcomes(bench.first, *tasks) == [*range(1, 11)]
+        assert bench.store.batches == [["first"], [f"k{number}" for number in range(9)]]
 
-    def commit(batch: list[Write]) -> None:
-        calls.append(len(batch))
-        begun.set()
-        assert go_on.wait(SECONDS)
-        raise RuntimeError("no")
+    asyncio.run(run())
 
-    group = GroupCommit(commit)
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(group.run, a_write())
-        assert begun.wait(SECONDS)
-        rest = [pool.submit(group.run, a_write()) for _ in range(3)]
-        while len(group._waiting) < 3:
-            begun.wait(0.001)
-        go_on.set()
-        raised = [write.exception(SECONDS) is not None for write in (first, *rest)]
-    assert calls == [1, 3]
-    assert sum(raised) == 2  # the leaders
+
+def test_a_batch_has_one_write_of_a_key_and_keeps_their_order() -> None:
+    async def run() -> None:
+        bench = Bench()
+        tasks = [bench.submit(Write(key, b"")) for key in "abacaab"]
+        await bench.all_wait()
+        await bench.outcomes(*tasks)
+        assert bench.store.batches == [
+            ["first"],
+            ["a", "b", "c"],
+            ["a", "b"],
+            ["a"],
+            ["a"],
+        ]
+        revisions = [await task for task in tasks]
+        of_a = [r for r, key in zip(revisions, "abacaab", strict=True) if key == "a"]
+        assert of_a == sorted(of_a, key=lambda revision: revision or 0)
+
+    asyncio.run(run())
+
+
+def test_batches_are_bounded_in_number_and_in_bytes() -> None:
+    async def run() -> None:
+        bench = Bench()
+        large = bytes(LARGEST_BATCH_BYTES // 2)
+        tasks = [bench.submit(Write(f"k{number}", b"")) for number in range(100)]
+        tasks += [bench.submit(Write(key, large)) for key in "abc"]
+        tasks.append(bench.submit(Write("huge", large * 3)))
+        await bench.all_wait()
+        await bench.outcomes(*tasks)
+        sizes = [len(batch) for batch in bench.store.batches]
+        assert sizes == [1, LARGEST_BATCH, 100 - LARGEST_BATCH + 2, 1, 1]
+
+    asyncio.run(run())
+
+
+def test_a_conflict_stands_beside_a_success() -> None:
+    async def run() -> None:
+        bench = Bench()
+        tasks = [
+            bench.submit(Write("a", b"", 0)),
+            bench.submit(Write("b", b"", 7)),
+            bench.submit(Write("c", None)),
+        ]
+        await bench.all_wait()
+        good, conflict, nothing = await bench.outcomes(*tasks)
+        assert (good, nothing) == (2, None)
+        assert isinstance(conflict, StoreConflict) and conflict.actual == 0
+        assert len(bench.store.batches) == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StoreUnavailable("away"), StoreUnavailable),
+        (OutcomeUnknown("who knows"), OutcomeUnknown),
+        (RuntimeError("a bug of the driver"), OutcomeUnknown),
+    ],
+)
+def test_the_error_of_a_batch_reaches_each_of_its_writers(
+    error: Exception, kind: type[StoreError]
+) -> None:
+    async def run() -> None:
+        bench = Bench()
+        tasks = [bench.submit(Write(key, b"")) for key in "ab"]
+        await bench.all_wait()
+        bench.store.error = error
+        one, other = await bench.outcomes(*tasks)
+        assert type(one) is type(other) is kind
+        assert one is not other
+        bench.store.error = None
+        assert await bench.submit(Write("c", b"")) == 1
+
+    asyncio.run(run())
+
+
+def test_a_write_whose_caller_has_gone_is_not_made() -> None:
+    async def run() -> None:
+        bench = Bench()
+        gone, stays = (bench.submit(Write(key, b"")) for key in "ab")
+        await bench.all_wait()
+        gone.cancel()
+        assert await bench.outcomes(bench.first, stays) == [1, 2]
+        assert bench.store.batches == [["first"], ["b"]]
+
+    asyncio.run(run())
+
+
+def test_at_the_end_only_what_is_under_way_is_written() -> None:
+    async def run() -> None:
+        bench = Bench()
+        waits = bench.submit(Write("a", b""))
+        await bench.all_wait()
+        bench.group.stop()
+        bench.group.stop()
+        late = bench.submit(Write("b", b""))
+        first, *others = await bench.outcomes(bench.first, waits, late)
+        assert first == 1
+        assert [type(each) for each in others] == [StoreUnavailable] * 2
+        assert bench.store.batches == [["first"]]
+
+    asyncio.run(run())

@@ -20,6 +20,7 @@ from support.logs import Log, through
 from support.registry import (
     LOOP,
     ManualClock,
+    deliver,
     eventually,
     loaded_registry,
     registration,
@@ -187,10 +188,10 @@ def test_a_store_that_is_lost_and_back_is_logged_once_each(
     registry: Registry, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    registry.feed._receive(Lost("connection reset"))
+    deliver(registry, Lost("connection reset"))
     registry.view_health.check()
     clock.advance(3)
-    registry.feed._receive(Snapshot((), 7))
+    deliver(registry, Snapshot((), 7))
     registry.view_health.check()
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
         ("WARNING", "lost the connection to the store: connection reset"),
@@ -213,12 +214,12 @@ def test_a_replica_that_is_lost_and_back_is_logged(
         for each in (one, other):
             LOOP.call(each.feed.start())
             assert each.announcer is not None
-            each.announcer.announce()
+            LOOP.call(each.announcer.announce())
         for announcing in ([one], [one], [one], [one, other]):
             clock.advance(2)
             for each in announcing:
                 assert each.announcer is not None
-                each.announcer.announce()
+                LOOP.call(each.announcer.announce())
             one.membership.find_lost()
         told = [each.getMessage() for each in caplog.records]
         assert told == [

@@ -1,15 +1,18 @@
 """Writes: compare-and-set under contention, and what the store's troubles do."""
 
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
 import pytest
 
+from modularity_registry import config, runtime
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.feed import Feed
 from modularity_registry.errors import (
+    OutcomeUnknown,
     RevisionMismatch,
     ServiceNotFound,
     StoreConflict,
@@ -18,10 +21,17 @@ from modularity_registry.errors import (
 )
 from modularity_registry.model.service import Drain, Fault, Registration, Service
 from modularity_registry.runtime import Registry
-from modularity_registry.stores.base import Lost
+from modularity_registry.stores.base import Lost, Outcome, Snapshot, Write
 from modularity_registry.stores.memory import MemoryStore
 from modularity_registry.writes.precondition import Precondition
-from support.registry import LOOP, ManualClock, loaded_registry, put_record
+from support.registry import (
+    LOOP,
+    ManualClock,
+    deliver,
+    loaded_registry,
+    put_record,
+    unload,
+)
 
 NOW = ManualClock().now()
 
@@ -54,9 +64,10 @@ def test_of_many_writers_each_sees_a_consistent_order(registry: Registry) -> Non
     def work(number: int) -> None:
         for turn in range(40):
             try:
-                written = registry.commands.register(
+                command = registry.commands.register(
                     said(version=f"{number}.{turn}"), caller_is_local=True
                 )
+                written = registry.call(command)
                 created.append(written.created)
             except StoreUnavailable as error:
                 failures.append(error)
@@ -144,28 +155,24 @@ class SlowStore(MemoryStore):
 
     interfere = 0
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        if expected is not None and self.interfere > 0:
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        if self.interfere > 0:
             self.interfere -= 1
-            super().put(key, value)
-        return super().put(key, value, expected)
+            super().commit([write._replace(expected=None) for write in batch])
+        return super().commit(batch)
 
 
 def test_a_writer_that_is_overtaken_tries_again(registry: Registry) -> None:
     registry.call(registry.commands.register(said(), True))
     other = SlowStore()
-    overtaken = loaded_registry()
-    LOOP.call(overtaken.feed.stop())
-    feed = Feed(other, overtaken.catalog)
-    feed.start()
-    commands = type(registry.commands)(
-        other, feed, overtaken.catalog, registry.commands._policy,
-        registry.commands._lookup, registry.clock,
-    )  # fmt: skip
+    overtaken = runtime.build(config.Settings(), registry.clock, store=other)
+    LOOP.call(overtaken.feed.start())
+    LOOP.call(overtaken.commands.register(said(), True))
     other.interfere = 3
-    commands.register(said(), True)
-    assert commands.drain("a", "later").revision == overtaken.catalog.revision
+    drained = LOOP.call(overtaken.commands.drain("a", "later"))
+    assert drained.revision == overtaken.catalog.revision
     assert service(overtaken).drain is not None
+    unload(overtaken)
 
 
 def test_without_the_store_nothing_changes(registry: Registry) -> None:
@@ -194,9 +201,9 @@ def test_unknown_services(registry: Registry) -> None:
 
 def test_a_foreign_record_stops_the_start_and_is_named() -> None:
     registry = loaded_registry()
-    put_record(registry, "services/a", b"not a service")
+    put_record(registry.store, "services/a", b"not a service")
     with pytest.raises(StoreCorrupt, match="services/a"):
-        Feed(registry.store, registry.catalog).start()
+        LOOP.call(Feed(registry.store, registry.catalog).start())
 
 
 def test_a_record_under_another_key_is_refused() -> None:
@@ -209,28 +216,29 @@ def test_a_bad_record_met_later_is_reported_until_it_is_mended(
     registry: Registry,
 ) -> None:
     registry.call(registry.commands.register(said(), True))
-    put_record(registry, "services/a", b"{}")
+    put_record(registry.store, "services/a", b"{}")
     assert "services/a" in str(registry.feed.unreadable)
     assert registry.view_health.problems() == [registry.feed.unreadable]
     assert service(registry).registration == said(), "the last good one stays"
-    put_record(registry, "services/a", None)
+    put_record(registry.store, "services/a", None)
     assert registry.feed.unreadable is None
     assert registry.view_health.problems() == []
     assert registry.catalog.service("a") is None
 
 
 def test_records_of_others_only_move_the_revision(registry: Registry) -> None:
-    revision = put_record(registry, "replicas/r1", b"whatever")
+    revision = put_record(registry.store, "replicas/r1", b"whatever")
     assert registry.catalog.revision == revision
     assert len(registry.catalog) == 0
 
 
 def test_a_lost_line_is_told_until_the_next_snapshot(registry: Registry) -> None:
     feed = registry.feed
-    feed._receive(Lost("the store went away"))
+    deliver(registry, Lost("the store went away"))
     assert feed.interruption == "the store went away"
     assert registry.view_health.problems() == ["the store went away"]
-    Feed(registry.store, registry.catalog).start()
+    deliver(registry, Snapshot((), 7))
+    assert feed.interruption is None
 
 
 def test_a_feed_that_fails_says_so_instead_of_standing_still(
@@ -241,15 +249,15 @@ def test_a_feed_that_fails_says_so_instead_of_standing_still(
 
     monkeypatch.setattr(registry.catalog, "apply", fail)
     put_record(
-        registry, "services/a", documents.encode(Service(said(), NOW, since=NOW))
+        registry.store, "services/a", documents.encode(Service(said(), NOW, since=NOW))
     )
     assert registry.view_health.problems() != []
     assert "RuntimeError" in registry.degraded()[0]
 
 
 def test_waiting_for_a_revision_has_an_end(registry: Registry) -> None:
-    with pytest.raises(StoreUnavailable, match="read again"):
-        registry.feed.wait(999, timeout=0.01)
+    with pytest.raises(OutcomeUnknown, match="stored as revision 999"):
+        LOOP.call(registry.feed.wait(999, timeout=0.01))
 
 
 def test_a_stored_service_reads_back_the_same(clock: ManualClock) -> None:
@@ -267,5 +275,5 @@ def test_a_stored_service_reads_back_the_same(clock: ManualClock) -> None:
 def test_a_conflict_on_a_deleted_key_is_not_waited_for(registry: Registry) -> None:
     registry.call(registry.commands.register(said(), True))
     with pytest.raises(StoreConflict) as caught:
-        put_record(registry, "services/none", b"x", expected=7)
+        put_record(registry.store, "services/none", b"x", expected=7)
     assert caught.value.actual == 0
