@@ -178,9 +178,7 @@ class HotPath:
         capability = self._catalog.capability(name)
         if capability is None or name.endswith(EXPLAIN):
             return None
-        healthy = capability.healthy
-        if healthy is None:
-            healthy = capability.providers().healthy
+        healthy = capability.providers().healthy
         if not healthy:
             return None
         entry = healthy[next(capability.turns) % len(healthy)]

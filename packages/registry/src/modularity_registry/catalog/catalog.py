@@ -1,10 +1,10 @@
 """The view that every read is answered from: one writer, readers without locks.
 
-Only `feed` writes. A reader takes one reference (an `Entry`, a `Providers`) and works
-on that: nothing reachable from it changes but the service's vital signs.
+Only `feed` writes, on the event loop. A reader in any thread takes one reference (an
+`Entry`, a `Providers`, a list of ids) and works on that: nothing reachable from it
+changes but the service's vital signs.
 """
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import accumulate, count
@@ -14,6 +14,7 @@ import msgspec
 
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.entry import Entry, Renderer, Vitals
+from modularity_registry.catalog.sorted_keys import SortedKeys
 from modularity_registry.clock import Clock
 from modularity_registry.errors import ServiceNotFound
 from modularity_registry.model.service import Service
@@ -26,12 +27,15 @@ MAX_DEPARTED = 10_000
 class Providers:
     """Who provides one capability, as of ``revision``; never changed once made."""
 
-    __slots__ = ("_by_id", "_thresholds", "entries", "healthy", "revision")
+    __slots__ = ("_by_id", "_thresholds", "entries", "healthy", "revision", "version")
 
-    def __init__(self, entries: tuple[Entry, ...], revision: int) -> None:
+    def __init__(
+        self, entries: tuple[Entry, ...], revision: int, version: int = 0
+    ) -> None:
         self.entries = entries
         self.healthy = tuple(entry for entry in entries if entry.status == "healthy")
         self.revision = revision
+        self.version = version
         self._by_id: list[Entry] | None = None
         self._thresholds: list[int] | None = None
 
@@ -52,57 +56,45 @@ class Providers:
 
 
 class Capability:
-    """A capability that somebody offers now.
+    """A capability that somebody offers now; ``turns`` counts its callers.
 
-    ``turns`` counts its callers, for taking turns. ``healthy`` is what `providers`
-    has of that name, or None when they must be gathered again: that is done when they
-    are asked for, so a thousand registrations in a row cost no copies.
+    Its providers are gathered when they are asked for, by any thread, so a thousand
+    registrations in a row cost no copies.
     """
 
-    __slots__ = (
-        "_lock",
-        "_members",
-        "_providers",
-        "healthy",
-        "name",
-        "revision",
-        "turns",
-    )
+    __slots__ = ("_members", "_providers", "_version", "name", "revision", "turns")
 
-    def __init__(self, name: str, lock: threading.Lock) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.turns = count()
         self.revision = 0
+        # Counts the changes: several may share a revision.
+        self._version = 0
         self._members: dict[str, Entry] = {}
-        self._lock = lock
         self._providers: Providers | None = None
-        self.healthy: tuple[Entry, ...] | None = None
 
     def providers(self) -> Providers:
         """Return the providers as they are now, in order of their registration."""
         providers = self._providers
-        if providers is None:
-            with self._lock:
-                members = tuple(self._members.values())
-                self._providers = providers = Providers(members, self.revision)
-                self.healthy = providers.healthy
+        if providers is None or providers.version != self._version:
+            # The version first: of a change that comes meanwhile, the next one learns.
+            version, revision = self._version, self.revision
+            members = tuple(self._members.values())
+            self._providers = providers = Providers(members, revision, version)
         return providers
 
     def put(self, entry: Entry) -> None:
-        """Add or replace a provider. For the catalog, under its lock."""
+        """Add or replace a provider. For the catalog."""
         self._members[entry.id] = entry
-        self._changed(entry.revision)
+        self.revision = entry.revision
+        self._version += 1
 
     def remove(self, service_id: str, revision: int) -> bool:
         """Take a provider out; say whether nobody is left. As `put`."""
         self._members.pop(service_id, None)
-        self._changed(revision)
-        return not self._members
-
-    def _changed(self, revision: int) -> None:
         self.revision = revision
-        self.healthy = None
-        self._providers = None
+        self._version += 1
+        return not self._members
 
 
 class StoredService(NamedTuple):
@@ -145,12 +137,11 @@ class Catalog:
         self.by_runtime: Counter[str] = Counter()
         self._renderer = renderer
         self._clock = clock
-        self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._capabilities: dict[str, Capability] = {}
         self._departed: dict[str, int] = {}
-        self._ids = SortedKeys(self._lock)
-        self._names = SortedKeys(self._lock)
+        self._ids = SortedKeys()
+        self._names = SortedKeys()
 
     # Reading
 
@@ -171,7 +162,11 @@ class Catalog:
     def services(self) -> list[Entry]:
         """Return all services in order of id."""
         get = self._entries.get
-        return [entry for key in self._ids.get() if (entry := get(key)) is not None]
+        return [entry for key in self._ids.all() if (entry := get(key)) is not None]
+
+    def ids(self) -> list[str]:
+        """Return all ids in order; not to be changed by the caller."""
+        return self._ids.all()
 
     def capability(self, name: str) -> Capability | None:
         """Return the capability if somebody offers it now."""
@@ -182,7 +177,7 @@ class Catalog:
         get = self._capabilities.get
         return [
             capability
-            for name in self._names.get()
+            for name in self._names.all()
             if (capability := get(name)) is not None
         ]
 
@@ -272,24 +267,24 @@ class Catalog:
 
         Only the ``last`` change of a revision completes it.
         """
-        with self._lock:
-            old = self._entries.get(key)
-            new = self._entry(stored, old) if stored else None
-            offers = stored.service.registration.capabilities if stored else ()
-            offered = old.service.registration.capabilities if old else ()
-            if (old is None) != (new is None):
-                self._ids.note(key, new is not None)
-            if new is not None:
-                self._entries[key] = new
-                self._offer(new, offers)
-            elif old is not None:
-                del self._entries[key]
-            self._withdraw(key, set(offered).difference(offers), revision)
-            self._count(old, -1)
-            self._count(new, 1)
-            self.changed = max(self.changed, revision)
-            if last:
-                self.revision = max(self.revision, revision)
+        old = self._entries.get(key)
+        new = self._entry(stored, old) if stored else None
+        offers = stored.service.registration.capabilities if stored else ()
+        offered = old.service.registration.capabilities if old else ()
+        if new is not None:
+            self._entries[key] = new
+            self._offer(new, offers)
+            if old is None:
+                self._ids.add(key)
+        elif old is not None:
+            del self._entries[key]
+            self._ids.remove(key)
+        self._withdraw(key, set(offered).difference(offers), revision)
+        self._count(old, -1)
+        self._count(new, 1)
+        self.changed = max(self.changed, revision)
+        if last:
+            self.revision = max(self.revision, revision)
         capabilities = frozenset((*offered, *offers))
         return Transition(key, old, new, revision, capabilities, last)
 
@@ -308,8 +303,8 @@ class Catalog:
         for name in names:
             capability = self._capabilities.get(name)
             if capability is None:
-                capability = self._capabilities[name] = Capability(name, self._lock)
-                self._names.note(name, True)
+                capability = self._capabilities[name] = Capability(name)
+                self._names.add(name)
                 self._departed.pop(name, None)
             capability.put(entry)
 
@@ -317,7 +312,7 @@ class Catalog:
         for name in names:
             if self._capabilities[name].remove(key, revision):
                 del self._capabilities[name]
-                self._names.note(name, False)
+                self._names.remove(name)
                 self._remember(name, revision)
 
     def _remember(self, name: str, revision: int) -> None:
@@ -334,36 +329,6 @@ class Catalog:
         self.by_runtime[entry.runtime] += step
         if self.by_runtime[entry.runtime] == 0:
             del self.by_runtime[entry.runtime]
-
-
-class SortedKeys:
-    """Keys in order, sorted only when asked for after one came or went.
-
-    Most of them stay, and a sort of what is nearly sorted is a single pass.
-    """
-
-    def __init__(self, writer: threading.Lock) -> None:
-        self._writer = writer
-        self._reader = threading.Lock()
-        self._pending: dict[str, bool] = {}
-        self._sorted: list[str] = []
-
-    def note(self, key: str, present: bool) -> None:
-        """Say that ``key`` came or went. For the catalog, under its lock."""
-        self._pending[key] = present
-
-    def get(self) -> list[str]:
-        """Return the keys in order; not to be changed by the caller."""
-        if not self._pending:
-            return self._sorted
-        with self._reader:
-            with self._writer:
-                pending, self._pending = self._pending, {}
-            keys = [key for key in self._sorted if key not in pending]
-            keys += sorted(key for key, present in pending.items() if present)
-            keys.sort()
-            self._sorted = keys
-            return keys
 
 
 def not_found(service_id: str) -> ServiceNotFound:

@@ -1,7 +1,6 @@
 """A service as the catalog holds it, with its JSON already rendered."""
 
 import sys
-import threading
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +20,6 @@ from modularity_registry.model.service import (
 from modularity_registry.model.status import check_plan, status
 from modularity_registry.schema import encode
 from modularity_registry.schema.replies import services as replies
-
-# Orders those who note signs of life; readers take no lock.
-_noting = threading.Lock()
 
 
 class Vitals:
@@ -107,26 +103,23 @@ class Entry:
 
     def record_heartbeat(self, at: datetime, monotonic: float) -> None:
         """Record a heartbeat: it renews the lease."""
-        with _noting:
-            self.vitals.lease_seen = monotonic
-            self.vitals.last_seen = at
-            self.json = self.json[: self._head] + self.vitals.json
+        self.vitals.lease_seen = monotonic
+        self.vitals.last_seen = at
+        self.json = self.json[: self._head] + self.vitals.json
 
     def record_check(self, ok: bool, failures: int, evidence: CheckEvidence) -> None:
         """Record a check; ``failures`` is how many failed in a row by now."""
-        with _noting:
-            self.vitals.failed_checks = failures
-            self.vitals.evidence = evidence
-            if ok:
-                self.vitals.last_seen = evidence.checked_at
-            self.json = self.json[: self._head] + self.vitals.json
+        self.vitals.failed_checks = failures
+        self.vitals.evidence = evidence
+        if ok:
+            self.vitals.last_seen = evidence.checked_at
+        self.json = self.json[: self._head] + self.vitals.json
 
     def forget_check(self) -> None:
         """Forget the last check: another replica checks the service from now on."""
-        with _noting:
-            self.vitals.failed_checks = 0
-            self.vitals.evidence = None
-            self.json = self.json[: self._head] + self.vitals.json
+        self.vitals.failed_checks = 0
+        self.vitals.evidence = None
+        self.json = self.json[: self._head] + self.vitals.json
 
     def json_with_evidence(self, checker: str) -> bytes:
         """Return the same with ``evidence``: what the verdict rests on.

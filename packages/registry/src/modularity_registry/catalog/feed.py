@@ -182,18 +182,17 @@ class Feed:
         self._written.pop(key, None)
 
     def _receive(self, event: Event) -> None:
+        if self._failed:
+            return
+        self._inbox.append(event)
         if threading.get_ident() == self._thread:
-            self._take_all()  # what other threads sent came before
-            self._take(event)
             self._take_all()
-        elif not self._failed:
-            self._inbox.append(event)
-            if not self._handed_over and self.loop is not None:
-                self._handed_over = True
-                self.loop.call_soon_threadsafe(self._take_some)
+        elif not self._handed_over and self.loop is not None:
+            self._handed_over = True
+            self.loop.call_soon_threadsafe(self._take_some)
 
     def _take_all(self) -> None:
-        """Take in all that other threads have sent."""
+        """Take in all that was sent."""
         while self._inbox or self._loading is not None:
             self._step()
 
@@ -202,37 +201,38 @@ class Feed:
         self._handed_over = False
         end = perf_counter() + SLICE
         while self._inbox or self._loading is not None:
+            self._step()
             if perf_counter() >= end:
                 self._handed_over = True
                 asyncio.get_running_loop().call_soon(self._take_some)
                 return
-            self._step()
 
     def _step(self) -> None:
-        if self._loading is None:
-            self._take(self._inbox.popleft())
-        elif next(self._loading, self) is self:
-            self._loading = None
-            self._wake()
-
-    def _take(self, event: Event) -> None:
         try:
-            match event:
-                case Change():
-                    self._apply(event)
-                case Snapshot():
-                    self._loading = self._load(event)
-                case Lost():
-                    self._lose(event)
+            if self._loading is None:
+                self._take(self._inbox.popleft())
+            elif next(self._loading, self) is self:
+                self._loading = None
+                self._wake()
         except Exception as error:
-            # The store drops a watcher that fails: nobody may take this view for true.
+            # From here on changes are missing: nobody may take this view for true.
             self._failed = True
+            self._loading = None
             self._inbox.clear()
             self.interruption = (
                 f"the registry failed to follow the store ({type(error).__name__});"
                 " restart it, and see its log"
             )
             raise
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Change():
+                self._apply(event)
+            case Snapshot():
+                self._loading = self._load(event)
+            case Lost():
+                self._lose(event)
 
     def _wake(self) -> None:
         revision = self._catalog.revision

@@ -1,7 +1,6 @@
 """What became of each service in the last hour: its changes of status, bounded."""
 
-import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from datetime import datetime, timedelta
 
 import msgspec
@@ -33,7 +32,7 @@ class StatusChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class History:
-    """The changes of status by service. The feed's thread writes, any thread reads.
+    """The changes of status by service. The feed writes, any thread reads.
 
     A service that never changed takes no place here: what it is now says it all.
     """
@@ -44,8 +43,7 @@ class History:
         self._clock = clock
         self._per_service = per_service
         self._overall = overall
-        self._lock = threading.Lock()
-        self._changes: OrderedDict[str, deque[StatusChange]] = OrderedDict()
+        self._changes: OrderedDict[str, tuple[StatusChange, ...]] = OrderedDict()
         self._count = 0
 
     def __len__(self) -> int:
@@ -58,8 +56,7 @@ class History:
         were more changes than are kept. The last one is the present status.
         """
         begun = self._clock.now() - KEPT
-        with self._lock:
-            changes = list(self._changes.get(entry.id, ()))
+        changes = list(self._changes.get(entry.id, ()))
         if not changes or changes[-1].status != entry.status:
             changes.append(_last_change(entry.service))
         older = sum(change.at <= begun for change in changes)
@@ -69,8 +66,7 @@ class History:
         """Take note of one change. For the feed."""
         old, new = change.old, change.new
         if new is None:
-            with self._lock:
-                self._forget(change.id)
+            self._forget(change.id)
         elif old is not None and old.status != new.status:
             self._note(old, new)
 
@@ -86,18 +82,13 @@ class History:
         latest = _last_change(new.service)
         if old.registered_at != new.registered_at:
             latest = msgspec.structs.replace(latest, reason=REGISTERED_AGAIN)
-        with self._lock:
-            changes = self._changes.setdefault(new.id, deque())
-            before = [] if changes else [_last_change(old.service)]
-            for change in (*before, latest):
-                changes.append(change)
-                self._count += 1
-            self._changes.move_to_end(new.id)
-            while len(changes) > self._per_service:
-                changes.popleft()
-                self._count -= 1
-            while self._count > self._overall:
-                self._forget(next(iter(self._changes)))
+        before = self._changes.get(new.id) or (_last_change(old.service),)
+        after = (*before, latest)[-self._per_service :]
+        self._count += len(after) - len(self._changes.get(new.id, ()))
+        self._changes[new.id] = after
+        self._changes.move_to_end(new.id)
+        while self._count > self._overall:
+            self._forget(next(iter(self._changes)))
 
     def _forget(self, service_id: str) -> None:
         self._count -= len(self._changes.pop(service_id, ()))

@@ -150,9 +150,7 @@ class Zone:
         capability = self._catalog.capability(name)
         if capability is None:
             return None
-        healthy = capability.healthy
-        if healthy is None:
-            healthy = capability.providers().healthy
+        healthy = capability.providers().healthy
         return list(healthy)
 
     def _service(self, service_id: str) -> list[Entry] | None:

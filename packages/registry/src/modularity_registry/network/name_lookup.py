@@ -152,11 +152,10 @@ class NameLookup:
         addresses = self.remembered(host)
         if addresses is None:
             try:
-                async with asyncio.timeout(self._timeout):
-                    started = self.start(host, location.port)
-                    addresses = await asyncio.wrap_future(started)
-            except TimeoutError:
-                raise self._too_slow(host) from None
+                started = asyncio.wrap_future(self.start(host, location.port))
+                if not (await asyncio.wait({started}, timeout=self._timeout))[0]:
+                    raise self._too_slow(host)
+                addresses = started.result()
             except (OSError, UnicodeError) as error:
                 raise _not_resolved(host) from error
         if not addresses:

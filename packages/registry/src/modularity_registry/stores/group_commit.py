@@ -90,7 +90,7 @@ class GroupCommit:
             self._batches.put(batch)
 
     def _next_batch(self) -> list[_Pending]:
-        """Take the first writes that fit, one for each key; the rest keeps its order."""
+        """Take the first writes that fit, one a key; the rest keeps its order."""
         batch: list[_Pending] = []
         later: list[_Pending] = []
         keys: set[str] = set()

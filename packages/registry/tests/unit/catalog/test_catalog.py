@@ -13,6 +13,7 @@ from modularity_registry.catalog.catalog import MAX_DEPARTED, Catalog, StoredSer
 from modularity_registry.catalog.entry import Renderer
 from modularity_registry.model import status as rules
 from modularity_registry.model.service import CheckPlan, Fault, Registration, Service
+from modularity_registry.stores.base import Record
 from support.registry import ManualClock
 
 IDS = st.sampled_from(["a", "A", "b", "b-2", "c.3"])
@@ -40,6 +41,17 @@ def apply(
 ) -> None:
     put = stored(value, revision) if value else None
     catalog.apply(service_id, put, revision)
+
+
+def load(catalog: Catalog, services: list[StoredService], revision: int) -> None:
+    known = {each.service.registration.id: each for each in services}
+    records = [
+        Record(documents.key_of(key), each.document, each.revision)
+        for key, each in known.items()
+    ]
+    steps = catalog.load(records, lambda r: known[r.key[len("services/") :]], revision)
+    for _ in steps:
+        pass
 
 
 class CatalogMachine(RuleBasedStateMachine):
@@ -100,8 +112,9 @@ class CatalogMachine(RuleBasedStateMachine):
             else:
                 self.clock.advance(1)
                 self.put(service(self.clock, service_id, tuple(capabilities)))
-        present = [stored(*each) for each in self.model.values()]
-        self.catalog.load(present, self.revision)
+        load(
+            self.catalog, [stored(*each) for each in self.model.values()], self.revision
+        )
         for service_id in before & set(self.model):
             entry = self.catalog.service(service_id)
             assert entry is not None

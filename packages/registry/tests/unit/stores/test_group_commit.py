@@ -23,7 +23,7 @@ SECONDS = 20.0
 class SlowStore(MemoryStore):
     """Waits with each batch until it is let go; notes the keys of each."""
 
-    embedded: Final = False  # type: ignore[misc,assignment]  # a test's own
+    embedded: Final = False  # type: ignore[misc]  # a test's own
 
     def __init__(self) -> None:
         super().__init__()
