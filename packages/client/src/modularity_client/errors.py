@@ -151,6 +151,12 @@ class StoreUnavailable(Unavailable):
     codes = ("store_unavailable", "store_corrupt")
 
 
+class OutcomeUnknown(StoreUnavailable):
+    """The registry's store did not confirm the write, which may have been made."""
+
+    codes = ("outcome_unknown",)
+
+
 class NotReady(Unavailable):
     """This registry can't take calls at the moment."""
 

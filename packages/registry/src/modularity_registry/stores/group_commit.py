@@ -10,16 +10,18 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from modularity_registry.stores.base import LARGEST_BATCH, Outcome, Store, Write
+from modularity_registry.stores.base import (
+    LARGEST_BATCH,
+    LARGEST_BATCH_BYTES,
+    Outcome,
+    Store,
+    Write,
+)
 
 log = logging.getLogger(__name__)
-
-LARGEST_BATCH_BYTES: Final = 256 * 1024
-"""Bytes of values in a batch, unless one write has more: Consul takes 512 KiB in a
-transaction, in base64."""
 
 
 class _Pending(NamedTuple):

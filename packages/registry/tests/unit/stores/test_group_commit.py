@@ -13,8 +13,13 @@ from modularity_registry.errors import (
     StoreError,
     StoreUnavailable,
 )
-from modularity_registry.stores.base import LARGEST_BATCH, Outcome, Write
-from modularity_registry.stores.group_commit import LARGEST_BATCH_BYTES, GroupCommit
+from modularity_registry.stores.base import (
+    LARGEST_BATCH,
+    LARGEST_BATCH_BYTES,
+    Outcome,
+    Write,
+)
+from modularity_registry.stores.group_commit import GroupCommit
 from modularity_registry.stores.memory import MemoryStore
 
 SECONDS = 20.0
