@@ -151,6 +151,7 @@ class Catalog:
         self._departed: dict[str, int] = {}
         self._ids = SortedKeys(self._lock)
         self._names = SortedKeys(self._lock)
+        self._leases_from = 0.0
 
     # Reading
 
@@ -172,6 +173,14 @@ class Catalog:
         """Return all services in order of id."""
         get = self._entries.get
         return [entry for key in self._ids.get() if (entry := get(key)) is not None]
+
+    def ids(self) -> list[str]:
+        """Return the ids of all services in no order, at little cost."""
+        return list(self._entries)
+
+    def lease_seen(self, entry: Entry) -> float:
+        """Return when (monotonic) the term of a service's lease began."""
+        return max(entry.vitals.lease_seen, self._leases_from)
 
     def capability(self, name: str) -> Capability | None:
         """Return the capability if somebody offers it now."""
@@ -261,9 +270,7 @@ class Catalog:
 
     def renew_leases(self) -> None:
         """Give every lease a full term from now on: signs of life may be missing."""
-        now = self._clock.monotonic()
-        for entry in self.services():
-            entry.vitals.lease_seen = now
+        self._leases_from = self._clock.monotonic()
 
     def apply(
         self, key: str, stored: StoredService | None, revision: int, last: bool = True
