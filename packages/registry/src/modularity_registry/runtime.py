@@ -30,6 +30,7 @@ from modularity_registry.ratelimit import Rates
 from modularity_registry.replicas.announcer import PERIOD, Announcer
 from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
+from modularity_registry.replicas.standstill import Standstill
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
 from modularity_registry.stores.group_commit import GroupCommit
@@ -64,6 +65,7 @@ class Registry:
     catalog: Catalog
     feed: Feed
     membership: Membership
+    standstill: Standstill
     announcer: Announcer | None
     view_health: ViewHealth
     audit: Audit
@@ -83,11 +85,12 @@ class Registry:
         self.hub.start()
         await self.feed.start()
         if self.token_file is not None:
-            self.token_file.start()
+            await self.token_file.start()
+        await self.standstill.start()
         if self.announcer is not None:
             await self.announcer.start()
-        self.view_health.start()
-        self.monitor.start()
+        await self.view_health.start()
+        await self.monitor.start()
         self.audit.start(
             version=__version__,
             store=self.settings.store_kind,
@@ -98,12 +101,13 @@ class Registry:
     async def stop(self) -> None:
         """Stop watching, then following, then close the store. Idempotent."""
         self.hub.stop()
-        await asyncio.to_thread(self.monitor.stop)
+        await self.monitor.stop()
         if self.token_file is not None:
-            self.token_file.stop()
+            await self.token_file.stop()
         if self.announcer is not None:
             await self.announcer.stop()
-        self.view_health.stop()
+        await self.view_health.stop()
+        await self.standstill.stop()
         self.writer.stop()
         await self.feed.stop()
         await asyncio.to_thread(self.store.close)
@@ -157,6 +161,7 @@ class _View(NamedTuple):
     catalog: Catalog
     feed: Feed
     membership: Membership
+    standstill: Standstill
     announcer: Announcer | None
     view_health: ViewHealth
 
@@ -224,13 +229,14 @@ def _build_view(base: _Base, period: float) -> _View:
     catalog = Catalog(Renderer(base.settings.check_defaults), clock)
     feed = Feed(store, catalog)
     membership = Membership(base.replica, catalog, clock, period)
+    standstill = Standstill(clock, membership.renew)
     announcer = None
     if store.shared:
-        announcer = Announcer(base.writer, feed, membership, clock.now())
+        announcer = Announcer(base.writer, membership, standstill, clock)
     view_health = ViewHealth(store, feed, membership, clock)
     feed.on_connection_change(view_health.check)
     feed.listen_to_records(REPLICAS, membership)
-    return _View(catalog, feed, membership, announcer, view_health)
+    return _View(catalog, feed, membership, standstill, announcer, view_health)
 
 
 def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
@@ -262,8 +268,8 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
         clock,
         view.membership,
         view.view_health,
+        view.standstill,
         metrics,
-        call=lambda command: run_on(view.feed.loop, command),
     )
     view.membership.listen(monitor.redistribute)
     return _Writers(audit, commands, monitor)

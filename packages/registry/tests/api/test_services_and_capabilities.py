@@ -12,7 +12,7 @@ from modularity_registry.api.app import create_app
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
 from modularity_registry.writes.commands import Commands
-from support.registry import ManualClock, loaded_registry, registration
+from support.registry import LOOP, ManualClock, loaded_registry, registration
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
@@ -637,7 +637,7 @@ def test_without_its_store_it_reads_on_but_is_not_ready(
     register(client, "a")
     assert client.get("/ready").status_code == 200
     registry.store.close()
-    registry.view_health.ping()
+    LOOP.call(registry.view_health.ping())
     health = client.get("/health")
     assert health.status_code == 200
     assert health.json is not None and health.json["status"] == "degraded"

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from modularity_registry import config, runtime
 from modularity_registry.health.probes import Target
@@ -13,6 +13,8 @@ from modularity_registry.model.service import Mode, Registration
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Event, Store, Write
 from modularity_registry.stores.group_commit import GroupCommit
+
+ResultT = TypeVar("ResultT")
 
 
 class ManualClock:
@@ -59,6 +61,15 @@ LOOP = LoopThread("test-loop")
 """Where the tests' registries run, while the tests go on in threads of their own."""
 
 
+def on_loop(function: Callable[[], ResultT]) -> ResultT:
+    """Call ``function`` on the loop: nothing happens there meanwhile."""
+
+    async def call() -> ResultT:
+        return function()
+
+    return LOOP.call(call())
+
+
 def loaded_registry(**settings: Any) -> Registry:
     """A registry that follows its store, without the monitor, on a clock by hand."""
     registry = runtime.build(
@@ -84,10 +95,7 @@ def put_record(
 def deliver(registry: Registry, event: Event) -> None:
     """Have the feed take an event as if its store had sent it."""
 
-    async def send() -> None:
-        registry.feed._receive(event)
-
-    registry.call(send())
+    on_loop(lambda: registry.feed._receive(event))
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -142,6 +142,7 @@ class Catalog:
         self._departed: dict[str, int] = {}
         self._ids = SortedKeys()
         self._names = SortedKeys()
+        self._leases_from = 0.0
 
     # Reading
 
@@ -167,6 +168,10 @@ class Catalog:
     def ids(self) -> list[str]:
         """Return all ids in order; not to be changed by the caller."""
         return self._ids.all()
+
+    def lease_seen(self, entry: Entry) -> float:
+        """Return when (monotonic) the term of a service's lease began."""
+        return max(entry.vitals.lease_seen, self._leases_from)
 
     def capability(self, name: str) -> Capability | None:
         """Return the capability if somebody offers it now."""
@@ -235,6 +240,7 @@ class Catalog:
                 transitions.append(transition)
             yield
         self.revision = self.changed = revision
+        self.renew_leases()
         return transitions
 
     def _load_one(
@@ -245,10 +251,12 @@ class Catalog:
     ) -> Transition | None:
         key = record.key[len(documents.PREFIX) :]
         old = self._entries.get(key)
-        if old is not None:
-            old.vitals.lease_seen = self._clock.monotonic()
-            if old.revision == record.revision and old.document == record.value:
-                return None
+        if (
+            old is not None
+            and old.revision == record.revision
+            and old.document == record.value
+        ):
+            return None
         stored = read(record)
         if stored is not None:
             return self.apply(key, stored, record.revision, last=False)
@@ -256,9 +264,7 @@ class Catalog:
 
     def renew_leases(self) -> None:
         """Give every lease a full term from now on: signs of life may be missing."""
-        now = self._clock.monotonic()
-        for entry in self.services():
-            entry.vitals.lease_seen = now
+        self._leases_from = self._clock.monotonic()
 
     def apply(
         self, key: str, stored: StoredService | None, revision: int, last: bool = True

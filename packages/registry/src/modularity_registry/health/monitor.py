@@ -1,28 +1,32 @@
 """Watches over every service: probes it, judges its lease, has the verdict written.
 
-One asyncio loop in a background thread does the waiting and the probing; writes to
-the store run in a few threads of their own, so that a slow disk delays no check.
+All of it runs on the event loop. What takes long is done in slices, so that calls have
+their turn in between.
 """
 
 import asyncio
 import logging
-import threading
-from collections import deque
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import Any, ParamSpec
+from time import perf_counter
+from typing import Any, Final, ParamSpec
 
+from modularity_registry import tasks
 from modularity_registry.catalog.catalog import Catalog, Transition
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreError
 from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.health.schedule import Schedule, WatchedService
-from modularity_registry.model.service import CheckEvidence, Fault, FaultSource
+from modularity_registry.model.service import (
+    CHECKED_MODES,
+    CheckEvidence,
+    Fault,
+    FaultSource,
+)
 from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
+from modularity_registry.replicas.standstill import Standstill
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.writes.commands import Commands
 
@@ -32,14 +36,14 @@ Params = ParamSpec("Params")
 
 CHECK: frozenset[FaultSource] = frozenset({"check"})
 
-MAX_RUNNING = 512
-"""Checks under way at once; more wait for their turn."""
+MAX_RUNNING: Final = 512
+"""Checks under way at once; more wait for their turn. As many leases, beside them."""
 
-SLICE = 500
-"""Services that are handed over in one go, while checks wait."""
+STARTS: Final = 16
+"""Checks that are started in one turn of the loop: that takes about 2 ms."""
 
-MAX_STALL = 5.0
-"""Woken up later than this (seconds), the monitor missed heartbeats as well."""
+MANY: Final = 200
+"""A reload that changed more services than this is taken in slices."""
 
 
 class Monitor:
@@ -54,9 +58,8 @@ class Monitor:
         clock: Clock,
         membership: Membership,
         view_health: ViewHealth,
+        standstill: Standstill,
         metrics: Metrics | None = None,
-        *,
-        call: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         """Return a monitor of what ``membership`` gives this replica to watch.
 
@@ -69,31 +72,29 @@ class Monitor:
         self._clock = clock
         self._membership = membership
         self._view_health = view_health
+        self._standstill = standstill
         self._metrics = metrics or Metrics()
-        self._call = call
-        self._moved = False
-        self._inbox: deque[Transition] = deque()
-        self._running: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake = asyncio.Event()
-        self._woken = False
-        self._started = False
-        self._stopping = False
-        self._writers = ThreadPoolExecutor(8, thread_name_prefix="verdict")
-        self._thread = threading.Thread(target=self._main, name="monitor", daemon=True)
-
-    # From any thread
+        self._loop: asyncio.AbstractEventLoop | None = None  # while it watches
+        self._poked = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._checks: set[asyncio.Task[None]] = set()
+        self._leases: set[asyncio.Task[None]] = set()
+        self._sharing: asyncio.Task[None] | None = None
+        self._moved_again = False
 
     def changed(self, change: Transition) -> None:
-        """Take note of a change of the catalog; returns at once."""
-        if self._started:  # else `start` takes in all that is there by then
-            self._inbox.append(change)
+        """Watch a service as it is after this change of the catalog."""
+        if self._loop is not None:  # else `start` takes in all that is there by then
+            self._follow(change.id, change.new, spread=False)
             self.poke()
 
     def reloaded(self, changes: list[Transition], revision: int) -> None:
         """Take note of many changes at once."""
-        for change in changes:
-            self.changed(change)
+        if len(changes) > MANY:
+            self._share()
+        else:
+            for change in changes:
+                self.changed(change)
 
     def advanced(self, revision: int) -> None:
         """Nothing to take note of."""
@@ -105,20 +106,14 @@ class Monitor:
         """
         if any_lost:
             self._catalog.renew_leases()
-        if self._started:
-            self._moved = True
-            self.poke()
+        self._share()
 
     def poke(self) -> None:
-        """Have the monitor look at its inbox and at the clock; returns at once."""
-        # One wake-up is enough for all that came in before it is served.
-        if self._woken or self._loop is None:
-            return
-        self._woken = True
-        try:
-            self._loop.call_soon_threadsafe(self._wake.set)
-        except RuntimeError:
-            log.debug("the monitor's loop has ended")
+        """Look at who is due in the next turn of the loop."""
+        # One turn is enough for all that came in before it.
+        if self._loop is not None and not self._poked:
+            self._poked = True
+            self._loop.call_soon(self._turn)
 
     @property
     def suspicion(self) -> str | None:
@@ -143,108 +138,125 @@ class Monitor:
     @property
     def idle(self) -> bool:
         """Say whether nothing is under way and nobody is due by the clock."""
-        due = self._schedule.next_at()
+        due = self._next_due()
         late = due is not None and due <= self._clock.monotonic()
-        return not (self._inbox or self._running or self._moved or late)
+        sharing = self._sharing is not None and not self._sharing.done()
+        return not (self._poked or self._checks or self._leases or sharing or late)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start watching. What is in the catalog by now is spread over an interval."""
-        self._started = True
-        now = self._clock.monotonic()
-        for entry in self._catalog.services():
-            if self._is_own(entry.id):
-                self._schedule.follow(entry.id, entry.service, now, spread=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop watching; checks under way are dropped. Idempotent."""
-        self._stopping = True
-        self.poke()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._writers.shutdown(cancel_futures=True)
-
-    # In the monitor's thread
-
-    def _main(self) -> None:
-        asyncio.run(self._watch())
-
-    async def _watch(self) -> None:
         self._loop = asyncio.get_running_loop()
-        try:
-            while not self._stopping:
-                self._woken = False
-                self._wake.clear()
-                self._take_in()
-                if self._moved:
-                    await self._hand_over()
-                self._start_due()
-                await self._pause()
-        finally:
-            for task in self._running:
-                task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
-            await self._prober.close()
+        self._share()
+        if self._sharing is not None:
+            await self._sharing
 
-    def _take_in(self) -> None:
-        now = self._clock.monotonic()
-        while self._inbox:
-            change = self._inbox.popleft()
-            service = None
-            if change.new is not None and self._is_own(change.id):
-                service = change.new.service
-            self._schedule.follow(change.id, service, now, spread=False)
+    async def stop(self) -> None:
+        """Stop watching; checks under way are dropped. Idempotent."""
+        self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
+        await tasks.cancel(self._sharing, *self._checks, *self._leases)
+        await self._prober.close()
 
-    async def _hand_over(self) -> None:
-        self._moved = False
-        now = self._clock.monotonic()
-        for number, entry in enumerate(self._catalog.services()):
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
-            own, watched = self._is_own(entry.id), self._schedule.watches(entry.id)
-            if own and not watched:
-                self._schedule.follow(entry.id, entry.service, now, spread=True)
-            elif watched and not own:
-                self._schedule.follow(entry.id, None, now, spread=False)
+    def _share(self) -> None:
+        if self._loop is None:
+            return
+        self._moved_again = True
+        if self._sharing is None or self._sharing.done():
+            self._sharing = tasks.start("sharing", self._take_share())
+
+    async def _take_share(self) -> None:
+        while self._moved_again:
+            self._moved_again = False
+            async for service_id in tasks.in_slices(self._catalog.ids()):
+                entry = self._catalog.service(service_id)
+                self._follow(service_id, entry, spread=True)
+                self.poke()
+            async for service_id in tasks.in_slices(self._schedule.ids()):
+                if self._catalog.service(service_id) is None:
+                    self._follow(service_id, None, spread=True)
+
+    def _follow(self, service_id: str, entry: Entry | None, spread: bool) -> None:
+        service = None
+        if entry is not None and (entry.mode in CHECKED_MODES or entry.ttl is not None):
+            if self._is_own(service_id):
+                service = entry.service
+            elif self._schedule.watches(service_id):
                 entry.forget_check()
+        self._schedule.follow(service_id, service, self._clock.monotonic(), spread)
 
     def _is_own(self, service_id: str) -> bool:
         return self._membership.owner(service_id) == self._membership.own
 
-    def _start_due(self) -> None:
+    def _turn(self) -> None:
+        self._poked = False
+        if self._loop is None:
+            return
+        self._standstill.look()
+        self._judge_leases()
+        self._start_checks()
+        self._set_timer(self._loop)
+
+    def _judge_leases(self) -> None:
+        end = perf_counter() + tasks.SLICE
         now = self._clock.monotonic()
-        while len(self._running) < MAX_RUNNING:
-            due = self._schedule.pop(now)
-            if due is None:
+        while len(self._leases) < MAX_RUNNING and perf_counter() < end:
+            watched = self._schedule.leases.pop(now)
+            if watched is None:
                 return
-            watched, is_check = due
-            job = self._check(watched) if is_check else self._judge_lease(watched)
-            task = asyncio.create_task(job)
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+            verdict = self._judge_lease(watched)
+            if verdict is not None:
+                self._run(self._leases, "lease", verdict)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._wake.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a check raised an error", exc_info=error)
+    def _start_checks(self) -> None:
+        now = self._clock.monotonic()
+        for _ in range(min(STARTS, MAX_RUNNING - len(self._checks))):
+            watched = self._schedule.checks.pop(now)
+            if watched is None:
+                return
+            self._run(self._checks, "check", self._check(watched))
 
-    async def _pause(self) -> None:
-        """Wait until somebody is due, a check has ended or something has come in."""
-        full = len(self._running) >= MAX_RUNNING
-        due = None if full else self._schedule.next_at()
-        delay = None if due is None else max(0.0, due - self._clock.monotonic())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._wake.wait()
-        if due is not None and self._clock.monotonic() - due > MAX_STALL:
-            self._after_stall()
+    def _run(
+        self,
+        running: set[asyncio.Task[None]],
+        name: str,
+        job: Coroutine[Any, Any, None],
+    ) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            self.poke()
 
-    def _after_stall(self) -> None:
-        # This process was paused (or the machine slept), and took no heartbeats
-        # meanwhile: no lease may end for that.
-        log.warning("the monitor was paused; all leases get a full term")
-        self._catalog.renew_leases()
+        task = tasks.start(name, job)
+        running.add(task)
+        task.add_done_callback(ended)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        due = self._next_due()
+        if due is None:
+            return
+        delay = due - self._clock.monotonic()
+        if delay <= 0:
+            self.poke()
+            return
+        timer = self._timer
+        if timer is not None and not timer.cancelled():
+            if loop.time() <= timer.when() <= loop.time() + delay:
+                return  # soon enough; the turn that it makes sets the next one
+            timer.cancel()
+        self._timer = loop.call_later(delay, self.poke)
+
+    def _next_due(self) -> float | None:
+        """Return when the next one is due for whom there is room."""
+        kinds = (
+            (self._schedule.checks, self._checks),
+            (self._schedule.leases, self._leases),
+        )
+        dues = [
+            due
+            for queue, running in kinds
+            if len(running) < MAX_RUNNING and (due := queue.next_at()) is not None
+        ]
+        return min(dues, default=None)
 
     async def _check(self, watched: WatchedService) -> None:
         entry, plan = self._entry(watched), watched.plan
@@ -262,9 +274,9 @@ class Monitor:
         if verdict == "add_fault":
             message = f"{watched.failures} checks failed in a row: {outcome.message}"
             fault = Fault("check", message, self._clock.now())
-            await self._write(self._commands.add_fault, watched, fault)
+            await _write(self._commands.add_fault, watched, fault)
         elif verdict == "remove_faults":
-            await self._write(self._commands.remove_faults, watched, CHECK)
+            await _write(self._commands.remove_faults, watched, CHECK)
 
     def _note(self, watched: WatchedService, outcome: Outcome, due: float) -> None:
         entry = self._entry(watched)
@@ -281,21 +293,23 @@ class Monitor:
         )
         entry.record_check(outcome.ok, watched.failures, evidence)
 
-    async def _judge_lease(self, watched: WatchedService) -> None:
+    def _judge_lease(self, watched: WatchedService) -> Coroutine[Any, Any, None] | None:
+        """Return what is to be written about a lease, if anything."""
         entry = self._entry(watched)
         if entry is None:
-            return
+            return None
         now = self._clock.monotonic()
-        seen = entry.vitals.lease_seen + self._membership.heartbeat_delay
+        seen = self._catalog.lease_seen(entry) + self._membership.heartbeat_delay
         if self._view_health.stale_reason is not None:
             seen = now  # a heartbeat may have been taken where this one can't see
         lease = self._schedule.check_lease(watched, seen, now)
         if lease == "missed":
             message = f"no heartbeat within its ttl of {watched.ttl:g} s"
             fault = Fault("lease", message, self._clock.now())
-            await self._write(self._commands.add_fault, watched, fault)
-        elif lease == "expired":
-            await self._write(self._commands.expire, watched)
+            return _write(self._commands.add_fault, watched, fault)
+        if lease == "expired":
+            return _write(self._commands.expire, watched)
+        return None
 
     def _entry(self, watched: WatchedService) -> Entry | None:
         """The service as it is now; None if this registration is no more."""
@@ -304,16 +318,14 @@ class Monitor:
             return None
         return entry
 
-    async def _write(
-        self,
-        command: Callable[Params, Coroutine[Any, Any, None]],
-        *args: Params.args,
-        **kwargs: Params.kwargs,
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            verdict = command(*args, **kwargs)
-            await loop.run_in_executor(self._writers, self._call, verdict)
-        except StoreError as error:
-            # The next look at this service comes to the same verdict and tries again.
-            log.warning("could not store a service's health: %s", error.detail)
+
+async def _write(
+    command: Callable[Params, Awaitable[None]],
+    *args: Params.args,
+    **kwargs: Params.kwargs,
+) -> None:
+    try:
+        await command(*args, **kwargs)
+    except StoreError as error:
+        # The next look at this service comes to the same verdict and tries again.
+        log.warning("could not store a service's health: %s", error.detail)

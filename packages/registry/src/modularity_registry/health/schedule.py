@@ -55,8 +55,36 @@ class WatchedService:
         return self.good and self.failures > 0
 
 
+class Queue:
+    """Who is due when."""
+
+    def __init__(self) -> None:
+        self._order = count()
+        self._heap: list[tuple[float, int, WatchedService]] = []
+
+    def push(self, due: float, watched: WatchedService) -> None:
+        """Have ``watched`` come up at ``due``."""
+        heapq.heappush(self._heap, (due, next(self._order), watched))
+
+    def pop(self, now: float) -> WatchedService | None:
+        """Return and remove who is due next; None if nobody is yet."""
+        while self._heap and self._heap[0][0] <= now:
+            watched = heapq.heappop(self._heap)[2]
+            if not watched.gone:
+                return watched
+        return None
+
+    def next_at(self) -> float | None:
+        """Return when somebody is due next."""
+        return self._heap[0][0] if self._heap else None
+
+
 class Schedule:
-    """Who is to be looked at next, and whether the watcher should doubt itself."""
+    """Who is to be looked at next, and whether the watcher should doubt itself.
+
+    Who was popped from ``checks`` or ``leases`` is not due there again before
+    `record_check` or `check_lease` is called for it.
+    """
 
     def __init__(
         self, defaults: CheckPlan, fall: int, rise: int, rng: random.Random
@@ -65,9 +93,9 @@ class Schedule:
         self._fall = fall
         self._rise = rise
         self._rng = rng
-        self._order = count()
+        self.checks = Queue()
+        self.leases = Queue()
         self._watched: dict[str, WatchedService] = {}
-        self._heap: list[tuple[float, int, WatchedService, bool]] = []
         self.good = 0
         self.failing = 0
 
@@ -108,20 +136,9 @@ class Schedule:
         """Say whether a service is under watch here."""
         return service_id in self._watched
 
-    def pop(self, now: float) -> tuple[WatchedService, bool] | None:
-        """Return who is due next and whether for a check; None if nobody is yet.
-
-        It is not due again before `record_check` or `check_lease` is called for it.
-        """
-        while self._heap and self._heap[0][0] <= now:
-            _, _, watched, is_check = heapq.heappop(self._heap)
-            if not watched.gone:
-                return watched, is_check
-        return None
-
-    def next_at(self) -> float | None:
-        """Return when somebody is due next."""
-        return self._heap[0][0] if self._heap else None
+    def ids(self) -> list[str]:
+        """Return the ids of all services under watch."""
+        return list(self._watched)
 
     def record_check(
         self, watched: WatchedService, ok: bool | None, started: float
@@ -132,7 +149,7 @@ class Schedule:
         returned again after the next check if it was not carried out.
         """
         due = started + self._pause(watched, first=not watched.judged)
-        self._push(due, watched, is_check=True)
+        self.checks.push(due, watched)
         if ok is None:
             return None, due
         self._tally(watched, -1)
@@ -148,12 +165,12 @@ class Schedule:
         """Return the state of a lease whose last sign of life was at ``seen``."""
         ttl = watched.ttl or 0.0
         if status.lease_expired(seen, ttl, now):
-            self._push(now + ttl, watched, is_check=False)
+            self.leases.push(now + ttl, watched)
             return "expired"
         if status.lease_missed(seen, ttl, now):
-            self._push(min(now + ttl, seen + ttl * status.LEASE_TERMS), watched, False)
+            self.leases.push(min(now + ttl, seen + ttl * status.LEASE_TERMS), watched)
             return "missed"
-        self._push(seen + ttl, watched, is_check=False)
+        self.leases.push(seen + ttl, watched)
         return "held"
 
     def _add(self, key: str, service: Service, now: float, spread: bool) -> None:
@@ -164,9 +181,9 @@ class Schedule:
         watched = self._watched[key] = WatchedService(service, plan)
         if plan is not None:
             delay = self._rng.uniform(0, plan.interval) if spread else 0.0
-            self._push(now + delay, watched, is_check=True)
+            self.checks.push(now + delay, watched)
         if ttl is not None:
-            self._push(now + ttl, watched, is_check=False)
+            self.leases.push(now + ttl, watched)
 
     def _refresh(self, watched: WatchedService, service: Service) -> None:
         self._tally(watched, -1)
@@ -187,9 +204,6 @@ class Schedule:
         # After the first check, services that registered together drift apart.
         low = 0.5 if first else 1 - JITTER
         return interval * self._rng.uniform(low, 1.0 if first else 1 + JITTER)
-
-    def _push(self, due: float, watched: WatchedService, is_check: bool) -> None:
-        heapq.heappush(self._heap, (due, next(self._order), watched, is_check))
 
     def _tally(self, watched: WatchedService, step: int) -> None:
         if watched.gone:

@@ -3,16 +3,14 @@
 import asyncio
 import logging
 import socket
-import threading
-from datetime import datetime
 
-from modularity_registry import __version__
+from modularity_registry import __version__, tasks
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.documents import ReplicaRecord
-from modularity_registry.catalog.feed import Feed
+from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreConflict, StoreError
-from modularity_registry.loop_thread import run_on
 from modularity_registry.replicas.membership import Membership
+from modularity_registry.replicas.standstill import Standstill
 from modularity_registry.stores.base import Write
 from modularity_registry.stores.group_commit import GroupCommit
 
@@ -25,33 +23,32 @@ SHORT_PERIOD = 0.25
 """Seconds to the next announcement when one record could not hold all heartbeats."""
 
 LEAVE_TIMEOUT = 1.0
-"""How long (seconds) an announcement under way may delay the end."""
+"""How long (seconds) the last announcement may delay the end."""
 
 MAX_IDS_BYTES = 60_000
 """Bytes of ids that one record holds; every store takes values of 64 KiB."""
 
 
 class Announcer:
-    """Writes this replica's own record, in a thread of its own."""
+    """Writes this replica's own record every few seconds. A task of the event loop."""
 
     def __init__(
         self,
         writer: GroupCommit,
-        feed: Feed,
         membership: Membership,
-        started_at: datetime,
+        standstill: Standstill,
+        clock: Clock,
     ) -> None:
         self._writer = writer
-        self._feed = feed
         self._membership = membership
+        self._standstill = standstill
         self._key = documents.key_of_replica(membership.own)
         self._host = socket.gethostname()
-        self._started_at = started_at
+        self._started_at = clock.now()
         self._heartbeats: dict[str, None] = {}
         self._count = 0
         self._fault: str | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
+        self._task: asyncio.Task[None] | None = None
 
     def record_heartbeat(self, service_id: str) -> None:
         """Tell the others of this service's heartbeat with the next announcement."""
@@ -60,23 +57,23 @@ class Announcer:
     async def start(self) -> None:
         """Announce this replica, then go on; raises what the store raises."""
         await self.announce()
-        self._thread.start()
+        self._task = tasks.start("announcer", self._run())
 
     async def stop(self) -> None:
         """Announce the last heartbeats and delete the record. Idempotent."""
-        if self._stop.is_set():
+        task, self._task = self._task, None
+        if task is None:
             return
-        self._stop.set()
-        if not self._thread.is_alive():
-            return
-        await asyncio.to_thread(self._thread.join, LEAVE_TIMEOUT)
+        await tasks.cancel(task)
         if self._fault is not None:
             return  # the others notice by themselves
         try:
-            await self.announce()
-            await self._writer.write(Write(self._key, None))
-        except StoreError as error:
-            log.info("can't tell the other replicas of the stop: %s", error.detail)
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                await self.announce()
+                await self._writer.write(Write(self._key, None))
+        except (StoreError, TimeoutError) as error:
+            reason = error.detail if isinstance(error, StoreError) else "it hangs"
+            log.info("can't tell the other replicas of the stop: %s", reason)
 
     async def announce(self) -> bool:
         """Write this replica's record; say whether heartbeats are left for the next.
@@ -92,8 +89,7 @@ class Announcer:
             tuple(heartbeats),
         )
         try:
-            document = documents.encode_replica(record)
-            await self._writer.write(Write(self._key, document))
+            await self._writer.write(Write(self._key, documents.encode_replica(record)))
         except BaseException:
             for service_id in heartbeats:
                 self._heartbeats[service_id] = None
@@ -114,22 +110,23 @@ class Announcer:
         heartbeats: list[str] = []
         size = 0
         while self._heartbeats and size < MAX_IDS_BYTES:
-            # Atomic for one key at a time, so `record_heartbeat` needs no lock.
             service_id, _ = self._heartbeats.popitem()
             heartbeats.append(service_id)
             size += len(service_id) + 3
         return heartbeats
 
-    def _run(self) -> None:
+    async def _run(self) -> None:
         delay = self._membership.period
-        while not self._stop.wait(delay):
+        while True:
+            await asyncio.sleep(delay)
             delay = self._membership.period
             try:
-                if run_on(self._feed.loop, self.announce()):
+                if await self.announce():
                     delay = min(SHORT_PERIOD, delay)
                 self._set_fault(None)
+                self._standstill.look()
                 self._membership.find_lost()
-                run_on(self._feed.loop, self.delete_lost())
+                await self.delete_lost()
             except StoreError as error:
                 self._set_fault(error.detail)
 

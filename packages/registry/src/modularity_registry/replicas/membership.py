@@ -6,7 +6,6 @@ are compared. The record also carries the ids whose heartbeats the replica took.
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -37,10 +36,11 @@ class Replica(msgspec.Struct, frozen=True):
     record: ReplicaRecord
     revision: int
     seen: float
+    lost: bool = False
 
 
 class Membership:
-    """The replicas by id. The feed's thread writes, any thread reads.
+    """The replicas by id. Written on the event loop, read from any thread.
 
     This replica itself always counts as alive. ``period`` is the time between two
     announcements (seconds).
@@ -52,9 +52,8 @@ class Membership:
         self._term = LOST_AFTER * period
         self._catalog = catalog
         self._clock = clock
-        self._lock = threading.Lock()
+        # Replaced as a whole by each change, for readers in other threads.
         self._replicas: dict[str, Replica] = {}
-        self._lost: frozenset[str] = frozenset()
         self._alive: tuple[rendezvous.Named, ...] = (rendezvous.Named(own),)
         self._listeners: list[Callable[[bool], None]] = []
 
@@ -93,20 +92,21 @@ class Membership:
     def states(self) -> list[replies.Replica]:
         """Return all replicas: this one, those alive, then the lost until deleted."""
         now = self._clock.monotonic()
-        with self._lock:
-            replicas, lost = sorted(self._replicas.items()), self._lost
-        replicas.sort(key=lambda item: (item[0] != self.own, item[0] in lost))
+        replicas = sorted(
+            self._replicas.values(),
+            key=lambda replica: (replica.id != self.own, replica.lost, replica.id),
+        )
         return [
             replies.Replica(
-                key,
-                "lost" if key in lost else "alive",
+                replica.id,
+                "lost" if replica.lost else "alive",
                 round(now - replica.seen, 3),
                 replica.record.host,
                 replica.record.version,
                 rfc3339(replica.record.started_at),
-                key == self.own,
+                replica.id == self.own,
             )
-            for key, replica in replicas
+            for replica in replicas
         ]
 
     def to_delete(self) -> list[Replica]:
@@ -114,12 +114,11 @@ class Membership:
         now = self._clock.monotonic()
         if min(self.alive) != self.own:
             return []
-        with self._lock:
-            return [
-                self._replicas[key]
-                for key in self._lost
-                if now - self._replicas[key].seen >= DELETED_AFTER * self.period
-            ]
+        return [
+            replica
+            for replica in self._replicas.values()
+            if replica.lost and now - replica.seen >= DELETED_AFTER * self.period
+        ]
 
     # Writing
 
@@ -135,9 +134,7 @@ class Membership:
             replica = self._read(record.key, record.value, record.revision, now)
             if replica is not None:
                 replicas[replica.id] = replica
-        with self._lock:
-            self._replicas = replicas
-            self._lost = frozenset()
+        self._replicas = replicas
         self._update_alive(any_lost=False)
 
     def changed(self, key: str, value: bytes | None, revision: int) -> None:
@@ -145,17 +142,17 @@ class Membership:
         now = self._clock.monotonic()
         replica_id = key[len(documents.REPLICAS) :]
         if replica_id == self.own and self.overdue_seconds() is not None:
-            self._after_gap(now)
-        replica = None if value is None else self._read(key, value, revision, now)
-        with self._lock:
-            is_back = replica is not None and replica_id in self._lost
-            if replica is not None:
-                self._replicas[replica_id] = replica
-            elif value is None:
-                self._replicas.pop(replica_id, None)
-            self._lost -= {replica_id}
-        if is_back:
+            self.renew()
+        before = self._replicas.get(replica_id)
+        if before is not None and before.lost:
             log.info("replica %s is back", replica_id)
+        replica = None if value is None else self._read(key, value, revision, now)
+        if replica is not None:
+            self._replicas = {**self._replicas, replica_id: replica}
+        elif value is None:
+            self._replicas = {
+                k: v for k, v in self._replicas.items() if k != replica_id
+            }
         if replica is not None and replica_id != self.own:
             self._record_heartbeats(replica.record.heartbeats, now)
         # One that stops in order has announced all heartbeats that it took.
@@ -166,32 +163,33 @@ class Membership:
         now = self._clock.monotonic()
         if self.own_record_age() is None or self.overdue_seconds() is not None:
             return
-        with self._lock:
-            lost = frozenset(
-                key
-                for key, replica in self._replicas.items()
-                if key != self.own and now - replica.seen >= self._term
-            )
-            newly_lost = lost - self._lost
-            self._lost = lost
-        for key in sorted(newly_lost):
+        lost = {
+            key: msgspec.structs.replace(replica, lost=True)
+            for key, replica in self._replicas.items()
+            if key != self.own and not replica.lost and now - replica.seen >= self._term
+        }
+        self._replicas = {**self._replicas, **lost}
+        for key in sorted(lost):
             log.warning("replica %s is lost; the others take over its services", key)
-        self._update_alive(any_lost=bool(newly_lost))
+        self._update_alive(any_lost=bool(lost))
 
-    def _after_gap(self, now: float) -> None:
-        """Give every replica a full term: its announcements may not have arrived."""
-        with self._lock:
-            for key, replica in self._replicas.items():
-                self._replicas[key] = msgspec.structs.replace(replica, seen=now)
+    def renew(self) -> None:
+        """Give every replica that is alive, and every lease, a full term from now on.
+
+        For when their signs of life may not have arrived.
+        """
+        now = self._clock.monotonic()
+        self._replicas = {
+            key: replica if replica.lost else msgspec.structs.replace(replica, seen=now)
+            for key, replica in self._replicas.items()
+        }
         self._catalog.renew_leases()
 
     def _update_alive(self, any_lost: bool) -> None:
-        with self._lock:
-            ids = {*self._replicas, self.own} - self._lost
-            alive = tuple(rendezvous.Named(replica_id) for replica_id in sorted(ids))
-            same = alive == self._alive
+        ids = {key for key, replica in self._replicas.items() if not replica.lost}
+        alive = tuple(rendezvous.Named(key) for key in sorted({*ids, self.own}))
+        if alive != self._alive:
             self._alive = alive
-        if not same:
             for listener in self._listeners:
                 listener(any_lost)
 

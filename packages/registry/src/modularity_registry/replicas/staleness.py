@@ -1,8 +1,9 @@
 """Whether this replica's view of the store is current, and if not, since when."""
 
+import asyncio
 import logging
-import threading
 
+from modularity_registry import tasks
 from modularity_registry.catalog.feed import Feed
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreError
@@ -22,7 +23,7 @@ PING_TIMEOUT = 3.0
 
 
 class ViewHealth:
-    """Whether the view is current. Read from any thread.
+    """Whether the view is current. Found out on the event loop, read from any thread.
 
     Three things may be wrong: the store's changes do not arrive, the store does not
     answer a ping, or this replica's own record does not come back from it.
@@ -42,16 +43,7 @@ class ViewHealth:
         self._clock = clock
         self._ping_error: str | None = None
         self._ping_started: float | None = None
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        # Two threads: a ping of a store that hangs blocks, and the check must say so.
-        self._threads = [
-            threading.Thread(target=run, name=name, daemon=True)
-            for run, name in (
-                (self._check_often, "view-check"),
-                (self._ping_often, "store-ping"),
-            )
-        ]
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def stale_seconds(self) -> int | None:
@@ -73,41 +65,41 @@ class ViewHealth:
 
     def check(self) -> None:
         """Set ``stale_since`` and ``stale_reason`` to what holds now."""
-        with self._lock:
-            reason = (
-                self._feed.interruption or self._unanswered_ping() or self._silence()
-            )
-            since, now = self.stale_since, self._clock.monotonic()
-            if reason is None:
-                self.stale_since = None
-            elif since is None:
-                self.stale_since = now
-            self.stale_reason = reason
+        reason = self._feed.interruption or self._unanswered_ping() or self._silence()
+        since, now = self.stale_since, self._clock.monotonic()
+        if reason is None:
+            self.stale_since = None
+        elif since is None:
+            self.stale_since = now
+        self.stale_reason = reason
         if since is None and reason is not None:
             log.warning("the view may be out of date: %s", reason)
         elif since is not None and reason is None:
             log.info("the view is current again after %.1f s", now - since)
 
-    def ping(self) -> None:
-        """Ping the store now; blocks for as long as the store takes."""
+    async def ping(self) -> None:
+        """Ping the store now, in a thread; returns when it has answered."""
         self._ping_started = self._clock.monotonic()
         try:
-            self._store.ping()
+            # One that hangs blocks its thread, and the loop goes on to say so.
+            await tasks.in_daemon_thread("store-ping", self._store.ping)
             self._ping_error = None
         except StoreError as error:
             self._ping_error = error.detail
         finally:
             self._ping_started = None
 
-    def start(self) -> None:
-        """Check now, then check and ping in threads of their own."""
+    async def start(self) -> None:
+        """Check now, then check and ping every so often."""
         self.check()
-        for thread in self._threads:
-            thread.start()
+        self._tasks = [
+            tasks.start("view-check", self._check_often()),
+            tasks.start("store-ping", self._ping_often()),
+        ]
 
-    def stop(self) -> None:
-        """Stop both threads without waiting for a ping that hangs. Idempotent."""
-        self._stop.set()
+    async def stop(self) -> None:
+        """Stop both, without waiting for a ping that hangs. Idempotent."""
+        await tasks.cancel(*self._tasks)
 
     def _unanswered_ping(self) -> str | None:
         started = self._ping_started
@@ -126,10 +118,12 @@ class ViewHealth:
             f" {age:.0f} s, so its view may be as old"
         )
 
-    def _check_often(self) -> None:
-        while not self._stop.wait(CHECK_PERIOD):
+    async def _check_often(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_PERIOD)
             self.check()
 
-    def _ping_often(self) -> None:
-        while not self._stop.wait(PING_PERIOD):
-            self.ping()
+    async def _ping_often(self) -> None:
+        while True:
+            await asyncio.sleep(PING_PERIOD)
+            await self.ping()

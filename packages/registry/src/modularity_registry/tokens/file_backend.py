@@ -1,10 +1,10 @@
 """Tokens in a JSON file, kept beside the registry's other settings."""
 
+import asyncio
 import hashlib
 import logging
 import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock
 
-from modularity_registry import schema
+from modularity_registry import schema, tasks
 from modularity_registry.errors import BadSetting, TokenConflict
+from modularity_registry.loop_thread import run_on
 from modularity_registry.model.rights import Token
 from modularity_registry.tokens.verify import TokenView
 
@@ -119,30 +120,32 @@ def _revision(token: Token) -> int:
 class TokenFileWatcher:
     """Reads a file of tokens into a `TokenView` whenever it changes; itself a backend.
 
-    It has a thread of its own. While the file can't be read, the tokens that were read
-    last stay valid.
+    A task of the event loop; as a backend for other threads, or before the start. While
+    the file can't be read, the tokens that were read last stay valid.
     """
 
     def __init__(self, backend: FileTokenBackend, tokens: TokenView) -> None:
         self._backend = backend
         self._tokens = tokens
         self._fault: str | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tokens", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reading = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def fault(self) -> str | None:
         """Why the file can't be read; None while it can."""
         return self._fault
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Read the file, then watch it; raises `BadSetting` if it can't be read."""
-        self._tokens.replace(self._backend.all())
-        self._thread.start()
+        self._loop = asyncio.get_running_loop()
+        self._tokens.replace(await asyncio.to_thread(self._backend.all))
+        self._task = tasks.start("tokens", self._watch())
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Stop watching. Idempotent."""
-        self._stop.set()
+        await tasks.cancel(self._task)
 
     def all(self) -> dict[str, tuple[Token, int]]:
         return self._tokens.all()
@@ -159,20 +162,34 @@ class TokenFileWatcher:
     def _writing(self) -> Iterator[None]:
         try:
             yield
-            self._tokens.replace(self._backend.all())
+            if self._loop is None:
+                self._tokens.replace(self._backend.all())
+            else:
+                run_on(self._loop, self._read())
         except BadSetting as error:
             raise TokenConflict(error.detail) from None
 
-    def _run(self) -> None:
-        while not self._stop.wait(PERIOD):
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD)
             try:
-                tokens = self._backend.all()
+                changed = await self._read()
             except BadSetting as error:
                 if self._fault is None:
                     log.error("%s; the tokens read before stay valid", error.detail)
                 self._fault = error.detail
                 continue
             self._fault = None
-            if tokens != self._tokens.all():
-                self._tokens.replace(tokens)
-                log.info("the tokens file changed; it now has %d tokens", len(tokens))
+            if changed:
+                total = len(self._tokens.all())
+                log.info("the tokens file changed; it now has %d tokens", total)
+
+    async def _read(self) -> bool:
+        """Take the tokens from the file; return whether they are others."""
+        # One read at a time: an older one must not replace what a newer one has found.
+        async with self._reading:
+            tokens = await asyncio.to_thread(self._backend.all)
+            if tokens == self._tokens.all():
+                return False
+            self._tokens.replace(tokens)
+            return True

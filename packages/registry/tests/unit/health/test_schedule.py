@@ -31,9 +31,9 @@ def service(service_id: str = "a", **changes: object) -> Service:
 
 
 def pop(schedule: Schedule, now: float) -> WatchedService:
-    due = schedule.pop(now)
+    due = schedule.checks.pop(now)
     assert due is not None
-    return due[0]
+    return due
 
 
 def faulty(subject: Service) -> Service:
@@ -44,7 +44,7 @@ def test_a_new_registration_is_checked_at_once() -> None:
     plan = schedule()
     plan.follow("a", service(), now=100.0, spread=False)
     assert pop(plan, 100.0).id == "a"
-    assert plan.pop(1_000.0) is None, "under way: not due again"
+    assert plan.checks.pop(1_000.0) is None, "under way: not due again"
 
 
 def test_many_at_once_are_spread_over_the_interval() -> None:
@@ -135,14 +135,14 @@ def test_what_was_seen_of_a_replaced_registration_counts_for_nothing() -> None:
     verdict, _ = plan.record_check(running, False, 0.0)
     assert verdict is None
     assert pop(plan, 1.0).registered_at == anew.registered_at
-    assert plan.pop(1e9) is None, "the old one is never due again"
+    assert plan.checks.pop(1e9) is None, "the old one is never due again"
 
 
 def test_who_is_gone_is_never_due() -> None:
     plan = schedule()
     plan.follow("a", service(), 0.0, spread=False)
     plan.follow("a", None, 0.0, spread=False)
-    assert plan.pop(1e9) is None
+    assert plan.checks.pop(1e9) is None
     assert len(plan) == 0
 
 
@@ -158,15 +158,15 @@ def herd(size: int, fall: int = 2) -> Schedule:
     plan = schedule(fall=fall)
     for number in range(size):
         plan.follow(f"s{number}", service(f"s{number}"), 0.0, spread=False)
-    while (due := plan.pop(0.0)) is not None:
-        plan.record_check(due[0], True, 0.0)
+    while (due := plan.checks.pop(0.0)) is not None:
+        plan.record_check(due, True, 0.0)
     return plan
 
 
 def all_due(plan: Schedule, now: float) -> list[WatchedService]:
     found = []
-    while (due := plan.pop(now)) is not None:
-        found.append(due[0])
+    while (due := plan.checks.pop(now)) is not None:
+        found.append(due)
     return found
 
 
@@ -222,17 +222,17 @@ def test_few_services_may_all_fail() -> None:
 def leased(ttl: float = 10.0) -> tuple[Schedule, WatchedService]:
     plan = schedule()
     plan.follow("a", service(mode="standalone", ttl=ttl), 0.0, spread=False)
-    assert plan.pop(ttl - 0.1) is None, "a full term first"
-    due = plan.pop(ttl)
-    assert due is not None and due[1] is False
-    return plan, due[0]
+    assert plan.leases.pop(ttl - 0.1) is None, "a full term first"
+    due = plan.leases.pop(ttl)
+    assert due is not None
+    return plan, due
 
 
 def test_a_heartbeat_holds_the_lease_for_a_full_term() -> None:
     plan, watched = leased()
     assert plan.check_lease(watched, seen=9.0, now=10.0) == "held"
-    assert plan.pop(18.9) is None
-    assert plan.pop(19.0) is not None
+    assert plan.leases.pop(18.9) is None
+    assert plan.leases.pop(19.0) is not None
 
 
 def test_a_missed_term_is_noticed_and_ten_expire() -> None:
@@ -240,10 +240,12 @@ def test_a_missed_term_is_noticed_and_ten_expire() -> None:
     assert plan.check_lease(watched, seen=0.0, now=10.0) == "missed"
     now = 10.0
     for _ in range(20):
-        due = plan.next_at()
+        due = plan.leases.next_at()
         assert due is not None
         now = due
-        state = plan.check_lease(pop(plan, now), seen=0.0, now=now)
+        missed = plan.leases.pop(now)
+        assert missed is not None
+        state = plan.check_lease(missed, seen=0.0, now=now)
         if state == "expired":
             break
     assert (state, now) == ("expired", 10.0 * status.LEASE_TERMS)
@@ -252,4 +254,5 @@ def test_a_missed_term_is_noticed_and_ten_expire() -> None:
 def test_a_service_with_a_check_and_a_lease_has_both() -> None:
     plan = schedule()
     plan.follow("a", service(ttl=10.0), 0.0, spread=False)
-    assert [plan.pop(0.0), plan.pop(10.0)] != [None, None]
+    assert plan.checks.pop(0.0) is not None
+    assert plan.leases.pop(10.0) is not None

@@ -11,9 +11,9 @@ from modularity_registry.api.app import create_app
 from modularity_registry.catalog import documents
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.events import Hub, Interest
-from modularity_registry.health.monitor import MAX_STALL
-from modularity_registry.replicas.announcer import MAX_IDS_BYTES
+from modularity_registry.replicas.announcer import MAX_IDS_BYTES, Announcer
 from modularity_registry.replicas.membership import DELETED_AFTER, LOST_AFTER
+from modularity_registry.replicas.standstill import MAX_STALL
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
@@ -22,6 +22,7 @@ from support.registry import (
     ManualClock,
     deliver,
     eventually,
+    on_loop,
     put_record,
     registration,
 )
@@ -39,6 +40,7 @@ class Fleet:
         self.clock = ManualClock()
         self.prober = ScriptedProber()
         self.replicas: dict[str, Registry] = {}
+        self.watching: list[Registry] = []
 
     def join(self, name: str, watching: bool = False) -> Registry:
         replica = runtime.build(
@@ -51,17 +53,22 @@ class Fleet:
         )
         self.replicas[name] = replica
         replica.hub.start()
-        LOOP.call(replica.feed.start())
-        assert replica.announcer is not None
-        LOOP.call(replica.announcer.announce())
-        if watching:
-            replica.monitor.start()
+        LOOP.call(self._start(replica, watching))
         return replica
+
+    async def _start(self, replica: Registry, watching: bool) -> None:
+        await replica.feed.start()
+        await announcer(replica).announce()
+        if watching:
+            await replica.monitor.start()
+            self.watching.append(replica)
 
     def crash(self, name: str) -> None:
         """End one without a word to the others."""
         replica = self.replicas.pop(name)
-        replica.monitor.stop()
+        if replica in self.watching:
+            self.watching.remove(replica)
+        LOOP.call(replica.monitor.stop())
         LOOP.call(replica.feed.stop())
         replica.hub.stop()
 
@@ -70,18 +77,27 @@ class Fleet:
         steps = round(seconds / PERIOD)
         for _ in range(steps):
             assert PERIOD < MAX_STALL
-            self.clock.advance(PERIOD)
+            on_loop(partial(self.clock.advance, PERIOD))
             self.announce()
-            for replica in self.replicas.values():
-                replica.monitor.poke()
-                eventually(partial(_idle, replica))
+            on_loop(self._poke)
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until no monitor has anything to do."""
+        eventually(lambda: on_loop(lambda: all(r.monitor.idle for r in self.watching)))
+
+    def _poke(self) -> None:
+        for replica in self.watching:
+            replica.monitor.poke()
 
     def announce(self) -> None:
+        LOOP.call(self._announce())
+
+    async def _announce(self) -> None:
         for replica in list(self.replicas.values()):
-            assert replica.announcer is not None
-            LOOP.call(replica.announcer.announce())
+            await announcer(replica).announce()
             replica.membership.find_lost()
-            LOOP.call(replica.announcer.delete_lost())
+            await announcer(replica).delete_lost()
 
     def register(self, service_id: str, **changes: object) -> None:
         first = next(iter(self.replicas.values()))
@@ -90,8 +106,9 @@ class Fleet:
         first.call(first.commands.register(schema.parse_registration(body), True))
 
 
-def _idle(replica: Registry) -> bool:
-    return not replica.monitor._started or replica.monitor.idle
+def announcer(replica: Registry) -> Announcer:
+    assert replica.announcer is not None
+    return replica.announcer
 
 
 @pytest.fixture
@@ -140,8 +157,7 @@ def test_one_that_is_back_is_alive_again(fleet: Fleet) -> None:
 
 def test_one_that_leaves_in_order_is_gone_at_once(fleet: Fleet) -> None:
     a, b = fleet.join("a"), fleet.join("b")
-    assert b.announcer is not None
-    b.announcer._thread.start()
+    LOOP.call(announcer(b).start())
     LOOP.call(b.stop())
     del fleet.replicas["b"]
     assert alive(a) == ("a",)
@@ -161,7 +177,7 @@ def test_the_record_of_one_long_lost_is_deleted(fleet: Fleet) -> None:
 
 def test_an_unreadable_record_does_no_harm(fleet: Fleet) -> None:
     a = fleet.join("a")
-    put_record(fleet.store, "replicas/x", b"junk")
+    put_record(a.store, "replicas/x", b"junk")
     fleet.register("s")
     assert alive(a) == ("a",)
     assert a.degraded() == []
@@ -170,15 +186,14 @@ def test_an_unreadable_record_does_no_harm(fleet: Fleet) -> None:
 def test_by_a_view_that_is_not_fresh_nobody_is_lost(fleet: Fleet) -> None:
     a, _ = fleet.join("a"), fleet.join("b")
     fleet.clock.advance(LOST_AFTER * PERIOD * 10)
-    a.membership.find_lost()
+    on_loop(a.membership.find_lost)
     assert alive(a) == ("a", "b")
     assert a.membership.overdue_seconds() is not None
     [reason] = a.view_health.problems()
     assert "own record has not come back from the store for 60 s" in reason
     # Hearing itself again, it gives everyone a full term.
-    assert a.announcer is not None
-    LOOP.call(a.announcer.announce())
-    a.membership.find_lost()
+    LOOP.call(announcer(a).announce())
+    on_loop(a.membership.find_lost)
     assert alive(a) == ("a", "b")
     assert a.view_health.problems() == []
 
@@ -202,7 +217,7 @@ def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
     a, b = fleet.join("a"), fleet.join("b")
     fleet.register("s", mode="standalone", location="here", ttl=5)
     fleet.clock.advance(3)
-    before = put_record(fleet.store, "other/x", b"")
+    before = put_record(a.store, "other/x", b"") or 0
     b.call(b.commands.heartbeat("s", schema.parse_heartbeat(b"")))
     entry = a.catalog.service("s")
     assert entry is not None
@@ -211,19 +226,18 @@ def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
     assert entry.vitals.lease_seen == seen + 3
     assert f'"last_seen":"{fleet.clock.now().isoformat()[:-6]}' in entry.json.decode()
     # Whatever their number, the store sees one write a period and replica.
-    assert put_record(fleet.store, "other/x", b"") == (before or 0) + 2 + 1
+    assert put_record(a.store, "other/x", b"") == before + 2 + 1
 
 
 def test_more_heartbeats_than_a_record_holds_are_told_in_turn(fleet: Fleet) -> None:
     a, _ = fleet.join("a"), fleet.join("b")
     ids = [f"service-{number:04}" for number in range(6_000)]
-    assert a.announcer is not None
     for service_id in ids:
-        a.announcer.record_heartbeat(service_id)
+        announcer(a).record_heartbeat(service_id)
     told: list[str] = []
     more = True
     while more:
-        more = LOOP.call(a.announcer.announce())
+        more = LOOP.call(announcer(a).announce())
         value = fleet.store._records["replicas/a"].value
         assert len(value) < MAX_IDS_BYTES + 1_000
         told += documents.decode_replica("replicas/a", value).heartbeats
@@ -232,12 +246,11 @@ def test_more_heartbeats_than_a_record_holds_are_told_in_turn(fleet: Fleet) -> N
 
 def test_heartbeats_are_not_lost_with_an_announcement_that_failed(fleet: Fleet) -> None:
     a = fleet.join("a")
-    assert a.announcer is not None
-    a.announcer.record_heartbeat("s")
+    announcer(a).record_heartbeat("s")
     a.store.close()
     with pytest.raises(StoreUnavailable):
-        LOOP.call(a.announcer.announce())
-    assert list(a.announcer._heartbeats) == ["s"]
+        LOOP.call(announcer(a).announce())
+    assert list(announcer(a)._heartbeats) == ["s"]
 
 
 def test_a_lease_kept_at_one_replica_holds_at_all(fleet: Fleet) -> None:
@@ -263,7 +276,7 @@ def test_with_a_lost_replica_every_lease_gets_a_full_term(fleet: Fleet) -> None:
     assert alive(a) == ("a",)
     entry = a.catalog.service("s")
     assert entry is not None
-    assert entry.vitals.lease_seen == fleet.clock.monotonic()
+    assert a.catalog.lease_seen(entry) == fleet.clock.monotonic()
 
 
 def test_nothing_expires_by_a_stale_view(fleet: Fleet) -> None:
@@ -271,9 +284,9 @@ def test_nothing_expires_by_a_stale_view(fleet: Fleet) -> None:
     fleet.register("s", mode="standalone", location="here", ttl=4)
     deliver(a, Lost("the server is away"))
     for _ in range(40):
-        fleet.clock.advance(4)
-        a.monitor.poke()
-        eventually(lambda: a.monitor.idle)
+        on_loop(partial(fleet.clock.advance, 4))
+        on_loop(a.monitor.poke)
+        fleet.settle()
     entry = a.catalog.service("s")
     assert entry is not None and entry.status == "healthy"
 
@@ -293,6 +306,23 @@ def test_checks_are_divided_and_none_is_made_twice(fleet: Fleet) -> None:
         assert {replica.membership.owner(f"s{number}") for number in range(60)} == {
             *"abc"
         }
+
+
+def test_who_registers_while_shares_move_is_checked_at_once(fleet: Fleet) -> None:
+    # Else its check would be put off to some time within an interval, as are those of
+    # the services that were moved here.
+    a = fleet.join("a", watching=True)
+
+    async def move_and_register() -> None:
+        a.monitor.redistribute(any_lost=False)
+        for number in range(30):
+            body = registration(f"s{number}", location=f"http://10.0.0.1/s{number}")
+            parsed = schema.parse_registration(schema.encode(body))
+            await a.commands.register(parsed, True)
+
+    LOOP.call(move_and_register())
+    fleet.settle()
+    assert len(fleet.prober.asked) == 30
 
 
 def test_a_lost_replicas_share_is_adopted_and_no_verdict_changes(fleet: Fleet) -> None:
@@ -320,7 +350,8 @@ def test_a_new_replica_takes_its_share_and_the_others_let_go(fleet: Fleet) -> No
     a = fleet.join("a", watching=True)
     for number in range(40):
         fleet.register(f"s{number}")
-    eventually(lambda: a.monitor.watched == 40 and a.monitor.idle)
+    eventually(lambda: a.monitor.watched == 40)
+    fleet.settle()
     b = fleet.join("b", watching=True)
     eventually(lambda: a.monitor.watched + b.monitor.watched == 40)
     assert b.monitor.watched > 5

@@ -1,5 +1,6 @@
 """Whether the view is current, and since when not."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
@@ -12,7 +13,14 @@ from modularity_registry.replicas.staleness import PING_TIMEOUT
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost, Snapshot
 from modularity_registry.stores.memory import MemoryStore
-from support.registry import LOOP, ManualClock, deliver, eventually, put_record
+from support.registry import (
+    LOOP,
+    ManualClock,
+    deliver,
+    eventually,
+    on_loop,
+    put_record,
+)
 from support.shared_memory_store import Handle
 
 
@@ -44,7 +52,7 @@ def registry(clock: ManualClock, store: SickStore) -> Iterator[Registry]:
     )
     LOOP.call(registry.feed.start())
     yield registry
-    registry.view_health.stop()
+    LOOP.call(registry.view_health.stop())
     LOOP.call(registry.feed.stop())
 
 
@@ -52,11 +60,11 @@ def test_it_is_stale_from_the_first_problem_to_the_last(
     registry: Registry, clock: ManualClock, store: SickStore
 ) -> None:
     view = registry.view_health
-    view.check()
+    on_loop(view.check)
     assert (view.stale_since, view.stale_seconds) == (None, None)
     store.error = StoreUnavailable("no ping")
-    view.ping()
-    view.check()
+    LOOP.call(view.ping())
+    on_loop(view.check)
     assert (view.stale_reason, view.stale_seconds) == ("no ping", 0)
     clock.advance(3.5)
     deliver(registry, Lost("no changes"))
@@ -65,8 +73,8 @@ def test_it_is_stale_from_the_first_problem_to_the_last(
     deliver(registry, Snapshot((), 7))
     assert (view.stale_reason, view.stale_seconds) == ("no ping", 3)
     store.error = None
-    view.ping()
-    view.check()
+    LOOP.call(view.ping())
+    on_loop(view.check)
     assert (view.stale_reason, view.stale_since) == (None, None)
     assert view.problems() == []
 
@@ -78,13 +86,13 @@ def test_it_is_stale_while_its_own_record_does_not_come_back(
     view = registry.view_health
     LOOP.call(registry.announcer.announce())
     clock.advance(LOST_AFTER - 0.5)
-    view.check()
+    on_loop(view.check)
     assert view.stale_since is None
     clock.advance(1)
-    view.check()
+    on_loop(view.check)
     assert "own record has not come back" in str(view.stale_reason)
     LOOP.call(registry.announcer.announce())
-    view.check()
+    on_loop(view.check)
     assert view.stale_since is None
 
 
@@ -92,7 +100,7 @@ def test_an_unreadable_record_makes_it_incomplete_but_not_stale(
     registry: Registry,
 ) -> None:
     put_record(registry.store, "services/a", b"{}")
-    registry.view_health.check()
+    on_loop(registry.view_health.check)
     assert registry.view_health.stale_since is None
     assert "services/a" in registry.view_health.problems()[0]
 
@@ -101,11 +109,11 @@ def test_it_goes_on_checking_and_pinging_by_itself(
     registry: Registry, store: SickStore
 ) -> None:
     view = registry.view_health
-    view.start()
+    LOOP.call(view.start())
     store.error = StoreUnavailable("away")
     eventually(lambda: view.stale_reason == "away")
-    view.stop()
-    view.stop()
+    LOOP.call(view.stop())
+    LOOP.call(view.stop())
 
 
 def test_the_store_s_answer_to_a_ping_is_what_readers_hear(
@@ -113,7 +121,7 @@ def test_the_store_s_answer_to_a_ping_is_what_readers_hear(
 ) -> None:
     for error in (StoreUnavailable("away"), StoreCorrupt("broken"), None):
         store.error = error
-        registry.view_health.ping()
+        LOOP.call(registry.view_health.ping())
         assert registry.view_health.problems() == ([error.detail] if error else [])
 
 
@@ -122,12 +130,21 @@ def test_a_store_that_hangs_counts_as_away_and_keeps_nobody_waiting(
 ) -> None:
     view = registry.view_health
     store.hangs = threading.Event()
-    pinging = threading.Thread(target=view.ping)
-    pinging.start()
+    pinging = asyncio.run_coroutine_threadsafe(view.ping(), LOOP.loop)
     eventually(lambda: view._ping_started is not None)
     assert view.problems() == []
     clock.advance(PING_TIMEOUT + 1)
     assert view.problems() == ["the store has not answered for 4 s"]
     store.hangs.set()
-    pinging.join()
+    pinging.result(30)
     assert view.problems() == []
+
+
+def test_the_end_does_not_wait_for_a_ping_that_hangs(
+    registry: Registry, store: SickStore
+) -> None:
+    store.hangs = threading.Event()
+    LOOP.call(registry.view_health.start())
+    eventually(lambda: registry.view_health._ping_started is not None)
+    LOOP.call(registry.view_health.stop())
+    store.hangs.set()

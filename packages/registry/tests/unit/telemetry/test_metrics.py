@@ -12,7 +12,7 @@ from modularity_registry.api.hot_path import HotPath
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.runtime import Registry
 from modularity_registry.telemetry.counters import BOUNDS, Timings
-from support.registry import registration
+from support.registry import LOOP, registration
 
 Value = Callable[..., float]
 
@@ -129,5 +129,5 @@ def test_what_it_is_and_how_it_does(hot: Client, registry: Registry) -> None:
     assert scraped(hot, "registry_view_stale_seconds") == 0
     assert scraped(hot, "process_resident_memory_bytes") > 0
     registry.store.close()
-    registry.view_health.ping()
+    LOOP.call(registry.view_health.ping())
     assert scraped(hot, "registry_degraded") == 1

@@ -215,7 +215,7 @@ def test_a_file_is_for_its_owner_alone_and_followed(tmp_path: Path) -> None:
     backend = FileTokenBackend(str(path))
     known = TokenView(ManualClock())
     watcher = tokens.TokenFileWatcher(backend, known)
-    watcher.start()
+    LOOP.call(watcher.start())
     try:
         issued = tokens.create(backend, READ, NOW)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -225,11 +225,14 @@ def test_a_file_is_for_its_owner_alone_and_followed(tmp_path: Path) -> None:
         eventually(lambda: watcher.fault is not None)
         assert "is not valid" in str(watcher.fault)
         assert known.caller(issued.text).name == "reader"
+        path.unlink()
+        written = tokens.create(watcher, TokenRequest("writer", READ.rights), NOW)
+        assert known.caller(written.text).name == "writer", "at once"
         path.write_text(json.dumps({"tokens": []}))
-        eventually(lambda: known.caller(issued.text).refused is not None)
+        eventually(lambda: known.caller(written.text).refused is not None)
         assert watcher.fault is None
     finally:
-        watcher.stop()
+        LOOP.call(watcher.stop())
 
 
 def test_a_registry_with_a_broken_file_of_tokens_does_not_start(tmp_path: Path) -> None:
