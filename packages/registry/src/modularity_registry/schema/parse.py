@@ -15,6 +15,7 @@ from modularity_registry.model.service import (
     HealthCheck,
     Registration,
 )
+from modularity_registry.schema import registration_decoder
 from modularity_registry.schema.request_models import (
     DiscoverBody,
     DrainBody,
@@ -64,6 +65,10 @@ def parse_registration_and_key(
     body: bytes, service_id: str | None = None
 ) -> tuple[Registration, str | None]:
     """Return the registration and its ``owner_key``, which is secret."""
+    if service_id is None:
+        decoded = registration_decoder.decode(body)
+        if decoded is not None:
+            return decoded
     data = decode_object(body)
     if service_id is not None:
         data.setdefault("id", service_id)
