@@ -31,15 +31,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 def rfc3339_json(moment: datetime) -> bytes:
-    """Return `rfc3339` as a JSON string, six times as fast: 0.15 us."""
+    """Return `rfc3339` as a JSON string."""
     if moment.microsecond:  # msgspec leaves out a fraction of 0
         return _encode(moment)
-    return _encode(rfc3339(moment))
+    return _encode(moment.isoformat(timespec="microseconds")[:-6] + "Z")
 
 
 def rfc3339(moment: datetime) -> str:
     """Return a UTC time as `2025-10-17T02:59:31.123456Z`, always with microseconds."""
-    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    # A sixth of the time of `isoformat`.
+    return rfc3339_json(moment)[1:-1].decode()
 
 
 def maybe_rfc3339(moment: datetime | None) -> str | None:

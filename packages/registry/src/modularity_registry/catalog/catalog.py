@@ -131,8 +131,6 @@ class Catalog:
     def __init__(self, renderer: Renderer, clock: Clock) -> None:
         self.revision = 0
         self.changed = 0
-        self.by_status: Counter[str] = Counter()
-        self.by_mode: Counter[str] = Counter()
         self.by_status_and_mode: Counter[tuple[str, str]] = Counter()
         self.by_runtime: Counter[str] = Counter()
         self._renderer = renderer
@@ -210,6 +208,22 @@ class Catalog:
         return self._departed.get(name)
 
     @property
+    def by_status(self) -> Counter[str]:
+        """How many services have each status."""
+        counts: Counter[str] = Counter()
+        for (status, _), services in self.by_status_and_mode.copy().items():
+            counts[status] += services
+        return counts
+
+    @property
+    def by_mode(self) -> Counter[str]:
+        """How many services have each mode."""
+        counts: Counter[str] = Counter()
+        for (_, mode), services in self.by_status_and_mode.copy().items():
+            counts[mode] += services
+        return counts
+
+    @property
     def total_capabilities(self) -> int:
         """How many capabilities somebody offers."""
         return len(self._capabilities)
@@ -275,24 +289,26 @@ class Catalog:
         """
         old = self._entries.get(key)
         new = self._entry(stored, old) if stored else None
-        offers = stored.service.registration.capabilities if stored else ()
-        offered = old.service.registration.capabilities if old else ()
+        offers = new.capabilities if new else ()
+        offered = old.capabilities if old else ()
         if new is not None:
             self._entries[key] = new
-            self._offer(new, offers)
+            self._offer(new)
             if old is None:
                 self._ids.add(key)
         elif old is not None:
             del self._entries[key]
             self._ids.remove(key)
-        self._withdraw(key, set(offered).difference(offers), revision)
-        self._count(old, -1)
-        self._count(new, 1)
+        names = frozenset(offers)
+        if offered != offers:
+            gone = [name for name in offered if name not in names]
+            self._withdraw(key, gone, revision)
+            names = names.union(offered)
+        self._count(old, new)
         self.changed = max(self.changed, revision)
         if last:
             self.revision = max(self.revision, revision)
-        capabilities = frozenset((*offered, *offers))
-        return Transition(key, old, new, revision, capabilities, last)
+        return Transition(key, old, new, revision, names, last)
 
     def advance(self, revision: int) -> None:
         """Note that the store went on to ``revision`` with nothing for this view."""
@@ -305,8 +321,8 @@ class Catalog:
         vitals = Vitals(service.registered_at, lease_seen=self._clock.monotonic())
         return self._renderer.entry(service, document, revision, vitals)
 
-    def _offer(self, entry: Entry, names: Iterable[str]) -> None:
-        for name in names:
+    def _offer(self, entry: Entry) -> None:
+        for name in entry.capabilities:
             capability = self._capabilities.get(name)
             if capability is None:
                 capability = self._capabilities[name] = Capability(name)
@@ -326,15 +342,15 @@ class Catalog:
         if len(self._departed) > MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]
 
-    def _count(self, entry: Entry | None, step: int) -> None:
-        if entry is None:
-            return
-        self.by_status[entry.status] += step
-        self.by_mode[entry.mode] += step
-        self.by_status_and_mode[entry.status, entry.mode] += step
-        self.by_runtime[entry.runtime] += step
-        if self.by_runtime[entry.runtime] == 0:
-            del self.by_runtime[entry.runtime]
+    def _count(self, old: Entry | None, new: Entry | None) -> None:
+        if new is not None:
+            self.by_status_and_mode[new.status, new.mode] += 1
+            self.by_runtime[new.runtime] += 1
+        if old is not None:
+            self.by_status_and_mode[old.status, old.mode] -= 1
+            self.by_runtime[old.runtime] -= 1
+            if not self.by_runtime[old.runtime]:
+                del self.by_runtime[old.runtime]
 
 
 def not_found(service_id: str) -> ServiceNotFound:

@@ -54,6 +54,7 @@ class Entry:
 
     __slots__ = (
         "_head",
+        "capabilities",
         "document",
         "faulty",
         "id",
@@ -85,6 +86,7 @@ class Entry:
         self.ttl = registration.ttl
         self.faulty = bool(service.faults)
         self.owner = sys.intern(service.owner)
+        self.capabilities = tuple(map(sys.intern, registration.capabilities))
         self.registered_at = service.registered_at
         self.vitals = vitals
         self.document = document
@@ -201,8 +203,15 @@ def _checker(mode: Mode, check: CheckEvidence | None, checker: str) -> str | Non
     return checker if mode in CHECKED_MODES else None
 
 
+class _Metadata(msgspec.Struct):
+    runtime: Any = None
+
+
+_decode_runtime = msgspec.json.Decoder(_Metadata).decode
+
+
 def _runtime(service: Service) -> str:
     if b'"runtime"' not in bytes(service.registration.metadata):
         return "unknown"
-    runtime = metadata(service).get("runtime")
+    runtime = _decode_runtime(service.registration.metadata).runtime
     return sys.intern(runtime) if isinstance(runtime, str) and runtime else "unknown"

@@ -148,6 +148,8 @@ class Feed:
         Raises `OutcomeUnknown` when that takes longer than ``timeout`` seconds; the
         write itself stands.
         """
+        if self._catalog.revision >= revision:
+            return
         if not await self.reaches(revision, timeout):
             raise OutcomeUnknown(
                 f"stored as revision {revision}, but the store has not confirmed it"

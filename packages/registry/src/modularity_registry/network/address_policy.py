@@ -159,22 +159,25 @@ class AddressPolicy:
 
         Raises `AddressRefused`, or `NameNotResolved` when there is no address.
         """
+        addresses: Sequence[str | Address]
         if location.address is not None:
-            addresses: Sequence[str] = (location.host,)
+            addresses = (location.address,)
         else:
             addresses = addresses_of(location, lookup)
         self.check_addresses(addresses, caller_is_local=caller_is_local)
 
     def check_addresses(
-        self, addresses: Sequence[str], *, caller_is_local: bool
+        self, addresses: Iterable[str | Address], *, caller_is_local: bool
     ) -> None:
         """Do the same for a location with these ``addresses``, which never blocks."""
-        for text in addresses:
-            self.check_address(text)
-            if not caller_is_local and self._verdict(text).loopback:
+        for address in addresses:
+            verdict = self._verdict(address)
+            if verdict.refusal is not None:
+                raise AddressRefused(verdict.refusal)
+            if verdict.loopback and not caller_is_local:
                 raise AddressRefused(
-                    f"{text} is the registry's own machine, which only callers on that"
-                    " machine may register: use an address that others can reach"
+                    f"{address} is the registry's own machine, which only callers on"
+                    " that machine may register: use an address that others can reach"
                 )
 
     def _judge(self, ip: str | Address) -> _Verdict:

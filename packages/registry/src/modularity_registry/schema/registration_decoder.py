@@ -70,7 +70,7 @@ def decode(body: bytes) -> tuple[Registration, str | None] | None:
         return None
     try:
         fields = _decode(body)
-        # Of two equal keys the decoder drops one: then there are more quotes than texts.
+        # Of two equal keys the decoder drops one: the body has more texts then.
         if body.count(b'"') != 2 * _texts(fields):
             return None
         if not _are_names("\n".join((fields.id, *fields.capabilities))):

@@ -16,6 +16,7 @@ from modularity_registry.errors import (
     StoreUnavailable,
 )
 from modularity_registry.model import status
+from modularity_registry.model.location import Address
 from modularity_registry.model.rights import Claim
 from modularity_registry.model.service import (
     CHECKED_MODES,
@@ -96,8 +97,10 @@ class Commands:
         """
         if registration.mode in CHECKED_MODES:
             location = registration.parsed_location
-            addresses: Sequence[str] = (location.host,)
-            if location.address is None:
+            addresses: Sequence[str | Address]
+            if location.address is not None:
+                addresses = (location.address,)
+            else:
                 addresses = await self._names.addresses(location)
             self._policy.check_addresses(addresses, caller_is_local=caller_is_local)
         owner = claim.owner(registration.id)

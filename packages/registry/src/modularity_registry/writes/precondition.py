@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.errors import RevisionMismatch
@@ -21,6 +21,8 @@ class Precondition:
 
     def check(self, entry: Entry | None) -> None:
         """Raise `RevisionMismatch` unless the condition holds for ``entry``."""
+        if self is ANY:
+            return
         state = f"is at revision {entry.revision}" if entry else "is not registered"
         if self.absent and entry is not None:
             raise RevisionMismatch(f"{entry.id} {state} already")
@@ -45,8 +47,7 @@ class Subject(Protocol):
     def registered_at(self) -> datetime: ...
 
 
-@dataclass(frozen=True, slots=True)
-class WriteResult:
+class WriteResult(NamedTuple):
     """A write that is visible. ``created`` says that there was nothing before."""
 
     service_id: str
