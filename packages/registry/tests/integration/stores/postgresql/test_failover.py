@@ -15,6 +15,7 @@ from modularity_registry.stores.base import Lost, Store, Write, put
 from modularity_registry.stores.conformance.base import assert_agrees, assert_growing
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.postgresql.errors import ConnectionBroken
 from modularity_registry.stores.postgresql.store import PostgresStore
 from modularity_registry.stores.server_url import Host, Server
 from support.registry import eventually
@@ -38,7 +39,7 @@ def server(postgres: Postgres) -> Server:
 
 
 @pytest.fixture
-def store(server: Server) -> Iterator[Store]:
+def store(server: Server) -> Iterator[PostgresStore]:
     store = PostgresStore(server, timeout=2.0)
     yield store
     store.close()
@@ -135,6 +136,25 @@ def test_a_cut_off_write_has_an_unknown_outcome(
     with pytest.raises(OutcomeUnknown, match="may or may not have been made"):
         put(store, "services/a", b"1")
     postgres.sql(f'DROP TRIGGER cut ON "{server.prefix}".change')
+    put(store, "services/a", b"1", expected=0)
+
+
+def test_a_refused_write_is_known_even_if_the_schema_can_not_be_restored(
+    postgres: Postgres,
+    server: Server,
+    store: PostgresStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def break_off(_: object) -> str:
+        raise ConnectionBroken("no answer came in time")
+
+    postgres.sql(f'DROP SCHEMA "{server.prefix}" CASCADE')
+    monkeypatch.setattr(store._schema, "prepare", break_off)
+    with pytest.raises(StoreUnavailable, match="nothing was written") as caught:
+        put(store, "services/a", b"1")
+    assert not isinstance(caught.value, ConnectionBroken)
+    monkeypatch.undo()
+    store.watch(Recorder()).close()
     put(store, "services/a", b"1", expected=0)
 
 
