@@ -23,7 +23,7 @@ from benchmarks.harness.systems import HEALTHY, nginx, program_path, start_regis
 from benchmarks.harness.workload import PER_CAPABILITY
 
 CAPABILITIES = 100
-COUNTS = {"completed": "Queries completed", "lost": "Queries lost", "good": "NOERROR"}
+LABELS = ("NOERROR", "Queries lost", r"Run time \(s\)")
 
 
 def srv(plan: Plan) -> Row:
@@ -55,26 +55,22 @@ def _sample(
 ) -> Sample:
     """Return one repeat of dnsperf; every query must be answered without an error."""
     command = ["setpriv", "--pdeathsig", "KILL", program_path("dnsperf", "dnsperf")]
-    command += ["-s", "127.0.0.1", "-p", str(port), "-d", queries, "-e"]
+    command += ["-s", "127.0.0.1", "-p", str(port), "-d", queries, "-e", "-l"]
+    command.append(str(plan.warmup + plan.seconds))
     with fleet.pausing_others(server):
         _verify(port, names)
         meter, before = CpuMeter(server), children_cpu_seconds()
-        run = subprocess.run(
-            [*command, "-l", str(plan.warmup + plan.seconds)],
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=plan.seconds + 60,
-        )
-        (server_used,), foreign = meter.used(), meter.foreign_share()
+        output = subprocess.run(
+            command, capture_output=True, check=False, text=True, timeout=60
+        ).stdout
+        (used,), foreign = meter.used(), meter.foreign_share()
         _verify(port, names)
-    counts = {key: _figure(run.stdout, text) for key, text in COUNTS.items()}
-    if counts["lost"] or not counts["completed"] == counts["good"] > 0:
-        raise BenchmarkError(f"dnsperf: {counts} {run.stderr.strip()}")
-    seconds = _figure(run.stdout, r"Run time \(s\)")
+    good, lost, seconds = (_figure(output, label) for label in LABELS)
+    if lost or not good == _figure(output, "Queries sent") > 0:
+        raise BenchmarkError(f"dnsperf: {good} good replies, {lost} lost: {output}")
     return Sample(
-        value=counts["completed"] / seconds,
-        server_busy=server_used / seconds,
+        value=good / seconds,
+        server_busy=used / seconds,
         client_busy=(children_cpu_seconds() - before) / seconds,
         foreign=foreign,
     )

@@ -45,7 +45,7 @@ FEW = 10
 # Changes a second, while lookups go on.
 CHANGE_RATE = 10
 # More streams than the registry takes by default.
-ROOM = {"REGISTRY_MAX_WATCHERS": "12000", "REGISTRY_MAX_CONNECTIONS": "12000"}
+ROOM = {"REGISTRY_MAX_WATCHERS": "11000"}
 
 
 @contextmanager
