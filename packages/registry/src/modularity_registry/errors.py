@@ -1,6 +1,6 @@
 """What can go wrong, as types. ``api.problems`` maps each of them to HTTP."""
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 
 class FieldError(NamedTuple):
@@ -174,6 +174,19 @@ class StoreUnavailable(StoreError):
     """The store can't be reached or can't take the write now; nothing has changed."""
 
     code = "store_unavailable"
+
+
+class OutcomeUnknown(StoreError):
+    """The store did not confirm a write, which may or may not have been made."""
+
+    code = "outcome_unknown"
+
+    @classmethod
+    def because(cls, reason: str) -> Self:
+        """Return the error with what happened, and what to do."""
+        return cls(
+            f"{reason}; the write may or may not have been made: read before you retry"
+        )
 
 
 class StoreConflict(StoreError):

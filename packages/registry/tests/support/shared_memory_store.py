@@ -1,9 +1,10 @@
 """A store that several registries of one process share."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.base import Send, Watch
+from modularity_registry.stores.base import Outcome, Send, Watch, Write
 from modularity_registry.stores.memory import MemoryStore
 
 
@@ -11,6 +12,7 @@ class Handle:
     """One of several ways into a store, closed on its own; it checks the contract."""
 
     shared: Final = True
+    embedded: Final = True
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -21,13 +23,9 @@ class Handle:
     def epoch(self) -> str:
         return self._store.epoch
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
+    def commit(self, batch: Sequence[Write]) -> Sequence[Outcome]:
         self.ping()
-        return self._store.put(key, value, expected)
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        self.ping()
-        return self._store.delete(key, expected)
+        return self._store.commit(batch)
 
     def watch(self, send: Send) -> Watch:
         self.ping()

@@ -5,9 +5,14 @@ with a revision that only grows, offers compare-and-set on it, and sends every c
 its watches, in order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
+
+from modularity_registry.errors import StoreError
+
+LARGEST_BATCH: Final = 64
+"""Writes in a batch, at most. etcd refuses much larger transactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +34,16 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One write: ``value`` is what the key holds now, None when it was deleted."""
+    """One write: ``value`` is what the key holds now, None when it was deleted.
+
+    Writes of one batch may share a revision. Their changes follow each other, and only
+    the ``last`` completes the revision.
+    """
 
     key: str
     value: bytes | None
     revision: int
+    last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,23 @@ class Lost:
 
     reason: str
 
+
+class Write(NamedTuple):
+    """A conditional write of one key; it deletes the key when ``value`` is None.
+
+    It is carried out if the key is at the revision ``expected``: 0 if there is no such
+    key, None for any revision or none.
+    """
+
+    key: str
+    value: bytes | None
+    expected: int | None = None
+
+
+Outcome = int | None | StoreError
+"""What became of a write: its revision, None for a deletion of what was not there, or
+why it was not carried out, as far as anyone knows: `StoreConflict`, `StoreUnavailable`,
+`OutcomeUnknown`."""
 
 Event = Snapshot | Change | Lost
 Send = Callable[[Event], None]
@@ -60,9 +87,9 @@ class Watch(Protocol):
 class Store(Protocol):
     """Keeps what must outlive a process, or what several processes share.
 
-    Every method raises `StoreUnavailable` when the store can't be reached (as far as it
-    knows, nothing has changed then) and `StoreCorrupt` when its contents can't be
-    trusted. Any thread may call any method.
+    Every method raises `StoreUnavailable` when the store can't be reached, and
+    `StoreCorrupt` when its contents can't be trusted. Any thread may call any method,
+    but only one at a time calls `commit`.
     """
 
     @property
@@ -70,31 +97,33 @@ class Store(Protocol):
         """Whether several processes can have it open at once."""
 
     @property
+    def embedded(self) -> bool:
+        """Whether `commit` waits for nothing outside of this process, not even a disk.
+
+        Then it has sent its changes to the watches when it returns.
+        """
+
+    @property
     def epoch(self) -> str:
         """Names this history of revisions; it changes when the store is wiped."""
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        """Store ``value`` under ``key`` and return the revision of this write.
+    def commit(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        """Carry out each write of ``batch`` by itself; return their outcomes in order.
 
-        With ``expected`` only if the key has that revision (0: the key does not exist),
-        else raises `StoreConflict`. When it returns, the write is as durable as the
-        store makes it.
-        """
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        """Remove ``key`` and return the revision of this write; None if there is none.
-
-        ``expected`` works as in `put`.
+        When it returns, what was written is as durable as the store makes it. Raises
+        `StoreUnavailable` when nothing was written, `OutcomeUnknown` when nobody knows
+        what was, and `ValueError`, with nothing written, for a batch that no store
+        accepts: more than `LARGEST_BATCH` writes, or two of one key.
         """
 
     def watch(self, send: Send) -> Watch:
         """Send a `Snapshot`, then every `Change` after it in order of revision.
 
         ``send`` is never called concurrently. The snapshot has been sent when `watch`
-        returns. After a gap a new `Snapshot` replaces the missed changes. An embedded
-        store sends in the writer's own thread, before `put` or `delete` return there;
-        ``send`` must neither block, nor write to the store, nor close a watch or the
-        store, and an exception out of it is a programming error that stops that watch.
+        returns. After a gap a new `Snapshot` replaces the missed changes. A store may
+        send from within `commit`: ``send`` must neither block, nor write to the store,
+        nor close a watch or the store, and an exception out of it is a programming
+        error that stops that watch.
         """
 
     def ping(self) -> None:
@@ -111,3 +140,33 @@ def snapshot_of(store: Store) -> Snapshot:
     first = events[0]
     assert isinstance(first, Snapshot)  # the contract of `watch`
     return first
+
+
+def put(store: Store, key: str, value: bytes, expected: int | None = None) -> int:
+    """Store ``value`` under ``key`` and return the revision; raises its `StoreError`.
+
+    For programs with one thread: see `Store.commit`.
+    """
+    revision = _outcome(store, Write(key, value, expected))
+    assert revision is not None  # only a deletion has none
+    return revision
+
+
+def delete(store: Store, key: str, expected: int | None = None) -> int | None:
+    """Delete ``key`` and return the revision, None if it was not there; see `put`."""
+    return _outcome(store, Write(key, None, expected))
+
+
+def require_valid(batch: Sequence[Write]) -> None:
+    """Raise `ValueError` for a batch that no store accepts."""
+    if len(batch) > LARGEST_BATCH:
+        raise ValueError(f"a batch has at most {LARGEST_BATCH} writes")
+    if len({write.key for write in batch}) < len(batch):
+        raise ValueError("a batch has one write of a key at most")
+
+
+def _outcome(store: Store, write: Write) -> int | None:
+    [outcome] = store.commit([write])
+    if isinstance(outcome, StoreError):
+        raise outcome
+    return outcome

@@ -2,10 +2,19 @@
 
 import threading
 import uuid
+from collections.abc import Sequence
 from typing import Final
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
-from modularity_registry.stores.base import Change, Record, Send, Snapshot
+from modularity_registry.stores.base import (
+    Change,
+    Outcome,
+    Record,
+    Send,
+    Snapshot,
+    Write,
+    require_valid,
+)
 from modularity_registry.stores.local_watch import Fanout, LocalWatch
 
 
@@ -13,6 +22,7 @@ class MemoryStore:
     """Keeps records in a dict and sends changes in the writer's thread."""
 
     shared: Final = False
+    embedded: Final = True
 
     def __init__(self) -> None:
         self.epoch = uuid.uuid4().hex[:12]
@@ -22,22 +32,11 @@ class MemoryStore:
         self._revision = 0
         self._closed = False
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        require_valid(batch)
         with self._lock:
-            self._check(key, expected)
-            self._revision += 1
-            self._records[key] = Record(key, value, self._revision)
-            self._fanout.deliver(Change(key, value, self._revision))
-            return self._revision
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        with self._lock:
-            self._check(key, expected)
-            if self._records.pop(key, None) is None:
-                return None
-            self._revision += 1
-            self._fanout.deliver(Change(key, None, self._revision))
-            return self._revision
+            self._require_open()
+            return [self._write(*write) for write in batch]
 
     def watch(self, send: Send) -> LocalWatch:
         with self._lock:
@@ -59,14 +58,20 @@ class MemoryStore:
         if self._closed:
             raise StoreUnavailable("the memory store is closed")
 
-    def _check(self, key: str, expected: int | None) -> None:
-        self._require_open()
-        if expected is None:
-            return
+    def _write(self, key: str, value: bytes | None, expected: int | None) -> Outcome:
         record = self._records.get(key)
         actual = record.revision if record else 0
-        if actual != expected:
-            raise StoreConflict(key, actual)
+        if expected is not None and actual != expected:
+            return StoreConflict(key, actual)
+        if value is None and record is None:
+            return None
+        self._revision += 1
+        if value is None:
+            del self._records[key]
+        else:
+            self._records[key] = Record(key, value, self._revision)
+        self._fanout.deliver(Change(key, value, self._revision))
+        return self._revision
 
     def _unwatch(self, watch: LocalWatch) -> None:
         with self._lock:

@@ -9,7 +9,7 @@ import pytest
 
 from modularity_registry.errors import BadSetting
 from modularity_registry.stores import check_store_url, open_store
-from modularity_registry.stores.base import Store
+from modularity_registry.stores.base import Store, put
 from modularity_registry.stores.conformance.contract import (
     OpenStore,
     SharedStoreContract,
@@ -57,7 +57,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def opened(url: str) -> Store:
     check_store_url(url)
     store = open_store(url)
-    store.put("services/a", b"")
+    put(store, "services/a", b"")
     store.close()
     return store
 

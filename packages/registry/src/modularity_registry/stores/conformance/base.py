@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from modularity_registry.stores.base import Snapshot, Store
+from modularity_registry.stores.base import Snapshot, Store, delete, put
 from modularity_registry.stores.conformance.recorder import Recorder
 
 OpenStore = Callable[[], Store]
@@ -38,8 +38,8 @@ def snapshot_of(store: Store) -> Snapshot:
 
 def write(store: Store, verb: str, expected: int | None) -> int | None:
     if verb == "put":
-        return store.put("services/a", b"new", expected)
-    return store.delete("services/a", expected)
+        return put(store, "services/a", b"new", expected)
+    return delete(store, "services/a", expected)
 
 
 def assert_growing(revisions: Sequence[int | None]) -> None:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modularity_registry.errors import StoreConflict
-from modularity_registry.stores.base import Change, Store
+from modularity_registry.stores.base import Change, Store, delete, put
 from modularity_registry.stores.conformance.base import (
     OpenStore,
     assert_agrees,
@@ -64,11 +64,11 @@ class DurableStoreContract(StoreContract):
 
     def test_opened_again_it_holds_the_same(self, open_same: OpenStore) -> None:
         store = open_same()
-        store.put("services/a", b"old")
-        store.put("services/b", b"2")
-        store.put("services/a", bytes(range(256)))
-        store.put("services/c", b"3")
-        store.delete("services/c")
+        put(store, "services/a", b"old")
+        put(store, "services/b", b"2")
+        put(store, "services/a", bytes(range(256)))
+        put(store, "services/c", b"3")
+        delete(store, "services/c")
         epoch, before = store.epoch, snapshot_of(store)
         store.close()
         store = open_same()
@@ -82,21 +82,21 @@ class DurableStoreContract(StoreContract):
         revisions: list[int | None] = []
         for value in (b"1", b"2", b"3"):
             store = open_same()
-            revisions.append(store.put("services/a", value))
-            revisions.append(store.delete("services/a"))
+            revisions.append(put(store, "services/a", value))
+            revisions.append(delete(store, "services/a"))
             store.close()
         assert_growing(revisions)
 
     def test_opened_again_it_compares_as_before(self, open_same: OpenStore) -> None:
         store = open_same()
-        stale = store.put("services/a", b"1")
-        current = store.put("services/a", b"2")
+        stale = put(store, "services/a", b"1")
+        current = put(store, "services/a", b"2")
         store.close()
         store = open_same()
         with pytest.raises(StoreConflict) as caught:
-            store.put("services/a", b"3", expected=stale)
+            put(store, "services/a", b"3", expected=stale)
         assert caught.value.actual == current
-        assert store.put("services/a", b"3", expected=current) > current
+        assert put(store, "services/a", b"3", expected=current) > current
         store.close()
 
     def test_reopened_at_any_time_it_agrees_with_a_dict(
@@ -119,8 +119,8 @@ class SharedStoreContract(DurableStoreContract):
         one, other = pair
         recorder = Recorder()
         one.watch(recorder)
-        first = other.put("services/a", b"1")
-        second = other.delete("services/a", expected=first)
+        first = put(other, "services/a", b"1")
+        second = delete(other, "services/a", expected=first)
         assert second is not None
         recorder.wait_for_revision(second)
         assert recorder.changes == [
@@ -133,10 +133,10 @@ class SharedStoreContract(DurableStoreContract):
         self, pair: tuple[Store, Store]
     ) -> None:
         one, other = pair
-        first = one.put("services/a", b"1")
-        second = other.put("services/a", b"2", expected=first)
+        first = put(one, "services/a", b"1")
+        second = put(other, "services/a", b"2", expected=first)
         with pytest.raises(StoreConflict) as caught:
-            one.put("services/a", b"3", expected=first)
+            put(one, "services/a", b"3", expected=first)
         assert caught.value.actual == second
 
     def test_both_see_the_same_order(self, pair: tuple[Store, Store]) -> None:
@@ -145,7 +145,7 @@ class SharedStoreContract(DurableStoreContract):
             store.watch(recorder)
 
         def load(store: Store) -> int:
-            return [store.put(f"services/{n % 3}", b"%d" % n) for n in range(60)][-1]
+            return [put(store, f"services/{n % 3}", b"%d" % n) for n in range(60)][-1]
 
         with ThreadPoolExecutor(2) as pool:
             last = max(pool.map(load, pair))
@@ -159,7 +159,7 @@ class SharedStoreContract(DurableStoreContract):
         recorder = Recorder()
         other.watch(recorder)
         one.close()
-        recorder.wait_for_revision(other.put("services/a", b""))
+        recorder.wait_for_revision(put(other, "services/a", b""))
 
     def test_two_writers_and_two_watchers_agree(
         self, pair: tuple[Store, Store]
@@ -173,9 +173,9 @@ class SharedStoreContract(DurableStoreContract):
             store, last = pair[writer], 0
             for number in range(40):
                 key = f"services/{number % 4}"
-                last = store.put(key, b"%d of %d" % (number, writer))
+                last = put(store, key, b"%d of %d" % (number, writer))
                 if number % 5 == writer:
-                    last = store.delete(key) or last
+                    last = delete(store, key) or last
             return last
 
         with ThreadPoolExecutor(2) as pool:

@@ -13,7 +13,7 @@ from hypothesis.stateful import (
 )
 
 from modularity_registry.errors import StoreConflict
-from modularity_registry.stores.base import Record, Store
+from modularity_registry.stores.base import Record, Store, delete, put
 from modularity_registry.stores.conformance.recorder import Recorder
 
 # Few keys, so that writes collide; expectations by their place in the key's writes.
@@ -60,24 +60,24 @@ class _Agreement(RuleBasedStateMachine):
         self.records: dict[str, Record] = {}
         # A store that is opened again may hold what an earlier run left.
         for key in self.recorder.held():
-            self.revision = self.store.delete(key) or self.revision
+            self.revision = delete(self.store, key) or self.revision
         self.earlier: dict[str, int] = {}
 
     @rule(key=KEYS, value=VALUES, expected=EXPECTED)
     def put(self, key: str, value: bytes, expected: str) -> None:
         revision = self._expected_revision(key, expected)
-        if self._refuses(key, revision, lambda: self.store.put(key, value, revision)):
+        if self._refuses(key, revision, lambda: put(self.store, key, value, revision)):
             return
-        revision = self._grown(self.store.put(key, value, revision))
+        revision = self._grown(put(self.store, key, value, revision))
         self._remember(key)
         self.records[key] = Record(key, value, revision)
 
     @rule(key=KEYS, expected=EXPECTED)
     def delete(self, key: str, expected: str) -> None:
         revision = self._expected_revision(key, expected)
-        if self._refuses(key, revision, lambda: self.store.delete(key, revision)):
+        if self._refuses(key, revision, lambda: delete(self.store, key, revision)):
             return
-        revision = self.store.delete(key, revision)
+        revision = delete(self.store, key, revision)
         assert (revision is None) == (key not in self.records)
         if revision is not None:
             self._grown(revision)

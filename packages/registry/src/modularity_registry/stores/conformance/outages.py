@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.base import Change, Lost, Snapshot, Store
+from modularity_registry.stores.base import Change, Lost, Snapshot, Store, delete, put
 from modularity_registry.stores.conformance.base import (
     Opened,
     OpenStore,
@@ -61,17 +61,17 @@ class RemoteContract(Opened):
     def test_a_lost_connection_yields_a_fresh_snapshot(
         self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
-        first = near.put("services/a", b"1")
-        near.put("services/gone", b"")
+        first = put(near, "services/a", b"1")
+        put(near, "services/gone", b"")
         recorder = Recorder()
         far.watch(recorder)
         proxy.cut()
         recorder.wait(lambda: _lost(recorder) == 1, "the event of the lost connection")
-        near.delete("services/gone")
-        missed = near.put("services/b", b"2")
+        delete(near, "services/gone")
+        missed = put(near, "services/b", b"2")
         proxy.mend()
         recorder.wait(lambda: _snapshots(recorder) == 2, "a fresh snapshot")
-        last = near.put("services/c", b"3")
+        last = put(near, "services/c", b"3")
         recorder.wait_for_revision(last)
         assert _lost(recorder) == 1
         assert {key: r.revision for key, r in recorder.held().items()} == {
@@ -85,18 +85,18 @@ class RemoteContract(Opened):
     def test_a_lost_connection_with_forgotten_history_yields_a_fresh_snapshot(
         self, far: Store, near: Store, proxy: BreakableProxy, forget: Callable[[], None]
     ) -> None:
-        near.put("services/a", b"1")
+        put(near, "services/a", b"1")
         recorder = Recorder()
         far.watch(recorder)
         proxy.cut()
         recorder.wait(lambda: _lost(recorder) > 0, "the event of the lost connection")
         for number in range(20):
-            near.put(f"services/{number % 3}", b"%d" % number)
+            put(near, f"services/{number % 3}", b"%d" % number)
         forget()
-        near.delete("services/a")
+        delete(near, "services/a")
         proxy.mend()
         recorder.wait(lambda: _snapshots(recorder) > 1, "a fresh snapshot")
-        recorder.wait_for_revision(near.put("services/last", b""))
+        recorder.wait_for_revision(put(near, "services/last", b""))
         assert_agrees(recorder, near)
 
     def test_forgotten_history_under_a_watch_loses_nothing(
@@ -105,24 +105,24 @@ class RemoteContract(Opened):
         recorder = Recorder()
         near.watch(recorder)
         for number in range(30):
-            near.put(f"services/{number % 7}", b"%d" % number)
+            put(near, f"services/{number % 7}", b"%d" % number)
             if number % 10 == 5:
                 forget()
-        recorder.wait_for_revision(near.put("services/last", b""))
+        recorder.wait_for_revision(put(near, "services/last", b""))
         assert_agrees(recorder, near)
 
     @pytest.mark.parametrize("how", ["cut", "hold"])
     def test_without_a_server_every_call_says_so(
         self, far: Store, near: Store, proxy: BreakableProxy, how: str
     ) -> None:
-        revision = near.put("services/a", b"1")
+        revision = put(near, "services/a", b"1")
         getattr(proxy, how)()
         calls: list[Callable[[], object]] = [
-            lambda: far.put("services/a", b"2"),
-            lambda: far.put("services/a", b"2", expected=revision),
-            lambda: far.put("services/b", b"2", expected=0),
-            lambda: far.delete("services/a"),
-            lambda: far.delete("services/a", expected=revision),
+            lambda: put(far, "services/a", b"2"),
+            lambda: put(far, "services/a", b"2", expected=revision),
+            lambda: put(far, "services/b", b"2", expected=0),
+            lambda: delete(far, "services/a"),
+            lambda: delete(far, "services/a", expected=revision),
             lambda: far.watch(Recorder()),
             far.ping,
         ]
@@ -134,15 +134,15 @@ class RemoteContract(Opened):
     def test_a_connection_that_comes_back_is_used_again(
         self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
-        far.put("services/a", b"1")
+        put(far, "services/a", b"1")
         proxy.cut()
         with pytest.raises(StoreUnavailable):
-            far.put("services/a", b"2")
+            put(far, "services/a", b"2")
         proxy.mend()
         recorder = Recorder()
         near.watch(recorder)
         recorder.wait(lambda: _answers(far), "an answer to a ping")
-        recorder.wait_for_revision(far.put("services/a", b"3"))
+        recorder.wait_for_revision(put(far, "services/a", b"3"))
         far.ping()
 
     def test_a_silent_server_is_noticed_and_survived(
@@ -151,9 +151,9 @@ class RemoteContract(Opened):
         recorder = Recorder(60.0)
         far.watch(recorder)
         proxy.hold()
-        near.put("services/a", b"1")
+        put(near, "services/a", b"1")
         proxy.mend()
-        last = near.put("services/b", b"2")
+        last = put(near, "services/b", b"2")
         recorder.wait_for_revision(last)
         assert_agrees(recorder, near)
 
@@ -180,7 +180,7 @@ class RemoteContract(Opened):
     def test_a_wiped_store_has_another_epoch(
         self, near: Store, open_same: OpenStore, wipe: Callable[[], None]
     ) -> None:
-        near.put("services/a", b"1")
+        put(near, "services/a", b"1")
         recorder = Recorder(60.0)
         near.watch(recorder)
         before = near.epoch
@@ -189,7 +189,7 @@ class RemoteContract(Opened):
         assert recorder.held() == {}
         assert near.epoch != before
         recorder.wait(lambda: _answers(near), "an answer to a ping")
-        near.put("services/b", b"2", expected=0)
+        put(near, "services/b", b"2", expected=0)
         recorder.wait(lambda: "services/b" in recorder.held(), "a change in it")
         assert_agrees(recorder, near)
         other = open_same()
@@ -203,7 +203,7 @@ class RemoteContract(Opened):
         far.watch(recorder)
         revisions: list[int | None] = []
         for number in range(40):
-            revisions.append(near.put(f"services/{number % 5}", b"%d" % number))
+            revisions.append(put(near, f"services/{number % 5}", b"%d" % number))
             if number in (10, 25):
                 proxy.cut()
             if number in (15, 30):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modularity_registry.errors import StoreConflict
-from modularity_registry.stores.base import Change, Record, Store
+from modularity_registry.stores.base import Change, Record, Store, delete, put
 from modularity_registry.stores.conformance.base import (
     Opened,
     assert_growing,
@@ -20,8 +20,8 @@ class ReadingContract(Opened):
     """Snapshots, values and keys."""
 
     def test_a_watch_begins_with_a_snapshot(self, store: Store) -> None:
-        first = store.put("services/a", b"1")
-        second = store.put("services/b", b"2")
+        first = put(store, "services/a", b"1")
+        second = put(store, "services/b", b"2")
         snapshot = snapshot_of(store)
         assert snapshot.records == (
             Record("services/a", b"1", first),
@@ -34,14 +34,14 @@ class ReadingContract(Opened):
 
     def test_a_snapshot_is_ordered_by_revision(self, store: Store) -> None:
         for key in ("services/c", "services/a", "services/b", "services/c"):
-            store.put(key, b"")
+            put(store, key, b"")
         keys = [record.key for record in snapshot_of(store).records]
         assert keys == ["services/a", "services/b", "services/c"]
 
     def test_a_snapshot_holds_a_thousand_records(self, store: Store) -> None:
         keys = [f"services/{number}" for number in range(1_000)]
         with ThreadPoolExecutor(16) as pool:
-            revisions = list(pool.map(lambda key: store.put(key, key.encode()), keys))
+            revisions = list(pool.map(lambda key: put(store, key, key.encode()), keys))
         records = snapshot_of(store).records
         assert {record.key: record.revision for record in records} == dict(
             zip(keys, revisions, strict=True)
@@ -57,7 +57,7 @@ class ReadingContract(Opened):
     def test_values_come_back_as_they_went_in(self, store: Store, value: bytes) -> None:
         recorder = Recorder()
         store.watch(recorder)
-        revision = store.put("services/a", value)
+        revision = put(store, "services/a", value)
         recorder.wait_for_revision(revision)
         assert recorder.changes == [Change("services/a", value, revision)]
         assert snapshot_of(store).records == (Record("services/a", value, revision),)
@@ -66,26 +66,26 @@ class ReadingContract(Opened):
         allowed = string.ascii_letters + string.digits + "._:-"
         keys = [f"services/{allowed}", *(f"services/{c}" for c in "._:-"), "replicas/x"]
         for key in keys:
-            store.put(key, key.encode())
+            put(store, key, key.encode())
         records = snapshot_of(store).records
         assert [(record.key, record.value) for record in records] == [
             (key, key.encode()) for key in keys
         ]
 
     def test_keys_that_differ_only_by_case_are_two(self, store: Store) -> None:
-        lower = store.put("services/name", b"lower")
-        upper = store.put("services/Name", b"upper", expected=0)
+        lower = put(store, "services/name", b"lower")
+        upper = put(store, "services/Name", b"upper", expected=0)
         assert snapshot_of(store).records == (
             Record("services/name", b"lower", lower),
             Record("services/Name", b"upper", upper),
         )
-        store.delete("services/NAME")
+        delete(store, "services/NAME")
         assert len(snapshot_of(store).records) == 2
 
     def test_a_key_that_begins_another_is_its_own(self, store: Store) -> None:
-        store.put("services/a", b"")
-        store.put("services/a.b", b"")
-        store.delete("services/a")
+        put(store, "services/a", b"")
+        put(store, "services/a.b", b"")
+        delete(store, "services/a")
         assert [r.key for r in snapshot_of(store).records] == ["services/a.b"]
 
 
@@ -94,32 +94,32 @@ class WritingContract(Opened):
 
     def test_revisions_only_grow(self, store: Store) -> None:
         revisions = [
-            store.put("services/a", b"1"),
-            store.put("services/a", b"1"),
-            store.put("services/b", b"2"),
-            store.delete("services/a"),
-            store.put("services/a", b"3"),
-            store.delete("services/a"),
-            store.delete("services/b"),
-            store.put("services/b", b"4"),
+            put(store, "services/a", b"1"),
+            put(store, "services/a", b"1"),
+            put(store, "services/b", b"2"),
+            delete(store, "services/a"),
+            put(store, "services/a", b"3"),
+            delete(store, "services/a"),
+            delete(store, "services/b"),
+            put(store, "services/b", b"4"),
         ]
         assert_growing(revisions)
         assert snapshot_of(store).revision >= (revisions[-1] or 0)
 
     def test_deleting_what_is_not_there_changes_nothing(self, store: Store) -> None:
-        kept = store.put("services/kept", b"")
+        kept = put(store, "services/kept", b"")
         recorder = Recorder()
         store.watch(recorder)
-        assert store.delete("services/none") is None
-        assert store.delete("services/none", expected=0) is None
-        last = store.put("services/kept", b"", expected=kept)
+        assert delete(store, "services/none") is None
+        assert delete(store, "services/none", expected=0) is None
+        last = put(store, "services/kept", b"", expected=kept)
         recorder.wait_for_revision(last)
         assert recorder.changes == [Change("services/kept", b"", last)]
 
     def test_a_deleted_record_is_gone(self, store: Store) -> None:
-        store.put("services/a", b"")
-        assert store.delete("services/a") is not None
-        assert store.delete("services/a") is None
+        put(store, "services/a", b"")
+        assert delete(store, "services/a") is not None
+        assert delete(store, "services/a") is None
         assert snapshot_of(store).records == ()
 
     @pytest.mark.parametrize("verb", ["put", "delete"])
@@ -127,8 +127,8 @@ class WritingContract(Opened):
     def test_a_met_expectation_writes(
         self, store: Store, verb: str, expected: str
     ) -> None:
-        store.put("services/a", b"1")
-        current = store.put("services/a", b"2")
+        put(store, "services/a", b"1")
+        current = put(store, "services/a", b"2")
         revision = write(store, verb, current if expected == "current" else None)
         assert revision is not None
         assert revision > current
@@ -142,8 +142,8 @@ class WritingContract(Opened):
     def test_an_expectation_not_met_is_a_conflict(
         self, store: Store, verb: str, expected: str
     ) -> None:
-        stale = store.put("services/a", b"1")
-        current = store.put("services/a", b"2")
+        stale = put(store, "services/a", b"1")
+        current = put(store, "services/a", b"2")
         revision = {"zero": 0, "stale": stale, "later": current + 1_000}[expected]
         with pytest.raises(StoreConflict) as caught:
             write(store, verb, revision)
@@ -157,31 +157,31 @@ class WritingContract(Opened):
     ) -> None:
         revision = 7
         if before == "deleted":
-            revision = store.put("services/a", b"1")
-            store.delete("services/a")
+            revision = put(store, "services/a", b"1")
+            delete(store, "services/a")
         with pytest.raises(StoreConflict) as caught:
             write(store, verb, revision)
         assert (caught.value.key, caught.value.actual) == ("services/a", 0)
         assert snapshot_of(store).records == ()
 
     def test_zero_expects_that_a_key_is_missing(self, store: Store) -> None:
-        first = store.put("services/a", b"1", expected=0)
-        store.delete("services/a", expected=first)
-        second = store.put("services/a", b"2", expected=0)
+        first = put(store, "services/a", b"1", expected=0)
+        delete(store, "services/a", expected=first)
+        second = put(store, "services/a", b"2", expected=0)
         assert snapshot_of(store).records == (Record("services/a", b"2", second),)
 
     def test_a_conflict_is_not_told_to_watchers(self, store: Store) -> None:
         recorder = Recorder()
         store.watch(recorder)
-        first = store.put("services/a", b"1")
+        first = put(store, "services/a", b"1")
         with pytest.raises(StoreConflict):
-            store.put("services/a", b"refused", expected=0)
-        last = store.put("services/b", b"2")
+            put(store, "services/a", b"refused", expected=0)
+        last = put(store, "services/b", b"2")
         recorder.wait_for_revision(last)
         assert [change.revision for change in recorder.changes] == [first, last]
 
     def test_compare_and_set_loses_no_update(self, store: Store) -> None:
-        store.put("services/count", b"0")
+        put(store, "services/count", b"0")
         recorder = Recorder()
         store.watch(recorder)
 
@@ -190,7 +190,7 @@ class WritingContract(Opened):
                 record = snapshot_of(store).records[0]
                 count = b"%d" % (int(record.value) + 1)
                 try:
-                    store.put(record.key, count, expected=record.revision)
+                    put(store, record.key, count, expected=record.revision)
                     return
                 except StoreConflict:
                     continue

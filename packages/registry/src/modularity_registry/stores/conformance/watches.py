@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.base import Change, Event, Store
+from modularity_registry.stores.base import Change, Event, Store, delete, put
 from modularity_registry.stores.conformance.base import (
     Opened,
     OpenStore,
@@ -24,9 +24,9 @@ class WatchingContract(Opened):
     def test_changes_follow_the_snapshot(self, store: Store) -> None:
         recorder = Recorder()
         store.watch(recorder)
-        first = store.put("services/a", b"1")
-        second = store.put("services/a", b"2")
-        third = store.delete("services/a")
+        first = put(store, "services/a", b"1")
+        second = put(store, "services/a", b"2")
+        third = delete(store, "services/a")
         assert third is not None
         recorder.wait_for_revision(third)
         assert recorder.events[1:] == [
@@ -39,10 +39,10 @@ class WatchingContract(Opened):
         closed, open_ = Recorder(), Recorder()
         watch = store.watch(closed)
         store.watch(open_)
-        open_.wait_for_revision(store.put("services/a", b""))
+        open_.wait_for_revision(put(store, "services/a", b""))
         assert_prompt(watch.close)
         before = closed.events
-        open_.wait_for_revision(store.put("services/b", b""))
+        open_.wait_for_revision(put(store, "services/b", b""))
         watch.close()
         assert closed.events == before
 
@@ -53,9 +53,9 @@ class WatchingContract(Opened):
 
         def load(writer: int) -> int:
             for number in range(50):
-                store.put(f"services/{number % 5}", b"%d" % writer)
-                store.put(f"services/{writer}-{number}", b"")
-            return store.put(f"services/last-{writer}", b"")
+                put(store, f"services/{number % 5}", b"%d" % writer)
+                put(store, f"services/{writer}-{number}", b"")
+            return put(store, f"services/last-{writer}", b"")
 
         with ThreadPoolExecutor(2) as pool:
             last = max(pool.map(load, range(2)))
@@ -74,7 +74,7 @@ class WatchingContract(Opened):
         def load() -> None:
             for number in range(400):
                 key = f"services/{number}"
-                written[key] = store.put(key, b"")
+                written[key] = put(store, key, b"")
                 if number == 100:
                     halfway.set()
 
@@ -105,7 +105,7 @@ class WatchingContract(Opened):
         failing = store.watch(fail)
         store.watch(after)
         for value in (b"1", b"2"):
-            last = store.put("services/a", value)
+            last = put(store, "services/a", value)
         for recorder in (before, after):
             recorder.wait_for_revision(last)
             assert [change.value for change in recorder.changes] == [b"1", b"2"]
@@ -129,13 +129,13 @@ class EndingContract(Opened):
     def test_a_closed_store_refuses_everything(self, open_new: OpenStore) -> None:
         store = open_new()
         watch = store.watch(Recorder())
-        revision = store.put("services/a", b"")
+        revision = put(store, "services/a", b"")
         assert_prompt(store.close)
         calls: list[Callable[[], object]] = [
-            lambda: store.put("services/a", b""),
-            lambda: store.put("services/a", b"", expected=revision),
-            lambda: store.delete("services/a"),
-            lambda: store.delete("services/a", expected=revision),
+            lambda: put(store, "services/a", b""),
+            lambda: put(store, "services/a", b"", expected=revision),
+            lambda: delete(store, "services/a"),
+            lambda: delete(store, "services/a", expected=revision),
             lambda: store.watch(Recorder()),
             store.ping,
         ]
@@ -154,7 +154,7 @@ class EndingContract(Opened):
             revisions: list[int] = []
             try:
                 while True:
-                    revisions.append(store.put(f"services/{writer}", b""))
+                    revisions.append(put(store, f"services/{writer}", b""))
             except StoreUnavailable:
                 return revisions
 

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from modularity_registry.errors import StoreError, StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from modularity_registry.stores.base import Change, Record
 from modularity_registry.stores.sqlite import change_log
 from modularity_registry.stores.sqlite import layout as rows
-from modularity_registry.stores.sqlite.batch import Plan
 from modularity_registry.stores.sqlite.connection import Connection, is_locked
 from modularity_registry.stores.sqlite.creation import PRAGMAS, beside
 from modularity_registry.stores.sqlite.errors import corrupt, foreign
@@ -75,24 +74,26 @@ class SqliteFile(Connection):
             self.is_settled = False  # the memory may have half of the changes
             raise
 
-    def commit(self, plan: Plan) -> bool:
+    def commit(self, changes: Sequence[Change]) -> bool:
         """Write all or nothing; after the return it is on the disk.
 
         Without `begin` before it, returns False with nothing written when another
-        process is writing, or has written since ``ledger``.
+        process is writing, or has written since ``ledger``. Raises `OutcomeUnknown`
+        when only opening the file again tells whether it was written.
         """
-        logged = list(change_log.encode_rows(plan.changes)) if self.is_shared else []
-        with self.translate_errors():
-            if not self._write(plan, [row for row, _ in logged]):
-                return False
-        self.ledger = plan.ledger
-        for change in plan.changes:
-            if change.value is None:
-                self.revisions.pop(change.key, None)
-            else:
-                self.revisions[change.key] = change.revision
-        for row, changes in logged:
-            self._log.add(row, changes)
+        logged = list(change_log.encode_rows(changes)) if self.is_shared else []
+        ledger = self.ledger.after(changes, self.revisions)
+        try:
+            with self.translate_errors():
+                if not self._write(ledger, changes, [row for row, _ in logged]):
+                    return False
+        except StoreUnavailable as error:
+            if self.is_settled:
+                raise
+            raise OutcomeUnknown.because(error.detail) from error
+        self._remember(ledger, changes)
+        for row, count in logged:
+            self._log.add(row, count)
         return True
 
     def check(self) -> None:
@@ -101,36 +102,44 @@ class SqliteFile(Connection):
         with self.translate_errors():
             self.execute(rows.SELECT_LEDGER).fetchall()
 
-    def _write(self, plan: Plan, logged: list[rows.Row]) -> bool:
+    def _write(
+        self, ledger: Ledger, changes: Sequence[Change], logged: list[rows.Row]
+    ) -> bool:
         in_transaction = self.in_transaction
         trim_key = self._log.trim_key()
+        deletions = [change.key for change in changes if change.value is None]
         try:
-            if (plan.deletions or trim_key) and not in_transaction:
+            if (deletions or trim_key) and not in_transaction:
                 self.execute("BEGIN IMMEDIATE", patient=False)
-            if not self._upsert(plan, logged):
+            if not self._upsert([ledger.row(), *logged, *_records_of(changes)]):
                 self.roll_back()
                 return False
         except sqlite3.OperationalError as error:
             if in_transaction or not is_locked(error):
                 raise
             return False
-        if plan.deletions:
-            self.execute(rows.delete(len(plan.deletions)), plan.deletions)
+        if deletions:
+            self.execute(rows.delete(len(deletions)), deletions)
         if trim_key:
             self.execute(rows.TRIM, (trim_key,))
         if self.in_transaction:
             self.execute("COMMIT")
         return True
 
-    def _upsert(self, plan: Plan, logged: list[rows.Row]) -> bool:
-        records = [plan.ledger.row(), *logged]
-        for put in plan.puts:
-            records.append(rows.with_checksum(put.key, put.revision, put.value))
+    def _upsert(self, records: Sequence[rows.Row]) -> bool:
         parameters: list[object] = [field for row in records for field in row]
         _, revision, _, crc = self.ledger.row()
         parameters += (revision, crc)
         cursor = self.execute(rows.upsert(len(records)), parameters, patient=False)
         return cursor.rowcount > 0
+
+    def _remember(self, ledger: Ledger, changes: Sequence[Change]) -> None:
+        self.ledger = ledger
+        for change in changes:
+            if change.value is None:
+                self.revisions.pop(change.key, None)
+            else:
+                self.revisions[change.key] = change.revision
 
     def _read_changes(self) -> list[Change] | None:
         since = change_log.log_key(self.ledger.revision)
@@ -147,25 +156,16 @@ class SqliteFile(Connection):
             self._log.add(row, len(row_changes))
             changes += row_changes
         if self._leads_to(ledger, changes):
-            self.ledger = ledger
+            self._remember(ledger, changes)
             return changes
         self._load()
         return None
 
     def _leads_to(self, ledger: Ledger, changes: Sequence[Change]) -> bool:
-        """Apply ``changes``; return whether they lead to ``ledger``."""
-        old_ledger = self.ledger
-        announced = [change.revision for change in changes]
-        if announced != list(range(old_ledger.revision + 1, ledger.revision + 1)):
+        expected = range(self.ledger.revision + 1, ledger.revision + 1)
+        if [change.revision for change in changes] != list(expected):
             return False
-        count, total = old_ledger.count, old_ledger.total
-        for change in changes:
-            old = self.revisions.pop(change.key, 0)
-            count, total = count - (old > 0), total - old
-            if change.value is not None:
-                self.revisions[change.key] = change.revision
-                count, total = count + 1, total + change.revision
-        return Ledger(old_ledger.epoch, ledger.revision, count, total) == ledger
+        return bool(changes) and self.ledger.after(changes, self.revisions) == ledger
 
     def _load(self) -> None:
         """Read everything, and check it."""
@@ -231,3 +231,9 @@ class SqliteFile(Connection):
             self.execute(f"PRAGMA user_version = {rows.FORMAT}")
         self.execute("COMMIT")
         self.ledger = counted
+
+
+def _records_of(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        if change.value is not None:
+            yield rows.with_checksum(change.key, change.revision, change.value)

@@ -8,12 +8,12 @@ hand-over of the interpreter lock: with a busy thread beside it, a step took
 """
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from modularity_registry.stores.base import Record
+from modularity_registry.stores.base import Change, Record
 from modularity_registry.stores.sqlite.errors import corrupt
 
 APPLICATION_ID: Final = 0x4D6F6452  # "ModR"
@@ -75,6 +75,20 @@ class Ledger:
     def row(self) -> Row:
         value = f"{self.epoch} {self.count} {self.total} {self.openings}"
         return with_checksum(LEDGER_KEY, self.revision, value.encode())
+
+    def after(
+        self, changes: Sequence[Change], revisions: Mapping[str, int]
+    ) -> "Ledger":
+        """Return the ledger after ``changes`` to records with these ``revisions``."""
+        count, total = self.count, self.total
+        latest: dict[str, int] = {}
+        for change in changes:
+            old = latest.get(change.key, revisions.get(change.key, 0))
+            new = 0 if change.value is None else change.revision
+            count += (new > 0) - (old > 0)
+            total += new - old
+            latest[change.key] = new
+        return replace(self, revision=changes[-1].revision, count=count, total=total)
 
     @classmethod
     def of(cls, row: Record) -> "Ledger":

@@ -4,13 +4,21 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from modularity_registry.errors import StoreError, StoreUnavailable
-from modularity_registry.stores.base import Lost, Send, Snapshot
-from modularity_registry.stores.group_commit import GroupCommit, Write
+from modularity_registry.stores.base import (
+    Change,
+    Lost,
+    Outcome,
+    Send,
+    Snapshot,
+    Write,
+    require_valid,
+)
 from modularity_registry.stores.local_watch import Fanout, LocalWatch
-from modularity_registry.stores.sqlite.batch import Planner
+from modularity_registry.stores.sqlite.batch import plan
 from modularity_registry.stores.sqlite.creation import create, opening_lock, resolve
 from modularity_registry.stores.sqlite.feed import ChangePoller
 from modularity_registry.stores.sqlite.file import SqliteFile
@@ -30,11 +38,12 @@ YIELD_SECONDS: Final = 0.002
 class SqliteStore:
     """Keeps records in an SQLite file; a write returns when it is on the disk.
 
-    Writers that come together share a commit. Only keys and revisions are in
-    memory. From the first watch on, a thread polls for writes of other processes.
+    A batch is one commit. Only keys and revisions are in memory. From the first watch
+    on, a thread polls for writes of other processes.
     """
 
     shared: Final = True
+    embedded: Final = False
 
     def __init__(
         self, path: str | os.PathLike[str], busy_seconds: float = BUSY_SECONDS
@@ -52,13 +61,11 @@ class SqliteStore:
                 create(self._path)
             self._file = self._open()
         self.epoch = self._file.ledger.epoch
-        self.commits = 0
         self._announced = self._file.ledger  # what was sent to watches
         self._highest = self._announced.revision  # of all that was ever sent
         self._lost = False  # whether that was sent
         self._alone = True  # as of the last commit
         self._wrote_at = self._writing_since = 0.0
-        self._writers = GroupCommit(self._commit)
         self._turn = threading.Lock()  # for the file; taken before ``_feed``
         self._feed = threading.Lock()  # for deliveries
         self._fanout = Fanout()
@@ -66,16 +73,22 @@ class SqliteStore:
         self._checked = time.monotonic()
         self._closed = False
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        # Refused here: in SQLite it would fail a whole batch.
-        if not key.encode():
-            raise ValueError("a key has at least one character")
-        if len(value) > LARGEST_VALUE:
-            raise ValueError(f"a value has at most {LARGEST_VALUE} bytes")
-        return self._writers.put(key, bytes(value), expected)
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        return self._writers.delete(key, expected)
+    def commit(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        require_valid(batch)
+        for key, value, _ in batch:
+            if not key.encode():
+                raise ValueError("a key has at least one character")
+            if value is not None and len(value) > LARGEST_VALUE:
+                raise ValueError(f"a value has at most {LARGEST_VALUE} bytes")
+        with self._turn:
+            try:
+                return self._write(self._usable_file(), batch)
+            except StoreError:
+                raise
+            except BaseException:
+                # Ctrl-C in between: the file and the watches may disagree.
+                self._file.is_settled = False
+                raise
 
     def watch(self, send: Send) -> LocalWatch:
         with self._turn:
@@ -104,26 +117,14 @@ class SqliteStore:
             self._file.revisions.clear()
         self._poller.stop()
 
-    def _commit(self, batch: list[Write]) -> None:
-        with self._turn:
-            try:
-                self._write(self._usable_file(), batch)
-            except StoreError as error:
-                for write in batch:
-                    write.fail(error)
-            except BaseException:
-                # Ctrl-C in between: the file and the watches may disagree.
-                self._file.is_settled = False
-                raise
-
-    def _write(self, file: SqliteFile, batch: list[Write]) -> None:
+    def _write(self, file: SqliteFile, batch: Sequence[Write]) -> Sequence[Outcome]:
         if file.is_shared:
             self._yield_turn()
-        if not (self._alone and self._write_alone(file, batch)):
-            self._write_in_turn(file, batch)
+        outcomes = self._write_alone(file, batch) if self._alone else None
+        if outcomes is None:
+            outcomes = self._write_in_turn(file, batch)
         self._wrote_at = time.monotonic()
-        for write in batch:
-            write.done = True
+        return outcomes
 
     def _yield_turn(self) -> None:
         """Give other processes a turn, now and then."""
@@ -134,41 +135,38 @@ class SqliteStore:
             self._ending.wait(YIELD_SECONDS)
             self._writing_since = time.monotonic()
 
-    def _write_alone(self, file: SqliteFile, batch: list[Write]) -> bool:
-        """Write in one step, if no other process has written."""
-        planner = self._plan(file, batch)
-        if not planner.changes:
+    def _write_alone(
+        self, file: SqliteFile, batch: Sequence[Write]
+    ) -> Sequence[Outcome] | None:
+        """Write in one step; None if another process has written."""
+        planned = plan(batch, file.revisions, self._highest)
+        if not planned.changes:
             # A conflict must exist now, not with a former state.
-            return not self._catch_up(file)
-        if not file.commit(planner.plan()):
-            return False
-        self._deliver(file, planner)
-        return True
+            return None if self._catch_up(file) else planned.outcomes
+        if not file.commit(planned.changes):
+            return None
+        self._deliver(file, planned.changes)
+        return planned.outcomes
 
-    def _write_in_turn(self, file: SqliteFile, batch: list[Write]) -> None:
+    def _write_in_turn(
+        self, file: SqliteFile, batch: Sequence[Write]
+    ) -> Sequence[Outcome]:
         """Lock out other processes, read their writes, then decide and write."""
         file.begin(lambda: self._catch_up(file))
         try:
             self._alone = not self._catch_up(file)
-            planner = self._plan(file, batch)
-            if planner.changes and not file.commit(planner.plan()):
+            planned = plan(batch, file.revisions, self._highest)
+            if planned.changes and not file.commit(planned.changes):
                 raise RuntimeError("another process wrote in spite of the lock")
         finally:
             file.roll_back()
-        self._deliver(file, planner)
+        if planned.changes:
+            self._deliver(file, planned.changes)
+        return planned.outcomes
 
-    def _plan(self, file: SqliteFile, batch: list[Write]) -> Planner:
-        planner = Planner(file.ledger, file.revisions, self._highest)
-        for write in batch:
-            planner.add(write)
-        return planner
-
-    def _deliver(self, file: SqliteFile, planner: Planner) -> None:
-        if not planner.changes:
-            return
-        self.commits += 1
+    def _deliver(self, file: SqliteFile, changes: Sequence[Change]) -> None:
         with self._feed:
-            for change in planner.changes:
+            for change in changes:
                 self._fanout.deliver(change)
         self._announced = file.ledger
         self._highest = file.ledger.revision
@@ -184,11 +182,7 @@ class SqliteStore:
             if not changes or changes[0].revision <= self._highest:
                 self._send_snapshot(file)
                 return True
-        with self._feed:
-            for change in changes:
-                self._fanout.deliver(change)
-        self._announced = file.ledger
-        self._highest = file.ledger.revision
+        self._deliver(file, changes)
         return True
 
     def _usable_file(self) -> SqliteFile:
