@@ -8,6 +8,7 @@ import pytest
 # Before the modules are imported, so that a failed assert shows its values.
 for _name in (
     "base",
+    "batches",
     "records",
     "outages",
     "watches",

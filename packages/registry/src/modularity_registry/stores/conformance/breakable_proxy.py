@@ -1,8 +1,9 @@
 """A proxy between a store and its server that a test can cut."""
 
 import asyncio
+import math
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 HOST = "127.0.0.1"
@@ -16,6 +17,8 @@ class BreakableProxy:
         self.target = host, port
         self.port = 0
         self._forwarding = asyncio.Event()
+        self._replying = asyncio.Event()
+        self._sent_until_silence: float = math.inf
         self._server: asyncio.Server | None = None
         self._pairs: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -23,6 +26,7 @@ class BreakableProxy:
         self._thread.start()
         self._run(self._listen())
         self._forwarding.set()
+        self._replying.set()
 
     def cut(self) -> None:
         """Reset all connections and refuse new ones."""
@@ -32,8 +36,14 @@ class BreakableProxy:
         """Accept connections and bytes as before, but forward nothing either way."""
         self._loop.call_soon_threadsafe(self._forwarding.clear)
 
+    def hold_replies_after(self, sent: int) -> None:
+        """Forward no replies once the server has got ``sent`` more bytes."""
+        self._sent_until_silence = sent
+
     def mend(self) -> None:
         """Forward everything again."""
+        self._sent_until_silence = math.inf
+        self._loop.call_soon_threadsafe(self._replying.set)
         self._loop.call_soon_threadsafe(self._forwarding.set)
         self._run(self._listen())
 
@@ -76,8 +86,8 @@ class BreakableProxy:
             far_reader, far_writer = await asyncio.open_connection(*self.target)
             ends.append(far_writer)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, far_writer))
-                group.create_task(self._pump(far_reader, writer))
+                group.create_task(self._pump_requests(reader, far_writer))
+                group.create_task(self._pump_replies(far_reader, writer))
         except (OSError, ExceptionGroup, asyncio.CancelledError):
             pass  # either end is gone, or the proxy was cut
         finally:
@@ -85,11 +95,26 @@ class BreakableProxy:
                 end.transport.abort()
             self._pairs.discard(task)
 
-    async def _pump(
+    async def _pump_requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        while data := await reader.read(65_536):
-            await self._forwarding.wait()
+        async for data in self._read(reader):
+            self._sent_until_silence -= len(data)
+            if self._sent_until_silence < 0:
+                self._replying.clear()
             writer.write(data)
             await writer.drain()
+
+    async def _pump_replies(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        async for data in self._read(reader):
+            await self._replying.wait()
+            writer.write(data)
+            await writer.drain()
+
+    async def _read(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        while data := await reader.read(65_536):
+            await self._forwarding.wait()
+            yield data
         raise ConnectionResetError("one end closed, so close the other")

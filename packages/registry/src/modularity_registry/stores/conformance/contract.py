@@ -24,6 +24,7 @@ from modularity_registry.stores.conformance.base import (
     assert_growing,
     snapshot_of,
 )
+from modularity_registry.stores.conformance.batches import BatchContract
 from modularity_registry.stores.conformance.model import agrees_with_a_dict
 from modularity_registry.stores.conformance.outages import RemoteContract
 from modularity_registry.stores.conformance.recorder import Recorder
@@ -47,7 +48,9 @@ __all__ = [
 ]
 
 
-class StoreContract(ReadingContract, WritingContract, WatchingContract, EndingContract):
+class StoreContract(
+    ReadingContract, WritingContract, BatchContract, WatchingContract, EndingContract
+):
     """For every store."""
 
     def test_it_agrees_with_a_dict(self, open_new: OpenStore) -> None:
@@ -138,6 +141,24 @@ class SharedStoreContract(DurableStoreContract):
         with pytest.raises(StoreConflict) as caught:
             put(one, "services/a", b"3", expected=first)
         assert caught.value.actual == second
+
+    def test_compare_and_set_loses_no_update(self, pair: tuple[Store, Store]) -> None:
+        put(pair[0], "services/count", b"0")
+
+        def increment(store: Store) -> None:
+            for _ in range(20):
+                while True:
+                    [record] = snapshot_of(store).records
+                    count = b"%d" % (int(record.value) + 1)
+                    try:
+                        put(store, record.key, count, expected=record.revision)
+                        break
+                    except StoreConflict:
+                        continue
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(increment, pair))
+        assert snapshot_of(pair[0]).records[0].value == b"40"
 
     def test_both_see_the_same_order(self, pair: tuple[Store, Store]) -> None:
         recorders = [Recorder(), Recorder()]

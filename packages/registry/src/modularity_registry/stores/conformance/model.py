@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -13,14 +12,20 @@ from hypothesis.stateful import (
 )
 
 from modularity_registry.errors import StoreConflict
-from modularity_registry.stores.base import Record, Store, delete, put
+from modularity_registry.stores.base import Record, Store, Write, delete
 from modularity_registry.stores.conformance.recorder import Recorder
 
 # Few keys, so that writes collide; expectations by their place in the key's writes.
 KEYS = st.sampled_from(["services/a", "services/A", "services/a.b", "replicas/a"])
-VALUES = st.one_of(st.binary(max_size=8), st.just(b"x" * 5_000))
+VALUES = st.one_of(st.binary(max_size=8), st.just(b"x" * 5_000), st.none())
 EXPECTED = st.sampled_from(
     ["any", "any", "current", "current", "stale", "zero", "later"]
+)
+BATCHES = st.lists(
+    st.tuples(KEYS, VALUES, EXPECTED),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda write: write[0],
 )
 
 SETTINGS = settings(
@@ -63,26 +68,29 @@ class _Agreement(RuleBasedStateMachine):
             self.revision = delete(self.store, key) or self.revision
         self.earlier: dict[str, int] = {}
 
-    @rule(key=KEYS, value=VALUES, expected=EXPECTED)
-    def put(self, key: str, value: bytes, expected: str) -> None:
-        revision = self._expected_revision(key, expected)
-        if self._refuses(key, revision, lambda: put(self.store, key, value, revision)):
-            return
-        revision = self._grown(put(self.store, key, value, revision))
-        self._remember(key)
-        self.records[key] = Record(key, value, revision)
-
-    @rule(key=KEYS, expected=EXPECTED)
-    def delete(self, key: str, expected: str) -> None:
-        revision = self._expected_revision(key, expected)
-        if self._refuses(key, revision, lambda: delete(self.store, key, revision)):
-            return
-        revision = delete(self.store, key, revision)
-        assert (revision is None) == (key not in self.records)
-        if revision is not None:
-            self._grown(revision)
-            self._remember(key)
-            del self.records[key]
+    @rule(batch=BATCHES)
+    def commit(self, batch: list[tuple[str, bytes | None, str]]) -> None:
+        writes = [
+            Write(key, value, self._expected_revision(key, expected))
+            for key, value, expected in batch
+        ]
+        outcomes = self.store.commit(writes)
+        before = newest = self.revision
+        for write, outcome in zip(writes, outcomes, strict=True):
+            current = self.records.get(write.key)
+            actual = current.revision if current else 0
+            if write.expected not in (None, actual):
+                assert isinstance(outcome, StoreConflict)
+                assert (outcome.key, outcome.actual) == (write.key, actual)
+            elif write.value is None and current is None:
+                assert outcome is None
+            else:
+                assert isinstance(outcome, int)
+                assert outcome > before
+                assert outcome >= newest
+                newest = outcome
+                self._apply(write, outcome)
+        self.revision = newest
 
     @rule()
     def look(self) -> None:
@@ -90,8 +98,9 @@ class _Agreement(RuleBasedStateMachine):
         self.store.watch(recorder).close()
         snapshot = recorder.first_snapshot()
         assert snapshot.revision >= self.revision
-        ordered = sorted(self.records.values(), key=lambda record: record.revision)
-        assert snapshot.records == tuple(ordered)
+        revisions = [record.revision for record in snapshot.records]
+        assert revisions == sorted(revisions)
+        assert {record.key: record for record in snapshot.records} == self.records
 
     @precondition(lambda self: self.reopen is not None)
     @rule()
@@ -122,22 +131,9 @@ class _Agreement(RuleBasedStateMachine):
         by_name["later"] = self.revision + 1_000
         return by_name.get(expected)
 
-    def _refuses(
-        self, key: str, revision: int | None, call: Callable[[], object]
-    ) -> bool:
-        current = self.records[key].revision if key in self.records else 0
-        if revision is None or revision == current:
-            return False
-        with pytest.raises(StoreConflict) as caught:
-            call()
-        assert (caught.value.key, caught.value.actual) == (key, current)
-        return True
-
-    def _grown(self, revision: int) -> int:
-        assert revision > self.revision
-        self.revision = revision
-        return revision
-
-    def _remember(self, key: str) -> None:
-        if key in self.records:
-            self.earlier[key] = self.records[key].revision
+    def _apply(self, write: Write, revision: int) -> None:
+        before = self.records.pop(write.key, None)
+        if before is not None:
+            self.earlier[write.key] = before.revision
+        if write.value is not None:
+            self.records[write.key] = Record(write.key, write.value, revision)

@@ -1,11 +1,21 @@
 """The store contract: a server that goes away, forgets its history or is wiped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.base import Change, Lost, Snapshot, Store, delete, put
+from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from modularity_registry.stores.base import (
+    Change,
+    Lost,
+    Outcome,
+    Snapshot,
+    Store,
+    Write,
+    delete,
+    put,
+)
 from modularity_registry.stores.conformance.base import (
     Opened,
     OpenStore,
@@ -18,6 +28,9 @@ from modularity_registry.stores.conformance.recorder import Recorder
 
 # The longest that a call may take to notice that no server answers.
 PATIENCE = 15.0
+
+# What a write raises when the server does not answer: it may have got the write.
+UNANSWERED = StoreUnavailable, OutcomeUnknown
 
 
 class RemoteContract(Opened):
@@ -117,26 +130,48 @@ class RemoteContract(Opened):
     ) -> None:
         revision = put(near, "services/a", b"1")
         getattr(proxy, how)()
-        calls: list[Callable[[], object]] = [
+        writes: list[Callable[[], object]] = [
             lambda: put(far, "services/a", b"2"),
             lambda: put(far, "services/a", b"2", expected=revision),
             lambda: put(far, "services/b", b"2", expected=0),
             lambda: delete(far, "services/a"),
             lambda: delete(far, "services/a", expected=revision),
-            lambda: far.watch(Recorder()),
-            far.ping,
         ]
-        for call in calls:
+        for write in writes:
+            with pytest.raises(UNANSWERED) as caught:
+                assert_prompt(write, PATIENCE)
+            assert caught.value.detail
+        for call in (lambda: far.watch(Recorder()), far.ping):
             with pytest.raises(StoreUnavailable) as caught:
                 assert_prompt(call, PATIENCE)
             assert caught.value.detail
+
+    def test_a_write_whose_reply_is_lost_is_unknown(
+        self, far: Store, near: Store, proxy: BreakableProxy
+    ) -> None:
+        put(far, "services/a", b"1")
+        recorder = Recorder()
+        near.watch(recorder)
+        # Less than the batch, more than what a store may ask first.
+        proxy.hold_replies_after(10_000)
+        batch = [Write(f"services/{name}", b"x" * 20_000) for name in "abc"]
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(_outcomes, far, batch)
+            recorder.wait(lambda: len(recorder.changes) == 3, "the batch's changes")
+            proxy.cut()
+            outcomes = running.result(PATIENCE)
+        assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown] * 3
+        proxy.mend()
+        recorder.wait(lambda: _answers(far), "an answer to a ping")
+        recorder.wait_for_revision(put(far, "services/last", b""))
+        assert len(recorder.changes) == 4, "a write was made twice"
 
     def test_a_connection_that_comes_back_is_used_again(
         self, far: Store, near: Store, proxy: BreakableProxy
     ) -> None:
         put(far, "services/a", b"1")
         proxy.cut()
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(UNANSWERED):
             put(far, "services/a", b"2")
         proxy.mend()
         recorder = Recorder()
@@ -220,6 +255,13 @@ def _snapshots(recorder: Recorder) -> int:
 
 def _lost(recorder: Recorder) -> int:
     return sum(isinstance(event, Lost) for event in recorder.events)
+
+
+def _outcomes(store: Store, batch: Sequence[Write]) -> Sequence[Outcome]:
+    try:
+        return store.commit(batch)
+    except StoreError as error:
+        return [error] * len(batch)
 
 
 def _answers(store: Store) -> bool:

@@ -33,11 +33,13 @@ class Recorder:
 
     @property
     def revision(self) -> int:
-        """The revision of the latest event that has one, 0 at first."""
-        revisions = (
-            e.revision for e in self.events if isinstance(e, Snapshot | Change)
+        """The latest revision of which all events have come, 0 at first."""
+        complete = (
+            event.revision
+            for event in self.events
+            if isinstance(event, Snapshot) or (isinstance(event, Change) and event.last)
         )
-        return max(revisions, default=0)
+        return max(complete, default=0)
 
     def first_snapshot(self) -> Snapshot:
         """Return the first event, which must be a snapshot."""
@@ -58,7 +60,7 @@ class Recorder:
         return records
 
     def wait_for_revision(self, revision: int) -> None:
-        """Return when an event of ``revision`` or a later one has come."""
+        """Return when all events up to ``revision`` have come."""
         self.wait(lambda: self.revision >= revision, f"revision {revision}")
 
     def wait(self, reached: Callable[[], bool], what: str) -> None:
