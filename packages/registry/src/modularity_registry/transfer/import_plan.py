@@ -1,18 +1,12 @@
-"""The plan of an import, and the threads that carry it out."""
+"""The plan of an import, and its writes."""
 
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from modularity_registry.catalog.documents import id_of
 from modularity_registry.errors import RegistryError, StoreConflict, StoreError
-from modularity_registry.stores.base import Snapshot, Store
-
-# Stores let concurrent writers share a commit or a round trip.
-WRITERS: Final = 16
+from modularity_registry.stores.base import Snapshot, Store, Write, batches
 
 Advance = Callable[[], None]
 
@@ -63,67 +57,33 @@ def plan_of(snapshot: Snapshot, documents: Mapping[str, bytes], prune: bool) -> 
 
 
 def carry_out(
-    store: Store, steps: Iterable[Step], advance: Advance
+    store: Store, steps: Sequence[Step], advance: Advance
 ) -> tuple[Step, ...]:
-    """Do ``steps``, several at once; return those that another write overtook.
+    """Do ``steps``, in batches; return those that another write overtook.
 
     A service that was written meanwhile is newer than the export, so it stays. Raises
     `ImportStopped` when the store fails; what was written by then stays.
     """
-    writers = _Writers(store, steps, advance)
+    by_key = {step.key: step for step in steps}
+    overtaken: list[Step] = []
+    written = 0
     try:
-        writers.run()
+        for batch in batches(Write(s.key, s.value, s.expected) for s in steps):
+            failure: StoreError | None = None
+            for write, outcome in zip(batch, store.commit(batch), strict=True):
+                if isinstance(outcome, StoreConflict):
+                    overtaken.append(by_key[write.key])
+                elif isinstance(outcome, StoreError):
+                    failure = outcome
+                else:
+                    written += 1
+                advance()
+            if failure is not None:
+                raise failure
     except (StoreError, KeyboardInterrupt) as error:
         reason = error.detail if isinstance(error, StoreError) else "interrupted"
         raise ImportStopped(
-            f"{reason}; {len(writers.done):,} of {writers.total:,} changes were"
-            " written; run it again to continue from there"
+            f"{reason}; {written:,} of {len(steps):,} changes were written; run it"
+            " again to continue from there"
         ) from error
-    return tuple(writers.overtaken)
-
-
-class _Writers:
-    """Threads that share the steps out among them; the first failure stops all."""
-
-    def __init__(self, store: Store, steps: Iterable[Step], advance: Advance) -> None:
-        # Deques and lists: the operations used here are atomic.
-        self._waiting = deque(steps)
-        self._store = store
-        self._advance = advance
-        self._stop = threading.Event()
-        self.total = len(self._waiting)
-        self.done: list[Step] = []
-        self.overtaken: list[Step] = []
-
-    def run(self) -> None:
-        """Return when all is written; raises what the first failing write raised."""
-        with ThreadPoolExecutor(WRITERS) as pool:
-            try:
-                for running in [pool.submit(self._work) for _ in range(WRITERS)]:
-                    running.result()
-            finally:
-                self._stop.set()  # on Ctrl-C no thread takes another step
-
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                step = self._waiting.popleft()
-            except IndexError:
-                return
-            try:
-                self._write(step)
-                self._advance()
-            except BaseException:
-                self._stop.set()  # the others end after their present write
-                raise
-
-    def _write(self, step: Step) -> None:
-        try:
-            if step.value is None:
-                self._store.delete(step.key, expected=step.expected)
-            else:
-                self._store.put(step.key, step.value, expected=step.expected)
-        except StoreConflict:
-            self.overtaken.append(step)
-        else:
-            self.done.append(step)
+    return tuple(overtaken)

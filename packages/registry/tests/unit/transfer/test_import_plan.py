@@ -1,40 +1,36 @@
-"""The threads that write an import: stores that fail, and others who write."""
+"""The writes of an import: stores that fail, and others who write."""
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from modularity_registry import config, runtime, transfer
 from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.base import LARGEST_BATCH, Outcome, Write, put
 from modularity_registry.stores.memory import MemoryStore
-from modularity_registry.transfer.import_plan import WRITERS, carry_out, plan_of
+from modularity_registry.transfer.import_plan import carry_out, plan_of
 from modularity_registry.transfer.jsonl import read_documents
 from support.registry import ManualClock
 from support.transfer import bring, brought, document, exported, fill, lines_of
 
 
 class Tripping(MemoryStore):
-    """Calls ``trip`` before every write."""
+    """Calls ``trip`` with every batch before it is written."""
 
-    def __init__(self, trip: Callable[[str], None]) -> None:
+    def __init__(self, trip: Callable[[Sequence[Write]], None]) -> None:
         super().__init__()
         self.trip = trip
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        self.trip(key)
-        return super().put(key, value, expected)
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        self.trip(key)
-        return super().delete(key, expected)
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        self.trip(batch)
+        return super().commit(batch)
 
 
 def test_a_store_that_fails_stops_the_import_and_a_second_one_goes_on() -> None:
-    left = iter(range(40))
+    left = iter(range(2))
 
-    def trip(_: str) -> None:
+    def trip(_: object) -> None:
         if next(left, None) is None:
             raise StoreUnavailable("the server is away")
 
@@ -42,14 +38,25 @@ def test_a_store_that_fails_stops_the_import_and_a_second_one_goes_on() -> None:
     with pytest.raises(transfer.ImportStopped) as caught:
         bring(store, lines_of(200))
     assert caught.value.detail == (
-        "the server is away; 40 of 200 changes were written; run it again to"
+        "the server is away; 128 of 200 changes were written; run it again to"
         " continue from there"
     )
-    assert len(exported(store)) == 40
+    assert len(exported(store)) == 128
     store.trip = lambda _: None
     bring(store, lines_of(200))
     assert len(exported(store)) == 200
     assert transfer.snapshot_of(store).revision == 200
+
+
+def test_a_write_that_fails_in_its_batch_stops_the_import() -> None:
+    class Failing(MemoryStore):
+        def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+            return [StoreUnavailable("no room"), *super().commit(batch[1:])]
+
+    store = Failing()
+    with pytest.raises(transfer.ImportStopped, match="no room; 63 of 200 changes"):
+        bring(store, lines_of(200))
+    assert len(exported(store)) == 63
 
 
 def test_ctrl_c_stops_it_as_well() -> None:
@@ -61,33 +68,7 @@ def test_ctrl_c_stops_it_as_well() -> None:
 
     with pytest.raises(transfer.ImportStopped, match=r"interrupted; .* of 200 changes"):
         carry_out(store, steps.steps, interrupt)
-    assert 1 <= len(exported(store)) <= WRITERS
-
-
-def test_writers_come_together() -> None:
-    together = threading.Barrier(WRITERS, timeout=30)
-
-    def trip(_: str) -> None:
-        together.wait()
-
-    bring(Tripping(trip), lines_of(WRITERS * 2))
-
-
-def test_one_failure_stops_all_writers() -> None:
-    pause, failures = threading.Event(), iter([StoreUnavailable("once")])
-
-    def trip(_: str) -> None:
-        pause.wait(0.005)
-        # Not the thread that is waited for first: that would be heard of anyhow.
-        if not threading.current_thread().name.endswith("_0"):
-            failure = next(failures, None)
-            if failure is not None:
-                raise failure
-
-    store = Tripping(trip)
-    with pytest.raises(transfer.ImportStopped, match="once"):
-        bring(store, lines_of(2000))
-    assert len(exported(store)) < 1000
+    assert len(exported(store)) == LARGEST_BATCH
 
 
 def test_a_newer_write_of_somebody_else_is_left(
@@ -97,9 +78,10 @@ def test_a_newer_write_of_somebody_else_is_left(
     store = Tripping(lambda _: None)
     fill(store, document("own"))
 
-    def trip(key: str) -> None:
-        if key in ("services/s-1", "services/own"):
-            MemoryStore.put(store, key, newer)
+    def trip(_: object) -> None:
+        store.trip = lambda _: None
+        for key in ("services/s-1", "services/own"):
+            put(store, key, newer)
 
     store.trip = trip
     monkeypatch.setattr(transfer, "open_store", lambda _: store)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from modularity_registry import transfer
 from modularity_registry.cli import main
+from modularity_registry.stores.base import put
 from support.transfer import (
     HEADER,
     brought,
@@ -32,7 +33,7 @@ def source(tmp_path: Path) -> Path:
     path = tmp_path / "source.db"
     with opened(path) as store:
         fill(store, document("c"), document("a", ttl=30), document("b", weight=0))
-        store.put("replicas/r-1", b"{}")
+        put(store, "replicas/r-1", b"{}")
     return path
 
 
@@ -65,7 +66,7 @@ def test_a_record_that_is_no_service_stops_the_export(
     source: Path, tmp_path: Path
 ) -> None:
     with opened(source) as store:
-        store.put("services/broken", b"{}")
+        put(store, "services/broken", b"{}")
     target = tmp_path / "services.jsonl"
     target.write_text("an older one")
     before = set(tmp_path.iterdir())
@@ -158,7 +159,7 @@ def test_what_differs_is_replaced_and_the_rest_is_left(
     target = tmp_path / "target.db"
     with opened(target) as store:
         fill(store, document("a", ttl=30), document("b", weight=9), document("own"))
-        store.put("replicas/r-2", b"{}")
+        put(store, "replicas/r-2", b"{}")
     lines = export_of(source)
     dry = brought(target, lines, "--dry-run", "--prune")
     assert "would import: 1 new, 1 replaced, 1 unchanged, 1 pruned" in dry.stderr
