@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from modularity_registry.catalog import documents
 from modularity_registry.runtime import Registry
+from modularity_registry.stores.base import put
 from support.registry import eventually, registration
 from support.servers.prometheus import running, scraped
 from support.servers.registry import Registered
@@ -221,7 +222,7 @@ def test_a_location_of_another_version_costs_nobody_else(
     replace = msgspec.structs.replace
     said = replace(entry.service.registration, location="http://me@127.0.0.1:9001")
     odd = replace(entry.service, registration=said)
-    registry.store.put(documents.key_of("a"), documents.encode(odd))
+    put(registry.store, documents.key_of("a"), documents.encode(odd))
     shown = client.get("/api/services/a").json or {}
     assert shown["location"] == said.location
     assert ids(client) == ["b"]

@@ -17,6 +17,7 @@ from modularity_registry.dns import DnsServer, listen
 from modularity_registry.dns.tcp import Limits
 from modularity_registry.model.service import Registration, Service
 from modularity_registry.runtime import Registry
+from modularity_registry.stores.base import put
 from support.registry import ManualClock, registration
 
 HOST = "127.0.0.1"
@@ -42,7 +43,7 @@ class Site:
         at = self.registry.clock.now()
         said = Registration(service_id, service_id, ("greet",), location, "http")
         document = documents.encode(Service(said, at, at))
-        self.registry.store.put(documents.key_of(service_id), document)
+        put(self.registry.store, documents.key_of(service_id), document)
 
     def unregister(self, service_id: str) -> None:
         assert self.client.delete(f"/api/services/{service_id}").status_code == 200

@@ -15,7 +15,7 @@ from modularity_registry.catalog import documents as records
 from modularity_registry.cli import main
 from modularity_registry.model.service import Service
 from modularity_registry.stores import open_store
-from modularity_registry.stores.base import Store
+from modularity_registry.stores.base import Store, put
 from modularity_registry.transfer.import_plan import carry_out, plan_of
 from modularity_registry.transfer.jsonl import export_lines, read_documents
 from support.registry import registration
@@ -32,7 +32,7 @@ def document(service_id: str = "hello-service", **changes: Any) -> bytes:
 def fill(store: Store, *documents: bytes) -> None:
     for each in documents:
         service_id = json.loads(each)["registration"]["id"]
-        store.put(records.key_of(service_id), each)
+        put(store, records.key_of(service_id), each)
 
 
 def exported(store: Store) -> list[bytes]:

@@ -45,6 +45,7 @@ STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.TooManyWatchersOfClient: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.OutcomeUnknown: HTTPStatus.GATEWAY_TIMEOUT,
     TooManyUploads: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -11,7 +11,7 @@ from modularity_registry.catalog.documents import ReplicaRecord
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreConflict, StoreError
 from modularity_registry.replicas.membership import Membership
-from modularity_registry.stores.base import Store
+from modularity_registry.stores.base import Store, delete, put
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Announcer:
             return  # the others notice by themselves
         try:
             self.announce()
-            self._store.delete(self._key)
+            delete(self._store, self._key)
         except StoreError as error:
             log.info("can't tell the other replicas of the stop: %s", error.detail)
 
@@ -84,7 +84,7 @@ class Announcer:
             tuple(heartbeats),
         )
         try:
-            self._store.put(self._key, documents.encode_replica(record))
+            put(self._store, self._key, documents.encode_replica(record))
         except BaseException:
             for service_id in heartbeats:
                 self._heartbeats[service_id] = None
@@ -97,7 +97,7 @@ class Announcer:
         for replica in self._membership.to_delete():
             key = documents.key_of_replica(replica.id)
             try:
-                self._store.delete(key, expected=replica.revision)
+                delete(self._store, key, expected=replica.revision)
             except StoreConflict:
                 log.info("replica %s is back", replica.id)
 

@@ -5,14 +5,17 @@ with a revision that only grows, offers compare-and-set on it, and sends every c
 its watches, in order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from modularity_registry.errors import StoreError
 
 LARGEST_BATCH: Final = 64
-"""Writes in a batch, at most. etcd refuses much larger transactions."""
+"""Writes in a batch, at most: etcd refuses much larger transactions."""
+
+LARGEST_BATCH_BYTES: Final = 256 * 1024
+"""Bytes of values in a batch of several writes, at most: servers bound a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,8 @@ class Store(Protocol):
 
         When it returns, what was written is as durable as the store makes it. Raises
         `StoreUnavailable` when nothing was written, `OutcomeUnknown` when nobody knows
-        what was, and `ValueError`, with nothing written, for a batch that no store
-        accepts: more than `LARGEST_BATCH` writes, or two of one key.
+        what was, and `ValueError`, with nothing written, for a batch that is too large
+        (`LARGEST_BATCH`, `LARGEST_BATCH_BYTES`) or writes a key twice.
         """
 
     def watch(self, send: Send) -> Watch:
@@ -157,12 +160,29 @@ def delete(store: Store, key: str, expected: int | None = None) -> int | None:
     return _outcome(store, Write(key, None, expected))
 
 
+def batches(writes: Iterable[Write]) -> Iterator[list[Write]]:
+    """Yield ``writes``, each of another key, in batches for `Store.commit`."""
+    batch: list[Write] = []
+    size = 0
+    for write in writes:
+        size += len(write.value or b"")
+        if batch and (len(batch) == LARGEST_BATCH or size > LARGEST_BATCH_BYTES):
+            yield batch
+            batch, size = [], len(write.value or b"")
+        batch.append(write)
+    if batch:
+        yield batch
+
+
 def require_valid(batch: Sequence[Write]) -> None:
-    """Raise `ValueError` for a batch that no store accepts."""
+    """Raise `ValueError` for a batch that is too large or writes a key twice."""
     if len(batch) > LARGEST_BATCH:
         raise ValueError(f"a batch has at most {LARGEST_BATCH} writes")
     if len({write.key for write in batch}) < len(batch):
         raise ValueError("a batch has one write of a key at most")
+    size = sum(len(write.value or b"") for write in batch)
+    if len(batch) > 1 and size > LARGEST_BATCH_BYTES:
+        raise ValueError(f"a batch has at most {LARGEST_BATCH_BYTES} bytes of values")
 
 
 def _outcome(store: Store, write: Write) -> int | None:

@@ -1,22 +1,27 @@
 """Times the operations of a store."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from modularity_registry.errors import StoreConflict, StoreError
-from modularity_registry.stores.base import Send, Store, Watch
+from modularity_registry.stores.base import Outcome, Send, Store, Watch, Write
 from modularity_registry.telemetry.counters import Metrics
 
 ResultT = TypeVar("ResultT")
 
 
 class TimedStore:
-    """Passes every call on to ``store``, times it and counts its errors."""
+    """Passes every call on to ``store``, times it and counts its errors.
+
+    Any thread may write.
+    """
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
+        self._turn = threading.Lock()
 
     @property
     def shared(self) -> bool:
@@ -26,11 +31,13 @@ class TimedStore:
     def epoch(self) -> str:
         return self._store.epoch
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        return self._timed("put", lambda: self._store.put(key, value, expected))
+    @property
+    def embedded(self) -> bool:
+        return self._store.embedded
 
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        return self._timed("delete", lambda: self._store.delete(key, expected))
+    def commit(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        with self._turn:
+            return self._commit(batch)
 
     def watch(self, send: Send) -> Watch:
         return self._timed("watch", lambda: self._store.watch(send))
@@ -41,12 +48,31 @@ class TimedStore:
     def close(self) -> None:
         self._store.close()
 
+    def _commit(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        begun = time.perf_counter()
+        names = ["delete" if write.value is None else "put" for write in batch]
+        try:
+            outcomes = self._store.commit(batch)
+        except StoreError:
+            self._metrics.store_errors.update(names)
+            raise
+        finally:
+            # Each write took as long as its batch did.
+            seconds = time.perf_counter() - begun
+            for name in names:
+                self._metrics.operation(name).observe(seconds)
+        for name, outcome in zip(names, outcomes, strict=True):
+            # A conflict is an answer, not a failure of the store.
+            if isinstance(outcome, StoreError) and not isinstance(
+                outcome, StoreConflict
+            ):
+                self._metrics.store_errors[name] += 1
+        return outcomes
+
     def _timed(self, name: str, call: Callable[[], ResultT]) -> ResultT:
         begun = time.perf_counter()
         try:
             return call()
-        except StoreConflict:
-            raise  # an answer, not a failure of the store
         except StoreError:
             self._metrics.store_errors[name] += 1
             raise

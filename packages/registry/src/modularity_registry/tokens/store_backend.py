@@ -6,7 +6,7 @@ from modularity_registry.catalog import documents
 from modularity_registry.catalog.feed import Feed
 from modularity_registry.errors import StoreConflict, TokenConflict
 from modularity_registry.model.rights import Token
-from modularity_registry.stores.base import Store, snapshot_of
+from modularity_registry.stores.base import Store, delete, put, snapshot_of
 from modularity_registry.tokens.verify import TokenView
 
 
@@ -75,14 +75,14 @@ class RegistryTokenBackend:
 def _put(store: Store, token: Token, expected: int) -> int:
     key = documents.key_of_token(token.name)
     try:
-        return store.put(key, documents.encode_token(token), expected)
+        return put(store, key, documents.encode_token(token), expected)
     except StoreConflict:
         raise _overtaken(token.name, expected) from None
 
 
 def _delete(store: Store, name: str, expected: int) -> int | None:
     try:
-        return store.delete(documents.key_of_token(name), expected=expected)
+        return delete(store, documents.key_of_token(name), expected=expected)
     except StoreConflict:
         raise _overtaken(name, expected) from None
 

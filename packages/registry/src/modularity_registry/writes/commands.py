@@ -28,7 +28,7 @@ from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import Lookup
 from modularity_registry.replicas.announcer import Announcer
 from modularity_registry.schema import Heartbeat
-from modularity_registry.stores.base import Store
+from modularity_registry.stores.base import Store, delete, put
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.writes import change_log
 from modularity_registry.writes.precondition import (
@@ -131,8 +131,8 @@ class Commands:
                 _check(claim, entry)
             precondition.check(entry)
             try:
-                revision = self._store.delete(
-                    documents.key_of(service_id), expected=entry.revision
+                revision = delete(
+                    self._store, documents.key_of(service_id), expected=entry.revision
                 )
             except StoreConflict as conflict:
                 self._catch_up(seen, conflict)
@@ -284,7 +284,7 @@ class Commands:
                 return WriteResult(service_id, entry.revision if entry else 0)
             expected = entry.revision if entry else 0
             try:
-                revision = self._store.put(key, documents.encode(service), expected)
+                revision = put(self._store, key, documents.encode(service), expected)
             except StoreConflict as conflict:
                 self._catch_up(seen, conflict)
                 continue

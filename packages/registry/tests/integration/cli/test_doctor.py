@@ -15,6 +15,7 @@ from modularity_registry import __version__
 from modularity_registry.cli.doctor.findings import ADVICE
 from modularity_registry.clock import rfc3339
 from modularity_registry.stores import open_store
+from modularity_registry.stores.base import put
 from support.cli import Served, Stub, run, spaced
 from support.registry import eventually
 from support.serving import HOST, free_port
@@ -262,7 +263,7 @@ def test_a_store_is_tried(tmp_path: Path) -> None:
     assert code == 1 and "there is no file" in told(found)[0]
     assert list(tmp_path.iterdir()) == []
     store = open_store(url)
-    store.put("services/a", b"{}")
+    put(store, "services/a", b"{}")
     store.close()
     code, found = examined(health(), "--store", url)
     assert code == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from modularity_registry.stores.base import put
 from support.servers.redis import running
 from support.transfer import (
     document,
@@ -22,7 +23,7 @@ def source(tmp_path: Path) -> Path:
     path = tmp_path / "source.db"
     with opened(path) as store:
         fill(store, document("c"), document("a", ttl=30), document("b", weight=0))
-        store.put("replicas/r-1", b"{}")
+        put(store, "replicas/r-1", b"{}")
     return path
 
 

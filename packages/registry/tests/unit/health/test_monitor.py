@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -147,21 +147,21 @@ def test_a_verdict_that_could_not_be_stored_is_stored_later(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = threading.Event()
-    real = bench.registry.store.put
+    real = bench.registry.store.commit
 
-    def put(*_: object, **__: object) -> int:
+    def commit(_: object) -> NoReturn:
         refused.set()
         raise StoreUnavailable("away")
 
     bench.prober.answers["http://10.0.0.1/a"] = BAD
     bench.register()
-    monkeypatch.setattr(bench.registry.store, "put", put)
+    monkeypatch.setattr(bench.registry.store, "commit", commit)
     for failures in (1, 2):
         bench.until_failed("a", failures)
         bench.next_check()
     assert refused.wait(5)
     assert bench.entry().status == "healthy"
-    monkeypatch.setattr(bench.registry.store, "put", real)
+    monkeypatch.setattr(bench.registry.store, "commit", real)
     bench.next_check()
     bench.until(lambda: bench.entry().status == "unhealthy")
 

@@ -15,7 +15,7 @@ from modularity_registry.health.monitor import MAX_STALL
 from modularity_registry.replicas.announcer import MAX_IDS_BYTES
 from modularity_registry.replicas.membership import DELETED_AFTER, LOST_AFTER
 from modularity_registry.runtime import Registry
-from modularity_registry.stores.base import Lost
+from modularity_registry.stores.base import Lost, put
 from modularity_registry.stores.memory import MemoryStore
 from support.registry import ManualClock, eventually, registration
 from support.shared_memory_store import Handle
@@ -154,7 +154,7 @@ def test_the_record_of_one_long_lost_is_deleted(fleet: Fleet) -> None:
 
 def test_an_unreadable_record_does_no_harm(fleet: Fleet) -> None:
     a = fleet.join("a")
-    fleet.store.put("replicas/x", b"junk")
+    put(fleet.store, "replicas/x", b"junk")
     fleet.register("s")
     assert alive(a) == ("a",)
     assert a.degraded() == []
@@ -195,7 +195,7 @@ def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
     a, b = fleet.join("a"), fleet.join("b")
     fleet.register("s", mode="standalone", location="here", ttl=5)
     fleet.clock.advance(3)
-    before = fleet.store.put("other/x", b"")
+    before = put(fleet.store, "other/x", b"")
     b.commands.heartbeat("s", schema.parse_heartbeat(b""))
     entry = a.catalog.service("s")
     assert entry is not None
@@ -204,7 +204,7 @@ def test_heartbeats_that_one_took_are_known_to_all(fleet: Fleet) -> None:
     assert entry.vitals.lease_seen == seen + 3
     assert f'"last_seen":"{fleet.clock.now().isoformat()[:-6]}' in entry.json.decode()
     # Whatever their number, the store sees one write a period and replica.
-    assert fleet.store.put("other/x", b"") == before + 2 + 1
+    assert put(fleet.store, "other/x", b"") == before + 2 + 1
 
 
 def test_more_heartbeats_than_a_record_holds_are_told_in_turn(fleet: Fleet) -> None:

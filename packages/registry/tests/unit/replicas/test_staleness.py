@@ -10,7 +10,7 @@ from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailabl
 from modularity_registry.replicas.membership import LOST_AFTER
 from modularity_registry.replicas.staleness import PING_TIMEOUT
 from modularity_registry.runtime import Registry
-from modularity_registry.stores.base import Lost, Snapshot
+from modularity_registry.stores.base import Lost, Snapshot, put
 from modularity_registry.stores.memory import MemoryStore
 from support.registry import ManualClock, eventually
 from support.shared_memory_store import Handle
@@ -91,7 +91,7 @@ def test_it_is_stale_while_its_own_record_does_not_come_back(
 def test_an_unreadable_record_makes_it_incomplete_but_not_stale(
     registry: Registry,
 ) -> None:
-    registry.store.put("services/a", b"{}")
+    put(registry.store, "services/a", b"{}")
     registry.view_health.check()
     assert registry.view_health.stale_since is None
     assert "services/a" in registry.view_health.problems()[0]

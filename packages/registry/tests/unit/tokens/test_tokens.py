@@ -17,6 +17,7 @@ from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting, TokenConflict, TokenNotFound
 from modularity_registry.model.rights import Caller, Right, TokenRequest
 from modularity_registry.stores import open_store
+from modularity_registry.stores.base import put
 from modularity_registry.tokens import (
     FileTokenBackend,
     StoreTokenBackend,
@@ -273,7 +274,7 @@ def test_an_unreadable_record_keeps_out_its_holder_alone() -> None:
     with closed_registry() as registry:
         good = token(registry, "good", "read")
         bad = token(registry, "bad", "read")
-        registry.feed.wait(registry.store.put("tokens/bad", b"{}"), 5)
+        registry.feed.wait(put(registry.store, "tokens/bad", b"{}"), 5)
         assert registry.tokens is not None
         assert registry.tokens.caller(good).name == "good"
         assert registry.tokens.caller(bad).refused is not None

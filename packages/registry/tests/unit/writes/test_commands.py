@@ -1,6 +1,7 @@
 """Writes: compare-and-set under contention, and what the store's troubles do."""
 
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
@@ -18,7 +19,7 @@ from modularity_registry.errors import (
 )
 from modularity_registry.model.service import Drain, Fault, Registration, Service
 from modularity_registry.runtime import Registry
-from modularity_registry.stores.base import Lost
+from modularity_registry.stores.base import Lost, Outcome, Write, delete, put
 from modularity_registry.stores.memory import MemoryStore
 from modularity_registry.writes.precondition import Precondition
 from support.registry import ManualClock, loaded_registry
@@ -136,11 +137,12 @@ class SlowStore(MemoryStore):
 
     interfere = 0
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        if expected is not None and self.interfere > 0:
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        [write] = batch
+        if write.expected is not None and self.interfere > 0:
             self.interfere -= 1
-            super().put(key, value)
-        return super().put(key, value, expected)
+            super().commit([write._replace(expected=None)])
+        return super().commit(batch)
 
 
 def test_a_writer_that_is_overtaken_tries_again(registry: Registry) -> None:
@@ -186,7 +188,7 @@ def test_unknown_services(registry: Registry) -> None:
 
 def test_a_foreign_record_stops_the_start_and_is_named() -> None:
     registry = loaded_registry()
-    registry.store.put("services/a", b"not a service")
+    put(registry.store, "services/a", b"not a service")
     with pytest.raises(StoreCorrupt, match="services/a"):
         Feed(registry.store, registry.catalog).start()
 
@@ -201,18 +203,18 @@ def test_a_bad_record_met_later_is_reported_until_it_is_mended(
     registry: Registry,
 ) -> None:
     registry.commands.register(said(), True)
-    registry.store.put("services/a", b"{}")
+    put(registry.store, "services/a", b"{}")
     assert "services/a" in str(registry.feed.unreadable)
     assert registry.view_health.problems() == [registry.feed.unreadable]
     assert service(registry).registration == said(), "the last good one stays"
-    registry.store.delete("services/a")
+    delete(registry.store, "services/a")
     assert registry.feed.unreadable is None
     assert registry.view_health.problems() == []
     assert registry.catalog.service("a") is None
 
 
 def test_records_of_others_only_move_the_revision(registry: Registry) -> None:
-    revision = registry.store.put("replicas/r1", b"whatever")
+    revision = put(registry.store, "replicas/r1", b"whatever")
     assert registry.catalog.revision == revision
     assert len(registry.catalog) == 0
 
@@ -232,7 +234,7 @@ def test_a_feed_that_fails_says_so_instead_of_standing_still(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(registry.catalog, "apply", fail)
-    registry.store.put("services/a", documents.encode(Service(said(), NOW, since=NOW)))
+    put(registry.store, "services/a", documents.encode(Service(said(), NOW, since=NOW)))
     assert registry.view_health.problems() != []
     assert "RuntimeError" in registry.degraded()[0]
 
@@ -257,5 +259,5 @@ def test_a_stored_service_reads_back_the_same(clock: ManualClock) -> None:
 def test_a_conflict_on_a_deleted_key_is_not_waited_for(registry: Registry) -> None:
     registry.commands.register(said(), True)
     with pytest.raises(StoreConflict) as caught:
-        registry.store.put("services/none", b"x", expected=7)
+        put(registry.store, "services/none", b"x", expected=7)
     assert caught.value.actual == 0

@@ -126,6 +126,12 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "the store is unreachable or can't take the write now",
         "the store does not answer",
     ),
+    errors.OutcomeUnknown: (
+        "the store did not confirm the write, which may or may not have been made;"
+        " read before you retry",
+        "etcd at etcd-1:2379 did not answer within 5 s; the write may or may not have"
+        " been made: read before you retry",
+    ),
     errors.StoreCorrupt: (
         "the store contains a record that the registry did not write",
         "the record services/hello-service can't be read",

@@ -10,7 +10,7 @@ from modularity_registry.api.openapi.schemas.replies import SCHEMAS
 ORIGIN_REFUSED = "origin_refused"
 """The error of every call but `GET` from a web page of another site."""
 
-WRITING = (ORIGIN_REFUSED, "store_unavailable", "store_corrupt")
+WRITING = (ORIGIN_REFUSED, "store_unavailable", "outcome_unknown", "store_corrupt")
 """The errors of every call that writes."""
 
 BODY = (

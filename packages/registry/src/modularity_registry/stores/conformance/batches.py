@@ -5,8 +5,10 @@ import pytest
 from modularity_registry.errors import StoreConflict
 from modularity_registry.stores.base import (
     LARGEST_BATCH,
+    LARGEST_BATCH_BYTES,
     Change,
     Outcome,
+    Record,
     Store,
     Write,
     put,
@@ -134,11 +136,28 @@ class BatchContract(Opened):
         store.commit([Write(key, None) for key in keys])
         assert snapshot_of(store).records == ()
 
-    def test_a_larger_batch_is_refused(self, store: Store) -> None:
-        keys = [f"services/{number}" for number in range(LARGEST_BATCH + 1)]
-        with pytest.raises(ValueError, match=f"at most {LARGEST_BATCH}"):
-            store.commit([Write(key, b"") for key in keys])
+    @pytest.mark.parametrize(
+        ("count", "size"),
+        [(LARGEST_BATCH + 1, 0), (2, LARGEST_BATCH_BYTES // 2 + 1)],
+        ids=["writes", "bytes"],
+    )
+    def test_a_larger_batch_is_refused(
+        self, store: Store, count: int, size: int
+    ) -> None:
+        batch = [Write(f"services/{n}", bytes(size)) for n in range(count)]
+        with pytest.raises(ValueError, match="a batch has at most"):
+            store.commit(batch)
         assert snapshot_of(store).records == ()
+
+    def test_a_batch_has_as_many_bytes_as_it_may(self, store: Store) -> None:
+        value = bytes(LARGEST_BATCH_BYTES // 8)
+        batch = [Write(f"services/{n}", value) for n in range(8)]
+        outcomes = store.commit(batch)
+        held = {record.key: record for record in snapshot_of(store).records}
+        assert held == {
+            write.key: Record(write.key, value, revision_of(outcome))
+            for write, outcome in zip(batch, outcomes, strict=True)
+        }
 
 
 def assert_conflict(outcome: Outcome, key: str, actual: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modularity_registry.errors import StoreCorrupt
-from modularity_registry.stores.base import Snapshot
+from modularity_registry.stores.base import Snapshot, delete, put
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.sqlite.store import SqliteStore
 
@@ -26,10 +26,10 @@ def fill(path: Path, mark: bytes) -> Snapshot:
     """Put some 300 records there, in part for a second time; return what is held."""
     with closing(SqliteStore(path)), closing(SqliteStore(path)) as store:
         for number in range(120):
-            store.put(f"services/{number:03}", mark * (1 + number % 5) * 100)
-        store.put("services/large", mark * 20_000)
+            put(store, f"services/{number:03}", mark * (1 + number % 5) * 100)
+        put(store, "services/large", mark * 20_000)
         for number in range(0, 120, 7):
-            store.delete(f"services/{number:03}")
+            delete(store, f"services/{number:03}")
         return snapshot_of(store)
 
 
@@ -194,21 +194,20 @@ def test_an_opening_that_was_cut_short_is_begun_again(path: Path) -> None:
 
 
 WRITING_PROGRAM = """
-import os, sys, threading
+import os, sys
+from modularity_registry.stores.base import Write
 from modularity_registry.stores.sqlite.store import SqliteStore
 store = SqliteStore(sys.argv[1])
-def load(writer):
-    number = 0
-    while True:
-        key = f"services/{sys.argv[2]}-{writer}-{number}"
-        revision = store.put(key, key.encode() * 20)
-        if number % 3 == 2:
-            gone = f"services/{sys.argv[2]}-{writer}-{number - 1}"
-            os.write(1, f"{gone} {store.delete(gone)} gone\\n".encode())
-        os.write(1, f"{key} {revision} put\\n".encode())
-        number += 1
-threads = [threading.Thread(target=load, args=(w,)) for w in range(8)]
-for thread in threads: thread.start()
+number = 0
+while True:
+    keys = [f"services/{sys.argv[2]}-{writer}-{number}" for writer in range(8)]
+    batch = [Write(key, key.encode() * 20) for key in keys]
+    if number % 3 == 2:
+        batch += [Write(key[:key.rindex("-")] + f"-{number - 1}", None) for key in keys]
+    for (key, value, _), revision in zip(batch, store.commit(batch)):
+        verb = "gone" if value is None else "put"
+        os.write(1, f"{key} {revision} {verb}\\n".encode())
+    number += 1
 """
 
 
@@ -232,8 +231,8 @@ def test_every_acknowledged_write_survives_a_kill(path: Path) -> None:
                     assert held[key].value == key.encode() * 20
             assert not gone & held.keys()
             assert snapshot.revision >= highest
-            assert store.put("services/after", b"") > highest
-            highest = store.delete("services/after") or 0
+            assert put(store, "services/after", b"") > highest
+            highest = delete(store, "services/after") or 0
 
 
 def may_be_gone(key: str) -> bool:
@@ -249,6 +248,7 @@ def killed_in_mid_write(path: Path, turn: int) -> list[tuple[str, int, str]]:
     with process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(400)]
+        assert lines[-1], "the child ended by itself"
         process.kill()
         lines += process.stdout.readlines()
     fields = [line.decode().split() for line in lines if line.endswith(b"\n")]

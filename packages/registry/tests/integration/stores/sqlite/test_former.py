@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from integration.stores.sqlite.support import SECONDS
-from modularity_registry.stores.base import Change
+from modularity_registry.stores.base import Change, put
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.sqlite.store import SqliteStore
@@ -52,7 +52,7 @@ def test_a_file_of_the_former_format_is_brought_up(path: Path) -> None:
         assert [record.revision for record in records] == list(range(1, 51))
         recorder = Recorder()
         other.watch(recorder)
-        assert one.put("services/0", b"new", expected=1) == 51
+        assert put(one, "services/0", b"new", expected=1) == 51
         recorder.wait_for_revision(51)
         assert recorder.changes == [Change("services/0", b"new", 51)]
     with closing(sqlite3.connect(path)) as file:
@@ -63,9 +63,10 @@ def test_several_bring_up_one_file_at_once(path: Path) -> None:
     as_format_1(path, {"services/a": b"a"})
     program = (
         "import sys\n"
+        "from modularity_registry.stores.base import put\n"
         "from modularity_registry.stores.sqlite.store import SqliteStore\n"
         "store = SqliteStore(sys.argv[1])\n"
-        "print(store.epoch, store.put('services/' + sys.argv[2], b''))\n"
+        "print(store.epoch, put(store, 'services/' + sys.argv[2], b''))\n"
         "store.close()\n"
     )
     processes = [

@@ -13,7 +13,7 @@ import pytest
 
 from integration.stores.sqlite.support import SECONDS
 from modularity_registry.errors import StoreConflict, StoreUnavailable
-from modularity_registry.stores.base import Change, Lost, Record, Snapshot
+from modularity_registry.stores.base import Change, Lost, Record, Snapshot, delete, put
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.sqlite import change_log, layout
@@ -49,7 +49,7 @@ def test_a_change_of_another_is_heard_soon(pair: Pair) -> None:
     heard.get(timeout=SECONDS)
     waits = []
     for number in range(21):
-        other.put("services/a", b"%d" % number)
+        put(other, "services/a", b"%d" % number)
         begun = time.monotonic()
         waits.append(heard.get(timeout=SECONDS) - begun)
     # Of a busy machine the slowest ones say more than of the store.
@@ -61,8 +61,8 @@ def test_ones_own_write_is_told_after_all_that_came_before_it(pair: Pair) -> Non
     recorder = Recorder()
     one.watch(recorder)
     for number in range(0, 40, 2):
-        other.put("services/a", b"%d" % number)
-        last = one.put("services/b", b"")
+        put(other, "services/a", b"%d" % number)
+        last = put(one, "services/b", b"")
         assert recorder.changes[-1] == Change("services/b", b"", last)
         assert len(recorder.changes) == number + 2
 
@@ -73,9 +73,9 @@ def test_a_value_that_was_overwritten_is_told(pair: Pair) -> None:
     one.watch(recorder)
     with one._turn:  # the poller has to wait
         for number in range(5):
-            other.put("services/a", b"%d" % number)
-            other.delete("services/a")
-        last = other.put("services/a", b"last")
+            put(other, "services/a", b"%d" % number)
+            delete(other, "services/a")
+        last = put(other, "services/a", b"last")
     recorder.wait_for_revision(last)
     assert [change.value for change in recorder.changes] == [
         b"0", None, b"1", None, b"2", None, b"3", None, b"4", None, b"last",
@@ -84,14 +84,14 @@ def test_a_value_that_was_overwritten_is_told(pair: Pair) -> None:
 
 def test_a_conflict_is_one_with_what_is_there_now(pair: Pair) -> None:
     one, other = pair
-    first = one.put("services/a", b"1")
-    second = other.put("services/a", b"2")
-    third = one.put("services/a", b"3", expected=second)
-    assert other.delete("services/a", expected=third) == third + 1
-    assert one.delete("services/a") is None
-    assert other.put("services/a", b"4", expected=0) == third + 2
+    first = put(one, "services/a", b"1")
+    second = put(other, "services/a", b"2")
+    third = put(one, "services/a", b"3", expected=second)
+    assert delete(other, "services/a", expected=third) == third + 1
+    assert delete(one, "services/a") is None
+    assert put(other, "services/a", b"4", expected=0) == third + 2
     with pytest.raises(StoreConflict) as caught:
-        one.put("services/a", b"", expected=first)
+        put(one, "services/a", b"", expected=first)
     assert caught.value.actual == third + 2
 
 
@@ -105,26 +105,26 @@ def test_who_is_behind_the_log_hears_a_snapshot(
     one.watch(recorder)
     with one._turn:
         for number in range(130):
-            last = other.put(f"services/{number % 7}", b"%d" % number)
-        other.delete("services/3")
+            last = put(other, f"services/{number % 7}", b"%d" % number)
+        delete(other, "services/3")
     recorder.wait_for_revision(last + 1)
     assert [type(event) for event in recorder.events] == [Snapshot, Snapshot]
-    following = other.put("services/a", b"")
+    following = put(other, "services/a", b"")
     recorder.wait_for_revision(following)
     assert recorder.events[2:] == [Change("services/a", b"", following)]
-    assert one.put("services/a", b"", expected=following) == following + 1
+    assert put(one, "services/a", b"", expected=following) == following + 1
     assert len(recorder.held()) == 7
     assert len(logged(path)) <= 101
 
 
 def test_a_log_is_kept_from_the_moment_that_there_are_two(path: Path) -> None:
     with closing(SqliteStore(path)) as one:
-        first = one.put("services/a", b"1")
+        first = put(one, "services/a", b"1")
         assert logged(path) == []
         with closing(SqliteStore(path)) as other:
             recorder = Recorder()
             other.watch(recorder)
-            second = one.put("services/a", b"2")
+            second = put(one, "services/a", b"2")
             assert logged(path) == [Change("services/a", b"2", second)]
             recorder.wait_for_revision(second)
             assert recorder.events == [
@@ -149,11 +149,11 @@ def test_all_that_several_do_at_random_is_told_to_all(
         for number in range(400):
             store, key = chance.choice(stores), f"services/{chance.randrange(8)}"
             if chance.random() < 0.3:
-                revision = store.delete(key)
+                revision = delete(store, key)
                 assert (revision is None) == (key not in true), f"seed {seed}"
                 true.pop(key, None)
             else:
-                revision = store.put(key, b"%d" % number)
+                revision = put(store, key, b"%d" % number)
                 true[key] = Record(key, b"%d" % number, revision)
             last = revision or last
         for store, recorder in zip(stores, recorders, strict=True):
@@ -167,35 +167,35 @@ def test_a_file_that_another_one_was_copied_into_is_noticed(
 ) -> None:
     source = path.with_name("source.db")
     with closing(SqliteStore(source)) as store:
-        store.put("services/b", b"")
-    pair[0].put("services/a", b"")
+        put(store, "services/b", b"")
+    put(pair[0], "services/a", b"")
     with closing(sqlite3.connect(source)) as new, closing(sqlite3.connect(path)) as old:
         new.backup(old)
     for store in pair:
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="was replaced"):
-                store.put("services/c", b"")
+                put(store, "services/c", b"")
 
 
 def test_an_older_copy_put_back_never_repeats_a_revision(
     path: Path, pair: Pair
 ) -> None:
     one, other = pair
-    one.put("services/a", b"old")
+    put(one, "services/a", b"old")
     copy = path.with_name("copy.db")
     with closing(sqlite3.connect(path)) as new, closing(sqlite3.connect(copy)) as old:
         new.backup(old)
     recorder = Recorder()
     one.watch(recorder)
-    last = [other.put("services/a", b"%d" % number) for number in range(5)][-1]
+    last = [put(other, "services/a", b"%d" % number) for number in range(5)][-1]
     recorder.wait_for_revision(last)
     with closing(sqlite3.connect(copy)) as old, closing(sqlite3.connect(path)) as new:
         old.backup(new)
     recorder.wait(lambda: isinstance(recorder.events[-1], Snapshot), "a snapshot")
     with closing(SqliteStore(path)) as late:  # knows nothing of what was lost
-        assert late.put("services/b", b"late") < last
+        assert put(late, "services/b", b"late") < last
         recorder.wait(lambda: "services/b" in recorder.held(), "the late write")
-    following = one.put("services/c", b"")
+    following = put(one, "services/c", b"")
     assert following > last
     numbered = [event for event in recorder.events if not isinstance(event, Lost)]
     revisions = [event.revision for event in numbered]

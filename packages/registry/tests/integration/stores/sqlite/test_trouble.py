@@ -12,11 +12,21 @@ import pytest
 
 from integration.stores.sqlite.support import SECONDS, locked, run, wait_until
 from modularity_registry.errors import (
+    OutcomeUnknown,
     StoreConflict,
     StoreError,
     StoreUnavailable,
 )
-from modularity_registry.stores.base import Change, Event, Lost, Record, Snapshot
+from modularity_registry.stores.base import (
+    Change,
+    Event,
+    Lost,
+    Record,
+    Snapshot,
+    Write,
+    delete,
+    put,
+)
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.sqlite import creation, feed
@@ -40,17 +50,11 @@ def test_a_locked_file_fails_the_batch_and_then_works(path: Path) -> None:
     store = SqliteStore(path, busy_seconds=0.2)
     recorder = Recorder()
     store.watch(recorder)
-    with locked(path), ThreadPoolExecutor(8) as pool:
-        begun = time.monotonic()
-        writes = [pool.submit(store.put, f"services/{n}", b"") for n in range(8)]
-        failures = [write.exception(SECONDS) for write in writes]
-        assert time.monotonic() - begun < SECONDS / 2
-    for failure in failures:
-        assert isinstance(failure, StoreUnavailable)
-        assert f"{path} is locked by another program" in failure.detail
-    assert len(set(map(id, failures))) == 8
+    with locked(path), pytest.raises(StoreUnavailable) as caught:
+        store.commit([Write(f"services/{n}", b"") for n in range(8)])
+    assert f"{path} is locked by another program" in caught.value.detail
     assert recorder.changes == []
-    assert store.put("services/a", b"") == 1
+    assert put(store, "services/a", b"") == 1
     assert recorder.changes == [Change("services/a", b"", 1)]
     store.close()
 
@@ -68,16 +72,16 @@ def test_a_full_disk_changes_nothing_and_passes(
     store = SqliteStore(path)
     recorder = Recorder()
     store.watch(recorder)
-    before = store.put("services/a", b"1")
+    before = put(store, "services/a", b"1")
     [[pages]] = store._file.execute("PRAGMA page_count")
     store._file.execute(f"PRAGMA max_page_count = {pages}")
     for _ in range(3):
         with pytest.raises(StoreUnavailable, match="the disk is full; make room"):
-            store.put("services/big", b"x" * 100_000)
+            put(store, "services/big", b"x" * 100_000)
     assert [record.key for record in snapshot_of(store).records] == ["services/a"]
-    assert store.put("services/a", b"2") == before + 1
+    assert put(store, "services/a", b"2") == before + 1
     store._file.execute("PRAGMA max_page_count = 100000")
-    last = store.put("services/big", b"x" * 100_000)
+    last = put(store, "services/big", b"x" * 100_000)
     assert [change.revision for change in recorder.changes] == [1, 2, last]
     store.close()
     with closing(SqliteStore(path)) as again:
@@ -86,25 +90,26 @@ def test_a_full_disk_changes_nothing_and_passes(
 
 FILE_SIZE_PROGRAM = """
 import resource, sys
-from modularity_registry.errors import StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown
+from modularity_registry.stores.base import put
 from modularity_registry.stores.sqlite.store import SqliteStore
 from modularity_registry.stores.conformance.contract import snapshot_of
 store = SqliteStore(sys.argv[1])
-first = store.put("services/a", b"1")
+first = put(store, "services/a", b"1")
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
 refused = 0
 for _ in range(3):
     try:
-        store.put("services/big", b"x" * 400_000)
-    except StoreUnavailable as error:
+        put(store, "services/big", b"x" * 400_000)
+    except OutcomeUnknown as error:
         refused += 1
         assert "can't be read or written" in error.detail, error.detail
 assert refused == 3
 assert [r.key for r in snapshot_of(store).records] == ["services/a"]
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 store.ping()
-second = store.put("services/big", b"x" * 400_000, expected=0)
+second = put(store, "services/big", b"x" * 400_000, expected=0)
 assert second > first
 store.close()
 store = SqliteStore(sys.argv[1])
@@ -122,11 +127,11 @@ def test_a_commit_that_landed_with_an_error_is_found_out(
 ) -> None:
     recorder = Recorder()
     store.watch(recorder)
-    store.put("services/a", b"1")
-    with failing_execute(monkeypatch, after=True), pytest.raises(StoreUnavailable):
-        store.put("services/b", b"2")
+    put(store, "services/a", b"1")
+    with failing_execute(monkeypatch, after=True), pytest.raises(OutcomeUnknown):
+        put(store, "services/b", b"2")
     assert len(recorder.changes) == 1
-    assert store.put("services/c", b"3") == 3
+    assert put(store, "services/c", b"3") == 3
     announced, change = recorder.events[-2:]
     assert isinstance(announced, Snapshot)
     assert announced.revision == 2
@@ -139,12 +144,12 @@ def test_a_commit_that_failed_in_doubt_is_found_undone(
 ) -> None:
     recorder = Recorder()
     store.watch(recorder)
-    store.put("services/a", b"1")
-    with failing_execute(monkeypatch, after=False), pytest.raises(StoreUnavailable):
-        store.put("services/b", b"2")
+    put(store, "services/a", b"1")
+    with failing_execute(monkeypatch, after=False), pytest.raises(OutcomeUnknown):
+        put(store, "services/b", b"2")
     with pytest.raises(StoreConflict):
-        store.put("services/b", b"2", expected=2)
-    assert store.put("services/b", b"2", expected=0) == 2
+        put(store, "services/b", b"2", expected=2)
+    assert put(store, "services/b", b"2", expected=0) == 2
     assert [change.revision for change in recorder.changes] == [1, 2]
     assert len(recorder.events) == 3
 
@@ -152,25 +157,25 @@ def test_a_commit_that_failed_in_doubt_is_found_undone(
 def test_a_delete_that_fails_leaves_no_transaction_open(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.put("services/a", b"1")
-    with failing_execute(monkeypatch, after=False), pytest.raises(StoreUnavailable):
-        store.delete("services/a")
+    put(store, "services/a", b"1")
+    with failing_execute(monkeypatch, after=False), pytest.raises(OutcomeUnknown):
+        delete(store, "services/a")
     with locked(path):
         pass  # nobody else holds it
     assert [record.key for record in snapshot_of(store).records] == ["services/a"]
-    assert store.delete("services/a") == 2
+    assert delete(store, "services/a") == 2
 
 
 def test_trouble_that_stays_is_told_each_time(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     with failing_execute(monkeypatch, after=False):
-        for call in (lambda: store.put("services/b", b""), store.ping, store.ping):
+        for call in (lambda: put(store, "services/b", b""), store.ping, store.ping):
             with pytest.raises(StoreError):
                 call()
     store.ping()
-    assert store.put("services/b", b"") == 2
+    assert put(store, "services/b", b"") == 2
 
 
 def test_a_write_interrupted_after_its_commit_is_told_as_a_snapshot(
@@ -184,9 +189,9 @@ def test_a_write_interrupted_after_its_commit_is_told_as_a_snapshot(
     recorder = Recorder()
     store.watch(recorder)
     with pytest.raises(KeyboardInterrupt):
-        store.put("services/a", b"1")
+        put(store, "services/a", b"1")
     interrupted.close()
-    assert store.put("services/b", b"2") == 2
+    assert put(store, "services/b", b"2") == 2
     events = recorder.events[1:]
     assert events == [
         Snapshot((Record("services/a", b"1", 1),), 1),
@@ -200,7 +205,7 @@ def test_a_file_that_is_away_for_long_is_told_and_its_return_too(
     monkeypatch.setattr(sqlite, "STAT_SECONDS", -1.0)
     monkeypatch.setattr(feed, "LOST_SECONDS", 0.05)
     with closing(SqliteStore(path)) as store:
-        revision = store.put("services/a", b"1")
+        revision = put(store, "services/a", b"1")
         recorder = Recorder()
         store.watch(recorder)
         path.rename(path.with_name("elsewhere.db"))
@@ -211,7 +216,7 @@ def test_a_file_that_is_away_for_long_is_told_and_its_return_too(
         assert isinstance(lost, Lost)
         assert "was removed or replaced" in lost.reason
         assert again == snapshot
-        assert store.put("services/a", b"2") == revision + 1
+        assert put(store, "services/a", b"2") == revision + 1
         assert recorder.events[3:] == [Change("services/a", b"2", revision + 1)]
 
 
@@ -219,8 +224,8 @@ def test_a_close_does_not_wait_for_another_program(
     store: SqliteStore, path: Path
 ) -> None:
     with locked(path), ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(store.put, "services/a", b"")
-        wait_until(lambda: store._writers._has_leader and not store._writers._waiting)
+        writing = pool.submit(put, store, "services/a", b"")
+        wait_until(store._turn.locked)
         begun = time.monotonic()
         store.close()
         assert time.monotonic() - begun < SECONDS / 4
@@ -252,15 +257,15 @@ def test_a_file_taken_away_is_noticed(
 ) -> None:
     monkeypatch.setattr(sqlite, "STAT_SECONDS", -1.0)
     store = SqliteStore(path)
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     path.rename(path.with_name("elsewhere.db"))
     if replaced:
         creation.create(path.with_name("other.db"))
         path.with_name("other.db").rename(path)
-    for call in (lambda: store.put("services/b", b""), store.ping):
+    for call in (lambda: put(store, "services/b", b""), store.ping):
         with pytest.raises(StoreUnavailable, match="was removed or replaced"):
             call()
     path.with_name("elsewhere.db").rename(path)
     store.ping()
-    assert store.put("services/b", b"") == 2
+    assert put(store, "services/b", b"") == 2
     store.close()

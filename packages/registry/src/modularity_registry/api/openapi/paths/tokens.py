@@ -14,6 +14,7 @@ _ERRORS = (
     "token_not_found",
     "token_conflict",
     "store_unavailable",
+    "outcome_unknown",
 )
 
 PATHS: dict[str, Json] = {
