@@ -148,7 +148,13 @@ class TooManyRequests(Unavailable):
 class StoreUnavailable(Unavailable):
     """The registry's store can't take the write at the moment."""
 
-    codes = ("store_unavailable", "store_corrupt")
+    codes: ClassVar[tuple[str, ...]] = ("store_unavailable", "store_corrupt")
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """The registry's store did not confirm the write, which may have been made."""
+
+    codes = ("outcome_unknown",)
 
 
 class NotReady(Unavailable):

@@ -132,14 +132,29 @@ def test_a_store_that_is_away_is_asked_again_after_its_time(
 
 
 @pytest.mark.parametrize("case", ONCE, ids=_name)
+@pytest.mark.parametrize(
+    "refusal",
+    [problem(503, "store_unavailable", 0), problem(504, "outcome_unknown", 0)],
+    ids=["unavailable", "unknown"],
+)
 def test_a_store_that_may_have_taken_it_is_not_asked_again(
-    asking: Asking, scripted: Scripted, case: Case
+    asking: Asking, scripted: Scripted, refusal: Answer, case: Case
 ) -> None:
     name, arguments, named, answer = case
-    server = scripted(problem(503, "store_unavailable", retry_after=0), answer)
+    server = scripted(refusal, answer)
     with pytest.raises(StoreUnavailable):
         asking(server.url)(name, *arguments, **named)
     assert len(server.requests) == 1
+
+
+def test_a_removal_of_unknown_outcome_succeeds_if_a_retry_finds_nothing(
+    asking: Asking, scripted: Scripted
+) -> None:
+    server = scripted(
+        problem(504, "outcome_unknown"), problem(404, "service_not_found")
+    )
+    asking(server.url)("unregister", "a")
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("case", ONCE, ids=_name)

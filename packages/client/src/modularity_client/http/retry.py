@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from modularity_client.errors import (
     NotFound,
+    OutcomeUnknown,
     RegistryError,
     RegistryUnreachable,
     StoreUnavailable,
@@ -181,6 +182,7 @@ def _handle_failure(
         return None
     error = outcome.error()
     history.attempts.append((url, error.detail))
+    history.sent = history.sent or isinstance(error, OutcomeUnknown)
     if isinstance(error, NotFound) and history.sent and call.gone is not None:
         # The attempt whose reply was lost did it.
         return call.gone
@@ -207,7 +209,7 @@ def _may_retry(error: RegistryError, call: Call[Any]) -> bool:
         return True
     if error.code == "too_many_watchers":
         return True  # another replica may have a free place
-    # A store that timed out may have taken the write after all.
+    # An earlier registry says that the store is away when a write may have been made.
     return call.repeat and (
         _is_unavailable(error) or isinstance(error, StoreUnavailable)
     )
