@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,14 @@ class Cluster:
                 yield member
 
 
+# Each call needs a token of its own: a change of users or roles ends all others.
+Access = Callable[[], tuple[tuple[str, str], ...]]
+
+
+def _open() -> tuple[tuple[str, str], ...]:
+    return ()
+
+
 class Operator:
     """The calls of an operator, over a connection of their own."""
 
@@ -182,19 +190,15 @@ class Operator:
 
     def require_passwords(self, user: str, password: str, prefix: str) -> None:
         """Let ``user`` into ``prefix``, and nobody else but root in at all."""
-        for name, secret in (("root", ROOT), (user, password)):
-            self.auth.UserAdd(rpc.AuthUserAddRequest(name=name, password=secret))
-            self.auth.RoleAdd(rpc.AuthRoleAddRequest(name=name))
-            self.auth.UserGrantRole(rpc.AuthUserGrantRoleRequest(user=name, role=name))
-        permission = rpc.Permission(
-            permType=rpc.Permission.READWRITE,
-            key=f"{prefix}/".encode(),
-            range_end=f"{prefix}0".encode(),
-        )
-        self.auth.RoleGrantPermission(
-            rpc.AuthRoleGrantPermissionRequest(name=user, perm=permission)
-        )
+        self._add_user("root", ROOT)
+        self._add_user(user, password)
+        self._permit(user, prefix, rpc.Permission.READWRITE)
         self.auth.AuthEnable(rpc.AuthEnableRequest())
+
+    def add_user(self, user: str, password: str, prefix: str, permission: Any) -> None:
+        """Let another ``user`` into ``prefix``, as root."""
+        self._add_user(user, password, self._as_root)
+        self._permit(user, prefix, permission, self._as_root)
 
     def change_password(self, user: str, password: str) -> None:
         """Set it, as root; the tokens that ``user`` has are dropped."""
@@ -205,6 +209,28 @@ class Operator:
         """Add a role, as root; all tokens are of an old revision then."""
         request = rpc.AuthRoleAddRequest(name=name)
         self.auth.RoleAdd(request, metadata=self._as_root())
+
+    def _add_user(self, name: str, password: str, access: Access = _open) -> None:
+        for call, request in (
+            (self.auth.UserAdd, rpc.AuthUserAddRequest(name=name, password=password)),
+            (self.auth.RoleAdd, rpc.AuthRoleAddRequest(name=name)),
+            (
+                self.auth.UserGrantRole,
+                rpc.AuthUserGrantRoleRequest(user=name, role=name),
+            ),
+        ):
+            call(request, metadata=access())
+
+    def _permit(
+        self, role: str, prefix: str, permission: Any, access: Access = _open
+    ) -> None:
+        permitted = rpc.Permission(
+            permType=permission,
+            key=f"{prefix}/".encode(),
+            range_end=f"{prefix}0".encode(),
+        )
+        request = rpc.AuthRoleGrantPermissionRequest(name=role, perm=permitted)
+        self.auth.RoleGrantPermission(request, metadata=access())
 
     def _as_root(self) -> tuple[tuple[str, str], ...]:
         request = rpc.AuthenticateRequest(name="root", password=ROOT)

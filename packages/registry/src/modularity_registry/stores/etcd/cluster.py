@@ -1,7 +1,6 @@
 """The members of an etcd cluster: which one to call, and with which token."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
@@ -9,7 +8,7 @@ from typing import Any, Final, Protocol
 import grpc
 from pyetcd import etcdrpc as rpc  # type: ignore[import-untyped]  # has no stubs
 
-from modularity_registry.errors import StoreError, StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from modularity_registry.stores.etcd import errors
 from modularity_registry.stores.etcd.connection import Connection, read_credentials
 from modularity_registry.stores.server_url import Server
@@ -32,11 +31,14 @@ class Cluster:
         self._credentials = read_credentials(server.tls)
         self._choice = 0
         self._token: str | None = None
-        self._authenticating = threading.Lock()
         self._warned = False
 
-    def open(self, member: int) -> Connection:
-        return Connection(self.server.hosts[member], self._credentials, self.timeout)
+    def open(self) -> tuple[Connection, ...]:
+        """Return a connection to each member, none of them open yet."""
+        return tuple(
+            Connection(host, self._credentials, self.timeout)
+            for host in self.server.hosts
+        )
 
     def members(self) -> Iterator[int]:
         """Yield all members, first the one that answered last."""
@@ -48,35 +50,16 @@ class Cluster:
         if self._choice == member:
             self._choice = (member + 1) % len(self.server.hosts)
 
-    def forget_token(self, metadata: Metadata) -> None:
-        """Authenticate again before the next call, unless another thread just did."""
-        if metadata == _metadata(self._token):
-            self._token = None
-
     def drop_token(self) -> None:
         """Authenticate again before the next call."""
         self._token = None
 
     def metadata(self, connection: Connection) -> Metadata:
-        """Return the metadata of a call; raises `NotSent` or `StoreUnavailable`."""
+        """Return the metadata of a call; raises `NotSent`."""
         token = self._token
         if token is None and self.server.user:
-            token = self._authenticate(connection)
+            token = self._token = self._request_token(connection)
         return _metadata(token)
-
-    def _authenticate(self, connection: Connection) -> str:
-        # The one lock that is held over a call: etcd takes a good part of a second
-        # to check a password, and all writers would send theirs at once.
-        if not self._authenticating.acquire(timeout=self.timeout):
-            raise StoreUnavailable(
-                f"etcd at {self.server} did not check the password in time"
-            )
-        try:
-            if self._token is None:
-                self._token = self._request_token(connection)
-            return self._token
-        finally:
-            self._authenticating.release()
 
     def _request_token(self, connection: Connection) -> str:
         request = rpc.AuthenticateRequest(
@@ -117,8 +100,7 @@ class ConnectionPool:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self._lock = threading.Lock()
-        self._connections: dict[int, Connection] = {}
+        self._connections = cluster.open()
         self._closed = False
 
     def read(self, request: Any) -> Any:
@@ -137,7 +119,7 @@ class ConnectionPool:
         """Return the member that is watched, and the stream of its responses."""
         member = next(self.cluster.members())
         try:
-            connection = self._connection(member)
+            connection = self._connections[member]
             return member, connection.watch(
                 requests, metadata=self.cluster.metadata(connection)
             )
@@ -154,19 +136,18 @@ class ConnectionPool:
         With ``unknown`` the failed call may have written.
         """
         if self._closed:
-            write = ", the outcome of the write is unknown" if unknown else ""
-            return StoreUnavailable(f"the etcd store was closed{write}")
+            closed = "the etcd store was closed"
+            return (
+                OutcomeUnknown.because(closed) if unknown else StoreUnavailable(closed)
+            )
         if errors.may_answer_elsewhere(error):
             self.cluster.prefer_next(member)
         return errors.explain(error, self.cluster.server, unknown)
 
     def close(self) -> None:
         """End all running calls and refuse new ones. Idempotent."""
-        with self._lock:
-            self._closed = True
-            connections = list(self._connections.values())
-            self._connections.clear()
-        for connection in connections:
+        self._closed = True
+        for connection in self._connections:
             connection.close()
 
     def _call(
@@ -202,25 +183,16 @@ class ConnectionPool:
         request: Any,
         timeout: float,
     ) -> Any:
-        connection = self._connections.get(member) or self._connection(member)
+        connection = self._connections[member]
         metadata = self.cluster.metadata(connection)
         try:
             return select(connection)(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             if not self.cluster.server.user or not errors.is_stale_token(error):
                 raise
-            self.cluster.forget_token(metadata)
+            self.cluster.drop_token()
         metadata = self.cluster.metadata(connection)
         return select(connection)(request, timeout=timeout, metadata=metadata)
-
-    def _connection(self, member: int) -> Connection:
-        with self._lock:
-            if self._closed:
-                raise StoreUnavailable("the etcd store is closed")
-            connection = self._connections.get(member)
-            if connection is None:
-                connection = self._connections[member] = self.cluster.open(member)
-            return connection
 
     def _closed_error(self, error: ValueError) -> Exception:
         # gRPC raises it when the channel was closed a moment ago.

@@ -7,7 +7,12 @@ from typing import Final
 
 import grpc
 
-from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
+from modularity_registry.errors import (
+    OutcomeUnknown,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
 from modularity_registry.stores.server_url import Server
 
 # etcd has not read the request then: the first two are gRPC's texts for a connection
@@ -131,10 +136,7 @@ def explain(error: grpc.RpcError, server: Server, unknown: bool) -> StoreError:
     sentence = _sentence(_UNREACHED if may_answer_elsewhere(error) else _REFUSED, words)
     if unknown:
         reason = sentence or _interrupted(code)
-        return StoreUnavailable(
-            f"etcd at {server} {reason}; the outcome of the write is unknown,"
-            " read before writing again"
-        )
+        return OutcomeUnknown.because(f"etcd at {server} {reason}")
     return StoreUnavailable(f"etcd at {server} {sentence or _other(code)}")
 
 

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import Any, Final
 
 import grpc
@@ -43,7 +44,7 @@ class FeedSession:
                 watch = response.watch_id if watch is None else watch
                 if response.watch_id == watch:
                     self._require_running(response)
-                    yield from map(self._change, response.events)
+                    yield from self._changes(response.events)
                 elif not response.canceled:
                     requests.next = layout.unwatch(response.watch_id)
                 yield None
@@ -72,16 +73,24 @@ class FeedSession:
                 f" {response.cancel_reason or 'no reason given'}"
             )
 
-    def _change(self, event: Any) -> Change | None:
-        pair, deleted = event.kv, event.type == event.DELETE
-        if pair.key == self._tracker.layout.epoch:
-            if deleted or pair.value != self._epoch.encode():
+    def _changes(self, events: Iterable[Any]) -> list[Change]:
+        """Return the changes of records; etcd sends whole revisions."""
+        layout = self._tracker.layout
+        writes: list[tuple[str, bytes | None, int]] = []
+        for event in events:
+            pair = event.kv
+            name, deleted = pair.key, event.type == event.DELETE
+            if name == layout.epoch and (deleted or pair.value != self._epoch.encode()):
                 raise Gap("the store was wiped")
-            return None
-        key = self._tracker.layout.key(pair.key)
-        if key is None:
-            return None
-        return Change(key, None if deleted else pair.value, pair.mod_revision)
+            key = layout.key(name)
+            if key is not None:
+                value = None if deleted else pair.value
+                writes.append((key, value, pair.mod_revision))
+        following = [revision for _, _, revision in writes[1:]]
+        return [
+            Change(key, value, revision, revision != next_revision)
+            for (key, value, revision), next_revision in zip_longest(writes, following)
+        ]
 
 
 class _Requests:

@@ -1,19 +1,21 @@
 """``etcd://host:port,host:port``: records in an etcd cluster, for several registries.
 
 A record is the key ``<prefix>/record/<key>``, the epoch is ``<prefix>/epoch``, and a
-revision is etcd's own. Each write is one transaction that also compares the epoch, so
-that a write meant for one epoch can't end up in another. Needs etcd 3.4 or
-later; https://etcd.io/docs/v3.5/learning/api/.
+revision is etcd's own. A batch is one transaction, so its writes share a revision. It
+holds a transaction for each write, and compares the epoch, so that a write meant for
+one epoch can't end up in another. Needs etcd 3.4 or later;
+https://etcd.io/docs/v3.5/learning/api/.
 """
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from modularity_registry.errors import StoreConflict, StoreUnavailable
-from modularity_registry.stores.base import Send
+from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.base import Outcome, Send, Write, require_valid
 from modularity_registry.stores.etcd.cluster import Cluster, ConnectionPool
 from modularity_registry.stores.etcd.epoch import EpochTracker
 from modularity_registry.stores.etcd.feed import FeedSession
-from modularity_registry.stores.etcd.layout import Layout
+from modularity_registry.stores.etcd.layout import Layout, outcome
 from modularity_registry.stores.reconnecting_watch import ReconnectingWatch, WatchSet
 from modularity_registry.stores.server_url import Server
 
@@ -25,6 +27,7 @@ class EtcdStore:
     """
 
     shared: Final = True
+    embedded: Final = False
 
     def __init__(self, server: Server, timeout: float = 5.0) -> None:
         """Connect; no call to a member takes longer than ``timeout`` seconds.
@@ -48,24 +51,22 @@ class EtcdStore:
     def epoch(self) -> str:
         return self._tracker.epoch
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        require_valid(batch)
         self._watches.require_open()
-        epoch = self._tracker.epoch
-        reply = self._pool.write(self._layout.put(epoch, key, value, expected))
+        reply = self._pool.write(self._layout.commit(self._tracker.epoch, batch))
         if not reply.succeeded:
-            raise self._refusal(reply, key, epoch)
-        return int(reply.header.revision)
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        self._watches.require_open()
-        epoch = self._tracker.epoch
-        reply = self._pool.write(self._layout.delete(epoch, key, expected))
-        if not reply.succeeded:
-            raise self._refusal(reply, key, epoch)
-        # When nothing is deleted, the reply has the revision of another write.
-        if not reply.responses[0].response_delete_range.deleted:
-            return None
-        return int(reply.header.revision)
+            # A watch would notice, but there may be none.
+            self._tracker.read_epoch(self._pool)
+            raise StoreUnavailable(
+                f"etcd at {self._cluster.server} was wiped or restored meanwhile;"
+                " nothing was written, read before writing again"
+            )
+        revision = reply.header.revision
+        return [
+            outcome(write, response.response_txn, revision)
+            for write, response in zip(batch, reply.responses, strict=True)
+        ]
 
     def watch(self, send: Send) -> ReconnectingWatch:
         return self._watches.start(
@@ -80,17 +81,3 @@ class EtcdStore:
     def close(self) -> None:
         self._watches.close()
         self._pool.close()
-
-    def _refusal(
-        self, reply: Any, key: str, epoch: str
-    ) -> StoreConflict | StoreUnavailable:
-        """Return why a transaction was not carried out."""
-        stored, record = (part.response_range.kvs for part in reply.responses)
-        if stored and stored[0].value == epoch.encode():
-            return StoreConflict(key, record[0].mod_revision if record else 0)
-        # A watch would notice, but there may be none.
-        self._tracker.read_epoch(self._pool)
-        return StoreUnavailable(
-            f"etcd at {self._cluster.server} was wiped or restored meanwhile; nothing"
-            " was written, read before writing again"
-        )

@@ -7,9 +7,11 @@ from typing import Any
 
 import grpc
 import pytest
+from pyetcd import etcdrpc as rpc  # type: ignore[import-untyped]  # has no stubs
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores import open_store
+from modularity_registry.stores.base import delete, put
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.etcd.store import EtcdStore
@@ -39,8 +41,8 @@ def test_the_right_password_gets_in(server: Server) -> None:
     store = EtcdStore(server)
     recorder = Recorder()
     store.watch(recorder)
-    recorder.wait_for_revision(store.put("services/a", b"1"))
-    store.delete("services/a")
+    recorder.wait_for_revision(put(store, "services/a", b"1"))
+    delete(store, "services/a")
     store.close()
 
 
@@ -63,6 +65,20 @@ def test_others_are_told_why_not(
     assert "hunter2" not in caught.value.detail
 
 
+def test_a_user_who_may_only_read_writes_nothing(
+    server: Server, locked: Cluster
+) -> None:
+    EtcdStore(replace(server)).close()
+    with Operator(locked.hosts[0]) as operator:
+        operator.add_user("reader", PASSWORD, server.prefix, rpc.Permission.READ)
+    store = EtcdStore(replace(server, user="reader"))
+    for expected in (None, 0):
+        with pytest.raises(StoreUnavailable, match="does not let this user"):
+            put(store, "services/read-only", b"1", expected)
+    assert "services/read-only" not in {r.key for r in snapshot_of(store).records}
+    store.close()
+
+
 def test_a_token_that_has_gone_stale_is_replaced(
     server: Server, locked: Cluster
 ) -> None:
@@ -70,7 +86,7 @@ def test_a_token_that_has_gone_stale_is_replaced(
     recorder = Recorder()
     store.watch(recorder)
     calls: list[Callable[[], object]] = [
-        lambda: store.put("services/a", b"1"),
+        lambda: put(store, "services/a", b"1"),
         store.ping,
         lambda: store.watch(Recorder()).close(),
     ]
@@ -80,18 +96,18 @@ def test_a_token_that_has_gone_stale_is_replaced(
             call()
             operator.add_role(f"another-{number}")
             call()
-    recorder.wait_for_revision(store.put("services/a", b"2"))
+    recorder.wait_for_revision(put(store, "services/a", b"2"))
     store.close()
 
 
 def test_a_password_that_is_not_needed_is_no_obstacle(tmp_path: Path) -> None:
     with running(tmp_path) as cluster:
         store = EtcdStore(Server(cluster.hosts, USER, PASSWORD))
-        store.put("services/a", b"1")
+        put(store, "services/a", b"1")
         # Needed only now: the store authenticates without being opened again.
         with Operator(cluster.hosts[0]) as operator:
             operator.require_passwords(USER, PASSWORD, "modularity")
-        store.put("services/a", b"2")
+        put(store, "services/a", b"2")
         assert [record.value for record in snapshot_of(store).records] == [b"2"]
         store.close()
 
@@ -123,7 +139,7 @@ def test_a_trusted_certificate_gets_in(authority: Authority, secured: Cluster) -
     )
     recorder = Recorder()
     store.watch(recorder)
-    recorder.wait_for_revision(store.put("services/a", b"1"))
+    recorder.wait_for_revision(put(store, "services/a", b"1"))
     store.ping()
     store.close()
 

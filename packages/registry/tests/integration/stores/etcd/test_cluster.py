@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.base import Change, Lost, Snapshot, Store
+from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from modularity_registry.stores.base import Change, Lost, Snapshot, Store, put
 from modularity_registry.stores.conformance.base import assert_agrees, assert_prompt
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.outages import PATIENCE
@@ -62,16 +62,16 @@ def test_after_a_crash_everything_is_there(
     single: Cluster, store: EtcdStore, recorder: Recorder
 ) -> None:
     member, epoch = single.members[0], store.epoch
-    first = store.put("services/a", b"1")
+    first = put(store, "services/a", b"1")
     recorder.wait_for_revision(first)
     member.kill()
-    with pytest.raises(StoreUnavailable):
-        assert_prompt(lambda: store.put("services/a", b"2"), PATIENCE)
+    with pytest.raises(StoreError):
+        assert_prompt(lambda: put(store, "services/a", b"2"), PATIENCE)
     single.start(member)
     recorder.wait(lambda: snapshots(recorder) == 2, "a fresh snapshot")
     # The connection of the writers recovers by itself, too.
     eventually(lambda: answers(store))
-    second = store.put("services/a", b"2", expected=first)
+    second = put(store, "services/a", b"2", expected=first)
     recorder.wait_for_revision(second)
     assert [type(event) for event in recorder.events] == [
         *(Snapshot, Change, Lost, Snapshot, Change)
@@ -84,14 +84,14 @@ def test_a_server_that_lost_all_has_another_epoch(
     single: Cluster, store: EtcdStore, recorder: Recorder
 ) -> None:
     member, epoch = single.members[0], store.epoch
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     member.kill()
     shutil.rmtree(member.data)
     single.start(member)
     recorder.wait(lambda: snapshots(recorder) == 2, "a fresh snapshot")
     assert store.epoch != epoch
     assert recorder.held() == {}
-    last = store.put("services/b", b"2", expected=0)
+    last = put(store, "services/b", b"2", expected=0)
     recorder.wait(lambda: "services/b" in recorder.held(), f"revision {last}")
     assert_agrees(recorder, store)
 
@@ -100,14 +100,14 @@ def test_a_server_restored_from_a_backup_has_another_epoch(
     single: Cluster, store: EtcdStore, recorder: Recorder
 ) -> None:
     member, epoch = single.members[0], store.epoch
-    store.put("services/a", b"old")
+    put(store, "services/a", b"old")
     member.kill()
     backup = member.folder / "backup"
     shutil.copytree(member.data, backup)
     single.start(member)
     recorder.wait(lambda: snapshots(recorder) == 2, "a fresh snapshot")
     assert store.epoch == epoch, "a restart is no restore"
-    recorder.wait_for_revision(store.put("services/a", b"new"))
+    recorder.wait_for_revision(put(store, "services/a", b"new"))
     member.kill()
     shutil.rmtree(member.data)
     backup.rename(member.data)
@@ -128,19 +128,19 @@ def test_without_a_majority_there_is_no_answer(three: Cluster) -> None:
     store = EtcdStore(Server(three.hosts))
     recorder = Recorder(60.0)
     store.watch(recorder)
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     away = three.members[1:]
     for member in away:
         member.kill()
-    with pytest.raises(StoreUnavailable):
-        assert_prompt(lambda: store.put("services/a", b"2"), PATIENCE)
+    with pytest.raises(StoreError):
+        assert_prompt(lambda: put(store, "services/a", b"2"), PATIENCE)
     with pytest.raises(StoreUnavailable):
         assert_prompt(store.ping, PATIENCE)
     recorder.wait(lambda: isinstance(recorder.events[-1], Lost), "the news of it")
     three.start(away[0])
     recorder.wait(lambda: snapshots(recorder) == 2, "a fresh snapshot")
     eventually(lambda: answers(store))
-    recorder.wait_for_revision(store.put("services/b", b"3"))
+    recorder.wait_for_revision(put(store, "services/b", b"3"))
     assert_agrees(recorder, store)
     store.close()
 
@@ -161,10 +161,10 @@ class Writer:
         while not self.stop.wait(0.002):
             wish = self.count + 1
             try:
-                self.revision = self.store.put(
-                    self.key, b"%d" % wish, expected=self.revision
+                self.revision = put(
+                    self.store, self.key, b"%d" % wish, expected=self.revision
                 )
-            except StoreUnavailable:
+            except (StoreUnavailable, OutcomeUnknown):
                 self.failures += 1
                 self._look(wish)
             else:

@@ -9,15 +9,20 @@ import grpc
 import pytest
 from pyetcd import etcdrpc as rpc  # type: ignore[import-untyped]  # has no stubs
 
-from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
-from modularity_registry.stores.base import Lost
+from modularity_registry.errors import (
+    OutcomeUnknown,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
+from modularity_registry.stores.base import Lost, delete, put
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.etcd.store import EtcdStore
 from modularity_registry.stores.server_url import Host, Server
 from support.servers.etcd import HOST
 
 Code = grpc.StatusCode
-UNKNOWN = "the outcome of the write is unknown"
+UNKNOWN = "may or may not have been made"
 WORDS = "etcdserver: words of its own"
 
 
@@ -38,7 +43,12 @@ class Refusing(rpc.KVServicer, rpc.WatchServicer):  # type: ignore[misc]  # no s
 
     def Txn(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._ask("Txn", context)
-        return rpc.TxnResponse(header=rpc.ResponseHeader(revision=8), succeeded=True)
+        put = {"succeeded": True, "responses": [{"response_put": {}}]}
+        return rpc.TxnResponse(
+            header=rpc.ResponseHeader(revision=8),
+            succeeded=True,
+            responses=[{"response_txn": put} for _ in request.success],
+        )
 
     def Watch(self, requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         self._ask("Watch", context)
@@ -105,9 +115,9 @@ def test_no_error_of_the_driver_leaves_the_store(
 ) -> None:
     first.failure = code, WORDS
     calls: list[Callable[[], object]] = [
-        lambda: store.put("services/a", b""),
-        lambda: store.put("services/a", b"", expected=7),
-        lambda: store.delete("services/a"),
+        lambda: put(store, "services/a", b""),
+        lambda: put(store, "services/a", b"", expected=7),
+        lambda: delete(store, "services/a"),
         lambda: store.watch(Recorder()),
         store.ping,
         lambda: opened(first),
@@ -128,7 +138,7 @@ def test_no_error_of_the_driver_leaves_the_store(
         (Code.UNAVAILABLE, "etcdserver: leader changed", UNKNOWN),
         (Code.UNAVAILABLE, "etcdserver: request timed out", UNKNOWN),
         (Code.UNKNOWN, "raft proposal dropped", UNKNOWN),
-        (Code.DEADLINE_EXCEEDED, "", f"in time; {UNKNOWN}"),
+        (Code.DEADLINE_EXCEEDED, "", f"in time; the write {UNKNOWN}"),
         (
             Code.RESOURCE_EXHAUSTED,
             "etcdserver: mvcc: database space exceeded",
@@ -144,9 +154,9 @@ def test_a_failed_write_says_what_to_do(
     store: EtcdStore, first: Refusing, code: grpc.StatusCode, words: str, says: str
 ) -> None:
     first.failure = code, words
-    with pytest.raises(StoreUnavailable, match=says) as caught:
-        store.put("services/a", b"")
-    assert (UNKNOWN in caught.value.detail) == (UNKNOWN in says)
+    error = OutcomeUnknown if UNKNOWN in says else StoreUnavailable
+    with pytest.raises(error, match=says):
+        put(store, "services/a", b"")
 
 
 @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.UNKNOWN, Code.INTERNAL])
@@ -164,10 +174,10 @@ def test_a_write_that_may_have_happened_is_sent_once(
     pair: EtcdStore, first: Refusing, second: Refusing
 ) -> None:
     first.failure = Code.UNAVAILABLE, "etcdserver: leader changed"
-    with pytest.raises(StoreUnavailable, match=UNKNOWN):
-        pair.put("services/a", b"")
+    with pytest.raises(OutcomeUnknown):
+        put(pair, "services/a", b"")
     assert (first.asked[1:], second.asked) == (["Txn"], [])
-    pair.put("services/a", b"")
+    put(pair, "services/a", b"")
     assert second.asked == ["Txn"]
 
 
@@ -175,7 +185,7 @@ def test_a_write_that_was_not_read_goes_to_the_next_member(
     pair: EtcdStore, first: Refusing, second: Refusing
 ) -> None:
     first.failure = Code.UNAVAILABLE, "etcdserver: no leader"
-    assert pair.put("services/a", b"") == 8
+    assert put(pair, "services/a", b"") == 8
     assert (first.asked[1:], second.asked) == (["Txn"], ["Txn"])
 
 
@@ -183,7 +193,7 @@ def test_a_refusal_is_not_taken_to_the_next_member(
     pair: EtcdStore, first: Refusing, second: Refusing
 ) -> None:
     first.failure = Code.PERMISSION_DENIED, "etcdserver: permission denied"
-    for call in (pair.ping, lambda: pair.put("services/a", b"")):
+    for call in (pair.ping, lambda: put(pair, "services/a", b"")):
         with pytest.raises(StoreUnavailable, match="does not let"):
             call()
     assert second.asked == []

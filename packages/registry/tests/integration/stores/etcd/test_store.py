@@ -8,8 +8,20 @@ from typing import Any
 
 import pytest
 
-from modularity_registry.errors import StoreCorrupt, StoreUnavailable
-from modularity_registry.stores.base import Change, Event, Snapshot
+from modularity_registry.errors import (
+    OutcomeUnknown,
+    StoreConflict,
+    StoreCorrupt,
+    StoreUnavailable,
+)
+from modularity_registry.stores.base import (
+    Change,
+    Event,
+    Snapshot,
+    Write,
+    delete,
+    put,
+)
 from modularity_registry.stores.conformance.base import assert_agrees
 from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
 from modularity_registry.stores.conformance.contract import (
@@ -100,9 +112,9 @@ def test_prefixes_do_not_see_each_other(cluster: Cluster, prefix: str) -> None:
     recorders = Recorder(), Recorder()
     for number, (store, recorder) in enumerate(zip(stores, recorders, strict=True)):
         store.watch(recorder)
-        store.put("services/a", b"%d" % number, expected=0)
+        put(store, "services/a", b"%d" % number, expected=0)
     for number, (store, recorder) in enumerate(zip(stores, recorders, strict=True)):
-        recorder.wait_for_revision(store.put("services/last", b""))
+        recorder.wait_for_revision(put(store, "services/last", b""))
         values = [record.value for record in snapshot_of(store).records]
         assert values == [b"%d" % number, b""]
         assert [change.value for change in recorder.changes] == values
@@ -118,7 +130,7 @@ def test_what_others_put_beside_the_records_is_no_record(
     store.watch(recorder)
     for key in (f"{prefix}/note", f"{prefix}/records", prefix, f"{prefix}0"):
         operator.put(key.encode(), b"?")
-    last = store.put("services/a", b"1")
+    last = put(store, "services/a", b"1")
     recorder.wait_for_revision(last)
     assert recorder.changes == [Change("services/a", b"1", last)]
     assert [record.key for record in snapshot_of(store).records] == ["services/a"]
@@ -129,9 +141,11 @@ def test_all_that_one_transaction_changed_is_told(
 ) -> None:
     recorder = Recorder()
     store.watch(recorder)
-    operator.put_all({f"{prefix}/record/{key}".encode(): b"1" for key in "abc"})
+    keys = *(f"{prefix}/record/{key}" for key in "abc"), f"{prefix}/note"
+    operator.put_all({key.encode(): b"1" for key in keys})
     recorder.wait(lambda: len(recorder.changes) == 3, "the third change")
-    assert sorted(change.key for change in recorder.changes) == ["a", "b", "c"]
+    assert [change.key for change in recorder.changes] == ["a", "b", "c"]
+    assert [change.last for change in recorder.changes] == [False, False, True]
     assert_agrees(recorder, store)
 
 
@@ -157,7 +171,7 @@ def test_a_snapshot_has_many_pages(
     monkeypatch.setattr(layout, "PAGE", 10)
     for count in (9, 10, 11, 29):  # with the epoch, up to and over the edge
         for number in range(count):
-            store.put(f"services/{number}", b"%d" % count)
+            put(store, f"services/{number}", b"%d" % count)
         records = snapshot_of(store).records
         assert {record.key: record.value for record in records} == {
             f"services/{number}": b"%d" % count for number in range(count)
@@ -169,13 +183,13 @@ def test_a_snapshot_is_begun_again_when_history_goes_between_two_pages(
 ) -> None:
     monkeypatch.setattr(layout, "PAGE", 10)
     for number in range(30):
-        store.put(f"services/{number}", b"")
+        put(store, f"services/{number}", b"")
     read, pages = ConnectionPool.read, itertools.count(1)
 
     def read_and_compact(proxies: ConnectionPool, request: Any) -> Any:
         page = read(proxies, request)
         if next(pages) == 2:
-            store.put("services/0", b"later")
+            put(store, "services/0", b"later")
             operator.compact()
         return page
 
@@ -186,15 +200,36 @@ def test_a_snapshot_is_begun_again_when_history_goes_between_two_pages(
     assert next(pages) == 7  # two, a third in vain, and four in all
 
 
+def test_the_writes_of_a_batch_share_a_revision(store: EtcdStore) -> None:
+    first = put(store, "services/a", b"1")
+    recorder = Recorder()
+    store.watch(recorder)
+    conflict, *revisions = store.commit(
+        [
+            Write("services/a", b"2", expected=0),
+            Write("services/b", b"2", expected=0),
+            Write("services/c", b"2"),
+        ]
+    )
+    assert isinstance(conflict, StoreConflict)
+    assert conflict.actual == first
+    assert revisions == [first + 1, first + 1]
+    recorder.wait(lambda: len(recorder.changes) == 2, "the second change")
+    assert recorder.changes == [
+        Change("services/b", b"2", first + 1, last=False),
+        Change("services/c", b"2", first + 1),
+    ]
+
+
 def test_a_write_meant_for_a_wiped_store_is_refused(
     store: EtcdStore, operator: Operator, prefix: str
 ) -> None:
     before = store.epoch
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     calls: list[Callable[[], object]] = [
-        lambda: store.put("services/a", b"2"),
-        lambda: store.put("services/a", b"2", expected=0),
-        lambda: store.delete("services/a"),
+        lambda: put(store, "services/a", b"2"),
+        lambda: put(store, "services/a", b"2", expected=0),
+        lambda: delete(store, "services/a"),
     ]
     for call in calls:
         operator.wipe(prefix)
@@ -203,27 +238,27 @@ def test_a_write_meant_for_a_wiped_store_is_refused(
         assert snapshot_of(store).records == ()
         assert store.epoch != before
         before = store.epoch
-    store.put("services/a", b"2", expected=0)
+    put(store, "services/a", b"2", expected=0)
 
 
 def test_a_server_out_of_space_is_read_but_not_written(
     store: EtcdStore, server: Server, operator: Operator
 ) -> None:
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     with operator.out_of_space():
         for expected in (None, 0):
             with pytest.raises(StoreUnavailable, match=r"out of space.*alarm disarm"):
-                store.put("services/a", b"2", expected)
+                put(store, "services/a", b"2", expected)
         other = EtcdStore(server)
         assert [record.value for record in snapshot_of(other).records] == [b"1"]
         other.close()
-    store.put("services/a", b"3")
+    put(store, "services/a", b"3")
 
 
 def test_a_record_over_etcds_limit_is_refused(store: EtcdStore) -> None:
     for size in (1_600_000, 3_000_000):  # etcd's own limit, and that of its gRPC
         with pytest.raises(StoreUnavailable, match="--max-request-bytes"):
-            store.put("services/a", b"x" * size)
+            put(store, "services/a", b"x" * size)
     assert snapshot_of(store).records == ()
 
 
@@ -237,8 +272,8 @@ def test_a_slow_watcher_is_not_taken_for_a_silent_server(server: Server) -> None
         recorder(event)
 
     store.watch(slow)
-    store.put("services/a", b"slow")
-    recorder.wait_for_revision(store.put("services/b", b""))
+    put(store, "services/a", b"slow")
+    recorder.wait_for_revision(put(store, "services/b", b""))
     assert len(recorder.events) == 3, recorder.events
     store.close()
 
@@ -248,7 +283,7 @@ def test_a_quiet_watch_stays(server: Server) -> None:
     recorder = Recorder()
     store.watch(recorder)
     threading.Event().wait(3.0)  # nothing is to happen in this time
-    recorder.wait_for_revision(store.put("services/a", b""))
+    recorder.wait_for_revision(put(store, "services/a", b""))
     assert len(recorder.events) == 2, recorder.events
     store.close()
 
@@ -264,11 +299,11 @@ def test_a_line_that_went_dead_without_a_word_is_noticed(
     recorder = Recorder(15.0)
     far.watch(recorder)
     proxy.hold()
-    missed = near.put("services/a", b"1")
+    missed = put(near, "services/a", b"1")
     recorder.wait_for_revision(missed)
     kinds = [type(event).__name__ for event in recorder.events]
     assert kinds == ["Snapshot", "Lost", "Snapshot"]
-    far.put("services/a", b"2", expected=missed)
+    put(far, "services/a", b"2", expected=missed)
     for opened in (far, near, proxy):
         opened.close()
 
@@ -280,14 +315,14 @@ def test_a_member_that_is_away_is_passed_over(cluster: Cluster, server: Server) 
     store = EtcdStore(replace(server, hosts=hosts), TIMEOUT)
     recorder = Recorder()
     store.watch(recorder)
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     proxy.cut()
     recorder.wait(
         lambda: isinstance(recorder.events[-1], Snapshot) and len(recorder.events) > 2,
         "a fresh snapshot",
     )
     # The watch has found the next member, and the writers follow it.
-    recorder.wait_for_revision(store.put("services/b", b"2"))
+    recorder.wait_for_revision(put(store, "services/b", b"2"))
     store.ping()
     assert_agrees(recorder, store)
     store.close()
@@ -301,13 +336,13 @@ def test_a_write_that_broke_off_is_not_repeated(
     both = (Host(HOST, proxy.port), *cluster.hosts)
     store = EtcdStore(replace(server, hosts=both), TIMEOUT)
     near = EtcdStore(server)
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     proxy.hold()
-    with pytest.raises(StoreUnavailable, match="outcome of the write is unknown"):
-        store.put("services/a", b"2")
+    with pytest.raises(OutcomeUnknown, match="did not answer in time"):
+        put(store, "services/a", b"2")
     # The connection to the first member is closed, so the write that it held never
     # arrives; had it gone to the second one, the value would be there.
     assert [record.value for record in snapshot_of(near).records] == [b"1"]
-    store.put("services/a", b"3")
+    put(store, "services/a", b"3")
     for opened in (store, near, proxy):
         opened.close()
