@@ -11,7 +11,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    RedisError,
+    ResponseError,
+)
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.redis.errors import unavailable
@@ -58,11 +63,6 @@ class Connection:
         self._handle: socket.socket | None = None
         self._interrupted = False
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether it was interrupted or closed."""
-        return self._interrupted
-
     def open(self) -> None:
         """Connect and log in if needed; nothing stays open when that fails."""
         try:
@@ -75,14 +75,14 @@ class Connection:
             raise
 
     def is_stale(self) -> bool:
-        """Whether the server has closed it, or sent something unrequested."""
+        """Whether it has ended, or the server sent something unrequested."""
         try:
-            return bool(self._driver.can_read(0))
+            return self._interrupted or bool(self._driver.can_read(0))
         except (RedisError, OSError):
             return True
 
     def send(self, commands: Sequence[Command]) -> None:
-        """Send ``commands`` at once; when it raises, some may have arrived."""
+        """Send ``commands`` at once; when it raises, the last one has not arrived."""
         try:
             packed = self._driver.pack_commands(commands)
             # The driver would open a closed connection again, in mid-exchange.
@@ -96,7 +96,7 @@ class Connection:
         """Return the next answer; an error from the server is returned, not raised."""
         try:
             return self._driver.read_response()
-        except ResponseError as error:
+        except (ResponseError, AuthenticationError, BusyLoadingError) as error:
             return error
         except (RedisError, OSError) as error:
             raise unavailable(error, self._server) from error
@@ -110,7 +110,7 @@ class Connection:
         """Return the answers to ``commands``; raises when one of them is an error."""
         answers = self.exchange(*commands)
         for answer in answers:
-            if isinstance(answer, ResponseError):
+            if isinstance(answer, RedisError):
                 raise unavailable(answer, self._server) from answer
         return answers
 
@@ -139,15 +139,16 @@ class Connection:
 
 
 class ConnectionPool:
-    """All connections of one store, ended with it."""
+    """All connections of one store: one for requests, and one for each feed."""
 
     def __init__(self, server: Server, timeout: float) -> None:
         self._server = server
         self._timeout = timeout
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
-        self._free: list[Connection] = []
         self._closed = False
+        self._requesting = threading.Lock()
+        self._kept: Connection | None = None
 
     def new(self, waiting: float = 0.0) -> Connection:
         """Return a connection, not open yet; answers may take ``waiting`` s longer."""
@@ -166,49 +167,40 @@ class ConnectionPool:
 
     @contextmanager
     def borrow(self) -> Iterator[Connection]:
-        """Lend an open connection for the block; an error closes it."""
-        connection = self._take() or self.new()
-        try:
-            connection.open()
-            yield connection
-        except BaseException:
-            self.drop(connection)
-            raise
-        self._give(connection)
+        """Lend the one for requests, open, to one thread at a time; an error closes it.
+
+        It is kept from block to block.
+        """
+        with self._requesting:
+            if self._kept is not None and self._kept.is_stale():
+                self._drop_kept()
+            connection = self._kept = self._kept or self.new()
+            try:
+                connection.open()
+                yield connection
+            except BaseException:
+                self._drop_kept()
+                raise
 
     def reset(self) -> None:
         """End all connections; the next requests open new ones."""
         with self._lock:
             connections = list(self._open)
-            free, self._free = self._free, []
-            self._open.difference_update(free)
         for connection in connections:
             connection.interrupt()
-        for connection in free:
-            connection.close()
 
     def close(self) -> None:
         """End all connections and open no new ones. Idempotent."""
         with self._lock:
             self._closed = True
         self.reset()
+        with self._requesting:
+            self._drop_kept()
 
-    def _take(self) -> Connection | None:
-        while True:
-            with self._lock:
-                if not self._free:
-                    return None
-                connection = self._free.pop()
-            if not connection.is_stale():
-                return connection
-            self.drop(connection)
-
-    def _give(self, connection: Connection) -> None:
-        with self._lock:
-            if not self._closed and not connection.interrupted:
-                self._free.append(connection)
-                return
-        self.drop(connection)
+    def _drop_kept(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            self.drop(kept)
 
 
 def _driver_connection(server: Server, timeout: float, answer_timeout: float) -> _Plain:

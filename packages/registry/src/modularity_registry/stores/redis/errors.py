@@ -9,8 +9,6 @@ from redis import exceptions
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.server_url import Server
 
-UNKNOWN: Final = "whether the write was made is unknown"
-
 _MOVED: Final = (
     "is part of a cluster, which is not supported; use a server without cluster mode"
 )
@@ -38,8 +36,7 @@ _REFUSALS: Final = (
     _Refusal(
         "NOPERM|user executing the script can't|ACL failure in script",
         (exceptions.NoPermissionError,),
-        "does not allow the user a command or key that the store needs; extend its"
-        " ACL",
+        "does not allow the user a command or key that the store needs; extend its ACL",
     ),
     _Refusal(
         "LOADING",

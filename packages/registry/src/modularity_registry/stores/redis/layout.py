@@ -10,56 +10,79 @@ Four things under one prefix, in braces so that a cluster has them on one node:
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from modularity_registry.errors import StoreCorrupt
-from modularity_registry.stores.base import Change, Record
-from modularity_registry.stores.group_commit import Write
+from modularity_registry.errors import StoreConflict, StoreCorrupt
+from modularity_registry.stores.base import Change, Outcome, Record, Write
 from modularity_registry.stores.redis.connection import Command
 
 KEPT: Final = 10_000
 """Writes that the feed keeps at least, for watchers that are behind."""
+
+# Redis carries out a script as a whole, but keeps what it has written when it fails. An
+# error after that begins with this word.
+PARTIAL: Final = "PARTIAL"
 
 # A counter below a revision that a watcher has seen means that the server lost its
 # newest writes: a failover, or a restart from an older copy. Revisions go on above it,
 # and the break tells every watcher to read a new snapshot.
 _BREAK: Final = """
 local function number_of(text) return tonumber(string.match(text, '^%d+')) or 0 end
+local written = false
+local function write(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then
+    error((written and 'PARTIAL ' or '') .. reply.err, 0)
+  end
+  written = true
+end
 local function add(revision, ...)
   local id = string.format('%d-0', revision)
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', KEPT, id, ...)
-  redis.call('HSET', KEYS[1], 'revision', string.format('%d', revision))
+  write('XADD', KEYS[3], 'MAXLEN', '~', KEPT, id, ...)
+  write('HSET', KEYS[1], 'revision', string.format('%d', revision))
   return revision
 end
 local function beyond(revision, seen)
   if revision < seen then return add(seen + 1, 'break', '1') end
   return revision
 end
-""".replace("KEPT", str(KEPT))
+""".replace("PARTIAL", PARTIAL).replace("KEPT", str(KEPT))
 
-# ARGV: epoch, seen, key, expected or '', value or nothing. Answers with the revision,
-# 0 when there was nothing to delete, -1 - actual for a conflict, nil for another epoch.
-# The feed is written first: if Redis refuses that, nothing has changed.
-_WRITE: Final = f"""{_BREAK}
+# ARGV: epoch, seen, and for each write: put or delete, key, expected or '', value.
+# Answers with a number for each write: the revision, 0 when there was nothing to
+# delete, -1 - actual for a conflict; nil for another epoch. The feed is written first:
+# if Redis refuses that, nothing has changed.
+_COMMIT: Final = f"""{_BREAK}
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'revision')
 if state[1] ~= ARGV[1] then return nil end
-local key, expected, value = ARGV[3], ARGV[4], ARGV[5]
-if expected ~= '' or not value then
-  local actual = number_of(redis.call('HGET', KEYS[2], key) or '')
-  if expected ~= '' and actual ~= tonumber(expected) then return -1 - actual end
-  if not value and actual == 0 then return 0 end
+local keys, outcomes = {{}}, {{}}
+for at = 4, #ARGV, 4 do keys[#keys + 1] = ARGV[at] end
+local records = redis.call('HMGET', KEYS[2], unpack(keys))
+local revision = beyond(tonumber(state[2]), tonumber(ARGV[2]))
+for number, key in ipairs(keys) do
+  local at = 4 * number
+  local deletes, expected, value = ARGV[at - 1] == 'delete', ARGV[at + 1], ARGV[at + 2]
+  local actual = number_of(records[number] or '')
+  if expected ~= '' and actual ~= tonumber(expected) then
+    outcomes[number] = string.format('%d', -1 - actual)
+  elseif deletes and actual == 0 then
+    outcomes[number] = '0'
+  else
+    revision = revision + 1
+    outcomes[number] = string.format('%d', revision)
+    if deletes then
+      add(revision, 'key', key)
+      write('HDEL', KEYS[2], key)
+    else
+      add(revision, 'key', key, 'value', value)
+      write('HSET', KEYS[2], key, outcomes[number] .. ' ' .. value)
+    end
+  end
 end
-local revision = beyond(tonumber(state[2]), tonumber(ARGV[2])) + 1
-if value then
-  add(revision, 'key', key, 'value', value)
-  redis.call('HSET', KEYS[2], key, string.format('%d ', revision) .. value)
-else
-  add(revision, 'key', key)
-  redis.call('HDEL', KEYS[2], key)
-end
-return revision
+return table.concat(outcomes, ' ')
 """
-_WRITE_SHA: Final = hashlib.sha1(_WRITE.encode(), usedforsecurity=False).hexdigest()
+_COMMIT_SHA: Final = hashlib.sha1(_COMMIT.encode(), usedforsecurity=False).hexdigest()
 
 # ARGV: a new epoch, the epoch seen last, its revision. Answers with the epoch and the
 # revision. HSETNX is a write even if it changes nothing, so a replica refuses it. An
@@ -113,12 +136,24 @@ class Layout:
         """Begin ``epoch`` where there is none; `state_of` reads the answer."""
         return ("EVAL", _ENTER, *self._all, epoch, last_seen.epoch, last_seen.revision)
 
-    def write(self, last_seen: LastSeen, write: Write, full: bool) -> Command:
-        """Put or delete; ``full`` sends the script itself, else its digest."""
-        script = ("EVAL", _WRITE) if full else ("EVALSHA", _WRITE_SHA)
-        expected = "" if write.expected is None else write.expected
-        value = () if write.value is None else (write.value,)
-        return (*script, *self._all, *last_seen, write.key, expected, *value)
+    def commit(
+        self, last_seen: LastSeen, batch: Sequence[Write], full: bool
+    ) -> Command:
+        """Carry out ``batch``; ``full`` sends the script itself, else its digest.
+
+        The answer is a text with a number for each write, see `outcome_of`, or None
+        when the epoch is another one.
+        """
+        script = ("EVAL", _COMMIT) if full else ("EVALSHA", _COMMIT_SHA)
+        command: list[str | bytes | int] = [*script, *self._all, *last_seen]
+        for key, value, expected in batch:
+            command += (
+                "delete" if value is None else "put",
+                key,
+                "" if expected is None else expected,
+                value or b"",
+            )
+        return command
 
     def read_state(self) -> Command:
         """Read the state."""
@@ -176,3 +211,8 @@ def state_of(answer: tuple[bytes | None, bytes | int | None]) -> State:
     """Return the state in the answer to `Layout.enter` or `Layout.read_state`."""
     epoch, revision = answer
     return State((epoch or b"").decode("ascii", "replace"), int(revision or 0))
+
+
+def outcome_of(write: Write, number: int) -> Outcome:
+    """Return the outcome of ``write`` from its number in the answer."""
+    return StoreConflict(write.key, -1 - number) if number < 0 else number or None

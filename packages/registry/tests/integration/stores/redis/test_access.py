@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from modularity_registry.errors import StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown, StoreUnavailable
 from modularity_registry.stores import open_store
+from modularity_registry.stores.base import Write, delete, put
 from modularity_registry.stores.conformance.base import assert_prompt
 from modularity_registry.stores.conformance.breakable_proxy import HOST
 from modularity_registry.stores.conformance.contract import snapshot_of
@@ -26,7 +27,7 @@ PASSWORD = "of-the-default-user"
 
 # What the documentation tells operators to permit.
 PERMITTED = (
-    "+eval +evalsha +multi +exec +ping +select +hmget +hget +hgetall +hvals +hexists"
+    "+eval +evalsha +multi +exec +ping +select +hmget +hgetall +hvals +hexists"
     " +hset +hsetnx +hdel +xadd +xread +xrevrange +del +client|setinfo"
 )
 
@@ -45,6 +46,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     users.write_text(
         f"user default on >{PASSWORD} ~* +@all\n"
         f"user registry on >hunter2 ~{{mine}}:* {PERMITTED}\n"
+        f"user keeper on >hunter2 ~{{mine}}:* {PERMITTED} -hdel\n"
         "user reader on >hunter2 ~{mine}:* +hmget +eval\n"
         "user disabled off >hunter2 ~* +@all\n"
     )
@@ -59,7 +61,7 @@ def place(guarded: RedisServer) -> Server:
 
 def test_the_right_password_gets_in(place: Server) -> None:
     with closing(RedisStore(replace(place, password=PASSWORD))) as store:
-        store.put("services/a", b"")
+        put(store, "services/a", b"")
 
 
 def test_a_user_needs_no_more_than_is_documented(place: Server) -> None:
@@ -67,8 +69,8 @@ def test_a_user_needs_no_more_than_is_documented(place: Server) -> None:
     with closing(RedisStore(mine)) as store:
         recorder = Recorder()
         store.watch(recorder)
-        first = store.put("services/a", b"1")
-        last = store.delete("services/a", expected=first)
+        first = put(store, "services/a", b"1")
+        last = delete(store, "services/a", expected=first)
         assert last is not None
         recorder.wait_for_revision(last)
         store.ping()
@@ -102,6 +104,17 @@ def test_a_user_without_rights_is_refused(
     limited = replace(place, user=user, password="hunter2", prefix=prefix)
     with pytest.raises(StoreUnavailable, match="does not allow"):
         RedisStore(limited)
+
+
+def test_a_batch_that_stops_half_way_has_an_unknown_outcome(place: Server) -> None:
+    mine = replace(place, user="keeper", password="hunter2", prefix="mine")
+    with closing(RedisStore(mine)) as store:
+        put(store, "services/a", b"")
+        with pytest.raises(OutcomeUnknown, match="does not allow"):
+            store.commit([Write("services/b", b""), Write("services/a", None)])
+        keys = [record.key for record in snapshot_of(store).records]
+        assert keys == ["services/a", "services/b"]
+        put(store, "services/c", b"")
 
 
 def test_a_password_where_none_is_set_is_refused(redis_server: RedisServer) -> None:
@@ -155,7 +168,7 @@ def test_tls_with_the_servers_authority(secured: Secured) -> None:
         with closing(open_store(url)) as store:
             recorder = Recorder()
             watch = store.watch(recorder)
-            recorder.wait_for_revision(store.put("services/a", b"x" * 100_000))
+            recorder.wait_for_revision(put(store, "services/a", b"x" * 100_000))
             assert len(snapshot_of(store).records) == 1
             assert_prompt(watch.close)
 
@@ -204,7 +217,7 @@ def test_a_client_shows_its_certificate(secured: Secured) -> None:
     with closing(secured.proxy(mutual=True)) as proxy:
         place = secured.server.place(proxy.port)
         with closing(RedisStore(replace(place, tls=client))) as store:
-            store.put("services/a", b"")
+            put(store, "services/a", b"")
         with pytest.raises(StoreUnavailable):
             RedisStore(replace(place, tls=Tls(str(secured.authority.ca))))
 

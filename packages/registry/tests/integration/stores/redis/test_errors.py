@@ -9,7 +9,8 @@ import pytest
 import redis
 from redis import exceptions
 
-from modularity_registry.errors import StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from modularity_registry.stores.base import delete, put
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.redis.errors import is_replica_refusal, unavailable
 from modularity_registry.stores.redis.store import RedisStore
@@ -35,10 +36,10 @@ ERRORS = [
 ]
 
 CALLS: dict[str, Callable[[RedisStore], object]] = {
-    "put": lambda store: store.put("services/a", b""),
-    "put if": lambda store: store.put("services/a", b"", expected=1),
-    "delete": lambda store: store.delete("services/a"),
-    "delete if": lambda store: store.delete("services/a", expected=1),
+    "put": lambda store: put(store, "services/a", b""),
+    "put if": lambda store: put(store, "services/a", b"", expected=1),
+    "delete": lambda store: delete(store, "services/a"),
+    "delete if": lambda store: delete(store, "services/a", expected=1),
     "watch": lambda store: store.watch(Recorder()),
     "ping": lambda store: store.ping(),
 }
@@ -65,13 +66,37 @@ def test_every_error_is_the_stores_own(
         with monkeypatch.context() as broken:
             broken.setattr(redis.Connection, method, fail)
             for call in CALLS.values():
-                with pytest.raises(StoreUnavailable) as caught:
+                with pytest.raises(StoreError) as caught:
                     call(store)
                 assert "hunter2" not in caught.value.detail
                 assert "Redis" in caught.value.detail
             with pytest.raises(StoreUnavailable):
                 RedisStore(redis_server.place())
-        assert store.put("services/a", b"")
+        assert put(store, "services/a", b"")
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("method", ["connect", "send_packed_command", "read_response"])
+def test_only_an_answer_that_did_not_come_leaves_the_outcome_unknown(
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    method: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    refused = isinstance(
+        error,
+        exceptions.ResponseError
+        | exceptions.AuthenticationError
+        | exceptions.BusyLoadingError,
+    )
+    lost = method == "read_response" and not refused
+    with closing(RedisStore(redis_server.place())) as store:
+        monkeypatch.setattr(redis.Connection, method, fail)
+        with pytest.raises(OutcomeUnknown if lost else StoreUnavailable):
+            put(store, "services/a", b"")
 
 
 @pytest.mark.parametrize(
@@ -115,12 +140,12 @@ def test_a_full_memory_fails_the_write_and_nothing_else(tmp_path: Path) -> None:
         running(tmp_path) as server,
         closing(RedisStore(server.place())) as store,
     ):
-        kept = store.put("services/a", b"1")
+        kept = put(store, "services/a", b"1")
         server.call("CONFIG", "SET", "maxmemory", 1)
         with pytest.raises(StoreUnavailable, match="raise its maxmemory"):
-            store.put("services/a", b"2")
+            put(store, "services/a", b"2")
         server.call("CONFIG", "SET", "maxmemory", 0)
-        assert store.put("services/a", b"3", expected=kept) == kept + 1
+        assert put(store, "services/a", b"3", expected=kept) == kept + 1
 
 
 def test_other_data_under_the_prefix_is_told(redis_server: RedisServer) -> None:

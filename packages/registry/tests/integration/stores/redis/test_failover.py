@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
-from modularity_registry.stores.base import Lost, Snapshot, Store
+from modularity_registry.stores.base import Lost, Snapshot, Store, delete, put
 from modularity_registry.stores.conformance.base import assert_growing
 from modularity_registry.stores.conformance.breakable_proxy import HOST, BreakableProxy
 from modularity_registry.stores.conformance.contract import snapshot_of
@@ -72,9 +72,9 @@ def test_a_failover_that_lost_writes_yields_a_fresh_snapshot(pair: Pair) -> None
     with closing(RedisStore(pair.place, timeout=2.0)) as store:
         recorder = Recorder()
         store.watch(recorder)
-        kept = store.put("services/kept", b"1")
+        kept = put(store, "services/kept", b"1")
         pair.lose()
-        lost = [store.put(f"services/lost-{number}", b"") for number in range(10)]
+        lost = [put(store, f"services/lost-{number}", b"") for number in range(10)]
         recorder.wait_for_revision(lost[-1])
         epoch = store.epoch
         pair.fail_over()
@@ -84,11 +84,11 @@ def test_a_failover_that_lost_writes_yields_a_fresh_snapshot(pair: Pair) -> None
         after = recorder.revision
         assert after > lost[-1]
         eventually(lambda: _answers(store))
-        last = store.put("services/kept", b"2", expected=kept)
+        last = put(store, "services/kept", b"2", expected=kept)
         recorder.wait_for_revision(last)
         assert_growing([kept, *lost, after, last])
         with pytest.raises(StoreConflict):
-            store.put("services/lost-0", b"", expected=lost[0])
+            put(store, "services/lost-0", b"", expected=lost[0])
 
 
 def test_a_failover_that_lost_writes_never_repeats_a_writers_revision(
@@ -96,12 +96,12 @@ def test_a_failover_that_lost_writes_never_repeats_a_writers_revision(
 ) -> None:
     # Nobody watches: what the writer saw is what it was told itself.
     with closing(RedisStore(pair.place, timeout=2.0)) as store:
-        first = store.put("services/kept", b"")
+        first = put(store, "services/kept", b"")
         pair.lose()
-        lost = [store.put(f"services/{number}", b"") for number in range(10)]
+        lost = [put(store, f"services/{number}", b"") for number in range(10)]
         pair.fail_over()
         eventually(lambda: _answers(store))
-        assert_growing([first, *lost, store.put("services/0", b"", expected=0)])
+        assert_growing([first, *lost, put(store, "services/0", b"", expected=0)])
 
 
 def test_a_revision_taken_back_and_made_up_for_reaches_every_watcher(
@@ -109,17 +109,17 @@ def test_a_revision_taken_back_and_made_up_for_reaches_every_watcher(
 ) -> None:
     direct = replace(pair.place, hosts=(Host(HOST, pair.replica.port),))
     with closing(RedisStore(pair.place, timeout=2.0)) as store:
-        store.put("services/kept", b"")
+        put(store, "services/kept", b"")
         pair.lose()
-        lost = [store.put(f"services/lost-{number}", b"") for number in range(10)]
+        lost = [put(store, f"services/lost-{number}", b"") for number in range(10)]
         pair.fail_over()
         with closing(RedisStore(direct)) as newcomer:
             recorder = Recorder()
             newcomer.watch(recorder)
-            early = newcomer.put("services/early", b"")
+            early = put(newcomer, "services/early", b"")
             assert early < lost[-1]
             eventually(lambda: _answers(store))
-            last = store.put("services/late", b"")
+            last = put(store, "services/late", b"")
             recorder.wait_for_revision(last)
             assert last > lost[-1]
             assert _snapshots(recorder) == 2, "the break must be noticed"
@@ -135,12 +135,12 @@ def test_a_failover_that_lost_nothing_goes_on(pair: Pair) -> None:
     with closing(RedisStore(pair.place, timeout=2.0)) as store:
         recorder = Recorder()
         store.watch(recorder)
-        revision = store.put("services/a", b"1")
+        revision = put(store, "services/a", b"1")
         eventually(pair.synced)
         pair.fail_over()
         recorder.wait(lambda: _snapshots(recorder) == 2, "a fresh snapshot")
         eventually(lambda: _answers(store))
-        last = store.put("services/a", b"2", expected=revision)
+        last = put(store, "services/a", b"2", expected=revision)
         assert last == revision + 1
         recorder.wait_for_revision(last)
 
@@ -149,16 +149,16 @@ def test_a_demoted_primary_refuses_writes_and_is_left(pair: Pair) -> None:
     with closing(RedisStore(pair.place, timeout=2.0)) as store:
         recorder = Recorder()
         store.watch(recorder)
-        revision = store.put("services/a", b"1")
+        revision = put(store, "services/a", b"1")
         eventually(pair.synced)
         pair.replica.call("REPLICAOF", "NO", "ONE")
         pair.primary.call("REPLICAOF", HOST, pair.replica.port)
         with pytest.raises(StoreUnavailable, match="replica"):
-            store.put("services/a", b"2")
+            put(store, "services/a", b"2")
         recorder.wait(lambda: _lost(recorder) == 1, "the news of the demotion")
         pair.proxy.target = HOST, pair.replica.port
         recorder.wait(lambda: _snapshots(recorder) == 2, "a fresh snapshot")
-        recorder.wait_for_revision(store.put("services/a", b"2", expected=revision))
+        recorder.wait_for_revision(put(store, "services/a", b"2", expected=revision))
 
 
 def test_a_replica_is_not_opened(pair: Pair) -> None:
@@ -178,15 +178,15 @@ def test_a_restart_keeps_all(tmp_path: Path, end: str) -> None:
         recorder = Recorder()
         store.watch(recorder)
         for number in range(50):
-            last = store.put(f"services/{number % 20}", b"%d" % number)
-        store.delete("services/3")
+            last = put(store, f"services/{number % 20}", b"%d" % number)
+        delete(store, "services/3")
         before, epoch = snapshot_of(store), store.epoch
         getattr(server, end)()
         server.start()
         recorder.wait(lambda: _snapshots(recorder) == 2, "a fresh snapshot")
         assert snapshot_of(store) == before
         assert store.epoch == epoch
-        recorder.wait_for_revision(store.put("services/19", b"", expected=last - 10))
+        recorder.wait_for_revision(put(store, "services/19", b"", expected=last - 10))
 
 
 def test_a_restart_that_keeps_nothing_is_a_new_epoch(tmp_path: Path) -> None:
@@ -196,14 +196,14 @@ def test_a_restart_that_keeps_nothing_is_a_new_epoch(tmp_path: Path) -> None:
     ):
         recorder = Recorder()
         store.watch(recorder)
-        recorder.wait_for_revision(store.put("services/a", b""))
+        recorder.wait_for_revision(put(store, "services/a", b""))
         epoch = store.epoch
         server.kill()
         server.start()
         recorder.wait(lambda: _snapshots(recorder) == 2, "a fresh snapshot")
         assert recorder.held() == {}
         assert store.epoch != epoch
-        assert store.put("services/a", b"", expected=0)
+        assert put(store, "services/a", b"", expected=0)
 
 
 def _snapshots(recorder: Recorder) -> int:

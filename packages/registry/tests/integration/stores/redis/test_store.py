@@ -1,6 +1,5 @@
 """The Redis store on a real server: the contract, and what is special for Redis."""
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -8,9 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from modularity_registry.errors import StoreCorrupt, StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown, StoreCorrupt, StoreUnavailable
 from modularity_registry.stores import open_store
-from modularity_registry.stores.base import Change, Lost, Record, Snapshot, Store
+from modularity_registry.stores.base import (
+    LARGEST_BATCH,
+    Change,
+    Lost,
+    Record,
+    Snapshot,
+    Store,
+    Write,
+    put,
+)
 from modularity_registry.stores.conformance.base import assert_agrees, assert_prompt
 from modularity_registry.stores.conformance.breakable_proxy import HOST, BreakableProxy
 from modularity_registry.stores.conformance.contract import (
@@ -85,7 +93,7 @@ class TestRedisStore(RemoteStoreContract):
 def test_everything_is_under_the_prefix(
     redis_server: RedisServer, store: RedisStore, place: Server
 ) -> None:
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     keys = redis_server.call("KEYS", f"*{place.prefix}*")
     assert sorted(keys) == [
         b"{%s}:%s" % (place.prefix.encode(), name)
@@ -99,8 +107,8 @@ def test_stores_of_two_prefixes_do_not_see_each_other(store: RedisStore) -> None
     with closing(RedisStore(longer)) as other:
         recorder = Recorder()
         other.watch(recorder)
-        store.put("services/a", b"1")
-        mine = other.put("services/a", b"2", expected=0)
+        put(store, "services/a", b"1")
+        mine = put(other, "services/a", b"2", expected=0)
         recorder.wait_for_revision(mine)
         assert recorder.changes == [Change("services/a", b"2", mine)]
         assert other.epoch != store.epoch
@@ -110,7 +118,7 @@ def test_stores_of_two_prefixes_do_not_see_each_other(store: RedisStore) -> None
 def test_a_database_of_its_own_is_a_store_of_its_own(
     store: RedisStore, place: Server
 ) -> None:
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     with closing(RedisStore(replace(place, database="3"))) as other:
         assert snapshot_of(other).records == ()
 
@@ -125,7 +133,7 @@ def test_a_url_opens_it(redis_server: RedisServer, place: Server) -> None:
     with closing(open_store(url)) as store:
         assert isinstance(store, RedisStore)
         assert store.shared
-        store.put("services/a", b"")
+        put(store, "services/a", b"")
 
 
 def test_the_feed_keeps_what_it_has_to_and_not_much_more(
@@ -133,11 +141,13 @@ def test_the_feed_keeps_what_it_has_to_and_not_much_more(
 ) -> None:
     recorder = Recorder()
     store.watch(recorder)
-    with ThreadPoolExecutor(32) as pool:
-        numbers = range(KEPT + 1_000)
-        last = max(pool.map(lambda n: store.put(f"services/{n % 50}", b""), numbers))
-    recorder.wait_for_revision(last)
-    assert len(recorder.changes) == len(numbers)
+    batches = KEPT // LARGEST_BATCH + 20
+    for _ in range(batches):
+        outcomes = store.commit(
+            [Write(f"services/{number}", b"") for number in range(LARGEST_BATCH)]
+        )
+    recorder.wait(lambda: recorder.revision == outcomes[-1], "the last change")
+    assert len(recorder.changes) == batches * LARGEST_BATCH
     kept = redis_server.call("XLEN", f"{{{place.prefix}}}:feed")
     assert KEPT <= kept <= KEPT + 200
 
@@ -148,23 +158,23 @@ def test_the_feed_keeps_what_it_has_to_and_not_much_more(
 def test_flushed_data_is_noticed_by_a_writer(
     redis_server: RedisServer, store: RedisStore, place: Server
 ) -> None:
-    revision = store.put("services/a", b"1")
+    revision = put(store, "services/a", b"1")
     epoch = store.epoch
     redis_server.wipe(place.prefix)
     with pytest.raises(StoreUnavailable, match="wiped; nothing was written"):
-        store.put("services/a", b"2", expected=revision)
+        put(store, "services/a", b"2", expected=revision)
     assert store.epoch != epoch
-    again = store.put("services/a", b"3", expected=0)
+    again = put(store, "services/a", b"3", expected=0)
     assert [r.value for r in snapshot_of(store).records] == [b"3"]
     with closing(RedisStore(place)) as other:
         assert other.epoch == store.epoch
-        assert other.put("services/a", b"4", expected=again) > again
+        assert put(other, "services/a", b"4", expected=again) > again
 
 
 def test_flushed_data_under_a_watch_is_noticed_without_a_write(
     redis_server: RedisServer, store: RedisStore, place: Server
 ) -> None:
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     recorder = Recorder(5.0)
     store.watch(recorder)
     before = store.epoch
@@ -184,7 +194,7 @@ def test_a_new_epoch_during_a_wait_is_not_taken_for_the_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(redis_feed, "BLOCK_MILLISECONDS", 4_000)
-    first = store.put("services/a", b"old")
+    first = put(store, "services/a", b"old")
     far = replace(place, hosts=(Host(HOST, proxy.port),))
     with closing(RedisStore(far)) as watching:
         recorder = Recorder()
@@ -194,7 +204,7 @@ def test_a_new_epoch_during_a_wait_is_not_taken_for_the_old(
         redis_server.wipe(place.prefix)
         with closing(RedisStore(place)) as other:
             # The new epoch soon has the revision that is next in the old one.
-            last = [other.put(f"services/{n}", b"new") for n in range(3)][-1]
+            last = [put(other, f"services/{n}", b"new") for n in range(3)][-1]
             assert last > first + 1
             proxy.mend()
             recorder.wait(lambda: len(recorder.events) > 1, "a fresh snapshot")
@@ -210,7 +220,7 @@ def test_a_feed_trimmed_to_nothing_is_noticed_without_a_write(
         recorder = Recorder()
         watching.watch(recorder)
         proxy.hold()
-        last = [store.put(f"services/{number}", b"") for number in range(5)][-1]
+        last = [put(store, f"services/{number}", b"") for number in range(5)][-1]
         redis_server.call("XTRIM", f"{{{place.prefix}}}:feed", "MAXLEN", 0)
         proxy.mend()
         recorder.wait_for_revision(last)
@@ -222,7 +232,7 @@ def test_records_outlive_an_evicted_state(
     redis_server: RedisServer, store: RedisStore, place: Server
 ) -> None:
     for number in range(5):
-        last = store.put(f"services/{number}", b"")
+        last = put(store, f"services/{number}", b"")
     epoch = store.epoch
     recorder = Recorder()
     store.watch(recorder)
@@ -230,20 +240,18 @@ def test_records_outlive_an_evicted_state(
     recorder.wait(lambda: len(recorder.events) > 1, "a fresh snapshot")
     assert len(recorder.held()) == 5
     assert store.epoch != epoch
-    assert store.put("services/5", b"") > last
+    assert put(store, "services/5", b"") > last
 
 
 def test_a_server_that_forgot_the_script_gets_it_again(
     redis_server: RedisServer, store: RedisStore
 ) -> None:
-    first = store.put("services/a", b"1")
+    first = put(store, "services/a", b"1")
     redis_server.call("SCRIPT", "FLUSH")
-    assert store.put("services/a", b"2", expected=first) == first + 1
+    assert put(store, "services/a", b"2", expected=first) == first + 1
     redis_server.call("SCRIPT", "FLUSH")
-    with ThreadPoolExecutor(8) as pool:
-        keys = [f"services/{number}" for number in range(40)]
-        revisions = list(pool.map(lambda key: store.put(key, b""), keys))
-    assert sorted(revisions) == list(range(first + 2, first + 42))
+    batch = [Write(f"services/{number}", b"") for number in range(40)]
+    assert store.commit(batch) == list(range(first + 2, first + 42))
 
 
 def test_a_foreign_record_is_corruption(
@@ -257,7 +265,7 @@ def test_a_foreign_record_is_corruption(
 def test_a_foreign_entry_of_the_feed_is_corruption(
     redis_server: RedisServer, store: RedisStore, place: Server
 ) -> None:
-    first = store.put("services/a", b"1")
+    first = put(store, "services/a", b"1")
     recorder = Recorder()
     store.watch(recorder)
     redis_server.call("XADD", f"{{{place.prefix}}}:feed", "*", "key", "services/b")
@@ -266,9 +274,9 @@ def test_a_foreign_entry_of_the_feed_is_corruption(
     assert isinstance(lost, Lost)
     assert "delete that key" in lost.reason
     with pytest.raises(StoreUnavailable, match="delete the key that ends with :feed"):
-        store.put("services/a", b"2")
+        put(store, "services/a", b"2")
     redis_server.call("DEL", f"{{{place.prefix}}}:feed")
-    last = store.put("services/a", b"3", expected=first)
+    last = put(store, "services/a", b"3", expected=first)
     recorder.wait_for_revision(last)
     assert recorder.held() == {"services/a": Record("services/a", b"3", last)}
 
@@ -282,8 +290,8 @@ def test_a_write_without_an_answer_is_unknown_and_not_repeated(
     far = replace(place, hosts=(Host(HOST, proxy.port),))
     with closing(RedisStore(far, timeout=0.5)) as store:
         proxy.hold()
-        with pytest.raises(StoreUnavailable, match=r"did not answer.*is unknown"):
-            store.put("services/a", b"1")
+        with pytest.raises(OutcomeUnknown, match="did not answer"):
+            put(store, "services/a", b"1")
         proxy.mend()
         recorder = Recorder()
         recorder.wait(lambda: _put(store, "services/b"), "a write that is taken")
@@ -300,34 +308,22 @@ def test_a_close_ends_a_write_that_waits_for_a_silent_server(
     recorder = Recorder()
     store.watch(recorder)
     proxy.hold()
-    ended = threading.Event()
 
     def write() -> None:
-        with pytest.raises(StoreUnavailable):
-            store.put("services/a", b"1")
-        ended.set()
+        with pytest.raises(OutcomeUnknown):
+            put(store, "services/a", b"1")
 
-    with ThreadPoolExecutor(3) as pool:
-        writes = [pool.submit(write) for _ in range(3)]
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        eventually(lambda: store._pool._requesting.locked())
         assert_prompt(store.close)
-        for future in writes:
-            future.result(5)
-    assert ended.is_set()
+        writing.result(5)
     assert not any(isinstance(event, Lost) for event in recorder.events)
-
-
-def test_a_value_that_is_too_large_fails_alone(
-    store: RedisStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("modularity_registry.stores.redis.store.LARGEST_VALUE", 10)
-    with pytest.raises(ValueError, match="at most 10 bytes"):
-        store.put("services/a", b"x" * 11)
-    assert store.put("services/a", b"x" * 10)
 
 
 def _put(store: Store, key: str) -> bool:
     try:
-        store.put(key, b"")
+        put(store, key, b"")
     except StoreUnavailable:
         return False
     return True
