@@ -89,46 +89,61 @@ SELECT
 FROM {schema}.record
 WHERE key LIKE 'services/%' AND document IS NOT NULL;
 
--- Writes a batch: outcome n is the revision of write n, NULL when there was nothing
--- to delete, and when its expectation was not met the key's revision times -1.
+-- Writes a batch, at most one write a key: outcome n is the revision of write n, NULL
+-- when there was nothing to delete, and when its expectation was not met the key's
+-- revision times -1.
 CREATE FUNCTION {schema}.write(keys text[], bodies bytea[], expectations bigint[])
-RETURNS bigint[] LANGUAGE plpgsql AS $body$
+RETURNS bigint[] LANGUAGE plpgsql
+-- A plan that was made when the table was small still has to be right when it is large.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $body$
 DECLARE
-    wish record;
-    actual bigint;
     before bigint;
     newest bigint;
-    outcome bigint[] := ARRAY[]::bigint[];
+    outcomes bigint[];
 BEGIN
     -- A sequence would commit out of order. This row's lock is held until the commit,
     -- so a reader who sees a revision has seen all those before it.
     SELECT l.revision INTO STRICT before FROM {schema}.ledger l FOR UPDATE;
-    newest := before;
-    FOR wish IN
-        SELECT * FROM unnest(keys, bodies, expectations) AS w(key, body, expected)
-    LOOP
-        SELECT r.revision INTO actual FROM {schema}.record r WHERE r.key = wish.key;
-        actual := coalesce(actual, 0);
-        IF wish.expected <> actual THEN
-            outcome := outcome || -actual;
-        ELSIF wish.body IS NULL AND actual = 0 THEN
-            outcome := outcome || NULL::bigint;
-        ELSE
-            newest := newest + 1;
-            outcome := outcome || newest;
-            IF wish.body IS NULL THEN
-                DELETE FROM {schema}.record r WHERE r.key = wish.key;
-            ELSIF actual = 0 THEN
-                INSERT INTO {schema}.record (key, revision, value)
-                VALUES (wish.key, newest, wish.body);
-            ELSE
-                UPDATE {schema}.record r SET revision = newest, value = wish.body
-                WHERE r.key = wish.key;
-            END IF;
-            INSERT INTO {schema}.change (revision, key, value)
-            VALUES (newest, wish.key, wish.body);
-        END IF;
-    END LOOP;
+    WITH wish AS (
+        SELECT
+            w.*,
+            coalesce(
+                (SELECT r.revision FROM {schema}.record r WHERE r.key = w.key), 0
+            ) AS actual
+        FROM unnest(keys, bodies, expectations)
+            WITH ORDINALITY AS w(key, body, expected, place)
+    ), judged AS (
+        SELECT
+            wish.*,
+            coalesce(expected = actual, true) AS is_met,
+            NOT (body IS NULL AND actual = 0) AS is_change
+        FROM wish
+    ), written AS MATERIALIZED (
+        SELECT
+            judged.*,
+            before + count(*) OVER (ORDER BY place) AS revision
+        FROM judged
+        WHERE is_met AND is_change
+    ), deletion AS (
+        DELETE FROM {schema}.record
+        WHERE key IN (SELECT w.key FROM written w WHERE w.body IS NULL)
+    ), stored AS (
+        INSERT INTO {schema}.record (key, revision, value)
+        SELECT w.key, w.revision, w.body FROM written w WHERE w.body IS NOT NULL
+        ON CONFLICT (key)
+        DO UPDATE SET revision = excluded.revision, value = excluded.value
+    ), logged AS (
+        INSERT INTO {schema}.change (revision, key, value)
+        SELECT w.revision, w.key, w.body FROM written w
+    )
+    SELECT
+        array_agg(
+            CASE WHEN j.is_met THEN w.revision ELSE -j.actual END ORDER BY j.place
+        ),
+        coalesce(max(w.revision), before)
+    INTO outcomes, newest
+    FROM judged j LEFT JOIN written w USING (place);
     IF newest > before THEN
         UPDATE {schema}.ledger SET revision = newest;
         PERFORM pg_notify({channel}, newest::text);
@@ -137,7 +152,7 @@ BEGIN
             UPDATE {schema}.ledger l SET floor = greatest(l.floor, newest - {kept});
         END IF;
     END IF;
-    RETURN outcome;
+    RETURN outcomes;
 END
 $body$;
 """

@@ -4,9 +4,8 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from modularity_registry.errors import StoreConflict, StoreError, StoreUnavailable
-from modularity_registry.stores.base import Send
-from modularity_registry.stores.group_commit import GroupCommit, Write
+from modularity_registry.errors import OutcomeUnknown, StoreConflict, StoreUnavailable
+from modularity_registry.stores.base import Outcome, Send, Write, require_valid
 from modularity_registry.stores.postgresql.connection import Connection, open_connection
 from modularity_registry.stores.postgresql.errors import GONE, ConnectionBroken, Refused
 from modularity_registry.stores.postgresql.feed import FeedSession
@@ -24,9 +23,10 @@ _NO_KEY: Final = ""
 
 
 class PostgresStore:
-    """One connection for all writers, which share commits, and one for each watch."""
+    """One connection for writes, a transaction for each batch; one for each watch."""
 
     shared: Final = True
+    embedded: Final = False
 
     def __init__(self, server: Server, timeout: float = 5.0) -> None:
         """Connect, and create the schema named ``server.prefix`` if there is none.
@@ -42,8 +42,7 @@ class PostgresStore:
             "SELECT {schema}.write(%b::text[], %b::bytea[], %b::bigint[])"
         )
         self._watches = WatchSet("PostgreSQL")
-        self._group = GroupCommit(self._commit)
-        self._turn = threading.Lock()  # for the connection of the writers
+        self._turn = threading.Lock()  # for the connection: a ping uses it, too
         self._stop = threading.Event()
         self._epoch = ""
         self._connection: Connection | None = self._connect(self._stop)
@@ -57,23 +56,22 @@ class PostgresStore:
     def epoch(self) -> str:
         return self._epoch
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
-        self._watches.require_open()
-        return self._group.put(_checked(key), value, expected)
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        self._watches.require_open()
-        return self._group.delete(_checked(key), expected)
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        require_valid(batch)
+        for write in batch:
+            _require_storable(write.key)
+        try:
+            return self._commit(batch)
+        except ConnectionBroken as error:
+            raise OutcomeUnknown.because(error.detail) from error
 
     def watch(self, send: Send) -> ReconnectingWatch:
         return self._watches.start(self._session, send)
 
     def ping(self) -> None:
-        self._watches.require_open()
-        self._group.delete(_NO_KEY, None)
+        self._commit([Write(_NO_KEY, None)])
 
     def close(self) -> None:
-        # Writers that still wait for a commit get an error: nothing was written.
         self._watches.close()
         acquired = self._turn.acquire(timeout=_GRACE_SECONDS)
         self._stop.set()
@@ -90,23 +88,23 @@ class PostgresStore:
     def _connect(self, stop: threading.Event) -> Connection:
         return open_connection(self._server, self._timeout, stop)
 
-    def _commit(self, batch: list[Write]) -> None:
+    def _commit(self, batch: Sequence[Write]) -> list[Outcome]:
         with self._turn:
+            self._watches.require_open()
             try:
-                self._watches.require_open()
-                outcomes = self._write_batch(batch)
-            except StoreError as error:
-                for write in batch:
-                    write.fail(error)
-                return
+                numbers = self._write(batch)
             finally:
                 if self._stop.is_set():
                     self._drop_connection()
-        for write, outcome in zip(batch, outcomes, strict=True):
-            _finish(write, outcome)
+        return [
+            StoreConflict(write.key, -number)
+            if number is not None and number <= 0
+            else number
+            for write, number in zip(batch, numbers, strict=True)
+        ]
 
-    def _write_batch(self, batch: list[Write]) -> Sequence[int | None]:
-        """Write ``batch`` in one transaction and round trip; return the outcomes."""
+    def _write(self, batch: Sequence[Write]) -> list[int | None]:
+        """Write ``batch`` in one transaction and round trip."""
         connection = self._ready_connection()
         parameters = (
             [write.key for write in batch],
@@ -114,17 +112,14 @@ class PostgresStore:
             [write.expected for write in batch],
         )
         try:
-            outcomes: list[int | None] = connection.execute(
-                self._write_query, parameters
-            )[0][0]
+            [[numbers]] = connection.execute(self._write_query, parameters)
         except Refused as error:
             self._recover(connection, error)
             raise StoreUnavailable(f"{error.detail}; nothing was written") from error
-        except ConnectionBroken as error:
+        except ConnectionBroken:
             self._drop_connection()
-            raise StoreUnavailable(
-                f"{error.detail}; the outcome of the write is unknown"
-            ) from error
+            raise
+        outcomes: list[int | None] = numbers
         return outcomes
 
     def _ready_connection(self) -> Connection:
@@ -151,17 +146,7 @@ class PostgresStore:
             connection.close()
 
 
-def _finish(write: Write, outcome: int | None) -> None:
-    if outcome is not None and outcome <= 0:
-        write.error = StoreConflict(write.key, -outcome)
-    else:
-        write.revision = outcome
-        write.done = True
-
-
-def _checked(key: str) -> str:
-    """Return ``key``; raise `ValueError` for one that would fail the whole batch."""
+def _require_storable(key: str) -> None:
     key.encode()  # fails for half a surrogate pair
     if not key or "\0" in key:
         raise ValueError(f"a key has at least one character and no NUL: {key!r}")
-    return key

@@ -11,7 +11,7 @@ import pytest
 
 from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
 from modularity_registry.stores import open_store
-from modularity_registry.stores.base import Lost, Record, Store
+from modularity_registry.stores.base import Lost, Record, Store, delete, put
 from modularity_registry.stores.conformance.base import assert_prompt
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
@@ -58,7 +58,7 @@ def secure(postgres: Postgres, authority: Authority) -> Iterator[int]:
 
 def use(store: Store) -> None:
     """Write, read and close it."""
-    revision = store.put("services/a", b"1")
+    revision = put(store, "services/a", b"1")
     assert snapshot_of(store).records == (Record("services/a", b"1", revision),)
     store.close()
 
@@ -122,7 +122,7 @@ def test_other_prefixes_are_other_stores(postgres: Postgres) -> None:
     for store, recorder in zip(stores, recorders, strict=True):
         store.watch(recorder)
     for name, store in zip(names, stores, strict=True):
-        store.put("services/a", name.encode(), expected=0)
+        put(store, "services/a", name.encode(), expected=0)
     for name, recorder in zip(names, recorders, strict=True):
         recorder.wait_for_revision(1)
         assert [change.value for change in recorder.changes] == [name.encode()]
@@ -135,9 +135,9 @@ def test_other_prefixes_are_other_stores(postgres: Postgres) -> None:
 @pytest.mark.parametrize("key", ["", "a\0b", "\ud800"])
 def test_a_key_that_would_spoil_a_batch_is_a_mistake(store: Store, key: str) -> None:
     with pytest.raises(ValueError):
-        store.put(key, b"")
+        put(store, key, b"")
     with pytest.raises(ValueError):
-        store.delete(key)
+        delete(store, key)
     store.ping()
 
 
@@ -208,10 +208,10 @@ def test_tls_is_not_given_up_for_a_server_without_it(
 
 def calls(store: Store) -> list[Callable[[], object]]:
     return [
-        lambda: store.put("services/a", b"2"),
-        lambda: store.put("services/a", b"2", expected=1),
-        lambda: store.delete("services/a"),
-        lambda: store.delete("services/a", expected=1),
+        lambda: put(store, "services/a", b"2"),
+        lambda: put(store, "services/a", b"2", expected=1),
+        lambda: delete(store, "services/a"),
+        lambda: delete(store, "services/a", expected=1),
         store.ping,
     ]
 
@@ -232,7 +232,7 @@ def calls(store: Store) -> list[Callable[[], object]]:
 def test_what_the_server_refuses_is_an_error_of_the_store(
     postgres: Postgres, prefix: str, store: Store, code: str, kind: type[StoreError]
 ) -> None:
-    revision = store.put("services/a", b"1")
+    revision = put(store, "services/a", b"1")
     postgres.sql(
         f'CREATE OR REPLACE FUNCTION "{prefix}".write(keys text[], bodies bytea[],'
         " expectations bigint[]) RETURNS bigint[] LANGUAGE plpgsql AS"
@@ -258,7 +258,7 @@ def test_a_table_that_is_missing_is_an_error_of_the_store(
         store.watch(Recorder())
     if table != "schema_version":  # of no use to writers
         with pytest.raises(StoreUnavailable):
-            store.put("services/a", b"1")
+            put(store, "services/a", b"1")
     if table in ("change", "ledger"):
         recorder.wait(
             lambda: any(isinstance(event, Lost) for event in recorder.events),
@@ -280,7 +280,7 @@ def test_a_write_that_waits_too_long_is_undone(postgres: Postgres, prefix: str) 
         other.execute(f'SELECT * FROM "{prefix}".ledger FOR UPDATE'.encode())
         for call in calls(store):
             assert "nothing was written" in refusal(call)
-    revision = store.put("services/b", b"1")
+    revision = put(store, "services/b", b"1")
     recorder.wait_for_revision(revision)
     assert revision == 1
     assert [change.key for change in recorder.changes] == ["services/b"]

@@ -4,14 +4,14 @@ import itertools
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
 
-from modularity_registry.errors import StoreUnavailable
-from modularity_registry.stores.base import Lost, Store
+from modularity_registry.errors import OutcomeUnknown, StoreConflict, StoreUnavailable
+from modularity_registry.stores.base import Lost, Store, Write, put
 from modularity_registry.stores.conformance.base import assert_agrees, assert_growing
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
@@ -21,7 +21,7 @@ from support.registry import eventually
 from support.servers.postgres import Postgres, running
 from support.serving import HOST
 
-WRITERS = 4
+BATCH = 4
 
 _prefixes = (f"failover-{number}" for number in itertools.count())
 
@@ -45,39 +45,31 @@ def store(server: Server) -> Iterator[Store]:
 
 
 class Load:
-    """Writers who go on whatever happens, each with keys of its own."""
+    """A writer of batches who goes on whatever happens."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._end = threading.Event()
-        self.acknowledged: list[dict[str, int]] = [{} for _ in range(WRITERS)]
+        self.acknowledged: dict[str, int] = {}
 
-    def write(self, writer: int) -> None:
+    def write(self) -> None:
         for number in itertools.count():
             if self._end.wait(0.002):
                 return
-            key = f"services/{writer}-{number}"
-            try:
-                self.acknowledged[writer][key] = self._store.put(key, b"", expected=0)
-            except StoreUnavailable:
-                continue
+            keys = [f"services/{number}-{place}" for place in range(BATCH)]
+            with suppress(StoreUnavailable, OutcomeUnknown):
+                outcomes = self._store.commit([Write(key, b"", 0) for key in keys])
+                for key, revision in zip(keys, outcomes, strict=True):
+                    assert isinstance(revision, int)
+                    self.acknowledged[key] = revision
 
     def wait_for_more(self) -> None:
-        """Return when every writer has got through 20 times more."""
-        before = [len(writes) for writes in self.acknowledged]
-        eventually(
-            lambda: all(
-                len(each) >= count + 20
-                for each, count in zip(self.acknowledged, before, strict=True)
-            )
-        )
+        """Return when 20 more batches are written."""
+        count = len(self.acknowledged) + 20 * BATCH
+        eventually(lambda: len(self.acknowledged) >= count)
 
-    def end(self, writing: list[Future[None]]) -> dict[str, int]:
-        """Stop all writers; return what was acknowledged, with its revision."""
+    def end(self) -> None:
         self._end.set()
-        for each in writing:
-            each.result(30)
-        return {key: n for writes in self.acknowledged for key, n in writes.items()}
 
 
 @contextmanager
@@ -85,16 +77,17 @@ def no_acknowledged_write_lost(store: Store, recorder: Recorder) -> Iterator[Loa
     """Write during the block; then see that everything is there, and was told."""
     load = Load(store)
     store.watch(recorder)
-    with ThreadPoolExecutor(WRITERS) as pool:
-        writing = [pool.submit(load.write, writer) for writer in range(WRITERS)]
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(load.write)
         try:
             load.wait_for_more()
             yield load
             load.wait_for_more()
         finally:
-            acknowledged = load.end(writing)
+            load.end()
+            writing.result(30)
     held = {r.key: r.revision for r in snapshot_of(store).records}
-    assert acknowledged.items() <= held.items()
+    assert load.acknowledged.items() <= held.items()
     recorder.wait_for_revision(max(held.values()))
     assert_agrees(recorder, store)
     assert_growing([change.revision for change in recorder.changes])
@@ -119,10 +112,10 @@ def test_a_restart_under_load_loses_no_acknowledged_write(
 def test_a_restart_between_two_writes_fails_neither(
     postgres: Postgres, store: Store
 ) -> None:
-    first = store.put("services/a", b"1")
+    first = put(store, "services/a", b"1")
     postgres.stop()
     postgres.start()
-    assert store.put("services/a", b"2", expected=first) > first
+    assert put(store, "services/a", b"2", expected=first) > first
     ours = "FROM pg_stat_activity WHERE application_name = 'modularity-registry'"
     postgres.sql(f"SELECT pg_terminate_backend(pid) {ours}")
     eventually(lambda: postgres.sql(f"SELECT count(*) {ours}") == [(0,)])
@@ -139,28 +132,34 @@ def test_a_cut_off_write_has_an_unknown_outcome(
         f' CREATE TRIGGER cut BEFORE INSERT ON "{server.prefix}".change'
         f' FOR EACH ROW EXECUTE FUNCTION "{server.prefix}".cut()'
     )
-    with pytest.raises(StoreUnavailable, match="the outcome of the write is unknown"):
-        store.put("services/a", b"1")
+    with pytest.raises(OutcomeUnknown, match="may or may not have been made"):
+        put(store, "services/a", b"1")
     postgres.sql(f'DROP TRIGGER cut ON "{server.prefix}".change')
-    store.put("services/a", b"1", expected=0)
+    put(store, "services/a", b"1", expected=0)
 
 
-def test_many_writers_through_one_store_share_commits(
+def test_a_batch_is_one_transaction(
     postgres: Postgres, server: Server, store: Store
 ) -> None:
-    def write(writer: int) -> list[int]:
-        return [store.put(f"services/{writer}-{n}", b"") for n in range(50)]
-
-    def revisions() -> list[int]:
-        with ThreadPoolExecutor(16) as pool:
-            return sorted(n for numbers in pool.map(write, range(16)) for n in numbers)
-
-    assert revisions() == list(range(1, 801))
+    taken = put(store, "services/taken", b"")
+    batch = [Write(f"services/{number}", b"") for number in range(30)]
+    batch[10:10] = [
+        Write("services/taken", b"", 0),
+        Write("services/none", None),
+        Write("services/none-either", b"", 7),
+    ]
+    outcomes = list(store.commit(batch))
+    conflicts = [outcomes.pop(10), outcomes.pop(11)]
+    assert [(c.key, c.actual) for c in conflicts if isinstance(c, StoreConflict)] == [
+        ("services/taken", taken),
+        ("services/none-either", 0),
+    ]
+    assert outcomes.pop(10) is None
+    assert outcomes == list(range(taken + 1, taken + 31))
     transactions = postgres.sql(
         f'SELECT count(DISTINCT xmin::text) FROM "{server.prefix}".change'
     )
-    assert isinstance(transactions[0][0], int)
-    assert transactions[0][0] < 400
+    assert transactions == [(2,)]
 
 
 @pytest.fixture
