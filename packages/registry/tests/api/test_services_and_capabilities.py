@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from modularity_registry.api.app import create_app
+from modularity_registry.errors import OutcomeUnknown
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
 from modularity_registry.writes.commands import Commands
@@ -648,6 +649,20 @@ def test_without_its_store_it_reads_on_but_is_not_ready(
         client.post("/api/register", json=registration("b")), 503, "store_unavailable"
     )
     assert ids(client.get("/api/services")) == ["a"]
+
+
+def test_a_write_that_the_store_did_not_confirm_has_an_unknown_outcome(
+    client: FlaskClient, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = OutcomeUnknown.because("the store did not answer")
+    monkeypatch.setattr(registry.store, "commit", lambda batch: [unknown])
+    reply = client.post("/api/register", json=registration("b"))
+    problem(reply, 504, "outcome_unknown")
+    assert reply.json is not None
+    assert reply.json["detail"] == (
+        "the store did not answer; the write may or may not have been made:"
+        " read before you retry"
+    )
 
 
 def test_stats(client: FlaskClient, registry: Registry) -> None:

@@ -9,11 +9,10 @@ from flask.testing import FlaskClient
 
 from modularity_registry.runtime import Registry
 from modularity_registry.stores import memory
-from modularity_registry.stores.base import Store, delete, put
+from modularity_registry.stores.base import Store, Write, delete, put
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.consul.layout import Layout as ConsulLayout
 from modularity_registry.stores.etcd.layout import Layout as EtcdLayout
-from modularity_registry.stores.group_commit import Write
 from modularity_registry.stores.postgresql.layout import Schema
 from modularity_registry.stores.redis.layout import LastSeen
 from modularity_registry.stores.redis.layout import Layout as RedisLayout
@@ -106,11 +105,13 @@ def test_etcd_key_stays_within_its_prefix(prefix: str) -> None:
     keys = EtcdLayout(prefix)
     every = keys.read_page()
     for key in KEYS:
-        name = keys.put("epoch", key, b"", None).success[0].request_put.key
+        batch = [Write(key, b""), Write(f"{key}-deleted", None)]
+        put_, deletion = keys.commit("epoch", batch).success
+        name = put_.request_txn.success[0].request_put.key
         assert every.key < name < every.range_end
         assert keys.key(name) == key
-        deleted = keys.delete("epoch", key, None).success[0].request_delete_range
-        assert (deleted.key, deleted.range_end) == (name, b"")
+        deleted = deletion.request_txn.success[0].request_delete_range
+        assert (deleted.key, deleted.range_end) == (name + b"-deleted", b"")
         for other in set(PREFIXES) - {prefix}:
             there = EtcdLayout(other).read_page()
             assert not there.key <= name < there.range_end
@@ -121,11 +122,11 @@ def test_redis_key_is_an_argument_and_never_a_name(prefix: str) -> None:
     keys = RedisLayout(prefix)
     names = (keys.state, keys.record, keys.feed)
     assert all(name.startswith(f"{{{prefix}}}:") for name in names)
-    plain = keys.write(LastSeen("epoch", 0), Write("x", b"", None), full=True)
+    plain = keys.commit(LastSeen("epoch", 0), [Write("x", b"")], full=True)
     for key in KEYS:
-        command = keys.write(LastSeen("epoch", 0), Write(key, b"", None), full=True)
-        assert command[:6] == plain[:6] == ("EVAL", plain[1], 3, *names)
-        assert command[8] == key
+        command = keys.commit(LastSeen("epoch", 0), [Write(key, b"")], full=True)
+        assert command[:6] == plain[:6] == ["EVAL", plain[1], 3, *names]
+        assert command[9] == key
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
