@@ -176,12 +176,14 @@ def batches(writes: Iterable[Write]) -> Iterator[list[Write]]:
 
 def require_valid(batch: Sequence[Write]) -> None:
     """Raise `ValueError` for a batch that is too large or writes a key twice."""
+    if len(batch) == 1:
+        return
     if len(batch) > LARGEST_BATCH:
         raise ValueError(f"a batch has at most {LARGEST_BATCH} writes")
     if len({write.key for write in batch}) < len(batch):
         raise ValueError("a batch has one write of a key at most")
     size = sum(len(write.value or b"") for write in batch)
-    if len(batch) > 1 and size > LARGEST_BATCH_BYTES:
+    if size > LARGEST_BATCH_BYTES:
         raise ValueError(f"a batch has at most {LARGEST_BATCH_BYTES} bytes of values")
 
 

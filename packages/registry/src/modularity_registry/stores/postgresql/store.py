@@ -97,9 +97,11 @@ class PostgresStore:
                 if self._stop.is_set():
                     self._drop_connection()
         return [
-            StoreConflict(write.key, -number)
-            if number is not None and number <= 0
-            else number
+            (
+                StoreConflict(write.key, -number)
+                if number is not None and number <= 0
+                else number
+            )
             for write, number in zip(batch, numbers, strict=True)
         ]
 

@@ -7,7 +7,7 @@ a process that is further behind reads the records.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,9 +20,6 @@ from modularity_registry.stores.sqlite.layout import Row, verify_checksum, with_
 MOST_CHANGES: Final = 10_000
 MOST_BYTES: Final = 8 * 1024 * 1024
 """Beyond these the log is trimmed to seven eighths: rarely, a little at a time."""
-
-# SQLite's limit is 1 GB a row; a batch of the largest values is larger.
-_ROW_BYTES: Final = 1024 * 1024
 
 _DECODER: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -75,19 +72,11 @@ def log_key(revision: int) -> bytes:
     return revision.to_bytes(8, "big")
 
 
-def encode_rows(changes: Sequence[Change]) -> Iterator[tuple[Row, int]]:
-    """Yield rows for changes of successive revisions, each with its number of
-    changes."""
-    pairs: list[tuple[str, bytes | None]] = []
-    size = 0
-    for change in changes:
-        pairs.append((change.key, change.value))
-        size += len(change.value or b"")
-        if size > _ROW_BYTES or change is changes[-1]:
-            blob = _ENCODER.encode(pairs)
-            revision = change.revision
-            yield with_checksum(log_key(revision), revision, blob), len(pairs)
-            pairs, size = [], 0
+def encode_row(changes: Sequence[Change]) -> Row:
+    """Return the row for changes of successive revisions."""
+    revision = changes[-1].revision
+    blob = _ENCODER.encode([(change.key, change.value) for change in changes])
+    return with_checksum(log_key(revision), revision, blob)
 
 
 def decode_row(row: Sequence[object], path: Path) -> list[Change]:

@@ -81,19 +81,19 @@ class SqliteFile(Connection):
         process is writing, or has written since ``ledger``. Raises `OutcomeUnknown`
         when only opening the file again tells whether it was written.
         """
-        logged = list(change_log.encode_rows(changes)) if self.is_shared else []
+        logged = [change_log.encode_row(changes)] if self.is_shared else []
         ledger = self.ledger.after(changes, self.revisions)
         try:
             with self.translate_errors():
-                if not self._write(ledger, changes, [row for row, _ in logged]):
+                if not self._write(ledger, changes, logged):
                     return False
         except StoreUnavailable as error:
             if self.is_settled:
                 raise
             raise OutcomeUnknown.because(error.detail) from error
         self._remember(ledger, changes)
-        for row, count in logged:
-            self._log.add(row, count)
+        for row in logged:
+            self._log.add(row, len(changes))
         return True
 
     def check(self) -> None:
