@@ -1,4 +1,4 @@
-"""Reads the change log: each change is a node, and the next node's number is known.
+"""Reads the change log: each batch is a node, and the next node's number is known.
 
 A watch of ZooKeeper fires once and says only that something changed. So it just wakes
 the reader, which then reads the log.
@@ -78,15 +78,19 @@ class LogReader:
             paths = [self._layout.entry(self._era, number) for number in numbers]
             results = [self._client.get_async(path) for path in paths]
             for path, result in zip(paths, results, strict=True):
-                yield self._change(path, result)
+                yield from self._changes(path, result)
                 self._next += 1
 
-    def _change(self, path: str, result: Any) -> Change:
+    def _changes(self, path: str, result: Any) -> Iterator[Change]:
         try:
             content, stat = self._finish(result, NoNodeError)
         except NoNodeError:
             raise Gap(f"{path} was deleted") from None
-        change = decode(content, stat)
-        if change is None:
+        batch = decode(content)
+        if batch is None:
             raise self._layout.corrupt(path)
-        return change
+        revision = stat.czxid
+        *others, (last_key, last_value) = batch
+        for key, value in others:
+            yield Change(key, value, revision, last=False)
+        yield Change(last_key, last_value, revision)

@@ -19,9 +19,9 @@ from kazoo.security import (  # type: ignore[import-untyped]  # has no types
     OPEN_ACL_UNSAFE,
 )
 
-from modularity_registry.errors import StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown, StoreUnavailable
 from modularity_registry.stores.server_url import Server
-from modularity_registry.stores.zookeeper.errors import UNKNOWN, failure
+from modularity_registry.stores.zookeeper.errors import failure
 from modularity_registry.stores.zookeeper.sockets import Handler
 
 SESSION_SECONDS: Final = 8.0
@@ -79,8 +79,8 @@ class Connection:
     ) -> Any:
         """Return the result of an asynchronous call.
 
-        Raises `StoreUnavailable`, but the driver's errors among ``answers`` as they
-        are.
+        Raises `StoreUnavailable`, or `OutcomeUnknown` when it was ``writing``, but the
+        driver's errors among ``answers`` as they are.
         """
         try:
             return result.get(timeout=self.timeout)
@@ -92,8 +92,8 @@ class Connection:
             reason = (
                 f"ZooKeeper at {self.server} has not answered for {self.timeout:g} s"
             )
-            raise StoreUnavailable(
-                f"{reason}; {UNKNOWN}" if writing else reason
+            raise (
+                OutcomeUnknown.because(reason) if writing else StoreUnavailable(reason)
             ) from error
         except Exception as error:
             raise failure(error, self.server, writing) from error

@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 from kazoo import exceptions as kazoo  # type: ignore[import-untyped]  # has no types
 
-from modularity_registry.errors import StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from modularity_registry.stores.server_url import Server
 
 ANSWERS: Final = (
@@ -14,7 +14,6 @@ ANSWERS: Final = (
 )
 """Errors of a step in a transaction when another writer was faster."""
 
-UNKNOWN: Final = "the outcome of the write is unknown"
 NOTHING: Final = "nothing was written"
 
 _REFUSALS: Final = (
@@ -53,7 +52,7 @@ def first_error(results: list[Any]) -> FailedStep | None:
     return None
 
 
-def failure(error: Exception, server: Server, writing: bool) -> StoreUnavailable:
+def failure(error: Exception, server: Server, writing: bool) -> StoreError:
     """Return the store's error for an error of the driver."""
     address = f"ZooKeeper at {server}"
     if isinstance(error, _REFUSALS):
@@ -64,7 +63,7 @@ def failure(error: Exception, server: Server, writing: bool) -> StoreUnavailable
         reason = f"the connection to {address} was lost"
     else:
         reason = f"{address} answered with {type(error).__name__}"
-    return StoreUnavailable(f"{reason}; {UNKNOWN}" if writing else reason)
+    return OutcomeUnknown.because(reason) if writing else StoreUnavailable(reason)
 
 
 def refusal(server: Server) -> str:

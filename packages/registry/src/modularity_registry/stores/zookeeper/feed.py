@@ -16,8 +16,9 @@ from modularity_registry.stores.zookeeper.change_log import WINDOW, LogReader
 from modularity_registry.stores.zookeeper.connection import Connection, ConnectionPool
 from modularity_registry.stores.zookeeper.epoch import EpochTracker
 from modularity_registry.stores.zookeeper.errors import failure
+from modularity_registry.stores.zookeeper.hints import Hint, Hints
 from modularity_registry.stores.zookeeper.layout import BUCKETS, Era, key_of
-from modularity_registry.stores.zookeeper.writer import Hint, Writer
+from modularity_registry.stores.zookeeper.writer import Writer
 
 CHECK_SECONDS: Final = 1.0
 ATTEMPTS: Final = 5
@@ -29,7 +30,6 @@ class _Path(NamedTuple):
     bucket: str
     name: str
     version: int
-    epoch: str
 
 
 class FeedSession:
@@ -112,9 +112,10 @@ class FeedSession:
         era = self._tracker.read_or_begin(connection, self._finish)
         log = LogReader(client, self._finish, self._layout, era, self._wake)
         latest: dict[str, Change] = {}
-        paths = self._paths(client, era)
+        hints = self._writer.hints(era)
+        paths = self._paths(client, era, hints)
         for first in range(0, len(paths) or 1, WINDOW):
-            for change in self._read(client, paths[first : first + WINDOW]):
+            for change in self._read(client, paths[first : first + WINDOW], hints):
                 latest[change.key] = change
             # In between, so that the log is not trimmed while many records are read.
             for change in log.read_new():
@@ -122,22 +123,25 @@ class FeedSession:
         self._log = log
         return _snapshot(latest, log.reached)
 
-    def _paths(self, client: Any, era: Era) -> list[_Path]:
+    def _paths(self, client: Any, era: Era, hints: Hints) -> list[_Path]:
         """Return the paths of all records, each with the version of its bucket."""
         buckets = [self._layout.bucket(era, number) for number in range(BUCKETS)]
         results = [
             client.get_children_async(bucket, include_data=True) for bucket in buckets
         ]
         paths: list[_Path] = []
-        for bucket, result in zip(buckets, results, strict=True):
+        for number, (bucket, result) in enumerate(zip(buckets, results, strict=True)):
             try:
                 names, stat = self._finish(result, NoNodeError)
             except NoNodeError:
                 raise Gap("the store was wiped") from None
-            paths += [_Path(bucket, name, stat.version, era.epoch) for name in names]
+            hints.add_bucket(number, stat.version)
+            paths += [_Path(bucket, name, stat.version) for name in names]
         return paths
 
-    def _read(self, client: Any, paths: Sequence[_Path]) -> Iterator[Change]:
+    def _read(
+        self, client: Any, paths: Sequence[_Path], hints: Hints
+    ) -> Iterator[Change]:
         results = [client.get_async(f"{path.bucket}/{path.name}") for path in paths]
         for path, result in zip(paths, results, strict=True):
             key = key_of(path.name)
@@ -147,9 +151,7 @@ class FeedSession:
                 value, stat = self._finish(result, NoNodeError)
             except NoNodeError:
                 continue  # deleted since: it is in the log
-            self._writer.set_hint(
-                key, Hint(path.epoch, stat.mzxid, stat.version, path.version)
-            )
+            hints.add(key, Hint(stat.mzxid, stat.version, path.version))
             yield Change(key, value, stat.mzxid)
 
 

@@ -2,7 +2,7 @@
 
     /<prefix>/epoch                        the epoch's id and the era of its log
     /<prefix>/<epoch>/record/<bucket>/<r>  a record; its mzxid is its revision
-    /<prefix>/<epoch>/log/<era>/<n>        a change; its czxid is its revision
+    /<prefix>/<epoch>/log/<era>/<n>        a batch; its czxid is its revision
 
 A list of children must fit into a packet, so the records are spread over buckets. A
 bucket's version counts its deletions: a node that is deleted and created again begins
@@ -13,15 +13,20 @@ an era.
 
 import re
 import zlib
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
+import msgspec
+
 from modularity_registry.errors import StoreCorrupt
-from modularity_registry.stores.base import Change
+from modularity_registry.stores.base import Write
 
 BUCKETS: Final = 32
 LARGEST_VALUE: Final = 500_000
-"""A write sends its value twice, and a packet to ZooKeeper has less than 1 MiB."""
+"""A batch sends its values twice, and a packet to ZooKeeper has less than 1 MiB."""
+
+_batch_decoder: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
 
 _NUMBER: Final = 10  # digits that ZooKeeper appends to the name of a sequential node
 
@@ -95,23 +100,14 @@ def number_of(path: str) -> int:
     return int(path[-_NUMBER:])
 
 
-def encode(key: str, value: bytes | None) -> bytes:
-    """Return the data of a log node: put or delete, the key, the value."""
-    name = key.encode()
-    head = b"%s%d %s" % (b"D" if value is None else b"P", len(name), name)
-    return head if value is None else head + value
+def encode(writes: Sequence[Write]) -> bytes:
+    """Return the data of a log node."""
+    return msgspec.msgpack.encode([(write.key, write.value) for write in writes])
 
 
-def decode(content: bytes, stat: Any) -> Change | None:
-    """Return the change in a log node's data, None if it holds none."""
-    match = re.match(rb"([DP])(\d{1,6}) ", content)
-    if match is None:
-        return None
-    end = match.end() + int(match[2])
-    if len(content) < end or (match[1] == b"D" and len(content) > end):
-        return None
+def decode(content: bytes) -> list[tuple[str, bytes | None]] | None:
+    """Return the keys and values in a log node's data, None if it holds none."""
     try:
-        key = content[match.end() : end].decode()
-    except UnicodeDecodeError:
+        return _batch_decoder.decode(content) or None
+    except msgspec.DecodeError:
         return None
-    return Change(key, content[end:] if match[1] == b"P" else None, stat.czxid)

@@ -1,6 +1,5 @@
 """Trims the change log: each process deletes its own old changes."""
 
-import threading
 from collections import deque
 from typing import Any, Final, NamedTuple
 
@@ -27,16 +26,14 @@ class LogTrimmer:
 
     def __init__(self, tracker: EpochTracker) -> None:
         self._tracker = tracker
-        self._guard = threading.Lock()
         self._entries: deque[_Entry] = deque()
         self._size = 0
 
     def add(self, client: Any, path: str, size: int) -> None:
         """Remember a new log node, and begin to delete those that are too old."""
-        with self._guard:
-            self._entries.append(_Entry(path, size))
-            self._size += size
-            surplus = self._surplus()
+        self._entries.append(_Entry(path, size))
+        self._size += size
+        surplus = self._surplus()
         if surplus:
             _delete(client, surplus)
 

@@ -1,13 +1,14 @@
 """``zookeeper://host:port,host:port``: records in ZooKeeper, for several registries.
 
-A write is one transaction on the record and on a log that watches read; its zxid is the
-revision. Needs ZooKeeper 3.5 or later;
+A batch is one transaction on the records and on a log that watches read; its zxid is
+the revision of all its writes. Needs ZooKeeper 3.5 or later;
 https://zookeeper.apache.org/doc/r3.8.4/zookeeperProgrammers.html.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from modularity_registry.stores.base import Send
+from modularity_registry.stores.base import Outcome, Send, Write, require_valid
 from modularity_registry.stores.reconnecting_watch import ReconnectingWatch, WatchSet
 from modularity_registry.stores.server_url import Server
 from modularity_registry.stores.zookeeper.connection import ConnectionPool
@@ -25,6 +26,7 @@ class ZookeeperStore:
     """
 
     shared: Final = True
+    embedded: Final = False
 
     def __init__(self, server: Server, timeout: float = 5.0) -> None:
         """Connect; no call waits longer than ``timeout`` seconds for an answer.
@@ -48,15 +50,10 @@ class ZookeeperStore:
     def epoch(self) -> str:
         return self._tracker.era.epoch
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        require_valid(batch)
         self._watches.require_open()
-        revision = self._writer.write(key, value, expected)
-        assert revision is not None
-        return revision
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        self._watches.require_open()
-        return self._writer.write(key, None, expected)
+        return self._writer.commit(batch)
 
     def watch(self, send: Send) -> ReconnectingWatch:
         def session() -> FeedSession:

@@ -1,12 +1,14 @@
-"""Writes records: each write is one transaction on the record and the log."""
+"""Writes batches: each is one transaction on the records and the log."""
 
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from kazoo.exceptions import NoNodeError  # type: ignore[import-untyped]  # no types
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
+from modularity_registry.stores.base import Outcome, Write
 from modularity_registry.stores.zookeeper.connection import Connection, ConnectionPool
 from modularity_registry.stores.zookeeper.epoch import ERA_LENGTH, EpochTracker
 from modularity_registry.stores.zookeeper.errors import (
@@ -17,6 +19,7 @@ from modularity_registry.stores.zookeeper.errors import (
     failure,
     first_error,
 )
+from modularity_registry.stores.zookeeper.hints import Hint, Hints, Versions
 from modularity_registry.stores.zookeeper.layout import (
     LARGEST_VALUE,
     Era,
@@ -26,24 +29,9 @@ from modularity_registry.stores.zookeeper.layout import (
 )
 from modularity_registry.stores.zookeeper.log_trimmer import LogTrimmer
 
-MOST_HINTS: Final = 200_000
-
-
-class Hint(NamedTuple):
-    """The versions of a record's node and bucket when it was at ``revision``.
-
-    As long as both are the same, so is the revision: the bucket's was read first.
-    ``bucket`` is None where it is unknown.
-    """
-
-    epoch: str
-    revision: int
-    version: int
-    bucket: int | None
-
 
 class Writer:
-    """Makes the writes of one store; all threads share its connection.
+    """Makes the writes of one store, one batch at a time.
 
     Its hints about a record only decide what it tries first.
     """
@@ -53,130 +41,147 @@ class Writer:
         self._pool = pool
         self._tracker = tracker
         self._layout = tracker.layout
-        self._hints: dict[str, Hint] = {}
-        self._buckets: dict[tuple[str, int], int] = {}
+        self._hints = Hints("")
 
     def delete_leftovers(self, connection: Connection, era: Era) -> None:
         """Begin to delete what processes that have ended left in the log."""
         self._log_trimmer.delete_leftovers(connection.client, connection.finish, era)
 
-    def set_hint(self, key: str, hint: Hint) -> None:
-        """Remember the versions that a record was read with."""
-        if len(self._hints) >= MOST_HINTS:
-            self._hints.clear()
-        self._hints[key] = hint
+    def hints(self, era: Era) -> Hints:
+        """Return the hints, which are empty in a new epoch."""
+        if self._hints.epoch != era.epoch:
+            self._hints = Hints(era.epoch)
+        return self._hints
 
-    def write(self, key: str, value: bytes | None, expected: int | None) -> int | None:
-        """Put, or delete without a value; return the revision, None if not there.
-
-        Raises `StoreConflict` and `StoreUnavailable`; `ValueError` for a value that
-        is too large for ZooKeeper.
-        """
-        if value is not None and len(value) > LARGEST_VALUE:
-            raise ValueError(f"ZooKeeper takes values of at most {LARGEST_VALUE} bytes")
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        """Return the outcomes in the batch's order; raises what a store raises."""
         connection = self._pool.get()
-        deadline = time.monotonic() + connection.timeout
-        era = self._tracker.era
-        hint, is_sure = self._hint_for(era, key, value, expected)
-        while time.monotonic() < deadline:
-            try:
-                if not is_sure:
-                    hint = self._read_hint(connection, era, key)
-                    _compare(key, hint, expected)
-                    if value is None and hint is None:
-                        return None
-                revision = self._commit(connection, era, key, value, hint, expected)
-            except Wiped:
-                self._tracker.read_or_begin(connection, connection.finish)
-                raise StoreUnavailable(
-                    f"the data in ZooKeeper at {connection.server} was deleted"
-                    f" meanwhile; {NOTHING}, read before writing again"
-                ) from None
-            if revision is not None:
-                return revision
-            is_sure = False
-            era = self._tracker.era
-        raise StoreUnavailable(f"too many writers write {key} at once; {NOTHING}")
-
-    def _hint_for(
-        self, era: Era, key: str, value: bytes | None, expected: int | None
-    ) -> tuple[Hint | None, bool]:
-        """Return the hint of a record, and whether it is worth a try."""
-        hint = self._hints.get(key)
-        if hint is not None and hint.epoch != era.epoch:
-            hint = None
-        if expected is None:
-            return hint, True
-        if expected == 0:
-            return None, value is not None
-        complete = hint is not None and hint.bucket is not None
-        return hint, complete and hint is not None and hint.revision == expected
-
-    def _read_hint(self, connection: Connection, era: Era, key: str) -> Hint | None:
-        """Return the record's current hint, None if there is no record."""
-        client = connection.client
-        bucket = bucket_of(key)
-        path = self._layout.bucket(era, bucket)
-        results = [
-            client.sync_async(path),
-            client.exists_async(path),
-            client.exists_async(self._layout.record(era, key)),
-        ]
-        _, bucket_stat, stat = (connection.finish(result) for result in results)
-        if bucket_stat is None:
-            raise Wiped
-        self._buckets[era.epoch, bucket] = bucket_stat.version
-        if stat is None:
-            return None
-        return Hint(era.epoch, stat.mzxid, stat.version, bucket_stat.version)
+        outcomes: dict[str, Outcome] = {}
+        for key, value, _ in batch:
+            if value is not None and len(value) > LARGEST_VALUE:
+                outcomes[key] = StoreUnavailable(
+                    f"ZooKeeper takes values of at most {LARGEST_VALUE} bytes;"
+                    f" {NOTHING}"
+                )
+        try:
+            self._commit(connection, batch, outcomes)
+        except Wiped:
+            self._tracker.read_or_begin(connection, connection.finish)
+            raise StoreUnavailable(
+                f"the data in ZooKeeper at {connection.server} was deleted"
+                f" meanwhile; {NOTHING}, read before writing again"
+            ) from None
+        return [outcomes[write.key] for write in batch]
 
     def _commit(
         self,
         connection: Connection,
+        batch: Sequence[Write],
+        outcomes: dict[str, Outcome],
+    ) -> None:
+        """Add the outcomes that are not there yet."""
+        deadline = time.monotonic() + connection.timeout
+        era = self._tracker.era
+        unsure: Sequence[Write] = ()
+        while time.monotonic() < deadline:
+            if unsure:
+                outcomes |= _decide(unsure, self._read(connection, era, unsure))
+            writes = [write for write in batch if write.key not in outcomes]
+            if not writes:
+                return
+            hints = self.hints(era)
+            versions = [v for v in map(hints.versions, writes) if v is not None]
+            if len(versions) < len(writes):
+                unsure = [write for write in writes if hints.versions(write) is None]
+                continue
+            revision = self._write(connection, era, writes, versions)
+            if revision is not None:
+                outcomes |= dict.fromkeys([write.key for write in writes], revision)
+                return
+            era, unsure = self._tracker.era, writes
+        raise StoreUnavailable(f"others write the same records at once; {NOTHING}")
+
+    def _read(
+        self, connection: Connection, era: Era, writes: Sequence[Write]
+    ) -> dict[str, Hint | None]:
+        """Return the current hints about the records of ``writes``."""
+        client, hints = connection.client, self.hints(era)
+        synced = client.sync_async(self._layout.epoch)
+        numbers = {bucket_of(write.key) for write in writes}
+        buckets = {
+            number: client.exists_async(self._layout.bucket(era, number))
+            for number in numbers
+        }
+        records = {
+            write.key: client.exists_async(self._layout.record(era, write.key))
+            for write in writes
+        }
+        connection.finish(synced)
+        for number, result in buckets.items():
+            stat = connection.finish(result)
+            if stat is None:
+                raise Wiped
+            hints.add_bucket(number, stat.version)
+        current: dict[str, Hint | None] = {}
+        for key, result in records.items():
+            stat = connection.finish(result)
+            hints.remove(key)
+            current[key] = None
+            if stat is not None:
+                bucket = buckets[bucket_of(key)].value.version
+                current[key] = hint = Hint(stat.mzxid, stat.version, bucket)
+                hints.add(key, hint)
+        return current
+
+    def _write(
+        self,
+        connection: Connection,
         era: Era,
-        key: str,
-        value: bytes | None,
-        hint: Hint | None,
-        expected: int | None,
+        writes: Sequence[Write],
+        versions: Sequence[Versions],
     ) -> int | None:
-        """Return the revision; None when the hint was wrong."""
-        bucket = bucket_of(key)
-        # The bucket's version must be older than what is learned about the record.
-        bucket_version = hint.bucket if hint and expected else None
-        if bucket_version is None:
-            bucket_version = self._buckets.get((era.epoch, bucket))
+        """Return the revision of all ``writes``; None when one could not be made."""
+        hints, layout = self.hints(era), self._layout
+        compared = {
+            (bucket_of(write.key), version.bucket)
+            for write, version in zip(writes, versions, strict=True)
+            if version.bucket is not None
+        }
+        changed = [*{bucket_of(write.key) for write in writes if write.value is None}]
         steps = connection.client.transaction()
-        steps.check(self._layout.epoch, era.version)
-        path = self._layout.record(era, key)
-        bucket_path = self._layout.bucket(era, bucket)
-        if value is None:
-            _add_delete(steps, path, bucket_path, hint if expected else None)
-        else:
-            _add_put(steps, path, bucket_path, value, hint, bool(expected))
-        entry = encode(key, value)
-        steps.create(self._layout.new_entry(era), entry, sequence=True)
+        steps.check(layout.epoch, era.version)
+        for number, bucket_version in compared:
+            steps.check(layout.bucket(era, number), bucket_version)
+        for number in changed:
+            steps.set_data(layout.bucket(era, number), b"")
+        for (key, value, expected), version in zip(writes, versions, strict=True):
+            path = layout.record(era, key)
+            if value is None:
+                steps.delete(path, version.record)
+            elif expected == 0 or key not in hints:
+                steps.create(path, value)
+            else:
+                steps.set_data(path, value, version.record)
+        # Only the result of a set contains the transaction's number.
+        steps.set_data(layout.log(era), b"")
+        entry = encode(writes)
+        steps.create(layout.new_entry(era), entry, sequence=True)
         results = connection.finish(steps.commit_async(), writing=True)
         failed = first_error(results)
         if failed is not None:
             self._explain(connection, failed, len(results))
             return None
-        stat = results[1] if value is None else results[-2]
-        if value is None:
-            self._buckets[era.epoch, bucket] = stat.version
-            self._hints.pop(key, None)
-        else:
-            self.set_hint(
-                key, Hint(era.epoch, stat.mzxid, stat.version, bucket_version)
-            )
-        self._logged(connection, era, results[-1], len(entry))
-        return int(stat.mzxid)
+        *results, log_stat, log_path = results[1 + len(compared) :]
+        _learn(hints, changed, writes, results, log_stat.mzxid)
+        self._logged(connection, era, log_path, len(entry))
+        return int(log_stat.mzxid)
 
     def _explain(self, connection: Connection, failed: FailedStep, steps: int) -> None:
         """Return if the write can be tried again, else raise why it can't."""
         position, error = failed
         if not isinstance(error, ANSWERS):
             raise failure(error, connection.server, False) from error
-        if position not in (0, steps - 1):
+        if position not in (0, steps - 2, steps - 1):
             return
         if isinstance(error, NoNodeError):
             raise Wiped
@@ -193,27 +198,37 @@ class Writer:
                 self._tracker.begin_era(connection, era)
 
 
-def _compare(key: str, hint: Hint | None, expected: int | None) -> None:
-    actual = hint.revision if hint else 0
-    if expected is not None and actual != expected:
-        raise StoreConflict(key, actual)
+def _decide(
+    writes: Sequence[Write], current: Mapping[str, Hint | None]
+) -> dict[str, Outcome]:
+    """Return the outcomes of those ``writes`` that change nothing."""
+    outcomes: dict[str, Outcome] = {}
+    for key, value, expected in writes:
+        hint = current[key]
+        actual = hint.revision if hint else 0
+        if expected is not None and actual != expected:
+            outcomes[key] = StoreConflict(key, actual)
+        elif value is None and hint is None:
+            outcomes[key] = None
+    return outcomes
 
 
-def _add_put(
-    steps: Any, path: str, bucket: str, value: bytes, hint: Hint | None, exact: bool
+def _learn(
+    hints: Hints,
+    changed: Sequence[int],
+    writes: Sequence[Write],
+    results: Sequence[Any],
+    revision: int,
 ) -> None:
-    if hint is None:
-        # Only the result of a set contains the transaction's number.
-        steps.create(path)
-        steps.set_data(path, value)
-    elif exact:
-        steps.check(bucket, hint.bucket)
-        steps.set_data(path, value, version=hint.version)
-    else:
-        steps.set_data(path, value)
-
-
-def _add_delete(steps: Any, path: str, bucket: str, hint: Hint | None) -> None:
-    """With ``hint`` the delete fails unless both versions are the same."""
-    steps.set_data(bucket, b"", version=hint.bucket if hint else -1)
-    steps.delete(path, version=hint.version if hint else -1)
+    """Remember what a transaction's results say about ``changed`` buckets and the
+    records of ``writes``, in this order."""
+    stats = dict(zip(changed, results[: len(changed)], strict=True))
+    written: dict[str, Hint | None] = {}
+    for write, result in zip(writes, results[len(changed) :], strict=True):
+        written[write.key] = None
+        if write.value is not None:
+            # The bucket's version must be older than what is learned about the record.
+            bucket = hints.bucket(bucket_of(write.key))
+            version = 0 if isinstance(result, str) else result.version
+            written[write.key] = Hint(revision, version, bucket)
+    hints.update({number: stat.version for number, stat in stats.items()}, written)

@@ -10,6 +10,7 @@ from kazoo.security import make_digest_acl  # type: ignore[import-untyped]  # no
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores import open_store
+from modularity_registry.stores.base import delete, put
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.server_url import Host, Server, Tls
@@ -63,9 +64,9 @@ def assert_works(server: Server) -> None:
     store = ZookeeperStore(server)
     recorder = Recorder()
     store.watch(recorder)
-    revision = store.put("services/a", b"1", expected=0)
-    recorder.wait_for_revision(store.put("services/a", b"2", expected=revision))
-    assert store.delete("services/a") is not None
+    revision = put(store, "services/a", b"1", expected=0)
+    recorder.wait_for_revision(put(store, "services/a", b"2", expected=revision))
+    assert delete(store, "services/a") is not None
     store.close()
 
 
@@ -93,7 +94,7 @@ def test_others_do_not(server: Server, user: str, password: str, says: str) -> N
 
 def test_everything_belongs_to_the_user(server: Server, zookeeper: Zookeeper) -> None:
     store = ZookeeperStore(server)
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     with zookeeper.operator(f"{USER}:{PASSWORD}") as client:
         paths = [f"/{server.prefix}"]
         for path in paths:
@@ -108,7 +109,7 @@ def test_a_user_who_loses_the_right_is_told(
     server: Server, zookeeper: Zookeeper
 ) -> None:
     store = ZookeeperStore(server)
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     with zookeeper.operator(f"{USER}:{PASSWORD}") as client:
         record = f"/{server.prefix}/{store.epoch}/record"
         stranger = make_digest_acl("somebody", PASSWORD, all=True)
@@ -116,7 +117,7 @@ def test_a_user_who_loses_the_right_is_told(
             for name in client.get_children(f"{record}/{bucket}"):
                 client.set_acls(f"{record}/{bucket}/{name}", [stranger])
     with pytest.raises(StoreUnavailable, match="refuses the user 'registry'"):
-        store.put("services/a", b"2")
+        put(store, "services/a", b"2")
     store.close()
 
 
@@ -128,7 +129,7 @@ def test_over_tls_many_answers_come_at_once(secured: Server) -> None:
     store = ZookeeperStore(secured)
     values = [bytes([number]) * 9_000 for number in range(200)]
     for number, value in enumerate(values):
-        store.put(f"services/{number}", value)
+        put(store, f"services/{number}", value)
     assert [record.value for record in snapshot_of(store).records] == values
     store.close()
 

@@ -7,8 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modularity_registry.stores.base import Change, Event, Lost, Record, Snapshot
+from modularity_registry.stores.base import (
+    Change,
+    Event,
+    Lost,
+    Record,
+    Snapshot,
+    Write,
+    put,
+)
 from modularity_registry.stores.conformance.base import assert_agrees
+from modularity_registry.stores.conformance.batches import revision_of
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.server_url import Server
@@ -73,12 +82,12 @@ def test_a_log_that_begins_a_new_era_loses_nothing(
 
     def load(writer: int) -> list[int]:
         return [
-            pair[writer % 2].put(f"services/{writer}-{number % 3}", b"%d" % number)
-            for number in range(40)
+            put(pair[writer], f"services/{writer}-{number % 3}", b"%d" % number)
+            for number in range(80)
         ]
 
-    with ThreadPoolExecutor(4) as pool:
-        revisions = sorted(itertools.chain(*pool.map(load, range(4))))
+    with ThreadPoolExecutor(2) as pool:
+        revisions = sorted(itertools.chain(*pool.map(load, range(2))))
     recorder.wait_for_revision(revisions[-1])
     assert [change.revision for change in recorder.changes] == revisions
     assert recorder.held() == {r.key: r for r in snapshot_of(other).records}
@@ -94,7 +103,7 @@ def test_an_old_log_is_removed(
     monkeypatch.setattr(log_trimmer, "KEPT", 20)
     recorder = Recorder()
     store.watch(recorder)
-    revisions = [store.put("services/a", b"%d" % number) for number in range(300)]
+    revisions = [put(store, "services/a", b"%d" % number) for number in range(300)]
     recorder.wait_for_revision(revisions[-1])
     assert_agrees(recorder, store)
     most = 20 + log_trimmer.AT_ONCE
@@ -104,7 +113,7 @@ def test_an_old_log_is_removed(
     eventually(lambda: len(log_of(zookeeper, store, server.prefix)) <= 20)
     # What is gone already does not keep the rest from being removed.
     for number in range(100):
-        store.put("services/a", b"%d" % number)
+        put(store, "services/a", b"%d" % number)
     eventually(lambda: len(log_of(zookeeper, store, server.prefix)) <= most)
 
 
@@ -116,7 +125,7 @@ def test_large_values_shorten_the_log(
 ) -> None:
     monkeypatch.setattr(log_trimmer, "KEPT_BYTES", 100_000)
     for _ in range(20):
-        store.put("services/a", bytes(20_000))
+        put(store, "services/a", bytes(20_000))
     eventually(lambda: len(log_of(zookeeper, store, server.prefix)) <= 5)
 
 
@@ -128,7 +137,7 @@ def test_eras_long_over_are_removed_whole(
 ) -> None:
     monkeypatch.setattr(zookeeper_writer, "ERA_LENGTH", 5)
     for number in range(40):
-        store.put("services/a", b"%d" % number)
+        put(store, "services/a", b"%d" % number)
     number = store._tracker.era.number
     other = ZookeeperStore(server)
     with zookeeper.operator() as client:
@@ -151,12 +160,12 @@ def test_a_watcher_that_is_too_far_behind_reads_a_new_snapshot(
             assert go_on.wait(20)
 
     store.watch(slow)
-    other.put("services/a", b"")
+    put(other, "services/a", b"")
     assert behind.wait(20)
     for number in range(200):
-        other.put(f"services/{number % 9}", b"%d" % number)
+        put(other, f"services/{number % 9}", b"%d" % number)
     go_on.set()
-    recorder.wait_for_revision(other.put("services/last", b""))
+    recorder.wait_for_revision(put(other, "services/last", b""))
     assert snapshots(recorder) > 1
     assert_agrees(recorder, other)
     assert not any(isinstance(event, Lost) for event in recorder.events)
@@ -166,33 +175,32 @@ def test_a_snapshot_among_writers_is_of_one_revision(
     store: ZookeeperStore, other: ZookeeperStore
 ) -> None:
     for number in range(300):
-        store.put(f"services/{number}", b"0")
+        put(store, f"services/{number}", b"0")
     whole, stop = Recorder(), threading.Event()
     store.watch(whole)
 
-    def load(writer: int) -> int:
-        last, numbers = 0, itertools.cycle(range(writer, 300, 2))
+    def load() -> int:
+        last, numbers = 0, itertools.cycle(range(300))
         while not stop.is_set():
-            key = f"services/{next(numbers)}"
-            last = other.put(key, b"1")
-            last = other.delete(key) or last
-            last = other.put(key, b"2", expected=0)
+            keys = [f"services/{next(numbers)}" for _ in range(3)]
+            other.commit([Write(key, b"1") for key in keys])
+            other.commit([Write(key, None) for key in keys])
+            last = revision_of(other.commit([Write(key, b"2", 0) for key in keys])[-1])
         return last
 
     parts = [Recorder() for _ in range(5)]
-    with ThreadPoolExecutor(2) as pool:
-        loads = [pool.submit(load, writer) for writer in range(2)]
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(load)
         for part in parts:
             store.watch(part)
         stop.set()
-        last = max(writer.result(20) for writer in loads)
+        last = writing.result(20)
     for recorder in (whole, *parts):
         recorder.wait_for_revision(last)
-    changes = {change.revision: change for change in whole.changes}
     for part in parts:
         first = part.first_snapshot()
         assert part.changes == [
-            changes[r] for r in sorted(changes) if r > first.revision
+            change for change in whole.changes if change.revision > first.revision
         ]
         held = held_at(whole, first.revision)
         assert {record.key: record for record in first.records} == held
