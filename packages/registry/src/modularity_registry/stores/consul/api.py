@@ -11,7 +11,12 @@ import requests
 import urllib3
 from urllib3.exceptions import NewConnectionError
 
-from modularity_registry.errors import StoreCorrupt, StoreUnavailable
+from modularity_registry.errors import (
+    OutcomeUnknown,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
 from modularity_registry.stores.consul.connection import (
     OpenConnections,
     TrackingAdapter,
@@ -29,9 +34,6 @@ _FAILURES: Final = (
     http.client.HTTPException,
     OSError,
 )
-
-_UNKNOWN: Final = "; whether the write was made is unknown, so read before a retry"
-_NOTHING: Final = "; nothing has changed"
 
 
 class Operation(msgspec.Struct, rename="pascal", frozen=True, omit_defaults=True):
@@ -106,7 +108,8 @@ class _Client(consul.std.Consul):  # type: ignore[misc]  # it has no types
 
 
 class ConsulApi:
-    """One client. Every method raises `StoreUnavailable` without an answer.
+    """One client. Every method raises `StoreUnavailable` without an answer, but `write`
+    `OutcomeUnknown`, unless it was never sent.
 
     Any thread may call any method.
     """
@@ -151,8 +154,7 @@ class ConsulApi:
     def write(self, operations: Sequence[Operation]) -> int | None:
         """Carry out all ``operations`` and return the index of this write.
 
-        Returns None, with nothing written, when one of their comparisons failed. Raises
-        `StoreUnavailable` that says whether something may have changed.
+        Returns None, with nothing written, when one of their comparisons failed.
         """
         answer = self._transact(operations, reads=False)
         if answer.errors:
@@ -174,10 +176,10 @@ class ConsulApi:
                 raw=True,
             )
         except _FAILURES as error:
-            raise self._unreachable(error, "") from error
+            raise self._unreachable(error, writes=False) from error
         if answer.code == 404:
             return []
-        self._require_success(answer.code, answer.body.decode(errors="replace"), "")
+        self._require_success(answer.code, answer.body.decode(errors="replace"))
         return self._decoded(answer.body, list[Pair])
 
     def _transact(self, operations: Sequence[Operation], reads: bool) -> _Reply:
@@ -191,30 +193,27 @@ class ConsulApi:
                 data=msgspec.json.encode([{"KV": step} for step in operations]),
             )
         except _FAILURES as error:
-            raise self._unreachable(error, "" if reads else _UNKNOWN) from error
+            raise self._unreachable(error, writes=not reads) from error
         if answer.code != 409:
-            self._require_success(answer.code, answer.body, "" if reads else _UNKNOWN)
+            self._require_success(answer.code, answer.body, writes=not reads)
         decoded = self._decoded(answer.body, _Reply)
         if any("ermission denied" in error.what for error in decoded.errors or ()):
             raise self._refused()
         return decoded
 
-    def _require_success(self, code: int, body: str, outcome: str) -> None:
-        """Raise unless ``code`` is 200; ``outcome`` is that of a write if Consul
-        failed."""
+    def _require_success(self, code: int, body: str, writes: bool = False) -> None:
+        """Raise unless ``code`` is 200."""
         if code == 200:
             return
         if code in (401, 403):
             raise self._refused()
-        # Without a leader, Consul does not begin a write.
-        if code < 500 or "No cluster leader" in body:
-            outcome = outcome and _NOTHING
         reason = " ".join(body.split())[:200] or "no reason given"
         if self._server.password and self._server.password in reason:
             reason = "the reason is not shown: it repeats the token"
-        raise StoreUnavailable(
-            f"Consul at {self._server} failed with status {code} ({reason}){outcome}"
-        )
+        # Without a leader, Consul does not begin a write.
+        is_unknown = writes and code >= 500 and "No cluster leader" not in body
+        problem = f"Consul at {self._server} failed with status {code} ({reason})"
+        raise _failure(problem, writes, is_unknown)
 
     def _refused(self) -> StoreUnavailable:
         problem = "refuses the token" if self._server.password else "needs a token"
@@ -224,16 +223,15 @@ class ConsulApi:
             '{ policy = "write" }'
         )
 
-    def _unreachable(self, error: Exception, outcome: str) -> StoreUnavailable:
+    def _unreachable(self, error: Exception, writes: bool) -> StoreError:
         if isinstance(error, requests.exceptions.SSLError):
             problem = "does not agree on TLS; check tls=true, ca, cert and key"
         elif isinstance(error, requests.Timeout):
             problem = "did not answer in time"
         else:
             problem = "can't be reached"
-        if outcome and _never_sent(error):
-            outcome = _NOTHING
-        return StoreUnavailable(f"Consul at {self._server} {problem}{outcome}")
+        is_unknown = writes and not _never_sent(error)
+        return _failure(f"Consul at {self._server} {problem}", writes, is_unknown)
 
     def _decoded(self, body: bytes | str, kind: type[_T]) -> _T:
         try:
@@ -243,6 +241,12 @@ class ConsulApi:
                 f"the server at {self._server} does not answer like Consul; "
                 "check the host and the port"
             ) from error
+
+
+def _failure(problem: str, writes: bool, is_unknown: bool) -> StoreError:
+    if is_unknown:
+        return OutcomeUnknown.because(problem)
+    return StoreUnavailable(f"{problem}; nothing was written" if writes else problem)
 
 
 def _never_sent(error: Exception) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from modularity_registry.errors import StoreConflict
+from modularity_registry.stores.base import Outcome, Write
 from modularity_registry.stores.consul.api import Operation
 from modularity_registry.stores.consul.layout import (
     LOG_KEPT,
@@ -15,7 +16,6 @@ from modularity_registry.stores.consul.layout import (
     pack_entries,
     pack_tip,
 )
-from modularity_registry.stores.group_commit import Write
 
 # Consul accepts 64 operations, of which the tip and the log take four.
 _MOST_RECORDS: Final = 60
@@ -26,67 +26,58 @@ _OVERHEAD: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The outcomes of writes (a revision, None for no change, or a conflict) and the
-    log entries to write."""
+    """The outcomes of writes, the log's entries, and what happens to the records."""
 
-    outcomes: tuple[int | StoreConflict | None, ...]
-    entries: tuple[Entry, ...]
-
-    @property
-    def last_entries(self) -> dict[str, Entry]:
-        """The last entry of each key."""
-        return {entry.key: entry for entry in self.entries}
+    outcomes: list[Outcome]
+    entries: list[Entry]
+    steps: list[Operation]
 
     def revisions(self) -> dict[str, int]:
         """Return the revisions after the batch, 0 for a deleted key."""
         return {
-            key: 0 if entry.value is None else entry.revision
-            for key, entry in self.last_entries.items()
+            entry.key: 0 if entry.value is None else entry.revision
+            for entry in self.entries
         }
 
 
 def compared_keys(writes: Sequence[Write]) -> set[str]:
-    """Return the keys whose revisions decide the outcomes of the writes."""
-    return {
-        write.key
-        for write in writes
-        if write.expected is not None or write.value is None
-    }
+    """Return the keys whose revisions must be known before the writes are tried.
+
+    What has to be a new record is tried without: Consul compares that itself.
+    """
+    return {key for key, value, expected in writes if expected or value is None}
 
 
 def make_plan(
-    writes: Sequence[Write], revisions: Mapping[str, int], revision: int
+    layout: Layout,
+    writes: Sequence[Write],
+    revisions: Mapping[str, int],
+    revision: int,
 ) -> Plan:
-    """Return the outcomes of writes, in their order; ``revision`` is that of the tip.
+    """Return the plan for writes; ``revision`` is that of the tip.
 
-    ``revisions`` has the revisions of the keys that are `compared_keys`, 0 for no
-    record.
+    ``revisions`` has at least those of the `compared_keys`, 0 for no record.
     """
-    new: dict[str, int] = {}
-    outcomes: list[int | StoreConflict | None] = []
-    entries: list[Entry] = []
-    for write in writes:
-        current = new.get(write.key, revisions.get(write.key, 0))
-        if write.expected not in (None, current):
-            outcomes.append(StoreConflict(write.key, current))
-        elif write.value is None and not current:
-            outcomes.append(None)
+    plan = Plan([], [], [])
+    for key, value, expected in writes:
+        actual = revisions.get(key, 0)
+        if expected is not None and expected != actual:
+            plan.outcomes.append(StoreConflict(key, actual))
+        elif value is None and not actual:
+            plan.outcomes.append(None)
         else:
             revision += 1
-            new[write.key] = 0 if write.value is None else revision
-            entries.append(Entry(write.key, write.value, revision))
-            outcomes.append(revision)
-    return Plan(tuple(outcomes), tuple(entries))
-
-
-def finish(writes: Sequence[Write], plan: Plan) -> None:
-    """Set the outcome of each write."""
-    for write, outcome in zip(writes, plan.outcomes, strict=True):
-        if isinstance(outcome, StoreConflict):
-            write.error = outcome
-        else:
-            write.revision = outcome
-        write.done = True
+            name = layout.record(key)
+            if value is None:
+                step = Operation("delete", name)
+            else:
+                # With an index of 0, "cas" makes a new entry.
+                verb = "cas" if expected == 0 else "set"
+                step = Operation(verb, name, value=value, flags=revision)
+            plan.steps.append(step)
+            plan.entries.append(Entry(key, value, revision))
+            plan.outcomes.append(revision)
+    return plan
 
 
 def next_tip(tip: Tip, plan: Plan) -> Tip:
@@ -111,14 +102,7 @@ def transaction(layout: Layout, stored: StoredTip, plan: Plan) -> list[Operation
     if new.batch >= LOG_KEPT:
         old = layout.log(tip.epoch, new.batch - LOG_KEPT)
         steps.append(Operation("delete", old))
-    for key, entry in plan.last_entries.items():
-        name = layout.record(key)
-        steps.append(
-            Operation("delete", name)
-            if entry.value is None
-            else Operation("set", name, value=entry.value, flags=entry.revision)
-        )
-    return steps
+    return steps + plan.steps
 
 
 def count_that_fit(writes: Sequence[Write]) -> int:

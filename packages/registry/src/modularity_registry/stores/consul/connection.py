@@ -11,8 +11,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
-# Threads that write, ping and read at once; others get a connection for one call.
-_POOLED: Final = 8
+# For the writer and a ping; a further call gets a connection of its own.
+_POOLED: Final = 2
 
 # Notices a dead peer after 5 + 3 * 3 seconds, even for a read without a timeout.
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}

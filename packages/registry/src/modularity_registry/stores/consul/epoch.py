@@ -5,9 +5,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
-from modularity_registry.errors import StoreUnavailable
+from modularity_registry.errors import OutcomeUnknown, StoreUnavailable
 from modularity_registry.stores.consul.api import ConsulApi, Operation
 from modularity_registry.stores.consul.layout import (
     Layout,
@@ -100,20 +101,16 @@ class EpochTracker:
         self._set(api, StoredTip(_new_tip(revision), 0))
 
     def _set(self, api: ConsulApi, stored: StoredTip) -> None:
-        # Whether this or another process succeeds does not matter: the tip is read
-        # next.
         tip = stored.tip
-        api.write(
-            [
-                Operation(
-                    "cas", self._layout.tip, value=pack_tip(tip), index=stored.index
-                ),
-                Operation("delete-tree", self._layout.logs),
-                Operation(
-                    "set", self._layout.log(tip.epoch, 0), value=pack_entries(())
-                ),
-            ]
-        )
+        steps = [
+            Operation("cas", self._layout.tip, value=pack_tip(tip), index=stored.index),
+            Operation("delete-tree", self._layout.logs),
+            Operation("set", self._layout.log(tip.epoch, 0), value=pack_entries(())),
+        ]
+        # Whether this or another process succeeds, or nobody knows, does not matter:
+        # the tip is read next.
+        with suppress(OutcomeUnknown):
+            api.write(steps)
 
 
 def _new_tip(revision: int) -> Tip:

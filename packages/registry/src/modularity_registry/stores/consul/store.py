@@ -5,15 +5,15 @@ and adds to a log. Watches wait for the tip and then read the log, since Consul'
 blocking queries miss deletions and overwritten values.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from modularity_registry.stores.base import Send
+from modularity_registry.stores.base import Outcome, Send, Write, require_valid
 from modularity_registry.stores.consul.api import ConsulApi
 from modularity_registry.stores.consul.epoch import EpochTracker
 from modularity_registry.stores.consul.feed import FeedSession
 from modularity_registry.stores.consul.layout import Layout
 from modularity_registry.stores.consul.writer import Writer
-from modularity_registry.stores.group_commit import GroupCommit
 from modularity_registry.stores.reconnecting_watch import ReconnectingWatch, WatchSet
 from modularity_registry.stores.server_url import Server
 
@@ -22,6 +22,7 @@ class ConsulStore:
     """A store in a Consul of version 1.8 or later; the password is an ACL token."""
 
     shared: Final = True
+    embedded: Final = False
 
     def __init__(self, server: Server, timeout: float = 5.0) -> None:
         """Open the store, and create it if there is none.
@@ -38,7 +39,6 @@ class ConsulStore:
         self._watches = WatchSet("Consul")
         self._api = ConsulApi(server, timeout)
         self._writer = Writer(self._api, self._layout, self._tracker, timeout)
-        self._commits = GroupCommit(self._writer.commit)
         try:
             self._tracker.current(self._api)
         except BaseException:
@@ -49,13 +49,10 @@ class ConsulStore:
     def epoch(self) -> str:
         return self._tracker.epoch
 
-    def put(self, key: str, value: bytes, expected: int | None = None) -> int:
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        require_valid(batch)
         self._watches.require_open()
-        return self._commits.put(key, value, expected)
-
-    def delete(self, key: str, expected: int | None = None) -> int | None:
-        self._watches.require_open()
-        return self._commits.delete(key, expected)
+        return self._writer.commit(batch)
 
     def watch(self, send: Send) -> ReconnectingWatch:
         return self._watches.start(self._session, send)

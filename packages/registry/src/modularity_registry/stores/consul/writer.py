@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from modularity_registry.errors import StoreError, StoreUnavailable
+from modularity_registry.stores.base import Outcome, Write
 from modularity_registry.stores.consul.api import ConsulApi
 from modularity_registry.stores.consul.batch import (
     Plan,
     compared_keys,
     count_that_fit,
-    finish,
     make_plan,
     next_tip,
     transaction,
 )
 from modularity_registry.stores.consul.epoch import EpochTracker
 from modularity_registry.stores.consul.layout import Layout, StoredTip
-from modularity_registry.stores.group_commit import Write
 
 _FIRST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.02
@@ -49,22 +48,34 @@ class Writer:
         """Stop further attempts."""
         self._closing.set()
 
-    def commit(self, writes: list[Write]) -> None:
-        """Set the outcome of each of ``writes``."""
-        remaining = writes
-        while remaining:
+    def commit(self, batch: Sequence[Write]) -> list[Outcome]:
+        """Return the outcomes in the batch's order.
+
+        A batch that does not fit into one transaction is written in several, and what
+        remains after one that failed is not tried.
+        """
+        outcomes: list[Outcome] = []
+        while remaining := batch[len(outcomes) :]:
             count = count_that_fit(remaining)
-            part, remaining = remaining[: max(count, 1)], remaining[max(count, 1) :]
+            if not count:
+                reason = "the record is too large for Consul; nothing was written"
+                outcomes.append(StoreUnavailable(reason))
+                continue
             try:
-                if not count:
-                    raise StoreUnavailable("the record is too large for Consul")
-                self._commit(part)
+                outcomes += self._commit(remaining[:count])
             except StoreError as error:
                 self._stored_tip = None
-                for write in part:
-                    write.fail(error)
+                if count == len(batch):
+                    raise
+                # An error for each write: one that is raised twice mixes up tracebacks.
+                outcomes += [type(error)(error.detail) for _ in range(count)]
+                outcomes += [
+                    StoreUnavailable("a write before it failed; nothing was written")
+                    for _ in remaining[count:]
+                ]
+        return outcomes
 
-    def _commit(self, writes: Sequence[Write]) -> None:
+    def _commit(self, writes: Sequence[Write]) -> list[Outcome]:
         keys = compared_keys(writes)
         deadline = time.monotonic() + self._timeout
         pause, failed = _FIRST_PAUSE, None
@@ -76,18 +87,19 @@ class Writer:
                 # No other writer was faster: the tip's log was deleted.
                 self._tracker.begin_epoch(self._api, stored)
                 stored = self._read_revisions(keys)
-            plan = make_plan(writes, self._revisions, stored.tip.revision)
-            if plan.entries:
-                if self._write(stored, plan):
-                    break
-            elif is_read:
-                break  # nothing to write, and the revisions are current
+            revision = stored.tip.revision
+            plan = make_plan(self._layout, writes, self._revisions, revision)
+            if plan.entries and self._write(stored, plan):
+                return plan.outcomes
+            if not plan.entries and is_read:
+                return plan.outcomes  # nothing to write, and the revisions are current
             self._stored_tip = None
-            if plan.entries:
+            every_key = {write.key for write in writes if write.expected is not None}
+            if plan.entries and every_key <= self._revisions.keys():
                 failed = stored
                 self._pause(pause, deadline)
                 pause = min(pause * 2, _LONGEST_PAUSE)
-        finish(writes, plan)
+            keys |= every_key
 
     def _write(self, stored: StoredTip, plan: Plan) -> bool:
         """Carry out the plan; return False when another writer was faster."""
@@ -117,8 +129,8 @@ class Writer:
     def _pause(self, seconds: float, deadline: float) -> None:
         if time.monotonic() > deadline:
             raise StoreUnavailable(
-                "too many other writers write to Consul; nothing has changed, try again"
+                "too many other writers write to Consul; nothing was written, try again"
             )
         # Jittered, so that two writers don't collide repeatedly.
         if self._closing.wait(seconds * random.random()):
-            raise StoreUnavailable("the Consul store was closed; nothing has changed")
+            raise StoreUnavailable("the Consul store was closed; nothing was written")

@@ -138,8 +138,11 @@ class PostgresStore:
             return
         try:
             self._epoch = self._schema.prepare(connection)
-        except BaseException:
+        except BaseException as problem:
             self._drop_connection()
+            if isinstance(problem, ConnectionBroken):
+                reason = f"{problem.detail}; nothing was written"
+                raise StoreUnavailable(reason) from problem
             raise
 
     def _drop_connection(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modularity_registry.errors import StoreConflict, StoreUnavailable
-from modularity_registry.stores.base import Lost, Snapshot
+from modularity_registry.stores.base import Lost, Snapshot, put
 from modularity_registry.stores.conformance.base import assert_agrees
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.consul.store import ConsulStore
@@ -38,16 +38,16 @@ def test_a_killed_server_comes_back_with_everything(
 ) -> None:
     recorder = Recorder(60.0)
     kept.watch(recorder)
-    first = kept.put("services/a", b"1")
+    first = put(kept, "services/a", b"1")
     epoch = kept.epoch
     own.kill()
     recorder.wait(
         lambda: any(isinstance(event, Lost) for event in recorder.events), "the news"
     )
     with pytest.raises(StoreUnavailable):
-        kept.put("services/a", b"2", expected=first)
+        put(kept, "services/a", b"2", expected=first)
     own.start()
-    second = kept.put("services/a", b"3", expected=first)
+    second = put(kept, "services/a", b"3", expected=first)
     recorder.wait_for_revision(second)
     assert second > first
     assert kept.epoch == epoch
@@ -59,7 +59,7 @@ def test_an_emptied_server_has_another_epoch(
 ) -> None:
     recorder = Recorder(60.0)
     kept.watch(recorder)
-    revision = kept.put("services/a", b"1")
+    revision = put(kept, "services/a", b"1")
     epoch = kept.epoch
     own.kill()
     shutil.rmtree(tmp_path / "data")
@@ -68,8 +68,8 @@ def test_an_emptied_server_has_another_epoch(
     assert kept.epoch != epoch
     assert recorder.held() == {}
     with pytest.raises(StoreConflict):
-        kept.put("services/a", b"2", expected=revision)
-    kept.put("services/a", b"2", expected=0)
+        put(kept, "services/a", b"2", expected=revision)
+    put(kept, "services/a", b"2", expected=0)
     recorder.wait(lambda: "services/a" in recorder.held(), "the first change")
     assert_agrees(recorder, kept)
 
@@ -79,16 +79,16 @@ def test_a_server_put_back_to_a_backup_has_another_epoch(
 ) -> None:
     recorder = Recorder(60.0)
     kept.watch(recorder)
-    kept.put("services/a", b"1")
+    put(kept, "services/a", b"1")
     backup = own.call("GET", "/v1/snapshot")
     epoch = kept.epoch
     for value in (b"2", b"3"):
-        recorder.wait_for_revision(kept.put("services/a", value))
+        recorder.wait_for_revision(put(kept, "services/a", value))
     own.call("PUT", "/v1/snapshot", backup)
     recorder.wait(lambda: _snapshots(recorder) > 1, "a fresh snapshot")
     assert kept.epoch != epoch
     assert recorder.held()["services/a"].value == b"1"
-    last = kept.put("services/a", b"4")
+    last = put(kept, "services/a", b"4")
     recorder.wait(lambda: recorder.held()["services/a"].revision == last, "the change")
     assert_agrees(recorder, kept)
 

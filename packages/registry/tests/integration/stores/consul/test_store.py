@@ -1,13 +1,19 @@
 """The store contract on a real Consul, and what is special about Consul."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from modularity_registry.errors import StoreConflict, StoreCorrupt, StoreUnavailable
+from modularity_registry.errors import (
+    OutcomeUnknown,
+    StoreConflict,
+    StoreCorrupt,
+    StoreUnavailable,
+)
+from modularity_registry.stores.base import LARGEST_BATCH, Write, delete, put
 from modularity_registry.stores.conformance.base import assert_agrees, assert_growing
 from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
 from modularity_registry.stores.conformance.contract import (
@@ -15,11 +21,12 @@ from modularity_registry.stores.conformance.contract import (
     RemoteStoreContract,
     snapshot_of,
 )
+from modularity_registry.stores.conformance.outages import UNANSWERED
 from modularity_registry.stores.conformance.recorder import Recorder
-from modularity_registry.stores.consul.api import ConsulApi
+from modularity_registry.stores.consul.api import ConsulApi, Operation
 from modularity_registry.stores.consul.epoch import EpochTracker
 from modularity_registry.stores.consul.feed import FeedSession
-from modularity_registry.stores.consul.layout import LOG_KEPT, Layout
+from modularity_registry.stores.consul.layout import LOG_KEPT, Layout, Pair
 from modularity_registry.stores.consul.store import ConsulStore
 from modularity_registry.stores.reconnecting_watch import Gap
 from modularity_registry.stores.server_url import Host, Server
@@ -91,9 +98,9 @@ def test_stores_with_other_prefixes_see_nothing_of_each_other(
     recorder = Recorder()
     one.watch(recorder)
     before = recorder.held()
-    two.put("services/a", b"2")
-    two.put("../../test-a/state/records/services/b", b"2")
-    last = one.put("services/mine", b"1")
+    put(two, "services/a", b"2")
+    put(two, "../../test-a/state/records/services/b", b"2")
+    last = put(one, "services/mine", b"1")
     recorder.wait_for_revision(last)
     assert [change.key for change in recorder.changes] == ["services/mine"]
     agent.wipe(other)
@@ -109,40 +116,88 @@ def test_more_than_fits_into_a_transaction_is_written_in_several(
 ) -> None:
     recorder = Recorder()
     store.watch(recorder)
-    sizes = {f"services/{n}": 65_536 if n % 3 else 10 for n in range(90)}
-    with ThreadPoolExecutor(90) as pool:
-        revisions = list(
-            pool.map(lambda key: store.put(key, b"\xff" * sizes[key]), sizes)
-        )
-    recorder.wait_for_revision(max(revisions))
+    sizes = {f"services/{number}": 10 for number in range(LARGEST_BATCH)}
+    sizes |= {f"services/{number}": 60_000 for number in (1, 2, 61, 62)}
+    batch = [Write(key, b"\xff" * size) for key, size in sizes.items()]
+    outcomes = store.commit(batch)
+    assert outcomes == list(range(1, LARGEST_BATCH + 1))
+    recorder.wait_for_revision(LARGEST_BATCH)
     assert {k: len(r.value) for k, r in recorder.held().items()} == sizes
     assert_growing([change.revision for change in recorder.changes])
     assert_agrees(recorder, store)
 
 
+def test_a_part_of_a_batch_that_fails_leaves_the_outcomes_of_the_others(
+    store: ConsulStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [Write(f"services/{number}", b"") for number in range(LARGEST_BATCH)]
+    write, calls = store._api.write, itertools.count(1)
+
+    def fail_later(operations: Sequence[Operation]) -> int | None:
+        if next(calls) > 1:
+            raise OutcomeUnknown.because("the connection broke")
+        return write(operations)
+
+    monkeypatch.setattr(store._api, "write", fail_later)
+    outcomes = store.commit(batch)
+    assert outcomes[:60] == list(range(1, 61))
+    assert [type(outcome) for outcome in outcomes[60:]] == [OutcomeUnknown] * 4
+    monkeypatch.undo()
+    assert store.commit(batch)[-1] == 60 + LARGEST_BATCH
+
+
+def test_new_records_are_written_without_a_look(
+    server: Server, store: ConsulStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "services/taken", b"")
+    other = ConsulStore(server)
+    other.ping()
+    taken = put(other, "services/taken-too", b"")
+    epoch = store.epoch
+    put(store, "services/mine", b"")
+    find, looks = store._api.find, itertools.count()
+
+    def count(names: Iterable[str]) -> dict[str, Pair]:
+        next(looks)
+        return find(names)
+
+    monkeypatch.setattr(store._api, "find", count)
+    batch = [Write(f"services/{number}", b"", 0) for number in range(3)]
+    assert store.commit(batch) == [4, 5, 6]
+    assert next(looks) == 0
+    batch = [Write(f"services/{number}", b"", 0) for number in ("3", "taken-too", "4")]
+    first, conflict, last = store.commit(batch)
+    assert (first, last) == (7, 8)
+    assert isinstance(conflict, StoreConflict)
+    assert conflict.actual == taken
+    assert store.epoch == epoch
+    other.close()
+
+
 def test_a_record_that_is_too_large_changes_nothing(store: ConsulStore) -> None:
-    revision = store.put("services/a", b"x" * 180_000)
+    revision = put(store, "services/a", b"x" * 180_000)
     with pytest.raises(StoreUnavailable, match="too large"):
-        store.put("services/a", b"x" * 200_000)
+        put(store, "services/a", b"x" * 200_000)
     assert [r.revision for r in snapshot_of(store).records] == [revision]
 
 
 def test_writers_in_several_stores_lose_no_update(server: Server) -> None:
     stores = [ConsulStore(server) for _ in range(3)]
-    stores[0].put("services/count", b"0")
+    put(stores[0], "services/count", b"0")
 
     def increment(number: int) -> int:
-        store = stores[number % 3]
+        store = stores[number]
         while True:
             record = snapshot_of(store).records[0]
             count = b"%d" % (int(record.value) + 1)
             try:
-                return store.put(record.key, count, expected=record.revision)
+                return put(store, record.key, count, expected=record.revision)
             except StoreConflict:
                 continue
 
-    with ThreadPoolExecutor(6) as pool:
-        revisions = list(pool.map(increment, range(60)))
+    with ThreadPoolExecutor(3) as pool:
+        turns = pool.map(lambda n: [increment(n) for _ in range(20)], range(3))
+        revisions = list(itertools.chain(*turns))
     assert snapshot_of(stores[0]).records[0].value == b"60"
     assert len(set(revisions)) == 60
     for store in stores:
@@ -151,15 +206,15 @@ def test_writers_in_several_stores_lose_no_update(server: Server) -> None:
 
 def test_a_refusal_is_about_the_newest_state(server: Server) -> None:
     one, two = ConsulStore(server), ConsulStore(server)
-    first = one.put("services/a", b"1")
-    assert two.delete("services/b") is None
-    second = two.put("services/a", b"2")
+    first = put(one, "services/a", b"1")
+    assert delete(two, "services/b") is None
+    second = put(two, "services/a", b"2")
     # What ``one`` remembers refuses this one, what is in Consul doesn't.
-    third = one.put("services/a", b"3", expected=second)
-    assert two.delete("services/a", expected=third) == third + 1
-    assert one.delete("services/a") is None
-    assert two.put("services/b", b"", expected=0) == third + 2
-    assert one.delete("services/b") == third + 3
+    third = put(one, "services/a", b"3", expected=second)
+    assert delete(two, "services/a", expected=third) == third + 1
+    assert delete(one, "services/a") is None
+    assert put(two, "services/b", b"", expected=0) == third + 2
+    assert delete(one, "services/b") == third + 3
     assert first < second
     one.close()
     two.close()
@@ -172,7 +227,7 @@ def test_the_log_is_trimmed_and_a_watch_far_behind_hears_of_it(
     slow = FeedSession(ConsulApi(server, TIMEOUT), layout, EpochTracker(layout))
     assert slow.snapshot().records == ()
     for number in range(LOG_KEPT + 1):
-        last = store.put("services/a", b"%d" % number)
+        last = put(store, "services/a", b"%d" % number)
     assert len(agent.names(layout.logs)) == LOG_KEPT
     with pytest.raises(Gap):
         next(slow.changes())
@@ -186,7 +241,7 @@ def test_a_log_of_another_history_is_not_replayed(
     layout = Layout(server.prefix)
     session = FeedSession(ConsulApi(server, TIMEOUT), layout, EpochTracker(layout))
     session.snapshot()
-    store.put("services/a", b"1")
+    put(store, "services/a", b"1")
     path = f"/v1/kv/{layout.log(store.epoch, 1)}"
     same = agent.call("GET", f"{path}?raw")
     agent.call("PUT", f"{path}?flags=1", same)
@@ -200,17 +255,17 @@ def test_a_write_that_got_no_answer_is_of_unknown_outcome(
 ) -> None:
     proxy = BreakableProxy(agent.port)
     far = ConsulStore(replace(server, hosts=(Host(HOST, proxy.port),)), TIMEOUT)
-    first = far.put("services/a", b"1")
+    first = put(far, "services/a", b"1")
     proxy.hold()
-    with pytest.raises(StoreUnavailable, match="is unknown"):
-        far.put("services/a", b"2")
+    with pytest.raises(OutcomeUnknown):
+        put(far, "services/a", b"2")
     # What was held is sent at last, unlike a call that no server has accepted.
     proxy.mend()
     eventually(lambda: snapshot_of(store).records[0].value == b"2")
-    assert far.put("services/a", b"3", expected=first + 1) == first + 2
+    assert put(far, "services/a", b"3", expected=first + 1) == first + 2
     proxy.cut()
-    with pytest.raises(StoreUnavailable, match="nothing has changed"):
-        far.put("services/a", b"4")
+    with pytest.raises(StoreUnavailable, match="nothing was written"):
+        put(far, "services/a", b"4")
     assert snapshot_of(store).records[0].value == b"3"
     far.close()
     proxy.close()
@@ -220,23 +275,22 @@ def test_a_write_under_way_ends_with_the_store(server: Server, agent: Agent) -> 
     proxy = BreakableProxy(agent.port)
     store = ConsulStore(replace(server, hosts=(Host(HOST, proxy.port),)), 60.0)
     proxy.hold()
-    with ThreadPoolExecutor(2) as pool:
-        writes = [pool.submit(store.put, key, b"") for key in ("a", "b")]
-        eventually(lambda: store._commits._has_leader)
+    with ThreadPoolExecutor(1) as pool:
+        write = pool.submit(put, store, "services/a", b"")
+        eventually(lambda: write.running())
         store.close()
-        for write in writes:
-            with pytest.raises(StoreUnavailable):
-                write.result(5)
+        with pytest.raises(UNANSWERED):
+            write.result(5)
     proxy.close()
 
 
 def test_a_lost_tip_takes_no_revision_twice(
     agent: Agent, server: Server, store: ConsulStore
 ) -> None:
-    first = store.put("services/a", b"1")
+    first = put(store, "services/a", b"1")
     epoch = store.epoch
     agent.call("DELETE", f"/v1/kv/{Layout(server.prefix).tip}")
-    assert store.put("services/b", b"2") > first
+    assert put(store, "services/b", b"2") > first
     assert store.epoch != epoch
     assert len(snapshot_of(store).records) == 2
 
@@ -246,11 +300,11 @@ def test_a_store_whose_log_is_gone_is_written_on(
 ) -> None:
     recorder = Recorder()
     store.watch(recorder)
-    first = store.put("services/a", b"1")
+    first = put(store, "services/a", b"1")
     recorder.wait_for_revision(first)
     agent.call("DELETE", f"/v1/kv/{Layout(server.prefix).logs}?recurse")
     epoch = store.epoch
-    second = store.put("services/a", b"2", expected=first)
+    second = put(store, "services/a", b"2", expected=first)
     assert second > first
     assert store.epoch != epoch
     recorder.wait_for_revision(second)
