@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,10 +18,10 @@ from pathlib import Path
 from types import FrameType
 
 from benchmarks.harness.machine import facts, filesystem
-from benchmarks.harness.paths import REGISTRY_SCRIPT
 from benchmarks.harness.plan import Plan, quick
 from benchmarks.harness.report import row_text, summary_text, write_json, write_plot
 from benchmarks.harness.results import Row, rows_measured, rows_passed
+from benchmarks.harness.revision import checkout
 from benchmarks.scenarios import SCENARIOS, run
 
 OUT = Path(__file__).resolve().parent / "results"
@@ -51,10 +52,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--data", type=Path, help="folder for the servers' data, on a disk"
     )
     parser.add_argument(
-        "--registry",
-        type=Path,
-        default=REGISTRY_SCRIPT,
-        help="path of another registry_service.py",
+        "--against",
+        metavar="REV",
+        help="commit whose registry is measured beside this one",
     )
     options = parser.parse_args(arguments)
     options.rows = options.only.split(",") if options.only else list(SCENARIOS)
@@ -82,10 +82,17 @@ def make_plan(options: argparse.Namespace) -> Plan:
         server_core=cores[0],
         load_core=cores[1],
         data=data,
-        registry=options.registry.resolve(),
+        against=_other_registry(options.against),
     )
     plan = quick(plan) if options.quick else plan
     return replace(plan, repeats=options.repeats) if options.repeats else plan
+
+
+def _other_registry(revision: str | None) -> Path | None:
+    try:
+        return checkout(revision) if revision else None
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"--against {revision}: {' '.join(error.cmd)} failed")
 
 
 def main() -> int:

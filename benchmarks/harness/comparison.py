@@ -2,16 +2,19 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks.harness import workload
+from benchmarks.harness.fill import fill_registry
 from benchmarks.harness.http import Connection, Reply
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import Fleet, HasCpuTime, Server
 from benchmarks.harness.results import BenchmarkError, Sample, Series
+from benchmarks.harness.systems import start_registry
 from benchmarks.harness.workload import PER_CAPABILITY
 from benchmarks.harness.wrk import CONNECTIONS, cycle_script, measure, wrk
 
@@ -66,8 +69,26 @@ def system_under_test(
     return SystemUnderTest(name, server, script, all_keys, request_for, verify)
 
 
-def take_turns(repeats: int, **measures: Measure) -> list[Series]:
-    """Return a series of rates for each measurement, in the order given.
+def lookups(
+    version: Plan,
+    fleet: Fleet,
+    name: str,
+    count: int,
+    request_for: Callable[[str], bytes] = workload.registry_lookup,
+    env: Mapping[str, str] | None = None,
+) -> SystemUnderTest:
+    """Return a new registry with so many services, and lookups drawn at random."""
+    server = start_registry(version, fleet, env=env)
+    fill_registry(server, workload.services(count))
+    keys = workload.draw(workload.capabilities(count), version.seed)
+    name += version.mark
+    return system_under_test(fleet, name, server, keys, request_for, one_provider)
+
+
+def take_turns(
+    repeats: int, measures: Mapping[str, Measure], unit: str = RATE
+) -> list[Series]:
+    """Return a series for each measurement, in the order given.
 
     The order is reversed every time (A B, B A), so neither a drift of the machine nor
     the place in the round favours one of them.
@@ -76,7 +97,7 @@ def take_turns(repeats: int, **measures: Measure) -> list[Series]:
     for turn in range(repeats):
         for name in measures if turn % 2 == 0 else reversed(list(measures)):
             samples[name].append(measures[name]())
-    return [Series(name, RATE, tuple(taken)) for name, taken in samples.items()]
+    return [Series(name, unit, tuple(taken)) for name, taken in samples.items()]
 
 
 def compare(
@@ -95,7 +116,7 @@ def compare(
         system.name: partial(measure_system, plan, fleet, system, beside, pausing)
         for system in systems
     }
-    return take_turns(plan.repeats, **measures)
+    return take_turns(plan.repeats, measures)
 
 
 def measure_system(
@@ -137,18 +158,16 @@ def all_providers(reply: Reply, capability: str) -> None:
         raise BenchmarkError(f"{len(providers)} providers of {capability}")
 
 
-def consul_providers(
-    reply: Reply, capability: str, count: int = PER_CAPABILITY
-) -> None:
+def consul_providers(reply: Reply, capability: str) -> None:
     """Raise unless Consul's reply is every instance of the service."""
     names = [entry["Service"]["Service"] for entry in reply.json()]
-    if names != [capability] * count:
+    if names != [capability] * PER_CAPABILITY:
         raise BenchmarkError(f"Consul: {len(names)} instances of {capability}")
 
 
-def etcd_providers(reply: Reply, capability: str, count: int = PER_CAPABILITY) -> None:
+def etcd_providers(reply: Reply, capability: str) -> None:
     """Raise unless etcd's reply is every key under the capability."""
     values = [json.loads(base64.b64decode(kv["value"])) for kv in reply.json()["kvs"]]
     matching = [value for value in values if capability in value["capabilities"]]
-    if not len(matching) == len(values) == count:
+    if not len(matching) == len(values) == PER_CAPABILITY:
         raise BenchmarkError(f"etcd: {len(matching)} keys under {capability}")

@@ -20,9 +20,11 @@ LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 
 
-def request(method: str, path: str, body: str | bytes | None = None) -> bytes:
-    """Return the bytes of an HTTP/1.1 request."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+def request(
+    method: str, path: str, body: str | bytes | None = None, headers: str = ""
+) -> bytes:
+    """Return the bytes of an HTTP/1.1 request; each of the headers ends its line."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}"
     if body is None:
         return f"{head}\r\n".encode()
     raw = body.encode() if isinstance(body, str) else body

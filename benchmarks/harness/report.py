@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.harness.results import FOREIGN_LIMIT, Check, Row, Series
@@ -27,15 +28,20 @@ def row_text(row: Row) -> str:
     lines = [f"{row.key}: {row.title}"]
     lines += [_series_line(series) for series in row.series]
     lines += [_check_line(check) for check in row.checks]
+    checked = {check.text for check in row.checks}
+    lines += [
+        f"  {text:<38} {number(median(values)):>8} x {_spread(values)}"
+        for text, values in row.beside.items()
+        if text not in checked
+    ]
     lines += [f"  FAIL  {problem}" for problem in row.problems]
     lines += [f"  note: {note}" for note in row.notes]
     return "\n".join(lines)
 
 
 def _series_line(series: Series) -> str:
-    low, high = min(series.values), max(series.values)
-    parts = [f"  {series.system:<18}{number(series.median):>9} {series.unit:<12}"]
-    parts.append(f"({number(low)} to {number(high)})".ljust(22))
+    parts = [f"  {series.system:<24}{number(series.median):>9} {series.unit:<12}"]
+    parts.append(_spread(series.values).ljust(22))
     p50, p99 = series.median_of("p50"), series.median_of("p99")
     if p50 is not None and p99 is not None:
         parts.append(f"p50 {p50:6.2f} ms  p99 {p99:6.2f} ms")
@@ -48,11 +54,15 @@ def _series_line(series: Series) -> str:
     return " ".join(parts).rstrip()
 
 
+def _spread(values: Sequence[float]) -> str:
+    return f"({number(min(values))} to {number(max(values))})"
+
+
 def _check_line(check: Check) -> str:
     verdict = "pass" if check.passed else "MISS"
     sign = ">=" if check.better == "more" else "<="
     value = f"{number(check.value)} {check.unit}"
-    spread = f"({number(min(check.values))} to {number(max(check.values))})"
+    spread = _spread(check.values)
     target = f"{sign} {check.target:g} {check.unit}"
     return f"  {verdict}  {check.text:<32} {value:>10} {spread:<18} target {target}"
 
@@ -131,7 +141,9 @@ def _draw_row(axes: "Axes", row: Row) -> None:
 
 def _colour(system: str) -> str:
     """Return the colour of a system; grey is for what a store is compared with."""
-    reference = system.endswith(" driver") or system.startswith("memory, ")
+    reference = (
+        system.endswith(" driver") or system.startswith("memory, ") or " @" in system
+    )
     return REFERENCE if reference else COLOURS.get(system, OURS)
 
 

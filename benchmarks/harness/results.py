@@ -1,13 +1,17 @@
 """What a benchmark finds: rows of series and checks. A series is many samples."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
 FOREIGN_LIMIT = 0.1
 """The share of a core that other programs may take before a row counts as disturbed."""
+
+
+BASELINE = "f79c8c9"
+"""The commit with a server of threads; some targets are ratios to its figures."""
 
 
 class BenchmarkError(Exception):
@@ -101,6 +105,16 @@ class Row:
     problems: tuple[str, ...] = ()
 
     @property
+    def beside(self) -> dict[str, tuple[float, ...]]:
+        """This registry's figures over those of the other commit, for each repeat."""
+        series = {one.system: one for one in self.series}
+        return {
+            f"{name.partition(' @')[0]} / {name}": ratios(ours, other)
+            for name, other in series.items()
+            if " @" in name and (ours := series.get(name.partition(" @")[0]))
+        }
+
+    @property
     def disturbed(self) -> bool:
         """Whether other programs took more of the machine than `FOREIGN_LIMIT`."""
         shares = [series.median_of("foreign") or 0.0 for series in self.series]
@@ -123,7 +137,8 @@ class Row:
             raw["median"] = series.median
         for check, raw in zip(self.checks, data["checks"], strict=True):
             raw |= {"value": check.value, "passed": check.passed}
-        return {**data, "passed": self.passed, "disturbed": self.disturbed}
+        verdicts = {"passed": self.passed, "disturbed": self.disturbed}
+        return {**data, "beside": self.beside, **verdicts}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -146,6 +161,15 @@ def at_least(ours: Series, theirs: Series, target: float) -> Check:
     return Check(
         f"{ours.system} / {theirs.system}", ratios(ours, theirs), target, "more"
     )
+
+
+def at_least_baseline(
+    series: Iterable[Series], system: str, target: float
+) -> tuple[Check, ...]:
+    """Return that check against the same system of `BASELINE`, if it was measured."""
+    by_name = {one.system: one for one in series}
+    baseline = by_name.get(f"{system} @{BASELINE}")
+    return (at_least(by_name[system], baseline, target),) if baseline else ()
 
 
 def rows_measured(rows: Sequence[Row]) -> bool:

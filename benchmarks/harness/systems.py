@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.harness.http import call, request
@@ -41,13 +40,14 @@ def start_registry(
     env: Mapping[str, str] | None = None,
     workers: int = 1,
     cores: Sequence[int] = (),
+    options: Sequence[str] = (),
 ) -> Server:
     """Return a registry that is ready, on the servers' core or on ``cores``."""
     if not plan.registry.is_file():
         raise BenchmarkError(f"no registry at {plan.registry}")
     port = free_port()
-    command = [sys.executable, str(plan.registry), "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--store", url]
+    command = [plan.python, str(plan.registry), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--store", url, *options]
     if workers > 1:
         command += ["--workers", str(workers)]
     return fleet.launch("registry", command, port, env, cores).ready("/ready")
@@ -91,7 +91,7 @@ def etcd(fleet: Fleet) -> Server:
     """Return an etcd of one node, which syncs to the disk as it always does."""
     port, peer_port = free_port(), free_port()
     client_url, peer_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
-    command = [_program("etcd", "etcd-server"), "--name", "bench"]
+    command = [program_path("etcd", "etcd-server"), "--name", "bench"]
     command += ["--data-dir", str(fleet.folder / f"etcd-{port}")]
     command += ["--log-level", "error", "--initial-cluster", f"bench={peer_url}"]
     for prefix in ("--listen", "--advertise"):
@@ -121,7 +121,7 @@ def nginx(
     config = folder / "nginx.conf"
     values = {"listen": listen, "locations": locations, "settings": settings}
     config.write_text(NGINX % values)
-    command = [_program("nginx", "nginx-light"), "-p", str(folder), "-e", "stderr"]
+    command = [program_path("nginx", "nginx-light"), "-p", str(folder), "-e", "stderr"]
     command += ["-c", str(config)]
     cores = () if core is None else (core,)
     return fleet.launch("nginx", command, port, cores=cores).ready("/")
@@ -138,7 +138,7 @@ def consul_binary() -> str:
     return run.stdout.strip()
 
 
-def _program(name: str, package: str) -> str:
+def program_path(name: str, package: str) -> str:
     """Return its path; Debian keeps some in /usr/sbin, which only root's PATH has."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if path is None:
@@ -150,9 +150,9 @@ def versions() -> dict[str, str]:
     """Return the version of each system and tool, or "missing"."""
     commands: Mapping[str, Callable[[], list[str]]] = {
         "consul": lambda: [consul_binary(), "version"],
-        "etcd": lambda: [_program("etcd", "etcd-server"), "--version"],
-        "nginx": lambda: [_program("nginx", "nginx-light"), "-v"],
-        "wrk": lambda: [_program("wrk", "wrk"), "-v"],
+        "etcd": lambda: [program_path("etcd", "etcd-server"), "--version"],
+        "nginx": lambda: [program_path("nginx", "nginx-light"), "-v"],
+        "wrk": lambda: [program_path("wrk", "wrk"), "-v"],
     }
     lines = {}
     for name, command in commands.items():

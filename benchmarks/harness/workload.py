@@ -34,6 +34,7 @@ class Service:
     region: str = REGIONS[0]
     build: str = "2026.10.17-4f2a91c07d"
     ttl: int | None = None
+    entries: int = 6
 
     @property
     def id(self) -> str:
@@ -47,8 +48,8 @@ class Service:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Its metadata, as an owner would write it."""
-        return {
+        """Its metadata, as an owner would write it: so many ``entries`` of it."""
+        every = {
             "runtime": self.runtime,
             "region": self.region,
             "zone": f"{self.region}b",
@@ -56,6 +57,7 @@ class Service:
             "team": "checkout",
             "build": self.build,
         }
+        return dict(list(every.items())[: self.entries])
 
 
 def service(number: int, mode: str = "standalone", ttl: int | None = None) -> Service:
@@ -130,9 +132,10 @@ def etcd_register(service: Service) -> bytes:
     return request("POST", "/v3/kv/put", json.dumps(body))
 
 
-def registry_lookup(capability: str) -> bytes:
+def registry_lookup(capability: str, query: str = "", headers: str = "") -> bytes:
     """Return the request for one healthy provider."""
-    return request("GET", f"/api/capabilities/{capability}")
+    path = f"/api/capabilities/{capability}{query}"
+    return request("GET", path, headers=headers)
 
 
 def registry_list(capability: str) -> bytes:
@@ -158,22 +161,22 @@ def draw(items: Sequence[str], seed: int) -> Iterator[str]:
     return iter(random.Random(seed).choices(items, k=REQUESTS))
 
 
-def services(count: int, sole: int = 0) -> Iterator[Service]:
-    """Yield ``count`` services, then ``sole`` ones that are sole providers."""
-    yield from map(service, range(count))
-    yield from map(sole_provider, range(count, count + sole))
+def services(count: int) -> Iterator[Service]:
+    """Return the first ``count`` services."""
+    return map(service, range(count))
 
 
-def checked_services(count: int, port: int, addresses: int) -> Iterator[bytes]:
+def checked_services(
+    count: int, port: int, addresses: int, first: int = 0
+) -> Iterator[bytes]:
     """Yield the registrations of services that are checked at a server on loopback.
 
     They are spread over so many addresses, from 127.0.0.1 on; the path is the number.
     """
-    for number in range(count):
+    for number in range(first, first + count):
         location = f"http://127.0.0.{number % addresses + 1}:{port}/{number:09d}"
-        yield registry_register(
-            replace(service(number, mode="http"), location=location)
-        )
+        checked = replace(service(number, mode="http"), entries=2)
+        yield registry_register(replace(checked, location=location))
 
 
 def capabilities(count: int) -> list[str]:
@@ -182,17 +185,8 @@ def capabilities(count: int) -> list[str]:
 
 
 # Markers that a script replaces by numbers. They are as long as the numbers, so the
-# length of a request is right from the start. They are a multiple of 3 long, so they
-# stay visible in base64 after a prefix whose length is a multiple of 3 too.
+# length of a request is right from the start.
 BLANK = Service(number="N" * 9, group="G" * 9)
-
-
-def etcd_blank() -> bytes:
-    """Return etcd's put of a service, with the marker for its number in the key."""
-    key, value = f"{ETCD_PREFIX}{BLANK.number}", registry_body(service(1))
-    assert len(ETCD_PREFIX) % 3 == 0
-    body = json.dumps({"key": _base64(key), "value": _base64(value)})
-    return request("POST", "/v3/kv/put", body)
 
 
 def etcd_count() -> bytes:

@@ -4,7 +4,6 @@ The summary that wrk prints is rounded. The `done` function of the scripts print
 figures as JSON, and counts each kind of error.
 """
 
-import base64
 import json
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -52,8 +51,7 @@ function request()
 end
 """
 
-# Three digits at a time from a table are cheaper than formatting. It works in base64
-# too, where three bytes become four characters.
+# Three digits at a time from a table are cheaper than formatting.
 COUNT = """
 local triple = {%(triples)s}
 local floor = math.floor
@@ -79,22 +77,18 @@ def cycle_script(path: Path, requests: Iterable[bytes]) -> Path:
     return path
 
 
-def count_script(path: Path, blank: bytes, start: int, encoded: bool = False) -> Path:
+def count_script(path: Path, blank: bytes, start: int) -> Path:
     """Write a script that sends a new service each time, and return its path.
 
     ``blank`` is a request built from `workload.BLANK`. Its markers are replaced by
-    numbers that count up from ``start``. ``encoded`` is for a marker in base64.
+    numbers that count up from ``start``.
     """
-    plain = [f"{n:03d}" for n in range(1000)]
-    triples = [base64.b64encode(t.encode()).decode() for t in plain]
     number, group = BLANK.number, BLANK.group
-    if encoded:
-        number = base64.b64encode(number.encode()).decode()
     parts = _lua(blank.decode())
     parts = parts.replace(number, '" .. number .. "').replace(group, '" .. group .. "')
     assert "number" in parts
     text = COUNT % {
-        "triples": ",".join(_lua(t) for t in (triples if encoded else plain)),
+        "triples": ",".join(f'"{n:03d}"' for n in range(1000)),
         "start": start,
         "share": PER_CAPABILITY,
         "parts": parts,

@@ -4,15 +4,11 @@ import http.client
 import threading
 import time
 from datetime import datetime
+from functools import partial
 
 from benchmarks.harness import workload
-from benchmarks.harness.fill import (
-    fill_registry,
-    fill_store,
-    filled_registry,
-    sqlite_url,
-    time_to_ready,
-)
+from benchmarks.harness.comparison import take_turns
+from benchmarks.harness.fill import fill_store, sqlite_url, time_to_ready
 from benchmarks.harness.http import get, send_all
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import CpuMeter, Server, wait_until
@@ -32,24 +28,40 @@ ADDRESSES = 32
 
 
 def memory(plan: Plan) -> Row:
-    """The worker's memory for each service that it holds."""
-    base, many = 1_000, plan.many_services
-    growths = []
-    for _ in range(min(plan.repeats, 2)):
-        with plan.fleet() as fleet:
-            # The first services pay for imports, pools and threads: not counted.
-            server = filled_registry(plan, fleet, workload.services(base))
-            before = server.worker_rss()
-            fill_registry(server, map(workload.service, range(base, base + many)))
-            growths.append((server.worker_rss() - before) / many)
-    series = Series("registry", "bytes/service", tuple(map(Sample, growths)))
-    check = Check("bytes a service", series.values, 2_500, "less", "bytes")
-    size = len(workload.registry_body(workload.service(many)))
+    """The worker's memory for each service that it holds and checks."""
+    measures = {f"registry{v.mark}": partial(_growth, v) for v in plan.versions()}
+    series = take_turns(min(plan.repeats, 2), measures, "bytes/service")
+    check = Check("bytes a service", series[0].values, 2_200, "less", "bytes")
     notes = (
-        f"growth of the worker's resident memory, registrations of {size} bytes",
-        "mode 'standalone': nothing is sent to the made-up addresses",
+        "growth of the worker's resident memory; two capabilities, two entries of"
+        " metadata, as many checks as services by then",
     )
-    return Row("memory", f"memory, {many:,} services", (series,), (check,), notes)
+    title = f"memory, {plan.many_services:,} checked services"
+    return Row("memory", title, tuple(series), (check,), notes)
+
+
+def _growth(version: Plan) -> Sample:
+    base, many = 1_000, version.many_services
+    with version.fleet() as fleet:
+        locations = f"location / {{ {HEALTHY} }}"
+        target = nginx(fleet, locations, ADDRESSES, core=version.load_core)
+        server = start_registry(version, fleet)
+
+        def register(count: int, first: int = 0) -> None:
+            checked = (count, target.port, ADDRESSES, first)
+            send_all(server.port, workload.checked_services(*checked))
+
+            def all_checked() -> bool:
+                checks = get(server.port, "/api/stats")["checks"]
+                return bool(checks["succeeded"] >= first + count)
+
+            wait_until(all_checked, 180, "a round of checks")
+
+        # The first services pay for imports, pools and threads: not counted.
+        register(base)
+        before = server.worker_rss()
+        register(many, base)
+        return Sample((server.worker_rss() - before) / many)
 
 
 def start(plan: Plan) -> Row:

@@ -3,17 +3,24 @@
 import random
 import resource
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
 from typing import Any
 
 from benchmarks.harness import workload
-from benchmarks.harness.comparison import compare, one_provider, system_under_test
-from benchmarks.harness.fill import filled_registry
-from benchmarks.harness.http import get, request
+from benchmarks.harness.comparison import (
+    Measure,
+    SystemUnderTest,
+    lookups,
+    measure_system,
+    take_turns,
+)
+from benchmarks.harness.http import request
 from benchmarks.harness.paths import PROGRAMS
 from benchmarks.harness.plan import Plan
-from benchmarks.harness.processes import CpuMeter, HasCpuTime, Server
+from benchmarks.harness.processes import CpuMeter, Fleet, HasCpuTime, Server
 from benchmarks.harness.programs import Program
 from benchmarks.harness.results import (
     BenchmarkError,
@@ -21,6 +28,7 @@ from benchmarks.harness.results import (
     Row,
     Sample,
     Series,
+    at_least,
     percentile,
     ratios,
 )
@@ -34,6 +42,10 @@ OTHER_FILES = 1_024
 PAUSE = (0.25, 0.5)
 CONSUL_WAIT = "300s"
 FEW = 10
+# Changes a second, while lookups go on.
+CHANGE_RATE = 10
+# More streams than the registry takes by default.
+ROOM = {"REGISTRY_MAX_WATCHERS": "11000"}
 
 
 @contextmanager
@@ -99,22 +111,40 @@ def measure_changes(
     """
     changes = _changes(plan, register, pause)
     meter = CpuMeter(server, watchers, *beside)
-    reply = watchers.ask(
+    _send_changes(server, watchers, changes, expected)
+    reply = watchers.reply()
+    foreign, made = meter.foreign_share(), reply["changes"]
+    received = _received(reply, len(changes) * expected)
+    acknowledged = tuple(1000 * change["acknowledged"] for change in made)
+    return Delays(received, acknowledged, _sample(received, made, foreign))
+
+
+def _send_changes(
+    server: Server,
+    watchers: Program,
+    changes: Sequence[dict[str, object]],
+    expected: int,
+    periodic: bool = False,
+) -> None:
+    watchers.send(
         do="change",
         port=server.port,
         expected=expected,
         pids=server.pids(),
         changes=changes,
+        periodic=periodic,
     )
-    foreign, made = meter.foreign_share(), reply["changes"]
-    received = tuple(1000 * delay for change in made for delay in change["received"])
-    if len(received) != len(changes) * expected or reply["strays"]:
+
+
+def _received(reply: dict[str, Any], expected: int) -> tuple[float, ...]:
+    """Return each copy's delay; raises if one is missing or went to another watcher."""
+    delays = [delay for change in reply["changes"] for delay in change["received"]]
+    if len(delays) != expected or reply["strays"]:
         raise BenchmarkError(
-            f"{len(received)} of {len(changes) * expected} copies received, and"
-            f" {reply['strays']} by watchers of something else"
+            f"{len(delays)} of {expected} copies received, and {reply['strays']} by"
+            " watchers of something else"
         )
-    acknowledged = tuple(1000 * change["acknowledged"] for change in made)
-    return Delays(received, acknowledged, _sample(received, made, foreign))
+    return tuple(1000 * delay for delay in delays)
 
 
 def _sample(
@@ -144,13 +174,21 @@ def _changes(
     return changes
 
 
-def registry_delays(plan: Plan, requests: Sequence[bytes], expected: int) -> Delays:
-    """Return one repeat with a fresh registry and a watcher for each request."""
+def registry_delays(
+    plan: Plan, requests: Sequence[bytes], expected: int
+) -> tuple[Delays, float]:
+    """Return one repeat with a fresh registry and a watcher for each request.
+
+    The second figure is its memory for each watcher, in bytes.
+    """
     register = workload.registry_register
     with plan.fleet() as fleet:
-        server = start_registry(plan, fleet)
+        server = start_registry(plan, fleet, env=ROOM)
+        before = server.worker_rss()
         with open_watchers(plan, server.port, requests) as watchers:
-            return measure_changes(plan, server, watchers, register, expected)
+            memory = (server.worker_rss() - before) / len(requests)
+            delays = measure_changes(plan, server, watchers, register, expected)
+            return delays, memory
 
 
 def consul_delays(plan: Plan, requests: Sequence[bytes]) -> Delays:
@@ -162,43 +200,70 @@ def consul_delays(plan: Plan, requests: Sequence[bytes]) -> Delays:
             return measure_changes(plan, server, watchers, register, len(requests))
 
 
+def _streams(count: int) -> list[bytes]:
+    return [registry_watch(workload.sole_provider(0).capability)] * count
+
+
 def watch(plan: Plan) -> Row:
     """From a change to each of many watchers of the same capability."""
-    _allow_files(plan.watchers)
-    capability, count = workload.sole_provider(0).capability, plan.watchers
-    streams = [registry_watch(capability)] * count
-    queries = [consul_watch(capability)] * count
-    ours, theirs = [], []
-    for _ in range(plan.repeats):
-        ours.append(registry_delays(plan, streams, count))
-        theirs.append(consul_delays(plan, queries))
-    registry = Series("registry", "ms", tuple(delays.sample for delays in ours))
-    consuls = Series("consul", "ms", tuple(delays.sample for delays in theirs))
-    share = ratios(consuls, registry)
-    check = Check("consul p99 / registry p99", share, 5, "more")
-    notes = (
-        "from sending the change to the watcher having it; 'other core' reads it",
-        f"the registry's writer had its reply after {_median_reply(ours)}, Consul's"
-        f" after {_median_reply(theirs)}",
+    count = plan.watchers
+    _allow_files(count)
+    queries = [consul_watch(workload.sole_provider(0).capability)] * count
+    memories: dict[str, list[Sample]] = {}
+
+    def ours(version: Plan) -> Sample:
+        delays, memory = registry_delays(version, _streams(count), count)
+        memories.setdefault(f"memory{version.mark}", []).append(Sample(memory))
+        return delays.sample
+
+    measures: dict[str, Measure] = {
+        f"registry{version.mark}": partial(ours, version) for version in plan.versions()
+    }
+    measures["consul"] = lambda: consul_delays(plan, queries).sample
+    series = take_turns(plan.repeats, measures, "ms")
+    memory = [Series(n, "bytes/stream", tuple(taken)) for n, taken in memories.items()]
+    registry, consuls = series[0], series[-1]
+    checks = (
+        Check("p99", registry.values, 25, "less", "ms"),
+        Check("consul p99 / registry p99", ratios(consuls, registry), 8, "more"),
+        Check("bytes a stream", memory[0].values, 7_000, "less", "bytes"),
     )
+    notes = ("from sending the change to the watcher having it; 'other core' reads it",)
     title = f"change to watcher, {count:,} watchers, {plan.changes} changes, p99"
-    return Row("watch", title, (registry, consuls), (check,), notes)
+    return Row("watch", title, (*series, *memory), checks, notes)
 
 
-def _median_reply(repeats: Sequence[Delays]) -> str:
-    acknowledged = [delay for delays in repeats for delay in delays.acknowledged]
-    return f"{percentile(acknowledged, 0.5):.1f} ms (p50)"
+def fanout(plan: Plan) -> Row:
+    """From a change to each of several thousand streams of one replica."""
+    counts = plan.many_watchers
+    _allow_files(max(counts))
+
+    def delays(version: Plan, count: int) -> Sample:
+        return registry_delays(version, _streams(count), count)[0].sample
+
+    measures: dict[str, Measure] = {
+        f"{count:,} streams{version.mark}": partial(delays, version, count)
+        for count in counts
+        for version in plan.versions()
+    }
+    series = take_turns(plan.repeats, measures, "ms")
+    checks = tuple(
+        Check(f"p99, {one.system}", one.values, limit, "less", "ms")
+        for one, limit in zip(series[:: len(plan.versions())], (50, 100), strict=True)
+    )
+    title = f"change to stream, {plan.changes} changes, p99"
+    return Row("fanout", title, tuple(series), checks)
 
 
 def bystanders(plan: Plan) -> Row:
     """From a change to its few watchers, while many watch something else."""
     _allow_files(plan.watchers + FEW)
-    few = [registry_watch(workload.sole_provider(0).capability)] * FEW
     capabilities = workload.capabilities(plan.watchers * workload.PER_CAPABILITY)
     many = [registry_watch(capability) for capability in capabilities]
     # More changes, because only a few watchers receive each.
     longer = replace(plan, changes=3 * plan.changes)
-    repeats = [registry_delays(longer, few + many, FEW) for _ in range(plan.repeats)]
+    requests = _streams(FEW) + many
+    repeats = [registry_delays(longer, requests, FEW)[0] for _ in range(plan.repeats)]
     series = Series("registry", "ms", tuple(delays.sample for delays in repeats))
     check = Check("p99", series.values, 10, "less", "ms")
     slowest = max(max(delays.received) for delays in repeats)
@@ -210,33 +275,54 @@ def bystanders(plan: Plan) -> Row:
     return Row("bystanders", title, (series,), (check,), notes)
 
 
-def open_(plan: Plan) -> Row:
-    """Lookups with many watchers open, against none."""
-    count = plan.open_watchers
+def streams(plan: Plan) -> Row:
+    """Lookups while many streams get every change, against none."""
+    count = plan.many_watchers[0]
     _allow_files(count)
-    keys = list(workload.draw(workload.capabilities(plan.services), plan.seed))
-    streams = [registry_watch(workload.sole_provider(0).capability)] * count
-    systems = []
-    with plan.fleet() as fleet:
-        for name in ("no watchers", f"{count:,} watchers"):
-            server = filled_registry(plan, fleet, workload.services(plan.services))
-            load = (server, keys, workload.registry_lookup, one_provider)
-            systems.append(system_under_test(fleet, name, *load))
-        before = server.worker_rss()
-        with open_watchers(plan, server.port, streams) as watchers:
-            memory = (server.worker_rss() - before) / count
-            longer = replace(plan, seconds=plan.open_seconds)
-            without, beside = compare(longer, fleet, systems)
-            still_open = get(server.port, "/api/stats")["watchers"]
-            if still_open != count:
-                raise BenchmarkError(f"{still_open} of {count} watchers are still open")
-            few, register = replace(plan, changes=3), workload.registry_register
-            delays = measure_changes(few, server, watchers, register, count)
-    share = ratios(beside, without)
-    check = Check(f"{count:,} watchers / none", share, 0.7, "more")
-    notes = (
-        f"a watcher takes {memory / 1000:.0f} KB of the worker's resident memory",
-        f"afterwards a change reached all of them, p99 {delays.sample.p99:.0f} ms",
+    rates: dict[str, list[float]] = {}
+    measures: dict[str, Measure] = {}
+    with plan.fleet() as fleet, ExitStack() as stack:
+        for version in plan.versions():
+            alone, beside = (
+                lookups(version, fleet, name, plan.services, env=ROOM)
+                for name in ("no streams", "streams")
+            )
+            port, requests = beside.server.port, _streams(count)
+            watchers = stack.enter_context(open_watchers(plan, port, requests))
+            measures[alone.name] = partial(measure_system, plan, fleet, alone)
+            measures[beside.name] = partial(
+                _lookups_beside_changes, plan, fleet, beside, watchers, rates
+            )
+        series = take_turns(plan.repeats, measures)
+    p99 = tuple(sample.p99 or 0.0 for sample in series[1].samples)
+    checks = (
+        at_least(series[1], series[0], 0.5),
+        Check("p99 beside streams", p99, 10, "less", "ms"),
     )
-    title = f"capability lookup beside {count:,} open watchers"
-    return Row("open", title, (without, beside), (check,), notes)
+    notes = tuple(
+        f"{name}: {median(made):.1f} changes a second to all, of {CHANGE_RATE} tried"
+        for name, made in rates.items()
+    )
+    title = f"capability lookup beside {count:,} streams that get every change"
+    return Row("streams", title, tuple(series), checks, notes)
+
+
+def _lookups_beside_changes(
+    plan: Plan,
+    fleet: Fleet,
+    system: SystemUnderTest,
+    watchers: Program,
+    rates: dict[str, list[float]],
+) -> Sample:
+    """Return the lookups' sample; add the rate of the changes to ``rates``."""
+    # A second more, for the replies that are verified.
+    count = CHANGE_RATE * (plan.warmup + plan.seconds + 1)
+    pause, register = (1 / CHANGE_RATE,) * 2, workload.registry_register
+    changes = _changes(replace(plan, changes=count), register, pause)
+    expected = plan.many_watchers[0]
+    _send_changes(system.server, watchers, changes, expected, periodic=True)
+    sample = measure_system(plan, fleet, system, (watchers,))
+    reply = watchers.reply()
+    _received(reply, count * expected)
+    rates.setdefault(system.name, []).append(reply["rate"])
+    return sample

@@ -4,13 +4,24 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from benchmarks.harness import workload
-from benchmarks.harness.comparison import measure_system, system_under_test, take_turns
-from benchmarks.harness.fill import filled_registry, sqlite_url, total_services
-from benchmarks.harness.http import Reply, call, get, request
+from benchmarks.harness.comparison import (
+    compare,
+    one_provider,
+    system_under_test,
+    take_turns,
+)
+from benchmarks.harness.fill import filled_registry, total_services
+from benchmarks.harness.http import Reply, get, request
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import Fleet, HasCpuTime, Server
-from benchmarks.harness.results import BenchmarkError, Row, Sample, at_least
-from benchmarks.harness.systems import consul, etcd, start_registry
+from benchmarks.harness.results import (
+    BenchmarkError,
+    Row,
+    Sample,
+    at_least,
+    at_least_baseline,
+)
+from benchmarks.harness.systems import consul, start_registry
 from benchmarks.harness.wrk import CONNECTIONS, count_script, measure, wrk
 
 
@@ -20,7 +31,6 @@ def writes(
     start: Callable[[], Server],
     blank: bytes,
     count_held: Callable[[Server], int],
-    encoded: bool = False,
     beside: Sequence[HasCpuTime] = (),
 ) -> Sample:
     """Return one repeat of writing new services to a server that ``start`` returns.
@@ -30,9 +40,9 @@ def writes(
     """
     with fleet.stopping(start()) as server, fleet.pausing_others(server):
         script = fleet.folder / f"writes-{server.port}.lua"
-        count_script(script, blank, 0, encoded)
+        count_script(script, blank, 0)
         warmup = wrk(server.port, script, plan.warmup, CONNECTIONS)
-        count_script(script, blank, 100_000_000, encoded)
+        count_script(script, blank, 100_000_000)
         load, sample = measure(server, script, plan.seconds, beside)
         acknowledged, held = warmup.requests + load.requests, count_held(server)
         # At its end wrk drops a request per connection, which may have succeeded.
@@ -68,44 +78,23 @@ def consul_writes(plan: Plan, fleet: Fleet) -> Sample:
     return writes(plan, fleet, lambda: consul(fleet, dev=True), blank, count_held)
 
 
-def etcd_writes(plan: Plan, fleet: Fleet) -> Sample:
-    """Return one repeat of puts to a fresh etcd."""
-
-    def count_held(server: Server) -> int:
-        return int(call(server.port, workload.etcd_count()).json()["count"])
-
-    blank = workload.etcd_blank()
-    return writes(plan, fleet, lambda: etcd(fleet), blank, count_held, encoded=True)
-
-
 def register(plan: Plan) -> Row:
     """New registrations in memory, against a Consul agent in memory."""
     with plan.fleet() as fleet:
-        registry, consuls = take_turns(
-            plan.repeats,
-            registry=partial(registry_writes, plan, fleet),
-            consul=partial(consul_writes, plan, fleet),
-        )
+        ours = {
+            f"registry{version.mark}": partial(registry_writes, version, fleet)
+            for version in plan.versions()
+        }
+        consuls = partial(consul_writes, plan, fleet)
+        series = take_turns(plan.repeats, {**ours, "consul": consuls})
     title = f"registrations in memory, {CONNECTIONS} connections"
-    check = at_least(registry, consuls, 2.5)
-    return Row("register", title, (registry, consuls), (check,))
-
-
-def durable(plan: Plan) -> Row:
-    """New registrations that are on the disk before the reply."""
-    with plan.fleet() as fleet:
-        registry, etcds = take_turns(
-            plan.repeats,
-            registry=partial(registry_writes, plan, fleet, partial(sqlite_url, fleet)),
-            etcd=partial(etcd_writes, plan, fleet),
-        )
-    title = f"registrations on disk (SQLite), {CONNECTIONS} connections"
-    check = at_least(registry, etcds, 0.8)
-    return Row("durable", title, (registry, etcds), (check,))
+    checks = at_least_baseline(series, "registry", 2)
+    checks += (at_least(series[0], series[-1], 2.5),)
+    return Row("register", title, tuple(series), checks)
 
 
 def heartbeat(plan: Plan) -> Row:
-    """Heartbeats for leased services, against registrations with the registry."""
+    """Heartbeats for leased services, against lookups of the same ones."""
     leased = [workload.service(n, ttl=600) for n in range(plan.services)]
 
     def beat(service_id: str) -> bytes:
@@ -115,15 +104,19 @@ def heartbeat(plan: Plan) -> Row:
         if reply.json()["status"] != "ok":
             raise BenchmarkError(f"a heartbeat got {reply.body!r}")
 
+    keys = list(workload.draw(workload.capabilities(plan.services), plan.seed))
+    ids = list(workload.draw([service.id for service in leased], plan.seed))
+    systems = []
     with plan.fleet() as fleet:
-        server = filled_registry(plan, fleet, leased)
-        ids = workload.draw([service.id for service in leased], plan.seed)
-        system = system_under_test(fleet, "heartbeats", server, ids, beat, accepted)
-        beats, registrations = take_turns(
-            plan.repeats,
-            heartbeats=partial(measure_system, plan, fleet, system),
-            registrations=partial(registry_writes, plan, fleet),
-        )
+        for version in plan.versions():
+            server, mark = filled_registry(version, fleet, leased), version.mark
+            add = partial(system_under_test, fleet)
+            ask = workload.registry_lookup
+            systems += [
+                add(f"heartbeats{mark}", server, ids, beat, accepted),
+                add(f"lookups{mark}", server, keys, ask, one_provider),
+            ]
+        series = compare(plan, fleet, systems)
     title = f"heartbeats, {plan.services:,} leased services, {CONNECTIONS} connections"
-    check = at_least(beats, registrations, 3)
-    return Row("heartbeat", title, (beats, registrations), (check,))
+    check = at_least(series[0], series[1], 0.8)
+    return Row("heartbeat", title, tuple(series), (check,))

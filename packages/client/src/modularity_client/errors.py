@@ -148,7 +148,7 @@ class TooManyRequests(Unavailable):
 class StoreUnavailable(Unavailable):
     """The registry's store can't take the write at the moment."""
 
-    codes = ("store_unavailable", "store_corrupt")
+    codes: ClassVar[tuple[str, ...]] = ("store_unavailable", "store_corrupt")
 
 
 class OutcomeUnknown(StoreUnavailable):

@@ -1,5 +1,6 @@
 """Times the operations of a store."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -12,11 +13,15 @@ ResultT = TypeVar("ResultT")
 
 
 class TimedStore:
-    """Passes every call on to ``store``, times it and counts its errors."""
+    """Passes every call on to ``store``, times it and counts its errors.
+
+    Any thread may write.
+    """
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
+        self._turn = threading.Lock()
 
     @property
     def shared(self) -> bool:
@@ -59,6 +64,27 @@ class TimedStore:
 
     def close(self) -> None:
         self._store.close()
+
+    def _commit(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        begun = time.perf_counter()
+        names = ["delete" if write.value is None else "put" for write in batch]
+        try:
+            outcomes = self._store.commit(batch)
+        except StoreError:
+            self._metrics.store_errors.update(names)
+            raise
+        finally:
+            # Each write took as long as its batch did.
+            seconds = time.perf_counter() - begun
+            for name in names:
+                self._metrics.operation(name).observe(seconds)
+        for name, outcome in zip(names, outcomes, strict=True):
+            # A conflict is an answer, not a failure of the store.
+            if isinstance(outcome, StoreError) and not isinstance(
+                outcome, StoreConflict
+            ):
+                self._metrics.store_errors[name] += 1
+        return outcomes
 
     def _timed(self, name: str, call: Callable[[], ResultT]) -> ResultT:
         begun = time.perf_counter()
