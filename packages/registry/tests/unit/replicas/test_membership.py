@@ -15,7 +15,7 @@ from modularity_registry.replicas.announcer import MAX_IDS_BYTES, Announcer
 from modularity_registry.replicas.membership import DELETED_AFTER, LOST_AFTER
 from modularity_registry.replicas.standstill import MAX_STALL
 from modularity_registry.runtime import Registry
-from modularity_registry.stores.base import Lost, put
+from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
 from support.registry import (
     LOOP,

@@ -11,7 +11,7 @@ from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailabl
 from modularity_registry.replicas.membership import LOST_AFTER
 from modularity_registry.replicas.staleness import PING_TIMEOUT
 from modularity_registry.runtime import Registry
-from modularity_registry.stores.base import Lost, Snapshot, put
+from modularity_registry.stores.base import Lost, Snapshot
 from modularity_registry.stores.memory import MemoryStore
 from support.registry import (
     LOOP,

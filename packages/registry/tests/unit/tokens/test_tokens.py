@@ -17,7 +17,6 @@ from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting, TokenConflict, TokenNotFound
 from modularity_registry.model.rights import Caller, Right, TokenRequest
 from modularity_registry.stores import open_store
-from modularity_registry.stores.base import put
 from modularity_registry.tokens import (
     FileTokenBackend,
     StoreTokenBackend,
