@@ -20,7 +20,8 @@ healthy service that provides it.
 Bodies are JSON in UTF-8. Times are in UTC as in RFC 3339. Durations are in seconds
 unless their name says otherwise. The registry rejects unknown parameters and fields,
 and its error names each of them. A write is complete when you get the reply, and every
-later read sees it. An error means that nothing has changed."""
+later read sees it. An error means that nothing has changed, but for `outcome_unknown`:
+read before you retry."""
 
 _TAGS = {
     "Services": "Register, read, drain and unregister services; send heartbeats.",
