@@ -100,17 +100,15 @@ def _build(
     abandoned_waits = events.AbandonedWaits(registry, keep_alive)
     abandoned_waits.start()
     if dns_server is not None:
-        dns_server.start()
+        loop_thread.call(dns_server.start())
 
     def stop() -> None:
         abandoned_waits.stop()
         registry.hub.stop()
         if dns_server is not None:
-            dns_server.stop()
+            loop_thread.call(dns_server.stop())
 
     def close() -> None:
-        if dns_server is not None:
-            dns_server.close()
         loop_thread.call(registry.stop())
         loop_thread.stop()
         if tracing is not None:

@@ -91,9 +91,9 @@ def site(
     sockets = listen(host, 0)
     server = DnsServer(registry.catalog, registry.feed, sockets, domain, ttl, limits)
     LOOP.call(registry.feed.start())
-    server.start()
+    LOOP.call(server.start())
     try:
         yield Site(registry, server, sockets.port)
     finally:
-        server.close()
+        LOOP.call(server.stop())
         unload(registry)

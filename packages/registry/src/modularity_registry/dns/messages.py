@@ -1,39 +1,25 @@
-"""DNS messages by dnspython: queries read strictly, replies put together.
+"""DNS messages: queries read strictly by dnspython, replies put together of bytes.
 
 A query's name keeps the case of its letters, and the reply repeats it, because
 resolvers hide randomness there.
 """
 
+import random
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import dns.exception
 import dns.message
-import dns.name
 import dns.opcode
-import dns.rdatatype
-import dns.rdtypes.ANY.CNAME
-import dns.rdtypes.ANY.HINFO
-import dns.rdtypes.ANY.NS
-import dns.rdtypes.ANY.SOA
-import dns.rdtypes.ANY.TXT
-import dns.rdtypes.IN.A
-import dns.rdtypes.IN.AAAA
-import dns.rdtypes.IN.SRV
-import dns.renderer
 from dns.flags import AA, CD, DO, QR, RD, TC
-from dns.name import Name
 from dns.rcode import Rcode
-from dns.rdata import Rdata
 from dns.rdataclass import IN
-from dns.rdataset import from_rdata
-from dns.rdatatype import RdataType as Type
 
-from modularity_registry.model.location import Address
+from modularity_registry.dns.records import Data, Name, Type
 
-__all__ = ["Rcode", "Type"]
+__all__ = ["Rcode"]
 
 MAX_QUERY: Final = 1232
 """Bytes of the longest query that is read, and what replies say of it.
@@ -45,25 +31,29 @@ PLAIN_UDP: Final = 512
 """Bytes that a caller takes by UDP if it does not say more (RFC 1035, 4.2.1)."""
 
 MAX_TCP: Final = 65_535
+MOST: Final = 512
+"""How many records an answer has at most; of more it has a random choice."""
+
+SHORTEST: Final = 16
+"""Bytes of the shortest record that an answer has many of: an address."""
+
 CLASS_IN: Final = IN
 
-# dnspython's classes of records and its renderer have untyped constructors.
-_Renderer: Final[Any] = dns.renderer.Renderer
-_A: Final[Callable[..., Rdata]] = dns.rdtypes.IN.A.A
-_Aaaa: Final[Callable[..., Rdata]] = dns.rdtypes.IN.AAAA.AAAA
-_Srv: Final[Callable[..., Rdata]] = dns.rdtypes.IN.SRV.SRV
-_Txt: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.TXT.TXT
-_Hinfo: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.HINFO.HINFO
-_Cname: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.CNAME.CNAME
-_Ns: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.NS.NS
-_Soa: Final[Callable[..., Rdata]] = dns.rdtypes.ANY.SOA.SOA
-
-_OPTION: Final = 11  # bytes of a reply's OPT record
 _BADVERS: Final = 1 << 24  # as the upper part of the response code stands in OPT
 _KEPT: Final = RD | CD  # come back as they were sent
 _PREFIX: Final = struct.Struct("!HH")
 _HEADER: Final = 12
-_ANSWER, _AUTHORITY, _ADDITIONAL = 1, 2, 3
+# Of a reply: its flags and the numbers of its questions and records, behind the id.
+_COUNTS: Final = struct.Struct("!5H")
+_QUESTION: Final = struct.Struct("!HH")
+_RECORD: Final = struct.Struct("!HHIH")
+_OPTION: Final = struct.Struct("!BHHIH")
+_POINTER: Final = struct.Struct("!H")
+_POINTS: Final = 0xC000
+_POINTS_BELOW: Final = 0x4000
+_ASKED: Final = _POINTER.pack(_POINTS | _HEADER)
+# Behind a record's head of twelve bytes. What the other types lead to gets no address.
+_TARGET_AT: Final = {Type.NS: 12, Type.SRV: 18}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,49 +67,89 @@ class Edns:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question. ``labels`` are in lower case, ``name`` is as it came."""
+    """One question. ``labels`` are in lower case.
 
-    id: int
+    ``question`` and ``option`` are what the reply repeats: the question as it came, and
+    its OPT record, if any.
+    """
+
     flags: int
-    name: Name
     labels: tuple[bytes, ...]
     type: int
     family: int
     edns: Edns | None
+    question: bytes
+    option: bytes
 
 
 class Record(NamedTuple):
-    """A record; ``owner`` None is the name in the question. ``ttl`` is seconds."""
+    """A record of the name in the question; ``ttl`` is seconds.
 
-    owner: Name | None
+    ``address`` is that of the name which ``data`` leads to. It is sent if it fits.
+    """
+
     ttl: int
-    data: Rdata
+    data: Data
+    address: Data | None = None
+
+
+class Soa(NamedTuple):
+    """The record that is sent where there are no others (RFC 2308)."""
+
+    owner: Name
+    ttl: int
+    data: Data
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a zone says: whole records, those that matter first.
+    """What a zone says: ``most`` of the ``records``, in any order.
 
-    ``authority`` is sent only where there are no ``records``.
+    ``chosen`` says that they are a choice already, so the next one has others.
     """
 
     rcode: Rcode = Rcode.NOERROR
     records: Sequence[Record] = ()
-    authority: Sequence[Record] = ()
-    additional: Sequence[Record] = ()
+    soa: Soa | None = None
+    most: int = MOST
+    chosen: bool = False
     authoritative: bool = True
 
 
-class Unanswerable(Exception):
-    """Not a query that can be answered; ``reply`` is what to send, None for nothing."""
+class Part(NamedTuple):
+    """A record as it is sent.
 
-    def __init__(self, reply: bytes | None) -> None:
+    ``address`` is the record behind it, without its owner: that is the name which
+    stands at ``target_at`` in ``record``.
+    """
+
+    record: bytes
+    target_at: int
+    address: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """An `Answer` as bytes, of which any number of replies is made."""
+
+    flags: int
+    parts: tuple[Part, ...]
+    shortest: int
+    most: int
+    chosen: bool
+    authority: bytes
+
+
+class Unanswerable(Exception):
+    """Not a query that can be answered; ``rcode`` is what to say, None for nothing."""
+
+    def __init__(self, rcode: Rcode | None) -> None:
         super().__init__()
-        self.reply = reply
+        self.rcode = rcode
 
 
 def read(packet: bytes) -> Query:
-    """Return the query in ``packet``; raises `Unanswerable`."""
+    """Return the query in ``packet``, whatever its id; raises `Unanswerable`."""
     if len(packet) < _HEADER:
         raise Unanswerable(None)
     _, flags = _PREFIX.unpack_from(packet)
@@ -127,7 +157,7 @@ def read(packet: bytes) -> Query:
         # Two servers that answer each other's answers would never end.
         raise Unanswerable(None)
     if dns.opcode.from_flags(flags) != dns.opcode.QUERY:
-        raise Unanswerable(bare_reply(packet, Rcode.NOTIMP))
+        raise Unanswerable(Rcode.NOTIMP)
     try:
         if len(packet) > MAX_QUERY:
             raise dns.exception.FormError
@@ -136,16 +166,19 @@ def read(packet: bytes) -> Query:
         if message.answer or message.authority:
             raise dns.exception.FormError
     except (dns.exception.DNSException, ValueError):
-        raise Unanswerable(bare_reply(packet, Rcode.FORMERR)) from None
-    labels = tuple(label.lower() for label in question.name.labels[:-1])
+        raise Unanswerable(Rcode.FORMERR) from None
+    edns = _edns(message)
+    kind, family = question.rdtype, question.rdclass
+    name = question.name.to_wire()
+    assert name is not None  # as it would be if it went to a file
     return Query(
-        message.id,
         flags,
-        question.name,
-        labels,
-        question.rdtype,
-        question.rdclass,
-        _edns(message),
+        tuple(label.lower() for label in question.name.labels[:-1]),
+        kind,
+        family,
+        edns,
+        name + _QUESTION.pack(kind, family),
+        b"" if edns is None else _option(edns),
     )
 
 
@@ -155,111 +188,89 @@ def _edns(message: dns.message.Message) -> Edns | None:
     return Edns(message.payload, message.edns, bool(message.ednsflags & DO))
 
 
-def name(*labels: bytes) -> Name:
-    """Return an absolute name; labels must have 1 to 63 bytes."""
-    return Name((*labels, b""))
-
-
-def name_of(text: str) -> Name:
-    """Return a host name that is written with dots."""
-    return name(*text.encode("ascii").split(b"."))
-
-
-def address(ip: Address) -> Rdata:
-    """Return the data of an A or AAAA record."""
-    if ip.version == 4:
-        return _A(IN, Type.A, str(ip))
-    return _Aaaa(IN, Type.AAAA, str(ip))
-
-
-def srv(weight: int, port: int, target: Name) -> Rdata:
-    """Return an SRV record's data (RFC 2782); all have the same priority, 1."""
-    return _Srv(IN, Type.SRV, 1, weight, port, target)
-
-
-def text(strings: Iterable[str]) -> Rdata:
-    """Return a TXT record's data; strings over 255 bytes are left out, not cut."""
-    encoded = [string.encode() for string in strings]
-    fitting = [string for string in encoded if len(string) <= 255]
-    return _Txt(IN, Type.TXT, fitting)
-
-
-def hint(cpu: str) -> Rdata:
-    """Return an HINFO record's data (RFC 8482, 4.2)."""
-    return _Hinfo(IN, Type.HINFO, cpu, "")
-
-
-def alias(target: Name) -> Rdata:
-    """Return a CNAME record's data."""
-    return _Cname(IN, Type.CNAME, target)
-
-
-def server(target: Name) -> Rdata:
-    """Return an NS record's data."""
-    return _Ns(IN, Type.NS, target)
-
-
-def soa(server: Name, mailbox: Name, serial: int, negative_ttl: int) -> Rdata:
-    """Return an SOA record's data; nobody transfers this zone, so times are usual."""
-    times = 60, 60, 86_400, negative_ttl
-    return _Soa(IN, Type.SOA, server, mailbox, serial & 0xFFFFFFFF, *times)
+def _option(edns: Edns) -> bytes:
+    flags = (DO if edns.wants_dnssec else 0) | (_BADVERS if edns.version else 0)
+    return _OPTION.pack(0, Type.OPT, MAX_QUERY, flags, 0)
 
 
 def bare_reply(packet: bytes, rcode: Rcode) -> bytes:
     """Return a reply of a header alone to a message that has at least a header."""
-    number, flags = _PREFIX.unpack_from(packet)
+    _, flags = _PREFIX.unpack_from(packet)
     operation = dns.opcode.to_flags(dns.opcode.from_flags(flags))
-    renderer = _Renderer(number, QR | operation | flags & _KEPT | rcode, MAX_TCP)
-    renderer.write_header()
-    return bytes(renderer.get_wire())
+    flags = QR | operation | flags & _KEPT | rcode
+    return packet[:2] + _COUNTS.pack(flags, 0, 0, 0, 0)
 
 
-def reply(query: Query, answer: Answer, limit: int, stream: bool = False) -> bytes:
-    """Return the reply to ``query`` in at most ``limit`` bytes.
-
-    What doesn't fit is left out, whole records only, and the reply says so, unless
-    only additional ones are missing (RFC 2181, section 9) or it is by ``stream``: then
-    there is no way to send more.
-    """
-    edns = query.edns
-    room = limit - _OPTION if edns is not None else limit
-    flags = QR | query.flags & _KEPT | answer.rcode
-    if answer.authoritative:
-        flags |= AA
-    renderer = _Renderer(query.id, flags, room)
-    renderer.add_question(
-        query.name, Type.make(query.type), CLASS_IN.make(query.family)
+def render(answer: Answer) -> Rendered:
+    """Return ``answer`` as bytes."""
+    parts = tuple(_part(record) for record in answer.records)
+    soa = answer.soa
+    return Rendered(
+        answer.rcode | (AA if answer.authoritative else 0),
+        parts,
+        min((len(part.record) for part in parts), default=0),
+        answer.most,
+        answer.chosen,
+        b"" if soa is None else soa.owner + _body(soa.ttl, soa.data),
     )
-    if answer.records:
-        whole = _add(renderer, _ANSWER, answer.records, query.name)
+
+
+def _part(record: Record) -> Part:
+    ttl, data, address = record
+    behind = b"" if address is None else _body(ttl, address)
+    target_at = _TARGET_AT.get(data.type, 0)
+    return Part(_ASKED + _body(ttl, data), target_at, behind)
+
+
+def _body(ttl: int, data: Data) -> bytes:
+    """Return a record without its owner."""
+    return _RECORD.pack(data.type, IN, ttl, len(data.wire)) + data.wire
+
+
+def reply(
+    number: bytes, query: Query, answer: Rendered, limit: int, stream: bool = False
+) -> bytes:
+    """Return the reply to ``query`` in at most ``limit`` bytes; ``number`` is its id.
+
+    Records come in another order each time. What doesn't fit is left out, whole records
+    only, and the reply says so, unless only addresses are missing (RFC 2181, section 9)
+    or it is by ``stream``: then there is no way to send more.
+    """
+    size = _HEADER + len(query.question)
+    room = limit - len(query.option)
+    flags = QR | query.flags & _KEPT | answer.flags
+    records, addresses = [], []
+    behind: list[tuple[int, bytes]] = []
+    parts = _choose(answer, room - size)
+    for record, target_at, address in parts:
+        if size + len(record) > room:
+            break
+        if address:
+            behind.append((size + target_at, address))
+        records.append(record)
+        size += len(record)
+    if len(records) < len(parts) or (records and answer.chosen):
+        flags |= 0 if stream else TC
     else:
-        whole = _add(renderer, _AUTHORITY, answer.authority, query.name)
-    if whole:
-        _add(renderer, _ADDITIONAL, answer.additional, query.name)
-    elif answer.records and not stream:
-        renderer.flags |= TC
-    if edns is not None:
-        renderer.max_size = limit
-        renderer.add_edns(0, _option_flags(edns), MAX_QUERY)
-    renderer.write_header()
-    return bytes(renderer.get_wire())
+        for target, address in behind:
+            # A pointer has 14 bits: no farther does it reach (RFC 1035, 4.1.4).
+            if target >= _POINTS_BELOW or size + 2 + len(address) > room:
+                break
+            addresses.append(_POINTER.pack(_POINTS | target))
+            addresses.append(address)
+            size += 2 + len(address)
+    authority = answer.authority
+    extra = len(addresses) // 2 + bool(query.option)
+    counts = _COUNTS.pack(flags, 1, len(records), bool(authority), extra)
+    return b"".join(
+        (number, counts, query.question, *records, authority, *addresses, query.option)
+    )
 
 
-def _add(
-    renderer: Any,
-    section: int,
-    records: Sequence[Record],
-    question: Name,
-) -> bool:
-    """Add the first records that fit; say whether these are all."""
-    for owner, ttl, data in records:
-        try:
-            renderer.add_rdataset(section, owner or question, from_rdata(ttl, data))
-        except dns.exception.TooBig:
-            return False
-    return True
-
-
-def _option_flags(edns: Edns) -> int:
-    """Return the flags of the reply's OPT record: only who sent one gets one."""
-    return (DO if edns.wants_dnssec else 0) | (_BADVERS if edns.version else 0)
+def _choose(answer: Rendered, room: int) -> Sequence[Part]:
+    """Return as many parts as matter, by chance: one more than can fit, at most."""
+    total = len(answer.parts)
+    if total < 2:
+        return answer.parts
+    enough = min(total, answer.most, room // answer.shortest + 1)
+    return random.sample(answer.parts, enough)

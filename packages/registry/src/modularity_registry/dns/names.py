@@ -38,7 +38,7 @@ def dns_name(name: str) -> str:
 
 
 class Index:
-    """Which names a DNS name stands for. The feed writes, any thread reads.
+    """Which names a DNS name stands for.
 
     Most names are their own DNS name, and of those nothing is kept.
     """
@@ -76,15 +76,20 @@ class Index:
 
 
 class Names:
-    """All capabilities and ids that need looking up by another name; a listener."""
+    """All capabilities and ids that need looking up by another name; a listener.
+
+    ``version`` counts the catalog's changes, several of which may share a revision.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         self.capabilities = Index()
         self.services = Index()
+        self.version = 0
         self._catalog = catalog
 
     def changed(self, change: Transition) -> None:
         """As `feed.Listener`."""
+        self.version += 1
         self.services.note(change.id, change.new is not None)
         for name in change.capabilities:
             present = self._catalog.capability(name) is not None
@@ -92,6 +97,7 @@ class Names:
 
     def reloaded(self, changes: list[Transition], revision: int) -> None:
         """As `feed.Listener`."""
+        self.version += 1
         for change in changes:
             self.changed(change)
 

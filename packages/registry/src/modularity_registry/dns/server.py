@@ -1,15 +1,18 @@
-"""Answers DNS over UDP and TCP, on an event loop in a thread of its own."""
+"""Answers DNS over UDP and TCP, on the registry's event loop."""
 
 import asyncio
 import logging
-import threading
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import ip_address
+from time import perf_counter
 from typing import Any, Final
 
+from modularity_registry import tasks
 from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.feed import Feed
 from modularity_registry.dns import messages
+from modularity_registry.dns.answers import Answers
 from modularity_registry.dns.messages import Rcode
 from modularity_registry.dns.names import Names
 from modularity_registry.dns.tcp import Limits, TcpConnections
@@ -18,15 +21,15 @@ from modularity_registry.dns.zone import Zone
 
 _log = logging.getLogger(__name__)
 
-# So many datagrams in a row, then connections have their turn.
-_IN_A_ROW: Final = 64
 # Enough to see that one is too long.
 _DATAGRAM: Final = messages.MAX_QUERY + 1
 MAX_LOCAL_UDP: Final = 8192
 """Bytes that a caller in a private network may ask for by UDP; all others 1,232."""
 
 _MAPPED: Final = "::ffff:"
-_STOP_SECONDS: Final = 2.0
+_ANY_ID: Final = bytes(2)
+_QUERIES: Final = 2048
+"""How many different queries need not be read again. Most come a thousand times."""
 
 
 class DnsServer:
@@ -47,50 +50,34 @@ class DnsServer:
         names = Names(catalog)
         feed.listen(names)
         self._zone = Zone(catalog, names, domain, ttl, sockets.addresses)
+        self._answers = Answers(self._zone)
+        self._read = lru_cache(_QUERIES)(_read)
         self._domain = domain
         self._sockets = sockets
         self._tcp = TcpConnections(self._answer_tcp, limits or Limits())
-        self._loop = asyncio.new_event_loop()
-        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._failed = False
-        self._thread = threading.Thread(target=self._run, name="dns", daemon=True)
 
-    def start(self) -> None:
-        """Go on answering, in a thread of its own."""
-        self._thread.start()
+    async def start(self) -> None:
+        """Answer from now on."""
+        self._loop = asyncio.get_running_loop()
+        # Not as a datagram endpoint: that has no place for the address that was asked.
+        self._loop.add_reader(self._sockets.udp, self._drain)
+        await self._tcp.start(self._sockets.tcp)
         _log.info("DNS answers for %s at port %d", self._domain, self._sockets.port)
 
-    def stop(self) -> None:
-        """End all connections and answer nothing more; returns at once. Idempotent."""
-        with suppress(RuntimeError):  # it has ended
-            self._loop.call_soon_threadsafe(self._told.set)
-
-    def close(self) -> None:
-        """Stop, and return when the sockets are closed. Idempotent."""
-        self.stop()
-        if self._thread.ident is None:
-            self._loop.close()
-            self._sockets.close()
-        else:
-            self._thread.join(_STOP_SECONDS)
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        udp = self._sockets.udp
-        self._loop.add_reader(udp, self._drain)
-        try:
-            await self._tcp.start(self._sockets.tcp)
-            await self._told.wait()
-        finally:
-            self._loop.remove_reader(udp)
+    async def stop(self) -> None:
+        """End all connections, and close the sockets. Idempotent."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.remove_reader(self._sockets.udp)
             await self._tcp.stop()
-            self._sockets.close()
+        self._sockets.close()
 
     def _drain(self) -> None:
-        for _ in range(_IN_A_ROW):
+        # Level-triggered: what is left after that time is read in the next turn.
+        end = perf_counter() + tasks.SLICE
+        while perf_counter() < end:
             try:
                 packet, ancillary, peer = receive(self._sockets.udp, _DATAGRAM)
             except (BlockingIOError, InterruptedError):
@@ -109,18 +96,24 @@ class DnsServer:
     def _answer(self, packet: bytes, peer: Any) -> bytes | None:
         """Return the reply to what ``peer`` sent, None for none; None is a stream."""
         try:
-            query = messages.read(packet)
-            answer = self._zone.answer(query)
-            if peer is None:
-                return messages.reply(query, answer, messages.MAX_TCP, stream=True)
-            return messages.reply(query, answer, _limit(query.edns, peer[0]))
+            query = self._read(packet[2:])
+            stream = peer is None
+            limit = messages.MAX_TCP if stream else _limit(query.edns, peer[0])
+            answer = self._answers.find(query, limit)
+            return messages.reply(packet[:2], query, answer, limit, stream)
         except messages.Unanswerable as unanswerable:
-            return unanswerable.reply
+            rcode = unanswerable.rcode
+            return None if rcode is None else messages.bare_reply(packet, rcode)
         except Exception:
             if not self._failed:  # once: who sends one such query may send a million
                 self._failed = True
                 _log.exception("a DNS query could not be answered: %s", packet.hex())
             return messages.bare_reply(packet, Rcode.SERVFAIL)
+
+
+def _read(packet: bytes) -> messages.Query:
+    """Return the query in a packet without its id; raises `Unanswerable`."""
+    return messages.read(_ANY_ID + packet)
 
 
 def _limit(edns: messages.Edns | None, peer: str) -> int:
@@ -129,7 +122,11 @@ def _limit(edns: messages.Edns | None, peer: str) -> int:
         return messages.PLAIN_UDP
     if edns.payload <= messages.MAX_QUERY:
         return edns.payload
-    address = ip_address(peer.removeprefix(_MAPPED).partition("%")[0])
     # The sender's address may be forged: nobody out there is to be flooded from here.
-    most = MAX_LOCAL_UDP if address.is_private else messages.MAX_QUERY
+    most = MAX_LOCAL_UDP if _is_private(peer) else messages.MAX_QUERY
     return min(edns.payload, most)
+
+
+@lru_cache(1024)
+def _is_private(peer: str) -> bool:
+    return ip_address(peer.removeprefix(_MAPPED).partition("%")[0]).is_private

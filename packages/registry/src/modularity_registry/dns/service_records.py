@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from dns.name import Name
-from dns.rdata import Rdata
-
 from modularity_registry.catalog.entry import Entry
-from modularity_registry.dns import messages
+from modularity_registry.dns import records
+from modularity_registry.dns.records import Data, Name
 from modularity_registry.model.location import Address, InvalidLocation
 from modularity_registry.model.service import CHECKED_MODES, Registration
 
@@ -20,7 +18,7 @@ class ServiceRecords:
     and the address.
     """
 
-    text: Rdata
+    text: Data
     target: Name | None = None
     port: int = 0
     weight: int = 0
@@ -30,7 +28,7 @@ class ServiceRecords:
 def service_records(entry: Entry, domain: tuple[bytes, ...]) -> ServiceRecords:
     """Return the record data of a service in the zone ``domain``."""
     said = entry.service.registration
-    text = messages.text(
+    text = records.text(
         (f"id={said.id}", f"version={said.version}", f"location={said.location}")
     )
     if said.mode not in CHECKED_MODES:
@@ -43,15 +41,15 @@ def service_records(entry: Entry, domain: tuple[bytes, ...]) -> ServiceRecords:
 
 
 def _placed(
-    registration: Registration, text: Rdata, domain: tuple[bytes, ...]
+    registration: Registration, text: Data, domain: tuple[bytes, ...]
 ) -> ServiceRecords:
     location = registration.parsed_location
     if location.address is None:
-        target = messages.name_of(location.host)
+        target = records.name_of(location.host)
     else:
         # Of several targets alike, HAProxy gives their address to one server or two.
         port = str(location.port).encode()
-        target = messages.name(port, address_label(location.address), b"addr", *domain)
+        target = records.name(port, address_label(location.address), b"addr", *domain)
     return ServiceRecords(
         text, target, location.port, registration.weight, location.address
     )

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from modularity_registry.dns import messages
+from modularity_registry.model.rights import network_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +15,13 @@ class Limits:
     """Limits of connections; times are in seconds.
 
     ``idle`` is for the start of the next message, ``message`` for the rest of it, and
-    ``unread`` for the caller to take its reply. One more than ``connections`` ends the
-    one that has been quiet for longest.
+    ``unread`` for the caller to take its reply. One more than ``connections``, or than
+    ``per_client`` of one address (an IPv6 address stands for its /64), ends one that
+    is there: of the client with the most, the one that has been quiet for longest.
     """
 
     connections: int = 128
+    per_client: int = 16
     idle: float = 10.0
     message: float = 2.0
     unread: float = 5.0
@@ -32,7 +35,7 @@ class TcpConnections:
         self._limits = limits
         self._server: asyncio.Server | None = None
         # The one that was quiet for longest stands first.
-        self._open: OrderedDict[asyncio.StreamWriter, None] = OrderedDict()
+        self._open: OrderedDict[asyncio.StreamWriter, str] = OrderedDict()
 
     async def start(self, listener: socket.socket) -> None:
         """Take connections; returns at once."""
@@ -50,21 +53,32 @@ class TcpConnections:
     async def _talk(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        if len(self._open) >= self._limits.connections:
-            longest, _ = self._open.popitem(last=False)
-            longest.transport.abort()
-        self._open[writer] = None
+        client = network_of(_address(writer))
+        self._make_room(client)
+        self._open[writer] = client
         # So that all is sent when a wait for that is over.
         writer.transport.set_write_buffer_limits(0)
         try:
             while await self._exchange(reader, writer):
                 if writer in self._open:
                     self._open.move_to_end(writer)
+                # Whoever sends many queries at once never has to wait: others do.
+                await asyncio.sleep(0)
         except (OSError, EOFError, TimeoutError):
             pass  # gone, or too slow
         finally:
             self._open.pop(writer, None)
             writer.transport.abort()
+
+    def _make_room(self, client: str) -> None:
+        held = Counter(self._open.values())
+        if held[client] < self._limits.per_client:
+            if len(self._open) < self._limits.connections:
+                return
+            client = held.most_common(1)[0][0]
+        quietest = next(writer for writer, each in self._open.items() if each == client)
+        del self._open[quietest]
+        quietest.transport.abort()
 
     async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -83,3 +97,9 @@ class TcpConnections:
         async with asyncio.timeout(self._limits.unread):
             await writer.drain()
         return True
+
+
+def _address(writer: asyncio.StreamWriter) -> str:
+    # None if the caller has gone already.
+    peer = writer.get_extra_info("peername")
+    return peer[0] if peer else ""

@@ -12,18 +12,26 @@
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Final
 
-from dns.name import Name
-from dns.rdata import Rdata
-
-from modularity_registry.catalog.catalog import Catalog
+from modularity_registry.catalog.catalog import Catalog, Providers
 from modularity_registry.catalog.entry import Entry
-from modularity_registry.dns import messages
-from modularity_registry.dns.messages import Answer, Rcode, Record, Type
+from modularity_registry.dns import records
+from modularity_registry.dns.messages import (
+    CLASS_IN,
+    MOST,
+    Answer,
+    Query,
+    Rcode,
+    Record,
+    Soa,
+)
 from modularity_registry.dns.names import Index, Names
+from modularity_registry.dns.records import Data, Name, Type
 from modularity_registry.dns.service_records import (
     ServiceRecords,
     label_address,
@@ -31,20 +39,19 @@ from modularity_registry.dns.service_records import (
 )
 from modularity_registry.model.location import Address
 
-MOST: Final = 512
-"""How many providers an answer has at most; of more it has a random choice."""
-
 KEPT: Final = 8192
 """How many services' record data are cached."""
 
-Lookup = Callable[[str], list[Entry] | None]
+Source = Providers | Entry
+"""Where an answer comes from; it never changes, but another one takes its place."""
+
+Find = Callable[[str], Source | None]
 
 
 class Zone:
     """Answers questions under ``domain``; ``ttl`` is seconds, also for what is not.
 
-    ``addresses`` are those of the server itself. Reads the catalog only, so it may be
-    asked from any one thread.
+    ``addresses`` are those of the server itself.
     """
 
     def __init__(
@@ -58,9 +65,9 @@ class Zone:
         self._catalog = catalog
         self._names = names
         self._domain = tuple(domain.encode().split(b"."))
-        self._apex = messages.name(*self._domain)
-        self._server = messages.name(b"ns", *self._domain)
-        self._mailbox = messages.name(b"hostmaster", *self._domain)
+        self._apex = records.name(*self._domain)
+        self._server = records.name(b"ns", *self._domain)
+        self._mailbox = records.name(b"hostmaster", *self._domain)
         self._ttl = ttl
         self._addresses = addresses
         # An entry never changes, so neither does its record data.
@@ -68,28 +75,67 @@ class Zone:
             partial(service_records, domain=self._domain)
         )
 
-    def answer(self, query: messages.Query) -> Answer:
-        """Return the answer to any question, also to one about another zone."""
+    @property
+    def version(self) -> int:
+        """Grows with each change of the catalog."""
+        return self._names.version
+
+    def sources(self, query: Query) -> tuple[object, ...]:
+        """Return what the answer is made of; nothing if it is made of other things.
+
+        While these are the same objects, the answer to this question is the same.
+        """
+        return self._sources(self._below(query) or ())
+
+    def answer(self, query: Query, crowd: int = MOST) -> Answer:
+        """Return the answer to any question, also to one about another zone.
+
+        Of a capability with more than `MOST` providers, it is a choice of ``crowd``.
+        """
         if query.edns is not None and query.edns.version:
             return Answer(authoritative=False)  # the reply says which one is known
-        depth = len(self._domain)
-        own = query.labels[-depth:] == self._domain
-        if (
-            not own
-            or query.family != messages.CLASS_IN
-            or query.type in (Type.AXFR, Type.IXFR)
-        ):
+        labels = self._below(query)
+        if labels is None or query.type in (Type.AXFR, Type.IXFR):
             return Answer(Rcode.REFUSED, authoritative=False)
-        answer = self._find(query.labels[:-depth], query.type)
+        answer = self._find(labels, query.type, crowd)
         if answer is None:
-            return Answer(Rcode.NXDOMAIN, authority=[self._soa(self._apex)])
+            return Answer(Rcode.NXDOMAIN, soa=self._negative())
         if query.type == Type.ANY:
-            return Answer(records=[self._hint()])
+            # RFC 8482: a query for ANY gets the smallest answer.
+            return Answer(records=[Record(self._ttl, records.hint("RFC8482"))])
         if not answer.records:
-            return Answer(authority=[self._soa(self._apex)])
+            return Answer(soa=self._negative(), chosen=answer.chosen)
         return answer
 
-    def _find(self, labels: tuple[bytes, ...], kind: int) -> Answer | None:
+    def _below(self, query: Query) -> tuple[bytes, ...] | None:
+        """Return the labels below the domain; None if it is not in there."""
+        depth = len(self._domain)
+        if query.labels[-depth:] != self._domain or query.family != CLASS_IN:
+            return None
+        return query.labels[:-depth]
+
+    def _sources(self, labels: tuple[bytes, ...]) -> tuple[Source, ...]:
+        """Return who stands behind a name of a capability or a service."""
+        if labels[-1:] == (b"capability",):
+            return self._behind(labels, self._names.capabilities, self._providers)
+        if labels[-1:] == (b"service",):
+            return self._behind(labels, self._names.services, self._catalog.service)
+        return ()
+
+    def _behind(
+        self, labels: tuple[bytes, ...], index: Index, find: Find
+    ) -> tuple[Source, ...]:
+        key = _wanted(list(labels[:-1]))
+        if key is None:
+            return ()
+        sources = (find(name) for name in index.find(key))
+        return tuple(source for source in sources if source is not None)
+
+    def _providers(self, name: str) -> Providers | None:
+        capability = self._catalog.capability(name)
+        return None if capability is None else capability.providers()
+
+    def _find(self, labels: tuple[bytes, ...], kind: int, crowd: int) -> Answer | None:
         """Return the records of this kind at a name; None if the name doesn't exist."""
         if not labels:
             return self._at_apex(kind)
@@ -99,19 +145,18 @@ class Zone:
         if branch == b"addr":
             return self._at_addr(left, kind)
         if branch == b"capability":
-            names = self._names.capabilities
-            return self._at_name(left, kind, names, self._providers)
+            return self._at_name(labels, kind, self._names.capabilities, crowd)
         if branch == b"service":
-            return self._at_name(left, kind, self._names.services, self._service)
+            return self._at_name(labels, kind, self._names.services, crowd)
         return None
 
     def _at_apex(self, kind: int) -> Answer:
         if kind == Type.SOA:
-            return Answer(records=[self._soa(None)])
+            return Answer(records=[Record(self._ttl, self._soa())])
         if kind == Type.NS:
-            record = self._record(messages.server(self._server))
-            extra = (self._extra(self._server, address) for address in self._addresses)
-            return Answer(records=[record], additional=list(extra))
+            address = next(map(records.address, self._addresses), None)
+            data = records.server(self._server)
+            return Answer(records=[Record(self._ttl, data, address)])
         return Answer()
 
     def _at_addr(self, left: list[bytes], kind: int) -> Answer | None:
@@ -126,67 +171,56 @@ class Zone:
         matching = dict.fromkeys(
             address for address in addresses if _type_of(address) == kind
         )
-        records = [self._record(messages.address(address)) for address in matching]
-        random.shuffle(records)
-        return Answer(records=records)
+        return Answer(
+            records=[Record(self._ttl, records.address(each)) for each in matching]
+        )
 
     def _at_name(
-        self, left: list[bytes], kind: int, index: Index, lookup: Lookup
+        self, labels: tuple[bytes, ...], kind: int, index: Index, crowd: int
     ) -> Answer | None:
-        key = _wanted(left)
+        sources = self._sources(labels)
+        if sources:
+            entries = _healthy(sources)
+            chosen = len(entries) > MOST
+            if chosen:
+                entries = random.sample(entries, crowd)
+            services = [self._service_records(entry) for entry in entries]
+            return replace(self._of(services, kind), chosen=chosen)
+        key = _wanted(list(labels[:-1]))
         if key is None:
             return None
-        lookups = [lookup(name) for name in index.find(key)]
-        matches = [entries for entries in lookups if entries is not None]
-        if matches:
-            entries = [entry for match in matches for entry in match]
-            if len(entries) > MOST:
-                entries = random.sample(entries, MOST)
-            return self._of([self._service_records(each) for each in entries], kind)
         part = not key or index.has_below(key.removesuffix("._tcp"))
         return Answer() if part else None
-
-    def _providers(self, name: str) -> list[Entry] | None:
-        capability = self._catalog.capability(name)
-        if capability is None:
-            return None
-        healthy = capability.providers().healthy
-        return list(healthy)
-
-    def _service(self, service_id: str) -> list[Entry] | None:
-        entry = self._catalog.service(service_id)
-        if entry is None:
-            return None
-        return [entry] if entry.status == "healthy" else []
 
     def _of(self, services: list[ServiceRecords], kind: int) -> Answer:
         if kind in (Type.A, Type.AAAA):
             return self._addresses_of(services, kind)
-        random.shuffle(services)
         if kind == Type.SRV:
             return self._srv(services)
         if kind == Type.TXT:
-            return Answer(records=[self._record(service.text) for service in services])
+            return Answer(
+                records=[Record(self._ttl, service.text) for service in services]
+            )
         return Answer()
 
     def _srv(self, services: list[ServiceRecords]) -> Answer:
         weights: dict[tuple[Name, int], int] = {}
-        extra: dict[Name, Address] = {}
+        places: dict[tuple[Name, int], Address | None] = {}
         for service in services:
             if service.target:
                 # Two records alike would count as one, so their weights are summed.
                 place = service.target, service.port
                 weights[place] = min(weights.get(place, 0) + service.weight, 65_535)
-                if service.address is not None:
-                    extra[service.target] = service.address
+                places[place] = service.address
         return Answer(
             records=[
-                self._record(messages.srv(weight, port, target))
-                for (target, port), weight in weights.items()
-            ],
-            additional=[
-                self._extra(target, address) for target, address in extra.items()
-            ],
+                Record(
+                    self._ttl,
+                    records.srv(weights[place], place[1], place[0]),
+                    None if address is None else records.address(address),
+                )
+                for place, address in places.items()
+            ]
         )
 
     def _addresses_of(self, services: list[ServiceRecords], kind: int) -> Answer:
@@ -196,27 +230,28 @@ class Zone:
         if addresses:
             return self._at_addresses(addresses, kind)
         targets = [service.target for service in services if service.target]
-        if not targets:
-            return Answer()
         # A CNAME has to be alone (RFC 1034, 3.6.2), and it would hold for SRV and TXT
         # as well in a resolver that kept it: hence one, and for no time at all.
-        target = random.choice(targets)
-        return Answer(records=[Record(None, 0, messages.alias(target))])
+        return Answer(
+            records=[Record(0, records.alias(target)) for target in targets], most=1
+        )
 
-    def _record(self, data: Rdata) -> Record:
-        return Record(None, self._ttl, data)
+    def _negative(self) -> Soa:
+        return Soa(self._apex, self._ttl, self._soa())
 
-    def _extra(self, owner: Name, address: Address) -> Record:
-        return Record(owner, self._ttl, messages.address(address))
-
-    def _soa(self, owner: Name | None) -> Record:
+    def _soa(self) -> Data:
         serial = self._catalog.changed
-        data = messages.soa(self._server, self._mailbox, serial, self._ttl)
-        return Record(owner, self._ttl, data)
+        return records.soa(self._server, self._mailbox, serial, self._ttl)
 
-    def _hint(self) -> Record:
-        # RFC 8482: a query for ANY gets the smallest answer.
-        return self._record(messages.hint("RFC8482"))
+
+def _healthy(sources: Sequence[Source]) -> Sequence[Entry]:
+    found = [
+        source.healthy if isinstance(source, Providers) else (source,)
+        for source in sources
+        if isinstance(source, Providers) or source.status == "healthy"
+    ]
+    # One name is mostly one capability, whose providers need no copy.
+    return found[0] if len(found) == 1 else tuple(chain.from_iterable(found))
 
 
 def _type_of(address: Address) -> Type:

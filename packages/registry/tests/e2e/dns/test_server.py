@@ -188,7 +188,7 @@ def test_an_error_of_its_own_is_said_and_logged_once(
     with monkeypatch.context() as patch:
         patch.setattr(dns_site.server._zone, "answer", fail)
         for _ in range(3):
-            assert rcode(dns_site.ask(GREET)) == "SERVFAIL"
+            assert rcode(dns_site.ask("new.capability.modularity")) == "SERVFAIL"
     assert caplog.text.count("could not be answered") == 1
     assert dns_site.find(GREET) == ONE
 
@@ -317,6 +317,27 @@ def test_a_new_connection_ends_the_one_that_was_quiet_for_longest() -> None:
             each.close()
 
 
+def test_a_client_s_connections_are_at_the_cost_of_its_own() -> None:
+    def asked(found: Site, host: str) -> socket.socket:
+        tcp = socket.create_connection((HOST, found.port), SECONDS, (host, 0))
+        tcp.sendall(framed(query()))
+        dns.query.receive_tcp(tcp, time.time() + SECONDS)
+        return tcp
+
+    with site(limits=Limits(connections=4, per_client=2)) as found:
+        modest = asked(found, "127.0.0.9")
+        greedy = [asked(found, "127.0.0.2") for _ in range(3)]
+        assert is_closed(greedy[0])
+        # With all taken, those who have most have to give one up.
+        others = [asked(found, host) for host in ("127.0.0.3", "127.0.0.4")]
+        assert is_closed(greedy[1])
+        for each in (modest, greedy[2], *others):
+            each.sendall(framed(query()))
+            assert dns.query.receive_tcp(each, time.time() + SECONDS)[0].id == 7
+        for each in (modest, *greedy, *others):
+            each.close()
+
+
 # Sockets, start and end
 
 
@@ -357,11 +378,11 @@ def test_after_the_end_nobody_answers() -> None:
         with connect(found) as tcp:
             tcp.sendall(framed(query()))
             dns.query.receive_tcp(tcp, time.time() + SECONDS)
-            found.server.close()
+            LOOP.call(found.server.stop())
             assert is_closed(tcp)
         with pytest.raises(ConnectionRefusedError):
             connect(found)
-        found.server.close()
+        LOOP.call(found.server.stop())
 
 
 def test_answers_go_on_without_the_store() -> None:
