@@ -1,4 +1,8 @@
-"""A service as the catalog holds it, with its JSON already rendered."""
+"""A service as the catalog holds it, with its JSON already rendered.
+
+Whatever exists once a service is kept from the garbage collector (``gc=False``), which
+would look at all of it again and again: nothing here refers back to what holds it.
+"""
 
 import sys
 from datetime import datetime
@@ -22,19 +26,16 @@ from modularity_registry.schema import encode
 from modularity_registry.schema.replies import services as replies
 
 
-class Vitals:
+class Vitals(msgspec.Struct, gc=False, eq=False):
     """What this process has seen of a service since its registration.
 
     ``lease_seen`` (seconds, monotonic) is for leases, ``last_seen`` for people.
     """
 
-    __slots__ = ("evidence", "failed_checks", "last_seen", "lease_seen")
-
-    def __init__(self, at: datetime, lease_seen: float) -> None:
-        self.lease_seen = lease_seen
-        self.last_seen = at
-        self.failed_checks = 0
-        self.evidence: CheckEvidence | None = None
+    last_seen: datetime
+    lease_seen: float
+    failed_checks: int = 0
+    evidence: CheckEvidence | None = None
 
     @property
     def json(self) -> bytes:
@@ -43,7 +44,7 @@ class Vitals:
         return b'%b,"failed_checks":%d}' % (seen, self.failed_checks)
 
 
-class Entry:
+class Entry(msgspec.Struct, gc=False, eq=False):
     """A service as stored, with what every read needs at hand.
 
     Nothing in it changes but the signs of life, and with them the end of ``json``: the
@@ -52,46 +53,21 @@ class Entry:
     Python values it would take twice the memory.
     """
 
-    __slots__ = (
-        "_head",
-        "capabilities",
-        "document",
-        "faulty",
-        "id",
-        "json",
-        "mode",
-        "owner",
-        "registered_at",
-        "revision",
-        "runtime",
-        "status",
-        "ttl",
-        "vitals",
-    )
-
-    def __init__(
-        self,
-        service: Service,
-        document: bytes,
-        revision: int,
-        vitals: Vitals,
-        head: bytes,
-    ) -> None:
-        registration = service.registration
-        self.id = registration.id
-        self.revision = revision
-        self.status: Status = status(service)
-        self.mode: Mode = registration.mode
-        self.runtime = _runtime(service)
-        self.ttl = registration.ttl
-        self.faulty = bool(service.faults)
-        self.owner = sys.intern(service.owner)
-        self.capabilities = tuple(map(sys.intern, registration.capabilities))
-        self.registered_at = service.registered_at
-        self.vitals = vitals
-        self.document = document
-        self._head = len(head)
-        self.json = head + vitals.json
+    id: str
+    revision: int
+    status: Status
+    mode: Mode
+    runtime: str
+    ttl: float | None
+    faulty: bool
+    owner: str
+    capabilities: tuple[str, ...]
+    registered_at: datetime
+    vitals: Vitals
+    document: bytes
+    head: int
+    """How many bytes of ``json`` come before the signs of life."""
+    json: bytes
 
     @property
     def service(self) -> Service:
@@ -107,7 +83,7 @@ class Entry:
         """Record a heartbeat: it renews the lease."""
         self.vitals.lease_seen = monotonic
         self.vitals.last_seen = at
-        self.json = self.json[: self._head] + self.vitals.json
+        self.json = self.json[: self.head] + self.vitals.json
 
     def record_check(self, ok: bool, failures: int, evidence: CheckEvidence) -> None:
         """Record a check; ``failures`` is how many failed in a row by now."""
@@ -115,13 +91,13 @@ class Entry:
         self.vitals.evidence = evidence
         if ok:
             self.vitals.last_seen = evidence.checked_at
-        self.json = self.json[: self._head] + self.vitals.json
+        self.json = self.json[: self.head] + self.vitals.json
 
     def forget_check(self) -> None:
         """Forget the last check: another replica checks the service from now on."""
         self.vitals.failed_checks = 0
         self.vitals.evidence = None
-        self.json = self.json[: self._head] + self.vitals.json
+        self.json = self.json[: self.head] + self.vitals.json
 
     def json_with_evidence(self, checker: str) -> bytes:
         """Return the same with ``evidence``: what the verdict rests on.
@@ -160,8 +136,24 @@ class Renderer:
         self, service: Service, document: bytes, revision: int, vitals: Vitals
     ) -> Entry:
         """Return the entry of ``service``, stored as ``document`` at ``revision``."""
+        registration = service.registration
         head = self._head(service, revision)
-        return Entry(service, document, revision, vitals, head)
+        return Entry(
+            id=registration.id,
+            revision=revision,
+            status=status(service),
+            mode=registration.mode,
+            runtime=_runtime(service),
+            ttl=registration.ttl,
+            faulty=bool(service.faults),
+            owner=sys.intern(service.owner),
+            capabilities=tuple(map(sys.intern, registration.capabilities)),
+            registered_at=service.registered_at,
+            vitals=vitals,
+            document=document,
+            head=len(head),
+            json=head + vitals.json,
+        )
 
     def _head(self, service: Service, revision: int) -> bytes:
         registration = service.registration

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from modularity_registry.errors import StoreError
 
 LARGEST_BATCH: Final = 64
@@ -18,8 +20,9 @@ LARGEST_BATCH_BYTES: Final = 256 * 1024
 """Bytes of values in a batch of several writes, at most: servers bound a request."""
 
 
-# Tuples: a frozen dataclass takes three times as long to make.
-class Record(NamedTuple):
+# Structs: a frozen dataclass takes three times as long to make, and a store may hold
+# records without number, which the garbage collector need not look at.
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A stored document. ``revision`` is that of the write that stored it."""
 
     key: str
@@ -35,7 +38,7 @@ class Snapshot:
     revision: int
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One write: ``value`` is what the key holds now, None when it was deleted.
 
     Writes of one batch may share a revision. Their changes follow each other, and only
