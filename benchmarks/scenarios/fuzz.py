@@ -51,8 +51,8 @@ def fuzz(plan: Plan) -> Row:
 
 
 def _row(plan: Plan, server: Server, source: Iterator[Exchange], seeds: int) -> Row:
-    workers = server.pids()[1:]
-    files = open_files(workers[0])
+    pids = server.pids()
+    files = open_files(pids[-1])
     caller = Caller(server.port)
     began = time.perf_counter()
     warmup = int(plan.fuzz_calls * WARMUP_SHARE)
@@ -64,7 +64,7 @@ def _row(plan: Plan, server: Server, source: Iterator[Exchange], seeds: int) -> 
     late_again = caller.repeat_late()
     clear(server.port)
     wait_until(
-        lambda: open_files(workers[0]) <= files, CLOSE_LIMIT, "end of all connections"
+        lambda: open_files(pids[-1]) <= files, CLOSE_LIMIT, "end of all connections"
     )
     growth = (server.worker_rss() - before) / (1 << 20)
     checks = (
@@ -72,7 +72,7 @@ def _row(plan: Plan, server: Server, source: Iterator[Exchange], seeds: int) -> 
         Check("late again when sent alone", (float(len(late_again)),), 0.0, "less", ""),
     )
     problems = [*findings.faults[:MAX_PROBLEMS], *late_again[:MAX_PROBLEMS]]
-    problems += _problems_afterwards(server, workers)
+    problems += _problems_afterwards(server, pids)
     return Row(
         "fuzz",
         f"{plan.fuzz_calls:,} malformed requests",
@@ -83,10 +83,10 @@ def _row(plan: Plan, server: Server, source: Iterator[Exchange], seeds: int) -> 
     )
 
 
-def _problems_afterwards(server: Server, workers: list[int]) -> Iterator[str]:
+def _problems_afterwards(server: Server, pids: list[int]) -> Iterator[str]:
     """Yield what is wrong with the registry's process, its answers and its log."""
-    if server.pids()[1:] != workers:
-        yield "the worker process was replaced"
+    if server.pids() != pids:
+        yield "its process was replaced"
     problem = still_right(server.port)
     if problem is not None:
         yield f"the registry answers wrongly afterwards: {problem}"

@@ -29,6 +29,7 @@ DOCS = REPOSITORY / "docs" / "api.md"
 GENERIC = {
     "method_not_allowed",
     "body_too_large",
+    "head_too_large",
     "unsupported_media_type",
     "internal_error",
 }
@@ -276,6 +277,23 @@ def test_reported_calls_make_connections_and_a_graph(
     assert (edge.consumer_id, edge.provider_id) == (caller, fields["id"])
     nodes = {node.id: node.registered for node in graph.nodes}
     assert nodes == {caller: False, fields["id"]: True}
+
+
+def test_several_calls_are_reported_at_once(ask: Asker, fields: dict[str, Any]) -> None:
+    ask("register", **fields)
+    call = {
+        "consumer_id": "caller",
+        "provider_id": fields["id"],
+        "capability": fields["capabilities"][0],
+    }
+    stray = {**call, "provider_id": f"not-{fields['id']}"}
+    done = ask("track_invocations", [call, {**call, "success": False}, stray])
+    assert (done.recorded, done.unknown) == (2, (stray["provider_id"],))
+    (made,) = ask("connections", fields["id"]).providing
+    assert (made.request_count, made.success_rate) == (2, 0.5)
+    with pytest.raises(InvalidRequest) as caught:
+        ask("track_invocations", [call, {**call, "latency_ms": -1}])
+    assert [each.field for each in caught.value.errors] == ["invocations.1.latency_ms"]
 
 
 def test_the_registry_speaks_of_itself(ask: Asker, fields: dict[str, Any]) -> None:

@@ -29,7 +29,15 @@ from modularity_client.token_calls import (
     rotate_token,
     tokens,
 )
-from modularity_client.types.registry import Connections, Graph, Health, Ready, Stats
+from modularity_client.types.registry import (
+    CallReport,
+    Connections,
+    Graph,
+    Health,
+    Ready,
+    RecordedCalls,
+    Stats,
+)
 from modularity_client.types.services import (
     Acknowledgement,
     CapabilityList,
@@ -67,6 +75,7 @@ __all__ = [
     "stats",
     "tokens",
     "track_invocation",
+    "track_invocations",
     "undrain",
     "unregister",
 ]
@@ -311,6 +320,21 @@ def track_invocation(
         return str(data["message"])
 
     return call_with_body("POST", "/api/track/invocation", body, parse, repeat=False)
+
+
+def track_invocations(reports: Iterable[CallReport]) -> Call[RecordedCalls]:
+    """Report 1-1,000 calls; those to providers that are not registered are left out.
+
+    Raises `InvalidRequest`, and nothing is recorded, if a report is malformed. Not
+    repeated after a lost reply: all would count twice.
+    """
+    return call_with_body(
+        "POST",
+        "/api/track/invocations",
+        {"invocations": list(reports)},
+        parser_of(RecordedCalls),
+        repeat=False,
+    )
 
 
 def connections(service_id: str) -> Call[Connections]:

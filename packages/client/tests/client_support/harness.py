@@ -122,10 +122,17 @@ class Answer:
         return f"HTTP/1.1 {self.status} X\r\n{head}\r\n".encode() + body
 
 
-def problem(status: int, code: str, retry_after: int | None = None) -> Answer:
+def problem(
+    status: int,
+    code: str,
+    retry_after: int | None = None,
+    errors: Sequence[dict[str, str]] = (),
+) -> Answer:
     """A refusal as the registry words it."""
     after = {} if retry_after is None else {"Retry-After": str(retry_after)}
     body = {"status": status, "code": code, "detail": f"it is {code}"}
+    if errors:
+        body["errors"] = errors
     headers = {"Content-Type": "application/problem+json", **after}
     return Answer(status, body, headers)
 

@@ -58,9 +58,10 @@ READ, DONE = Answer(200, SERVICE), Answer(200, CHANGE)
 NEW = Answer(201, CHANGE)
 BEAT = Answer(200, {"status": "ok", "message": "m", "ttl": None})
 COUNTED = Answer(200, {"message": "Invocation recorded"})
+SEVERAL = Answer(200, {"recorded": 1, "unknown": []})
 INVOCATION = {"consumer_id": "c", "provider_id": "a", "capability": "x"}
 
-Case = tuple[str, tuple[str, ...], dict[str, Any], Answer]
+Case = tuple[str, tuple[Any, ...], dict[str, Any], Answer]
 
 # Doing these twice is the same as doing them once.
 REPEATED: list[Case] = [
@@ -78,6 +79,7 @@ ONCE: list[Case] = [
     ("put", (), {**FIELDS, "revision": 7}, NEW),
     ("put", (), {**FIELDS, "only_new": True}, NEW),
     ("track_invocation", (), INVOCATION, COUNTED),
+    ("track_invocations", ([INVOCATION],), {}, SEVERAL),
 ]
 
 
@@ -160,8 +162,12 @@ def test_a_removal_of_unknown_outcome_succeeds_if_a_retry_finds_nothing(
 @pytest.mark.parametrize("case", ONCE, ids=_name)
 @pytest.mark.parametrize(
     "refusal",
-    [problem(503, "too_many_uploads", 0), problem(429, "too_many_requests", 0)],
-    ids=["uploads", "requests"],
+    [
+        problem(503, "too_many_connections", 0),
+        problem(503, "too_many_uploads", 0),
+        problem(429, "too_many_requests", 0),
+    ],
+    ids=["connections", "uploads", "requests"],
 )
 def test_what_was_refused_unread_is_sent_again(
     asking: Asking, scripted: Scripted, refusal: Answer, case: Case

@@ -26,9 +26,7 @@ from modularity_client import (
     Registry,
     Unauthorized,
 )
-from modularity_client.http.transport import AsyncDriver
 from modularity_client.membership.membership import REFUSED_PAUSE, pause_after
-from modularity_client.resolver.call_reports import CallReport, CallReporter
 
 Asking = Callable[..., Asker]
 Scripted = Callable[..., ScriptedServer]
@@ -141,29 +139,6 @@ def test_a_member_whose_id_was_taken_leaves_the_other_alone(
         "/api/services/member",
     }
     assert {each.method for each in server.requests[2:]} <= {"POST", "PUT"}
-
-
-def test_calls_that_may_not_be_reported_are_told_of_once(
-    scripted: Scripted, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = scripted(problem(403, "forbidden"))
-
-    async def main() -> int:
-        driver = AsyncDriver(AsyncRegistry(server.url).settings)
-        reporter = CallReporter(driver, lambda delay, call: None)
-        for _ in range(2):
-            for number in range(5):
-                reporter.add(CallReport("a", f"b{number}", "x", True, 1.0))
-            await reporter.flush()
-        await driver.close()
-        return reporter.dropped
-
-    assert asyncio.run(main()) == 10
-    assert len(server.requests) == 2
-    warnings = [
-        row.getMessage() for row in caplog.records if row.levelno > logging.INFO
-    ]
-    assert len(warnings) == 1 and "track" in warnings[0]
 
 
 def test_who_is_refused_asks_less_and_less(

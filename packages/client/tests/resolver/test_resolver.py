@@ -149,7 +149,8 @@ def test_more_capabilities_than_an_address_can_hold_are_followed_all_the_same(
     resolver, changes = resolving(proxy.url, *names), Changes()
     resolver.on_change(changes, names[7])
     changes.until()
-    assert b"GET /api/events HTTP" in proxy.seen
+    assert b"GET /api/events?type=service.registered&" in proxy.seen
+    assert b"/api/events?capability" not in proxy.seen
     register(shared, name, name, names[7])
     changes.until(name)
 

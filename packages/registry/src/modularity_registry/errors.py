@@ -152,6 +152,24 @@ class BodyIncomplete(RegistryError):
     code = "body_incomplete"
 
 
+class HeadTooLarge(RegistryError):
+    """The request's head, its address and headers, is over the limit."""
+
+    code = "head_too_large"
+
+
+class TooManyConnections(RegistryError):
+    """So many connections are open that one more can't be served."""
+
+    code = "too_many_connections"
+
+
+class TooManyUploads(RegistryError):
+    """So many requests are arriving in pieces that one more must come later."""
+
+    code = "too_many_uploads"
+
+
 class UnsupportedMediaType(RegistryError):
     """The body is not declared as JSON."""
 

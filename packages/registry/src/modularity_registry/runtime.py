@@ -4,8 +4,8 @@ import asyncio
 import random
 import socket
 import uuid
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from modularity_registry import __version__
@@ -18,12 +18,10 @@ from modularity_registry.catalog.feed import Feed
 from modularity_registry.catalog.status_history import History
 from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.config import OFF, Settings
-from modularity_registry.events import Hub
+from modularity_registry.events import KEEP_ALIVE, Hub, WatcherPlaces
 from modularity_registry.health.monitor import Monitor
 from modularity_registry.health.probes import Prober
 from modularity_registry.health.schedule import Schedule
-from modularity_registry.loop_thread import run_on
-from modularity_registry.model.rights import Caller
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import NameLookup
 from modularity_registry.ratelimit import Rates
@@ -34,6 +32,7 @@ from modularity_registry.replicas.standstill import Standstill
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
 from modularity_registry.stores.group_commit import GroupCommit
+from modularity_registry.tasks import run_on
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.telemetry.timed_store import TimedStore
 from modularity_registry.tokens import (
@@ -53,7 +52,7 @@ class Registry:
     """One running registry: the parts that the web layer talks to.
 
     They run on the event loop that calls `start`. Other threads may read the catalog,
-    and `call` everything else.
+    and `call` everything else. ``more_faults`` tell what else may be wrong with it.
     """
 
     settings: Settings
@@ -79,10 +78,10 @@ class Registry:
     traffic: Traffic
     rates: Rates
     started_at: float
+    more_faults: list[Callable[[], str | None]] = field(default_factory=list)
 
     async def start(self) -> None:
         """Load the catalog, then watch; raises `StoreError` when that can't be."""
-        self.hub.start()
         await self.feed.start()
         if self.token_file is not None:
             await self.token_file.start()
@@ -111,7 +110,7 @@ class Registry:
         self.writer.stop()
         await self.feed.stop()
         await asyncio.to_thread(self.store.close)
-        self.audit.stop()
+        await asyncio.to_thread(self.audit.stop)
         self.rates.close()
 
     def call(self, coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
@@ -122,10 +121,6 @@ class Registry:
         """
         return run_on(self.feed.loop, coroutine)
 
-    def still_good(self, caller: Caller) -> bool:
-        """Say whether a caller whose call goes on for long may still make it."""
-        return self.tokens is None or self.tokens.holds(caller)
-
     def degraded(self) -> list[str]:
         """Return why this replica is not at its best; empty when it is."""
         reasons = [
@@ -134,6 +129,7 @@ class Registry:
             self.token_file.fault if self.token_file else None,
             self.audit.fault,
             self.rates.fault,
+            *(fault() for fault in self.more_faults),
         ]
         return [reason for reason in reasons if reason is not None]
 
@@ -185,12 +181,14 @@ def build(
     period: float = PERIOD,
     store: Store | None = None,
     replica: str | None = None,
+    keep_alive: float = KEEP_ALIVE,
 ) -> Registry:
     """Return a registry over the store that the settings name, not started.
 
     ``clock``, ``prober`` and ``store`` replace the real ones; ``period`` (seconds) is
     the time between two announcements to other replicas, ``replica`` the id of this
-    one, by default the host's name and a random part.
+    one, by default the host's name and a random part, ``keep_alive`` (seconds) the time
+    between two signs of life to those who listen.
 
     Raises `StoreError` when the store can't be opened.
     """
@@ -203,21 +201,14 @@ def build(
     base = _Base(settings, clock, timed, replica, metrics, writer)
     view = _build_view(base, period)
     writers = _build_writers(base, view, prober)
-    listeners = _build_listeners(base, view, writers.monitor)
     tokens = _build_tokens(base, view.feed)
-    parts = (
-        settings,
-        clock,
-        store,
-        replica,
-        metrics,
-        writer,
-        *view,
-        *writers,
-        *listeners,
-    )
+    hub = _build_hub(base, tokens.view, keep_alive)
+    history = History(clock)
+    for listener in (history, writers.monitor, hub):
+        view.feed.listen(listener)
+    parts = settings, clock, store, replica, metrics, writer, *view, *writers
     return Registry(
-        *(*parts, *tokens),
+        *(*parts, hub, history, *tokens),
         traffic=Traffic(clock),
         rates=Rates(settings, clock),
         started_at=clock.monotonic(),
@@ -275,17 +266,14 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
     return _Writers(audit, commands, monitor)
 
 
-def _build_listeners(base: _Base, view: _View, monitor: Monitor) -> tuple[Hub, History]:
-    hub = Hub(
-        base.clock,
-        lambda: base.store.epoch,
-        base.settings.max_watchers,
-        base.settings.max_watchers_per_client,
-    )
-    history = History(base.clock)
-    for listener in (history, monitor, hub):
-        view.feed.listen(listener)
-    return hub, history
+def _build_hub(base: _Base, tokens: TokenView | None, keep_alive: float) -> Hub:
+    settings = base.settings
+    places = WatcherPlaces(settings.max_watchers, settings.max_watchers_per_client)
+    if tokens is None:
+        return Hub(base.clock, lambda: base.store.epoch, places, keep_alive=keep_alive)
+    hub = Hub(base.clock, lambda: base.store.epoch, places, tokens.holds, keep_alive)
+    tokens.listen(hub.dismiss)
+    return hub
 
 
 def _build_tokens(base: _Base, feed: Feed) -> _Tokens:

@@ -1,5 +1,6 @@
 """What the command ``serve`` starts: the API, DNS and tracing over one registry."""
 
+import asyncio
 import gc
 import json
 import logging
@@ -8,19 +9,20 @@ from typing import Any
 from modularity_registry import __version__, audit, dns, runtime
 from modularity_registry.api import request_context, security_headers
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
+from modularity_registry.api.hot_path import RegistryFront
 from modularity_registry.api.request_log import RequestLog
-from modularity_registry.api.routes import events
 from modularity_registry.api.tracing import Tracing, require
 from modularity_registry.config import OFF, Settings
-from modularity_registry.loop_thread import LoopThread
+from modularity_registry.events import KEEP_ALIVE
 from modularity_registry.ratelimit import warn_of_workers
 from modularity_registry.runtime import Registry
 from modularity_registry.serving import bind_warnings, certificates
 from modularity_registry.serving.certificate_reload import Certificates
+from modularity_registry.serving.descriptors import DescriptorWatch
 from modularity_registry.serving.forwarded import Proxies
-from modularity_registry.serving.supervisor import Factory, Served, ServerOptions
-from modularity_registry.serving.wsgi import Headers, WsgiApp
+from modularity_registry.serving.limits import ServerOptions
+from modularity_registry.serving.server import Factory, Served
+from modularity_registry.serving.wsgi import Headers
 from modularity_registry.telemetry import logs
 from modularity_registry.tokens import first as first_token
 
@@ -38,22 +40,18 @@ _FAILURE = json.dumps(
     }
 ).encode()
 
-# Threads for calls, in addition to one for each watcher.
-CALLS = 512
-
 
 def server_options(settings: Settings) -> ServerOptions:
     """Return the server's limits: calls go on even while every stream is taken."""
     return ServerOptions(
         workers=settings.workers,
-        threads=settings.max_watchers + CALLS,
         connections=settings.max_watchers + settings.max_connections,
         https=settings.tls_cert != OFF,
     )
 
 
-def factory(settings: Settings, keep_alive: float = events.KEEP_ALIVE) -> Factory:
-    """Return a function that builds and starts the registry in a serving process.
+def factory(settings: Settings, keep_alive: float = KEEP_ALIVE) -> Factory:
+    """Return a function that builds and starts the registry on a serving loop.
 
     ``keep_alive`` (seconds) is for its streams. The sockets for DNS are opened here, so
     that a port in use is found before anything starts, and all processes share them.
@@ -74,7 +72,7 @@ def factory(settings: Settings, keep_alive: float = events.KEEP_ALIVE) -> Factor
     return lambda: _build(settings, keep_alive, dns_sockets, served_certificates)
 
 
-def _build(
+async def _build(
     settings: Settings,
     keep_alive: float,
     dns_sockets: dns.Sockets | None,
@@ -83,48 +81,49 @@ def _build(
     # What is loaded now stays loaded: a garbage collection would only take time.
     gc.disable()
     try:
-        registry = runtime.build(settings)
+        registry = runtime.build(settings, keep_alive=keep_alive)
         logs.add_context(replica=registry.replica)
         logs.batch_lines()
+        # It follows the feed, from its start.
         dns_server = _dns_server(registry, dns_sockets)
-        loop_thread = LoopThread()
-        loop_thread.call(registry.start())
-        _print_first_token(registry)
+        await registry.start()
+        # In a thread: a token is written as by any other caller, through this loop.
+        await asyncio.to_thread(_print_first_token, registry)
     finally:
         gc.enable()
-    flask = create_app(registry, keep_alive, served_certificates)
+    flask = create_app(registry, served_certificates)
     tracing = None
     if settings.otel_endpoint != OFF:
         tracing = Tracing(settings.otel_endpoint, registry.replica)
         tracing.install(flask)
-    abandoned_waits = events.AbandonedWaits(registry, keep_alive)
-    abandoned_waits.start()
     if dns_server is not None:
-        loop_thread.call(dns_server.start())
+        await dns_server.start()
 
-    def stop() -> None:
-        abandoned_waits.stop()
+    async def stop() -> None:
         registry.hub.stop()
         if dns_server is not None:
-            loop_thread.call(dns_server.stop())
+            await dns_server.stop()
 
-    def close() -> None:
-        loop_thread.call(registry.stop())
-        loop_thread.stop()
+    async def close() -> None:
+        await registry.stop()
         if tracing is not None:
-            tracing.stop()
+            await asyncio.to_thread(tracing.stop)
 
     _log_started(registry)
-    app = _wrapped(HotPath(registry, flask, traced=tracing is not None), settings)
-    return Served(app, failure, stop, close, served_certificates)
-
-
-def _wrapped(app: WsgiApp, settings: Settings) -> WsgiApp:
-    if settings.level == "debug":
-        app = RequestLog(app)
+    logged = settings.level == "debug"
+    front = RegistryFront(registry, flask, tracing, logged)
+    app = RequestLog(flask) if logged else flask
+    proxies = None
     if settings.trusted_proxies != OFF:
-        app = Proxies(app, settings.trusted_proxies, settings.forwarded_header)
-    return app
+        proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
+    descriptors = DescriptorWatch()
+    registry.more_faults.append(lambda: descriptors.fault)
+    return Served(
+        *(app, failure, front, stop, close),
+        proxies,
+        served_certificates,
+        descriptors,
+    )
 
 
 def failure(environ: dict[str, Any]) -> tuple[Headers, bytes]:

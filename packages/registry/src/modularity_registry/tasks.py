@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
+from modularity_registry.errors import StoreUnavailable
+
 log = logging.getLogger(__name__)
 
 SLICE: Final = 0.002
@@ -58,6 +60,24 @@ async def in_daemon_thread(name: str, function: Callable[[], ResultT]) -> Result
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return await asyncio.wrap_future(outcome)
+
+
+def run_on(
+    loop: asyncio.AbstractEventLoop | None, coroutine: Coroutine[Any, Any, ResultT]
+) -> ResultT:
+    """Run ``coroutine`` on ``loop`` for another thread; return or raise its outcome.
+
+    It runs with the caller's context variables. Raises `StoreUnavailable` when the loop
+    does not run (any more).
+    """
+    try:
+        if loop is None:
+            raise RuntimeError("not started")
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:
+        coroutine.close()
+        raise StoreUnavailable("the registry does not run") from None
+    return future.result()
 
 
 def _report(task: asyncio.Task[None]) -> None:

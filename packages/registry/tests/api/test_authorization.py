@@ -11,9 +11,9 @@ from flask import Flask
 from werkzeug.test import Client, TestResponse
 
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
 from support.authorization import bearer, closed_registry, token
+from support.hot_path import HotPath
 from support.registry import ManualClock, registration, unload
 
 MARK = "nobody-else-may-know"
@@ -72,6 +72,15 @@ ASKS = {
         "/api/track/invocation",
         "track",
         {"consumer_id": "a", "provider_id": "victim", "capability": "greet"},
+    ),
+    "POST /api/track/invocations": Ask(
+        "/api/track/invocations",
+        "track",
+        {
+            "invocations": [
+                {"consumer_id": "a", "provider_id": "victim", "capability": "greet"}
+            ]
+        },
     ),
     "GET /api/connections/<service_id>": Ask("/api/connections/victim", "read"),
     "GET /api/graph": Ask("/api/graph", "read"),

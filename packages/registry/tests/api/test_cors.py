@@ -8,8 +8,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import Client
 
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
+from support.hot_path import HotPath
 from support.registry import loaded_registry, registration
 
 FRIEND = "http://localhost:3000"
@@ -21,6 +21,7 @@ WRITES = (
     ("POST", "/api/services/a/heartbeat"),
     ("POST", "/api/register"),
     ("POST", "/api/track/invocation"),
+    ("POST", "/api/track/invocations"),
     ("PUT", "/api/services/a"),
     ("PUT", "/api/services/a/drain"),
     ("DELETE", "/api/services/a/drain"),

@@ -3,15 +3,19 @@
 import json
 from typing import Any
 
+import pytest
+from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from werkzeug.test import Client
 
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
+from modularity_registry.api.hot_path import RegistryFront
+from modularity_registry.api.hot_path.reply import ReplyWriter
+from modularity_registry.catalog.catalog import MOST_PARTS
 from modularity_registry.model.rights import Right, Token, digest_of
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
+from support.hot_path import Reply, ask
 from support.registry import ManualClock, loaded_registry, registration
 
 KEY = "a-long-and-secret-text"
@@ -37,11 +41,16 @@ PATHS = st.one_of(
     st.builds("/api/services/{}".format, NAMES),
     st.builds("/api/heartbeat/{}".format, NAMES),
     st.builds("/api/services/{}/heartbeat".format, NAMES),
+    st.builds("/api/unregister/{}".format, NAMES),
     st.sampled_from(["/api/register", "/api/register"]),
     st.sampled_from(["/", "/health/", "/api/capabilities", "/api/services/a/drain"]),
 )
 QUERIES = st.sampled_from(
-    ["", "", "", "strategy=random2", "strategy=hash&key=k", "version=1.2.0", "x=1", "&"]
+    [
+        *("", "", "", "x=1", "&", "strategy=random2", "strategy=hash&key=k", "key=k"),
+        *("version=1.2.0", "version=>=1,<2", "metadata.region=eu&strategy=weighted"),
+        *("status=active", "name=Hello&name=x", "mode=tcp", "strategy=hash&key=%C3%A4"),
+    ]
 )
 HEADERS = st.fixed_dictionaries(
     {},
@@ -91,7 +100,7 @@ BODIES = st.sampled_from(
     ]
 )
 CALLS = st.tuples(
-    st.sampled_from(["GET", "GET", "POST", "POST", "HEAD", "OPTIONS", "PUT"]),
+    st.sampled_from(["GET", "GET", "POST", "POST", "HEAD", "OPTIONS", "PUT", "DELETE"]),
     PATHS, QUERIES, HEADERS, BODIES, st.floats(0, 5),
 )  # fmt: skip
 
@@ -115,39 +124,28 @@ def give_tokens(registry: Registry) -> None:
     registry.token_backend.put(other, 0)
 
 
-def two_alike(
-    closed: bool = False,
-) -> tuple[tuple[Registry, Client], tuple[Registry, Client]]:
-    """Two registries with the same content: one with the hot path, one without."""
-    pair = []
-    for hot in (True, False):
-        registry = loaded_registry(auth=closed)
-        if closed:
-            give_tokens(registry)
-        app: Any = create_app(registry)
-        client = Client(HotPath(registry, app) if hot else app)
-        for number, capabilities in enumerate(
-            (["a", "x/y"], ["a", "C"], ["x/services"])
-        ):
-            service_id = "abC"[number]
-            body = registration(
-                service_id,
-                capabilities=capabilities,
-                ttl=10 + number,
-                location="http://10.0.0.1:1",
-            )
-            owner = {"Authorization": "Bearer mreg_register"}
-            done = client.post("/api/register", json=body, headers=owner)
-            assert done.status_code == 201
-        entry = registry.catalog.service("b")
-        assert entry is not None
-        registry.call(
-            registry.commands.add_fault(
-                entry, Fault("check", "x", registry.clock.now())
-            )
+def loaded(closed: bool = False) -> tuple[Registry, Flask]:
+    """A registry with three services, one of them faulty, and its routes."""
+    registry = loaded_registry(auth=closed)
+    if closed:
+        give_tokens(registry)
+    app = create_app(registry)
+    client = app.test_client()
+    for number, capabilities in enumerate((["a", "x/y"], ["a", "C"], ["x/services"])):
+        body = registration(
+            "abC"[number],
+            capabilities=capabilities,
+            ttl=10 + number,
+            location="http://10.0.0.1:1",
         )
-        pair.append((registry, client))
-    return pair[0], pair[1]
+        owner = {"Authorization": "Bearer mreg_register"}
+        done = client.post("/api/register", json=body, headers=owner)
+        assert done.status_code == 201
+    entry = registry.catalog.service("b")
+    assert entry is not None
+    fault = Fault("check", "x", registry.clock.now())
+    registry.call(registry.commands.add_fault(entry, fault))
+    return registry, app
 
 
 @settings(max_examples=150, deadline=None)
@@ -155,47 +153,118 @@ def two_alike(
 def test_the_same_requests_get_the_same_replies(
     calls: list[tuple[Any, ...]], closed: bool
 ) -> None:
-    (hot_registry, hot), (cold_registry, cold) = two_alike(closed)
+    (hot_registry, hot_app), (cold_registry, cold_app) = loaded(closed), loaded(closed)
+    front = RegistryFront(hot_registry, hot_app)
     for method, path, query, headers, body, seconds in calls:
-        replies = []
-        for registry, client in ((hot_registry, hot), (cold_registry, cold)):
+        for registry in (hot_registry, cold_registry):
             assert isinstance(registry.clock, ManualClock)
             registry.clock.advance(seconds)
-            response = client.open(
-                path, method=method, query_string=query, headers=headers, data=body
-            )
-            shown = {name.lower(): value for name, value in response.headers}
+        reply = ask(hot_registry, front, method, path, query, headers, body)
+        if reply is None:
+            reply = through_flask(hot_app, method, path, query, headers, body)
+        expected = through_flask(cold_app, method, path, query, headers, body)
+        for shown in (reply[1], expected[1]):
             # Made for each call that brought none that is sane.
             told = shown.pop("x-request-id")
             assert told == "mine.1" or headers.get("X-Request-ID") != "mine.1"
-            replies.append((response.status, shown, response.data))
-        assert replies[0] == replies[1]
+        assert reply == expected, (method, path, query)
 
 
-def test_the_hot_path_answers_the_load_itself() -> None:
-    (registry, _), _ = two_alike()
+def through_flask(app: Flask, method: str, path: str, query: str, *more: Any) -> Reply:
+    headers, body = more
+    response = app.test_client().open(
+        path, method=method, query_string=query, headers=headers, data=body
+    )
+    shown = {name.lower(): value for name, value in response.headers}
+    return response.status_code, shown, response.data
 
-    def refuse(environ: Any, start_response: Any) -> Any:
-        raise AssertionError(environ["PATH_INFO"])
 
-    client = Client(HotPath(registry, refuse))
-    for method, path in (
-        ("GET", "/api/capabilities/a"),
-        ("GET", "/api/capabilities/a/services"),
-        ("GET", "/api/services/a"),
-        ("POST", "/api/heartbeat/a"),
-        ("POST", "/api/services/a/heartbeat"),
-    ):
-        response = client.open(path, method=method)
-        assert response.status_code == 200
-        assert json.loads(response.data)
+@pytest.mark.parametrize(
+    ("method", "path", "query"),
+    [
+        ("GET", "/api/capabilities/a", ""),
+        ("GET", "/api/capabilities/a", "strategy=weighted&metadata.region=eu"),
+        ("GET", "/api/capabilities/a", "strategy=hash&key=k"),
+        ("GET", "/api/capabilities/a/services", ""),
+        ("GET", "/api/services/a", ""),
+        ("POST", "/api/heartbeat/a", ""),
+        ("POST", "/api/services/a/heartbeat", ""),
+        ("DELETE", "/api/services/a", ""),
+        ("DELETE", "/api/unregister/a", ""),
+    ],
+)
+def test_the_hot_path_answers_the_load_itself(
+    method: str, path: str, query: str
+) -> None:
+    registry, app = loaded()
+    reply = ask(registry, RegistryFront(registry, app), method, path, query)
+    assert reply is not None
+    assert reply[0] == 200
+    assert json.loads(reply[2])
+
+
+def test_a_registration_is_answered_on_the_hot_path() -> None:
+    registry, app = loaded()
+    front = RegistryFront(registry, app)
+    headers = {"Content-Type": "application/json"}
+    for status in (201, 200):
+        body = json.dumps(GOOD).encode()
+        reply = ask(registry, front, "POST", "/api/register", "", headers, body)
+        assert reply is not None
+        assert reply[0] == status
+
+
+def test_write_whose_reply_fails_is_not_made_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise LookupError("on purpose")
+
+    registry, app = loaded()
+    monkeypatch.setattr(ReplyWriter, "write", fail)
+    front, before = RegistryFront(registry, app), registry.catalog.revision
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps(GOOD).encode()
+    reply = ask(registry, front, "POST", "/api/register", "", headers, body)
+    assert reply is not None
+    assert reply[0] == 500
+    assert registry.catalog.revision == before + 1
+
+
+def test_a_filter_is_not_remembered_over_a_change() -> None:
+    registry, app = loaded()
+    front = RegistryFront(registry, app)
+    query = "metadata.region=eu"
+    reply = ask(registry, front, "GET", "/api/capabilities/a", query)
+    assert reply is not None
+    body = registration("a", capabilities=["a"], metadata={"region": "us"})
+    app.test_client().post("/api/register", json=body)
+    assert ask(registry, front, "GET", "/api/capabilities/a", query) is None
+
+
+def test_filters_are_remembered_within_bounds() -> None:
+    registry, app = loaded()
+    front = RegistryFront(registry, app)
+    capability = registry.catalog.capability("a")
+    assert capability is not None
+    for number in range(2 * MOST_PARTS + 1):
+        query = f"metadata.region=eu&strategy=hash&key={number}"
+        assert ask(registry, front, "GET", "/api/capabilities/a", query)
+        assert 0 < len(capability.providers()._parts) <= MOST_PARTS
+
+
+def test_long_filter_is_not_remembered() -> None:
+    registry, app = loaded()
+    query = "metadata.region=eu&strategy=hash&key=" + 1_000 * "k"
+    front = RegistryFront(registry, app)
+    assert ask(registry, front, "GET", "/api/capabilities/a", query) is None
 
 
 def test_a_heartbeat_on_the_hot_path_renews_the_lease() -> None:
-    (registry, client), _ = two_alike()
+    registry, app = loaded()
     assert isinstance(registry.clock, ManualClock)
     registry.clock.advance(7)
-    client.post("/api/heartbeat/a")
+    ask(registry, RegistryFront(registry, app), "POST", "/api/heartbeat/a")
     entry = registry.catalog.service("a")
     assert entry is not None
     assert entry.vitals.lease_seen == registry.clock.monotonic()

@@ -1,5 +1,6 @@
 """What every reply tells a browser: it is what its type says, and nobody's to keep."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,12 +9,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import Client, TestResponse
 
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
 from modularity_registry.serve import failure
-from modularity_registry.serving.slow_uploads import UploadWatch
-from modularity_registry.serving.wsgi import bridge
+from modularity_registry.serving.front import Front
+from modularity_registry.serving.wsgi import Bridge
 from modularity_registry.writes.commands import Commands
+from support.hot_path import HotPath
 from support.registry import loaded_registry, registration, unload
 
 PAGES = ("/", "/assets/main.js", "/docs", "/docs/swagger-ui.css", "/openapi.json")
@@ -95,23 +96,19 @@ def test_nor_does_a_fault_of_the_registrys_own(
 
 
 def test_not_even_one_outside_of_flask() -> None:
-    sent: list[tuple[int, list[tuple[str, str]]]] = []
-
-    class Reply:
-        def response_bytes(self, status: int, headers: Any, body: bytes) -> None:
-            sent.append((status, headers))
-
-        def response_iter(self, status: int, headers: Any, body: object) -> None:
-            sent.append((status, headers))
+    sent: list[dict[str, Any]] = []
 
     def fail(environ: Any, start_response: Any) -> Any:
         raise RuntimeError("x")
 
-    scope = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "127.0.0.1"}
-    bridge(fail, failure, UploadWatch(0, 1.0, 1))(Reply(), scope)
-    [(status, headers)] = sent
-    assert status == 500
-    assert ("X-Content-Type-Options", "nosniff") in headers
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "127.0.0.1"}
+    bridge = Bridge(fail, Front(), failure, threads=1)
+    asyncio.run(bridge({"environ": environ}, None, send))
+    assert sent[0]["status"] == 500
+    assert (b"X-Content-Type-Options", b"nosniff") in sent[0]["headers"]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -716,12 +716,6 @@ def test_a_body_that_is(client: FlaskClient, content_type: str) -> None:
     assert response.status_code == 201
 
 
-def test_a_body_over_the_limit(client: FlaskClient) -> None:
-    data = b'{"name": "' + b"x" * 1_048_576 + b'"}'
-    response = client.post("/api/register", data=data, content_type="application/json")
-    problem(response, 413, "body_too_large")
-
-
 def test_an_unexpected_failure_is_a_500_without_internals(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,11 +20,11 @@ from werkzeug.test import Client
 from modularity_registry import config
 from modularity_registry.api import request_context, tracing
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
 from modularity_registry.errors import BadSetting
 from modularity_registry.runtime import Registry
 from modularity_registry.serve import factory
 from support import PROGRAMS
+from support.hot_path import HotPath
 from support.registry import eventually, registration
 from support.serving import HOST, free_port
 
@@ -90,7 +90,7 @@ def traced(registry: Registry, endpoint: str) -> Iterator[Client]:
     app = create_app(registry)
     spans = tracing.Tracing(endpoint, "replica-1")
     spans.install(app)
-    yield Client(HotPath(registry, app, traced=True))
+    yield Client(HotPath(registry, app, spans))
     spans.stop()
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from werkzeug.test import Client
 
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
 from modularity_registry.telemetry import log_format
 from modularity_registry.telemetry.log_stream import BatchingHandler
+from support.hot_path import HotPath
 
 
 class Log:

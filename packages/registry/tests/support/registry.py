@@ -8,11 +8,11 @@ from typing import Any, TypeVar, cast
 
 from modularity_registry import config, runtime
 from modularity_registry.health.probes import Target
-from modularity_registry.loop_thread import LoopThread
 from modularity_registry.model.service import Mode, Registration
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Event, Store, Write
 from modularity_registry.stores.group_commit import GroupCommit
+from support.loops import LoopThread
 
 ResultT = TypeVar("ResultT")
 

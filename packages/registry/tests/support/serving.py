@@ -82,8 +82,10 @@ class Server:
         pid: int = self.get("/")[1]["pid"]
         return pid
 
-    def connect(self, sent: bytes = b"", timeout: float = 10.0) -> socket.socket:
-        connection = socket.create_connection((HOST, self.port), timeout)
+    def connect(
+        self, sent: bytes = b"", timeout: float = 10.0, source: str = HOST
+    ) -> socket.socket:
+        connection = socket.create_connection((HOST, self.port), timeout, (source, 0))
         connection.sendall(sent)
         return connection
 

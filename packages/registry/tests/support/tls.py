@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -46,11 +46,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.ends = (datetime.now(UTC) + 20 * DAY).replace(microsecond=0)
-        own = (
-            self._builder(self._name, self._key, self.ends)
-            .add_extension(x509.BasicConstraints(True, None), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
+        own = self._sign_authority(self)
         self.path.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
     def _builder(
@@ -68,6 +64,33 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(begins or datetime.now(UTC) - DAY)
             .not_valid_after(ends)
+            # Two authorities may have the same name.
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+                critical=False,
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                    self._key.public_key()
+                ),
+                critical=False,
+            )
+        )
+
+    def between(self, name: str) -> "Authority":
+        """Return an authority that this one has signed."""
+        other = Authority(self.folder, name)
+        signed = self._sign_authority(other)
+        other.path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        return other
+
+    def _sign_authority(self, other: "Authority") -> x509.Certificate:
+        usage = x509.KeyUsage(*(False,) * 5, True, True, False, False)
+        return (
+            self._builder(other._name, other._key, self.ends)
+            .add_extension(x509.BasicConstraints(True, None), critical=True)
+            .add_extension(usage, critical=True)
+            .sign(self._key, hashes.SHA256())
         )
 
     def sign(
@@ -104,6 +127,33 @@ class Authority:
         if client is not None:
             context.load_cert_chain(*client)
         return context
+
+
+def renew(authority: Authority, name: str, **how: Any) -> None:
+    """Put another certificate where "served" is: the key, and then the rest."""
+    cert, key = authority.sign(name, **how)
+    (authority.folder / "served.key").write_bytes(key)
+    (authority.folder / "served.pem").write_bytes(cert)
+
+
+def shake_hands(
+    server: ssl.SSLContext,
+    client: ssl.SSLContext,
+    session: ssl.SSLSession | None = None,
+) -> ssl.SSLObject:
+    """Connect in memory; return the caller's end, which has had one byte.
+
+    With TLS 1.3 a caller knows only then whether it was accepted, and has a session.
+    """
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    caller = client.wrap_bio(down, up, server_hostname=HOST, session=session)
+    answering = server.wrap_bio(up, down, server_side=True)
+    for end in [caller, answering] * 4:
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    answering.write(b"x")
+    assert caller.read(1) == b"x"
+    return caller
 
 
 class TlsRegistry:

@@ -33,13 +33,12 @@ KNOWN = {
     # Of a fixed table of commands: a name on the command line picks a row.
     ("cli/main.py", "importlib"),
     # prctl, so that a child ends with its parent.
-    ("serving/worker.py", "ctypes"),
-    # This Python tries a certificate out, before anything is served.
-    ("serving/certificates.py", "subprocess"),
+    ("serving/process.py", "ctypes"),
 }
 RESTRICTED = {"subprocess", "importlib", "ctypes"}
 # Chance that spreads load or breaks step; what nobody may guess comes from `secrets`.
 DRAWING = {
+    "dns/messages.py",
     "dns/zone.py",
     "runtime.py",
     "health/schedule.py",
@@ -47,7 +46,6 @@ DRAWING = {
     "stores/consul/writer.py",
     "stores/reconnecting_watch.py",
     "stores/sqlite/connection.py",
-    "api/routes/events.py",
 }
 
 STATEMENT = re.compile(

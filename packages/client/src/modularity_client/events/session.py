@@ -31,6 +31,17 @@ MAX_NAMES = 7_000
 asks for all events.
 """
 
+CHANGES = (
+    "service.registered",
+    "service.updated",
+    "service.unregistered",
+    "service.status_changed",
+)
+"""The types of events about services; all but reports of calls."""
+
+ABOUT_STREAM = ("connected", "resync")
+"""The types of messages about the stream itself."""
+
 TEMPORARY = frozenset((408, 425, 429, 500, 502, 503, 504))
 """HTTP statuses that may pass, so that a retry can help."""
 
@@ -89,9 +100,9 @@ class Session:
     """Builds the requests of a stream, reads the responses, and decides on reconnects.
 
     ``capabilities`` and ``services`` may grow; ``subscribed`` has the capabilities of
-    the current connection. Events of ``ignored`` types are left out. ``last_heard``
-    (seconds, monotonic) is when the registry last sent anything, ``fault`` the last
-    error.
+    the current connection. With ``types``, the stream has only events of these, and the
+    messages about itself. ``last_heard`` (seconds, monotonic) is when the registry last
+    sent anything, ``fault`` the last error.
     """
 
     def __init__(
@@ -101,7 +112,7 @@ class Session:
         services: Iterable[str] = (),
         last_event_id: str | None = None,
         keep_alive: float = KEEP_ALIVE,
-        ignored: frozenset[str] = frozenset(),
+        types: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
@@ -114,7 +125,8 @@ class Session:
         self.last_heard = clock()
         self.fault = ""
         self._sent_headers: dict[str, str] = {}
-        self._ignored = ignored
+        self._types = tuple(types)
+        self._asks_for_types = bool(self._types)
         self._schedule = ReconnectSchedule(settings.urls)
         self._read_timeout = keep_alive * MISSED_KEEP_ALIVES
         self._clock = clock
@@ -136,6 +148,8 @@ class Session:
         length = sum(len(quote(name)) + len("capability=&") for _, name in query)
         if length > MAX_NAMES:
             query = []
+        if self._asks_for_types:
+            query += [("type", name) for name in self._types]
         headers = {
             **self._sent_headers,
             "Accept": "text/event-stream",
@@ -171,6 +185,9 @@ class Session:
         refusal = Reply(status, response.headers, body).error()
         if status in TEMPORARY:
             raise ConnectionLost(refusal.detail, refusal.retry_after)
+        if status == 400 and self._asks_for_types:
+            self._asks_for_types = False
+            raise ConnectionLost("the registry is too old to choose types of events")
         if status == 401 and self.settings.credentials.changed_since(
             self._sent_headers
         ):
@@ -189,7 +206,7 @@ class Session:
                 if frame.event == "connected":
                     self.connected, self._reported = True, False
                     self._schedule.connected(self.url)
-                if frame.event not in self._ignored:
+                if not self._types or frame.event in (*self._types, *ABOUT_STREAM):
                     yield read_event(frame)
         except TooLong as error:
             raise ConnectionLost(str(error)) from None

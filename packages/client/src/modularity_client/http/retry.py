@@ -29,7 +29,9 @@ PAUSE, LONGEST_PAUSE = 0.1, 2.0
 # From a proxy, or from a server that is starting or stopping.
 GATEWAY = frozenset({502, 503, 504})
 # Refused before anything was done, whatever the call.
-UNTOUCHED = frozenset({"not_ready", "too_many_uploads", "too_many_requests"})
+UNTOUCHED = frozenset(
+    {"not_ready", "too_many_connections", "too_many_uploads", "too_many_requests"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,20 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 from modularity_client import calls
 from modularity_client.errors import (
     Forbidden,
+    InvalidRequest,
     RegistryError,
     RegistryUnreachable,
     Unauthorized,
     Unavailable,
 )
 from modularity_client.http.transport import AsyncDriver
+from modularity_client.types.registry import CallReport, RecordedCalls
 
 log = logging.getLogger("modularity_client")
 
@@ -24,21 +26,19 @@ QUEUE = 2_000
 INTERVAL = 0.25
 """Seconds for which reports are collected before they are sent."""
 
-BATCH = 100
-"""Reports sent in one go. Sending takes interpreter time from the callers."""
+BATCH = 500
+"""Reports in one call. Sending takes interpreter time from the callers."""
+
+SINGLE_CALLS = 100
+"""Calls in a row to a registry that takes only one report in each."""
+
+UPGRADE = 300.0
+"""Seconds after which such a registry may be a newer one, and gets a batch again."""
 
 TIMEOUT = 2.0
 
-
-@dataclass(frozen=True, slots=True)
-class CallReport:
-    """The outcome of one call, as its caller saw it."""
-
-    consumer_id: str
-    provider_id: str
-    capability: str
-    success: bool
-    latency_ms: float | None
+_NO_MORE = (RegistryUnreachable, Unavailable, Unauthorized, Forbidden)
+"""After these the registry takes no other report either."""
 
 
 class CallReporter:
@@ -52,6 +52,7 @@ class CallReporter:
         self._queue: deque[CallReport] = deque()
         self._woken = False
         self._refused = False
+        self._single_until = 0.0
         self._sending: asyncio.Task[None] | None = None
         self._driver = driver
 
@@ -69,49 +70,89 @@ class CallReporter:
         """Send all queued reports. Call it in the loop."""
         if self._sending is not None:
             await asyncio.wait({self._sending})
-        await self._send(QUEUE)
+        while self._queue:
+            await self._send()
 
     def _begin(self) -> None:
         if self._sending is None or self._sending.done():
-            self._sending = asyncio.get_running_loop().create_task(self._send(BATCH))
+            self._sending = asyncio.get_running_loop().create_task(self._send())
 
-    async def _send(self, limit: int) -> None:
-        # One after the other: a burst would take the interpreter from the callers.
-        for _ in range(limit):
-            if not self._queue:
-                break
-            if not await self._send_one(self._queue.popleft()):
-                self.dropped += 1 + len(self._queue)
-                self._queue.clear()
-                break
+    async def _send(self) -> None:
+        """Send some of the queued reports, and have the others sent later."""
+        try:
+            if asyncio.get_running_loop().time() < self._single_until:
+                await self._send_singly()
+            else:
+                await self._send_batch()
+        except _NO_MORE as error:
+            self._warn(error)
+            self._remove(len(self._queue), recorded=0)
         # In this order: a report that comes in between is seen, or wakes this again.
         self._woken = False
         if self._queue and not self._woken:
             self._woken = True
             self._wake(INTERVAL, self._begin)
 
-    async def _send_one(self, report: CallReport) -> bool:
-        """Send one report; return whether the registry can take more."""
-        call = calls.track_invocation(
-            consumer_id=report.consumer_id,
-            provider_id=report.provider_id,
-            capability=report.capability,
-            success=report.success,
-            latency_ms=report.latency_ms,
-        )
+    async def _send_batch(self) -> None:
+        batch = list(islice(self._queue, BATCH))
+        recorded = 0
         try:
-            await self._driver.run(call, TIMEOUT)
-        except (RegistryUnreachable, Unavailable):
-            return False
-        except (Unauthorized, Forbidden) as error:
-            if not self._refused:
-                log.warning(
-                    "calls are not reported: the token needs the right 'track': %s",
-                    error.detail,
-                )
-            self._refused = True
-            return False
+            recorded = await self._report(batch)
+        except _NO_MORE:
+            raise
         except RegistryError as error:
-            self.dropped += 1
-            log.debug("the registry refused a report: %s", error)
-        return True
+            if error.status in (404, 405):
+                # An older registry. The batch is still queued.
+                self._single_until = asyncio.get_running_loop().time() + UPGRADE
+                return
+            log.debug("the registry refused reports: %s", error)
+        self._remove(len(batch), recorded)
+
+    async def _report(self, batch: Sequence[CallReport]) -> int:
+        """Send a batch, without its malformed reports; return how many count."""
+        try:
+            return (await self._run(batch)).recorded
+        except InvalidRequest as error:
+            good = _without_malformed(batch, error)
+            if not good or len(good) == len(batch):
+                raise
+            log.debug("the registry refused reports: %s", error)
+        return (await self._run(good)).recorded
+
+    async def _send_singly(self) -> None:
+        # One after the other: a burst would take the interpreter from the callers.
+        for report in list(islice(self._queue, SINGLE_CALLS)):
+            recorded = 1
+            try:
+                await self._driver.run(calls.track_invocation(**report), TIMEOUT)
+            except _NO_MORE:
+                raise
+            except RegistryError as error:
+                recorded = 0
+                log.debug("the registry refused a report: %s", error)
+            self._remove(1, recorded)
+
+    async def _run(self, batch: Sequence[CallReport]) -> RecordedCalls:
+        return await self._driver.run(calls.track_invocations(batch), TIMEOUT)
+
+    def _remove(self, count: int, recorded: int) -> None:
+        """Remove the oldest reports from the queue, and count those that were lost."""
+        for _ in range(count):
+            self._queue.popleft()
+        self.dropped += count - recorded
+
+    def _warn(self, error: RegistryError) -> None:
+        if isinstance(error, Unauthorized | Forbidden) and not self._refused:
+            self._refused = True
+            log.warning(
+                "calls are not reported: the token needs the right 'track': %s",
+                error.detail,
+            )
+
+
+def _without_malformed(
+    batch: Sequence[CallReport], error: InvalidRequest
+) -> list[CallReport]:
+    """Return the reports that ``error`` does not name (``invocations.3.success``)."""
+    places = {each.field.split(".")[1] for each in error.errors if "." in each.field}
+    return [report for place, report in enumerate(batch) if str(place) not in places]

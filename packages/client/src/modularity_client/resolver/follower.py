@@ -11,7 +11,7 @@ import httpx
 
 from modularity_client import calls
 from modularity_client.errors import RegistryError
-from modularity_client.events.session import Event, Session
+from modularity_client.events.session import CHANGES, Event, Session
 from modularity_client.events.stream import afollow
 from modularity_client.http.transport import AsyncDriver, Settings
 from modularity_client.resolver.cache import ProviderCache
@@ -21,9 +21,6 @@ log = logging.getLogger("modularity_client")
 
 BURST = 0.01
 """Seconds for which new capabilities are collected before the stream is reopened."""
-
-INVOCATIONS = frozenset({"capability.invoked"})
-"""Reports of calls, which every stream carries."""
 
 PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds between two attempts to read a list; the pause doubles."""
@@ -54,7 +51,7 @@ class RegistryFollower:
         self._settings = settings
         self._cache = cache
         self._changed = changed
-        self._session = Session(settings, keep_alive=keep_alive, ignored=INVOCATIONS)
+        self._session = Session(settings, keep_alive=keep_alive, types=CHANGES)
         self._loop = asyncio.new_event_loop()
         self._has_capabilities = asyncio.Event()
         self._stopped = asyncio.Event()

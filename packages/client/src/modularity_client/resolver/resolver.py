@@ -15,10 +15,10 @@ from modularity_client.events.session import KEEP_ALIVE
 from modularity_client.invoke.failover import Invocation
 from modularity_client.invoke.invoker import Invoker
 from modularity_client.resolver.cache import ProviderCache
-from modularity_client.resolver.call_reports import CallReport
 from modularity_client.resolver.change_callbacks import Callback, ChangeCallbacks
 from modularity_client.resolver.errors import NoProvider
 from modularity_client.resolver.lifecycle import Lifecycle, State
+from modularity_client.types.registry import CallReport
 from modularity_client.types.services import Service
 
 SKIP = 10.0
@@ -203,7 +203,11 @@ class Resolver:
         """Report a call to the registry, in the background; needs a consumer_id."""
         if self._consumer_id is not None:
             report = CallReport(
-                self._consumer_id, service.id, capability, success, latency_ms
+                consumer_id=self._consumer_id,
+                provider_id=service.id,
+                capability=capability,
+                success=success,
+                latency_ms=latency_ms,
             )
             with suppress(RuntimeError):  # closed during the call
                 self._lifecycle.follower().reporter.add(report)

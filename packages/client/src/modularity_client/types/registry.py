@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NotRequired, Self, TypedDict
 
 Json = Mapping[str, Any]
 
@@ -64,6 +64,32 @@ class Ready:
 
     status: str
     revision: int | None
+
+
+class CallReport(TypedDict):
+    """A call that a service made to another, as its caller saw it.
+
+    ``success`` is true by default; ``latency_ms`` may be unknown.
+    """
+
+    consumer_id: str
+    provider_id: str
+    capability: str
+    success: NotRequired[bool]
+    latency_ms: NotRequired[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCalls:
+    """How many calls were ``recorded``, and which providers are not registered."""
+
+    recorded: int
+    unknown: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """Return what a reply says."""
+        return cls(data["recorded"], tuple(data["unknown"]))
 
 
 @dataclass(frozen=True, slots=True)

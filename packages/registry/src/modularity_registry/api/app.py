@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 def create_app(
     registry: Registry,
-    keep_alive: float = events.KEEP_ALIVE,
     certificates: Certificates | None = None,
 ) -> Flask:
     """Return the Flask application over a registry; it starts and stops nothing."""
@@ -45,9 +44,8 @@ def create_app(
     cors.install(app, registry.settings.allowed_origins)
     problems.install(app, registry.settings.debug, registry.audit)
     app.register_blueprint(operations.routes(registry, certificates))
-    for module in (services, capabilities, call_graph, prometheus_sd, tokens):
+    for module in (services, capabilities, events, call_graph, prometheus_sd, tokens):
         app.register_blueprint(module.routes(registry))
-    app.register_blueprint(events.routes(registry, keep_alive))
     app.register_blueprint(routes.routes(registry.settings.auth))
     app.register_blueprint(openapi.routes())
 
@@ -63,8 +61,6 @@ def create_app(
     authenticator = authorization.Authenticator(registry)
     authorization.install(app, authenticator)
     rate_limits.install(app, registry.rates)
-    if registry.tokens is not None:
-        registry.tokens.listen(lambda: events.dismiss(registry))
     app.wsgi_app = ContextMiddleware(  # type: ignore[method-assign]
         app.wsgi_app, authenticator
     )

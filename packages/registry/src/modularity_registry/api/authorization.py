@@ -33,10 +33,11 @@ class Authenticator:
         """Return who makes this call. The answer is kept in ``environ``."""
         caller: Caller | None = environ.get(CALLER)
         if caller is None:
-            caller = environ[CALLER] = self._caller(environ.get("HTTP_AUTHORIZATION"))
+            caller = environ[CALLER] = self.caller_of(environ.get("HTTP_AUTHORIZATION"))
         return caller
 
-    def _caller(self, header: str | None) -> Caller:
+    def caller_of(self, header: str | None) -> Caller:
+        """Return who sends this ``Authorization``; None for none."""
         if header is None or self._tokens is None:
             return self._anonymous
         scheme, _, text = header.partition(" ")

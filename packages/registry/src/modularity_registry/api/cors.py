@@ -50,12 +50,7 @@ _ANY = re.compile(r"(?!null\Z).+\Z", re.IGNORECASE)
 
 def install(app: Flask, allowed: Sequence[str]) -> None:
     """Let pages of the ``allowed`` origins call ``app``, and no others write."""
-    origins = [
-        # As a pattern of our own: with brackets in it, as in http://[::1]:3000, the
-        # library would take the text for one.
-        _ANY if origin == "*" else re.compile(re.escape(origin) + r"\Z", re.IGNORECASE)
-        for origin in allowed
-    ]
+    origins = patterns(allowed)
     CORS(
         app,
         resources={re.compile(SHARED): {}},
@@ -73,6 +68,29 @@ def install(app: Flask, allowed: Sequence[str]) -> None:
     def refuse_foreign_writes() -> None:
         if request.method not in _HARMLESS and is_foreign(request.environ, origins):
             raise OriginRefused(_detail(request.environ))
+
+
+def patterns(allowed: Sequence[str]) -> list[re.Pattern[str]]:
+    """Return what the ``allowed`` origins match."""
+    return [
+        # As a pattern of our own: with brackets in it, as in http://[::1]:3000, the
+        # library would take the text for one.
+        _ANY if origin == "*" else re.compile(re.escape(origin) + r"\Z", re.IGNORECASE)
+        for origin in allowed
+    ]
+
+
+def of_read(
+    environ: Mapping[str, Any], allowed: Sequence[re.Pattern[str]]
+) -> list[tuple[str, str]]:
+    """Return the headers that a reply to a read has in addition, as `install` does."""
+    origin = environ.get("HTTP_ORIGIN")
+    if not origin or not any(pattern.match(origin) for pattern in allowed):
+        return []
+    return [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Expose-Headers", ", ".join(sorted(READABLE))),
+    ]
 
 
 def is_foreign(environ: Mapping[str, Any], allowed: Sequence[re.Pattern[str]]) -> bool:

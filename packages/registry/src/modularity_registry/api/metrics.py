@@ -5,7 +5,7 @@ grows with the number of services.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
@@ -22,10 +22,13 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from modularity_registry import __version__
 from modularity_registry.api.route_policy import template
 from modularity_registry.model.service import MODES, STATUSES
+from modularity_registry.serving.certificate_reload import Certificates
 from modularity_registry.telemetry.counters import BOUNDS, Metrics, Timings
 
 if TYPE_CHECKING:
     from modularity_registry.runtime import Registry
+
+_DAY = 86_400.0
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -162,7 +165,7 @@ class Collector:
         yield _gauge(
             "registry_watchers_limit",
             "Limit on event streams and waiting reads together.",
-            hub.places,
+            hub.places.total,
         )
         yield _histograms(
             "registry_propagation_seconds",
@@ -225,6 +228,37 @@ class Collector:
             [], {"version": __version__, "store": registry.settings.store_kind}
         )
         yield info
+
+
+class Expiries:
+    """Gives Prometheus' client when certificates expire; nothing without TLS."""
+
+    def __init__(self, certificates: Certificates | None) -> None:
+        self._certificates = certificates
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield both families, each once."""
+        ends = GaugeMetricFamily(
+            "registry_tls_certificate_expiry_timestamp_seconds",
+            "When what is served by TLS expires, in seconds since 1970.",
+            labels=["certificate"],
+        )
+        left = GaugeMetricFamily(
+            "registry_tls_certificate_expiry_days",
+            "Days until then; negative afterwards.",
+            labels=["certificate"],
+        )
+        current = self._certificates.current if self._certificates else None
+        for name, validity in (
+            ("server", current and current.served),
+            ("client_ca", current and current.accepted),
+        ):
+            if validity:
+                moment = validity.ends.timestamp()
+                ends.add_metric([name], moment)
+                left.add_metric([name], (moment - time()) / _DAY)
+        yield ends
+        yield left
 
 
 def exposition(registry: "Registry") -> CollectorRegistry:

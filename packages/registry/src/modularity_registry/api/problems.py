@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from modularity_registry import errors, schema
 from modularity_registry.audit import OFF, Audit
-from modularity_registry.serving.slow_uploads import TooManyUploads
+from modularity_registry.serving.front import REFUSAL
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.NotRegistered: HTTPStatus.NOT_FOUND,
     errors.CapabilityNotFound: HTTPStatus.NOT_FOUND,
     errors.RevisionMismatch: HTTPStatus.PRECONDITION_FAILED,
+    errors.HeadTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.NoHealthyProvider: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -45,8 +46,9 @@ STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.TooManyWatchersOfClient: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TooManyConnections: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TooManyUploads: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.OutcomeUnknown: HTTPStatus.GATEWAY_TIMEOUT,
-    TooManyUploads: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -104,6 +106,16 @@ def of(error: errors.RegistryError) -> Response:
     return reply
 
 
+def unexpected(error: BaseException | None, debug: bool = False) -> Response:
+    """Log an error that nobody expected; return the reply, which tells little of it."""
+    log.error("unexpected error", exc_info=error)
+    extra = {}
+    if debug and error is not None:
+        extra["traceback"] = traceback.format_exception(error)
+    detail = "an internal error occurred; see the registry's log"
+    return problem(500, "internal_error", detail, extra=extra)
+
+
 def _challenge(error: errors.RegistryError) -> str | None:
     """Return the parameters of the challenge in RFC 6750, section 3."""
     if isinstance(error, errors.Unauthorized):
@@ -135,6 +147,12 @@ def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
     Refusals go to the ``audit``.
     """
 
+    @app.before_request
+    def refuse() -> None:
+        error: errors.RegistryError | None = request.environ.get(REFUSAL)
+        if error is not None:
+            raise error
+
     @app.after_request
     def note_refusal(response: Response) -> Response:
         # Here, since rate_limits has its own handler for one of them.
@@ -152,12 +170,6 @@ def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
                 response.headers[name] = value
         return response
 
-    def unexpected(error: Exception) -> Response:
-        log.error("unexpected error", exc_info=error)
-        extra = {"traceback": traceback.format_exception(error)} if debug else {}
-        detail = "an internal error occurred; see the registry's log"
-        return problem(500, "internal_error", detail, extra=extra)
-
     app.register_error_handler(errors.RegistryError, of)
     app.register_error_handler(HTTPException, http)
-    app.register_error_handler(Exception, unexpected)
+    app.register_error_handler(Exception, lambda error: unexpected(error, debug))

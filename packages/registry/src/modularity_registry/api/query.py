@@ -15,7 +15,7 @@ from modularity_registry.catalog.selection import (
     Strategy,
 )
 from modularity_registry.errors import FieldError, InvalidRequest
-from modularity_registry.events import Interest
+from modularity_registry.events import KINDS, Interest
 from modularity_registry.model.service import MODES, STATUSES
 
 MAX_LIMIT = 10_000
@@ -29,6 +29,8 @@ FILTERS = ("status", "capability", "mode", "name", "version")
 PAGES = ("limit", "cursor")
 STRATEGY = ("strategy", "key")
 WAIT = ("wait", "revision")
+LISTS = (*FILTERS, "metadata", *PAGES, *WAIT)
+EVENTS = ("capability", "service", "type")
 METADATA = "metadata."
 
 # Digits, also as programs print small numbers: 1e-07.
@@ -130,10 +132,16 @@ class Query:
         return Wait(min(float(wait), MAX_WAIT), int(revision))
 
     def interest(self) -> Interest:
-        """Return the capabilities and services whose events to send."""
+        """Return which events to send; types may also be separated by commas."""
+        given = ",".join(self._values.get("type", ()))
+        types = frozenset(given.split(",")) if "type" in self._values else frozenset()
+        kinds = frozenset(kind for kind in KINDS if kind in types)
+        if len(kinds) < len(types):
+            self._bad("type", f"must be one of {', '.join(KINDS)}")
         return Interest(
             capabilities=frozenset(self._values.get("capability", ())),
             services=frozenset(self._values.get("service", ())),
+            kinds=kinds,
         )
 
     def strategy(self) -> Strategy:

@@ -13,6 +13,9 @@ from modularity_registry.ratelimit import Rate, Rates
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+COUNTED = "modularity.waited"
+"""In an environment: the call has been counted; true if it has also waited."""
+
 
 def client_of(environ: "WSGIEnvironment", caller: Caller) -> str:
     """Return whose call it is: the token's, else the address's, as people read it.
@@ -35,6 +38,8 @@ def install(app: Flask, rates: Rates) -> None:
 
     @app.before_request
     def count() -> None:
+        if COUNTED in request.environ:
+            return
         cost = route_policy.current().cost
         if cost is Cost.LOOKUP and "wait" in request.args:
             cost = Cost.READ

@@ -14,7 +14,6 @@ from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import Filter
 from modularity_registry.errors import UnsupportedMediaType
 from modularity_registry.replicas.staleness import ViewHealth
-from modularity_registry.serving.body import read_body
 from modularity_registry.serving.forwarded import LOCAL, is_loopback
 from modularity_registry.writes.precondition import ANY, Precondition, WriteResult
 
@@ -34,9 +33,9 @@ def body() -> bytes:
     """Return the request's body; empty when there is none.
 
     Raises `UnsupportedMediaType` when there is one that isn't declared as JSON in
-    UTF-8, and what `read_body` raises.
+    UTF-8.
     """
-    data = read_body(request.environ)
+    data = request.get_data()
     if not data:
         return data
     kind = request.mimetype
@@ -131,6 +130,24 @@ def registered(result: WriteResult, name: str) -> tuple[bytes, HTTPStatus]:
     return schema.encode(answer), status
 
 
+def unregistered(result: WriteResult) -> bytes:
+    """Return the body of the reply to an unregistration."""
+    return changed(
+        result, "unregistered", f"Service {result.service_id!r} unregistered"
+    )
+
+
+def changed(result: WriteResult, status: str, message: str) -> bytes:
+    """Return the body of the reply to a write that is not a registration."""
+    answer = {
+        "status": status,
+        "service_id": result.service_id,
+        "revision": result.revision,
+        "message": message,
+    }
+    return schema.encode(answer)
+
+
 @lru_cache(maxsize=1024)
 def acknowledgement(ttl: float | None) -> bytes:
     """Return the body of the reply to a heartbeat."""
@@ -156,14 +173,14 @@ def listing(
     name: str, items: Sequence[bytes], revision: int, cursor: str | None = None
 ) -> bytes:
     """Return a list body: the items under ``name``, their count, the revision."""
+    end = listing_end(len(items), revision, cursor)
+    return b'{"%b":[%b%b' % (name.encode(), b",".join(items), end)
+
+
+def listing_end(count: int, revision: int, cursor: str | None = None) -> bytes:
+    """Return the end of a list body, from behind its last item on."""
     following = b',"next":"%b"' % cursor.encode() if cursor else b""
-    return b'{"%b":[%b],"count":%d,"revision":%d%b}' % (
-        name.encode(),
-        b",".join(items),
-        len(items),
-        revision,
-        following,
-    )
+    return b'],"count":%d,"revision":%d%b}' % (count, revision, following)
 
 
 def services(

@@ -24,7 +24,7 @@ REQUEST_ID = "X-Request-ID"
 GIVEN = "HTTP_X_REQUEST_ID"
 TRACEPARENT = "HTTP_TRACEPARENT"
 
-_valid = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
+is_valid = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 _traceparent = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})"
 ).match
@@ -48,6 +48,11 @@ _request_ids = _RequestIds()
 os.register_at_fork(after_in_child=_request_ids.renew)
 
 
+def new_id() -> str:
+    """Return a request id that no other call has."""
+    return _request_ids.make()
+
+
 def request_id(environ: "WSGIEnvironment") -> str:
     """Return the request's id: the one it came with, if that is valid, else a new one.
 
@@ -55,7 +60,7 @@ def request_id(environ: "WSGIEnvironment") -> str:
     stored in ``environ``, so that the reply and every log line have the same.
     """
     given = environ.get(GIVEN)
-    if given is None or not _valid(given):
+    if given is None or not is_valid(given):
         given = environ[GIVEN] = _request_ids.make()
     return str(given)
 

@@ -33,16 +33,17 @@ class RequestLog:
         def note(
             status: str, headers: list[tuple[str, str]], exc_info: Any = None
         ) -> Callable[[bytes], object]:
-            milliseconds = (time.perf_counter() - started) * 1000
-            _log(environ, status, _length(headers), milliseconds)
+            seconds = time.perf_counter() - started
+            log_request(environ, int(status[:3]), _length(headers), seconds)
             return start_response(status, headers, exc_info)
 
         return self._application(environ, note)
 
 
-def _log(
-    environ: "WSGIEnvironment", status: str, size: int | None, milliseconds: float
+def log_request(
+    environ: "WSGIEnvironment", status: int, size: int | None, seconds: float
 ) -> None:
+    """Log one request; ``size`` is the body's bytes, ``seconds`` the time to it."""
     context = request_context.of(environ)
     log.debug(
         "request",
@@ -53,8 +54,8 @@ def _log(
             caller=context.caller,
             method=environ["REQUEST_METHOD"],
             path=environ["PATH_INFO"],
-            status=int(status[:3]),
-            duration_ms=round(milliseconds, 3),
+            status=status,
+            duration_ms=round(seconds * 1000, 3),
             bytes=size,
         ),
     )

@@ -46,6 +46,7 @@ _READ = RoutePolicy(Right.READ, Cost.READ)
 _LOOKUP = RoutePolicy(Right.READ, Cost.LOOKUP)
 _REGISTER = RoutePolicy(Right.REGISTER, Cost.WRITE)
 _HEARTBEAT = RoutePolicy(Right.REGISTER, Cost.HEARTBEAT)
+_TRACK = RoutePolicy(Right.TRACK, Cost.WRITE)
 _ADMIN_READ = RoutePolicy(Right.ADMIN, Cost.READ)
 _ADMIN_WRITE = RoutePolicy(Right.ADMIN, Cost.WRITE)
 _PUBLIC = RoutePolicy(PUBLIC, Cost.FREE)
@@ -68,7 +69,8 @@ ROUTES: Final[dict[Route, RoutePolicy]] = {
     ("GET", "/api/capabilities/<path:name>/explain"): _READ,
     ("POST", "/api/discover"): _READ,
     ("GET", "/api/events"): _READ,
-    ("POST", "/api/track/invocation"): RoutePolicy(Right.TRACK, Cost.WRITE),
+    ("POST", "/api/track/invocation"): _TRACK,
+    ("POST", "/api/track/invocations"): _TRACK,
     ("GET", "/api/connections/<service_id>"): _READ,
     ("GET", "/api/graph"): _READ,
     ("GET", "/api/stats"): _READ,

@@ -112,6 +112,14 @@ class Tracing:
             },
         )
 
+    def record(self, environ: "WSGIEnvironment", rule: str, status: int) -> None:
+        """Make a span of a request that is answered in front of Flask."""
+        span = self.begin(environ)
+        span.update_name(f"{environ['REQUEST_METHOD']} {rule}")
+        span.set_attribute("http.route", rule)
+        _conclude(span, status)
+        span.end()
+
     def stop(self) -> None:
         """Export what is left, for at most `SHUTDOWN_SECONDS`."""
         # In a thread: a collector that hangs would delay the end for longer.

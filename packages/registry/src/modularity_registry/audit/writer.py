@@ -1,5 +1,8 @@
 """Writes the audit, and counts the lines that are lost while the file can't be written.
 
+A thread of its own writes it: a file that another process keeps locked, or a slow disk,
+must not hold up the event loop.
+
 Calls go on meanwhile: a full disk must not keep services from registering. The log and
 ``/health`` report it at once, and the file says how many lines are missing as soon as
 it can be written again.
@@ -8,6 +11,7 @@ it can be written again.
 import json
 import logging
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +20,7 @@ import msgspec
 
 from modularity_registry import config
 from modularity_registry.audit import lines
+from modularity_registry.audit.line_queue import LineQueue
 from modularity_registry.audit.refusal_quota import LeftOut, RefusalQuota
 from modularity_registry.audit.rotating_file import PATIENCE, AuditFile
 from modularity_registry.catalog.entry import Entry
@@ -30,15 +35,24 @@ log = logging.getLogger(__name__)
 PERIOD = 5.0
 """Seconds between two attempts to write what is pending."""
 
+TOGETHER_SECONDS = 0.01
+"""How long a line may wait to be written with others."""
+
+STOP_SECONDS = 5.0
+"""How long a stop waits for the lines that are not written yet."""
+
 LONGEST_TEXT = 512
 """Characters that a line keeps of each text of a refused call."""
 
 MEGABYTE = 1_000_000
 
+_FAILED = "the audit can't be written, and calls go on: %s"
+
 
 class Audit:
     """Writes one line for each event, from any thread; `logs` knows the request.
 
+    Between `start` and `stop`, its own thread does, and nobody else waits for the file.
     ``lines`` counts those that were written, ``lost`` those that were not.
     """
 
@@ -47,7 +61,9 @@ class Audit:
         self._file = file
         self._clock = clock
         self._replica = replica
-        self._lock = threading.Lock()
+        self._queue = LineQueue()
+        self._lock = threading.Lock()  # never held while the file is written
+        self._writing = threading.Lock()
         self._refusals = RefusalQuota(clock)
         self._missing = 0
         self._since: datetime | None = None
@@ -78,22 +94,26 @@ class Audit:
         return f"the full audit file can't be renamed: {error}" if error else None
 
     def start(self, **facts: Any) -> None:
-        """Write `registry.started` with these ``facts``, and start the thread.
+        """Start the thread, and write `registry.started` with these ``facts``.
 
         For the process that serves, after all forks.
         """
         if self._file is None:
             return
-        self.write("registry.started", **facts)
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
+        self.write("registry.started", **facts)
 
     def stop(self) -> None:
-        """Write what is pending and `registry.stopped`. Idempotent."""
+        """Write what is pending and `registry.stopped`; waits for it. Idempotent."""
         if self._file is None or self._thread is None:
             return
         self._over.set()
-        self._thread.join()
+        self._queue.close()
+        self._thread.join(STOP_SECONDS)
+        if self._thread.is_alive():
+            log.error("the audit can't be written; the lines that wait are lost")
+            return
         self._thread = None
         self.write_pending(at_once=True)
         self.write("registry.stopped")
@@ -159,7 +179,7 @@ class Audit:
             missing = self._missing
         self._write_left_out(left_out)
         if missing:
-            self._put(b"")
+            self._append([])
 
     def _write_event(
         self,
@@ -201,31 +221,48 @@ class Audit:
         return _encoded(line)
 
     def _put(self, line: bytes) -> None:
-        """Write a line, after one about the missing lines if there are any."""
+        """Have the thread write a line; without the thread, write it."""
+        if self._thread is None:
+            self._append([line])
+        elif not self._queue.put(line):
+            reason = "more lines wait for it than fit in memory"
+            with self._lock:
+                before = self._missing
+                self._miss(1, reason)
+            if not before:
+                log.error(_FAILED, reason)
+
+    def _append(self, batch: list[bytes]) -> None:
+        """Write lines, after one about the missing lines if there are any."""
         assert self._file is not None
         reason: str | None = None
-        with self._lock:
-            before = self._missing
-            gap = self._gap() if before else b""
+        with self._writing:
+            with self._lock:
+                before = self._missing
+                gap = self._gap() if before else b""
             try:
-                self._file.append(gap + line, 0.0 if before else PATIENCE)
+                self._file.append(gap + b"".join(batch), 0.0 if before else PATIENCE)
             except OSError as error:
                 reason = error.strerror or str(error)
-                self._miss(bool(line), reason)
+                with self._lock:
+                    self._miss(len(batch), reason)
             else:
-                self.lines += bool(gap) + bool(line)
-                self._missing, self._fault, self._since = 0, None, None
-        # Each once, and without the lock: stderr may be slow.
+                with self._lock:
+                    self.lines += bool(gap) + len(batch)
+                    self._missing -= before
+                    if not self._missing:  # none was lost meanwhile
+                        self._fault, self._since = None, None
+        # Each once.
         if reason is not None and not before:
-            log.error("the audit can't be written, and calls go on: %s", reason)
+            log.error(_FAILED, reason)
         elif reason is None and before:
             log.warning("the audit can be written again; %d lines are missing", before)
 
-    def _miss(self, is_line: bool, reason: str) -> None:
+    def _miss(self, count: int, reason: str) -> None:
         if self._since is None:
             self._since = self._clock.now()
-        self._missing += is_line
-        self.lost += is_line
+        self._missing += count
+        self.lost += count
         self._fault = f"the audit can't be written: {reason}"
 
     def _gap(self) -> bytes:
@@ -238,8 +275,15 @@ class Audit:
         return self._line("audit.lost", fields, by_request=False)
 
     def _run(self) -> None:
-        while not self._over.wait(PERIOD):
-            self.write_pending()
+        due = time.monotonic() + PERIOD
+        while (batch := self._queue.take(due - time.monotonic())) is not None:
+            if batch:
+                self._append(batch)
+            if time.monotonic() >= due:
+                self.write_pending()
+                due = time.monotonic() + PERIOD
+            if not self._queue:
+                self._over.wait(TOGETHER_SECONDS)
 
 
 def _encoded(line: dict[str, Any]) -> bytes:

@@ -52,23 +52,27 @@ class Traffic:
         self._lock = threading.Lock()
         self._pairs: OrderedDict[tuple[str, str, str], Pair] = OrderedDict()
 
-    def note(self, call: Invocation) -> None:
-        """Add one call."""
-        key = (call.consumer_id, call.provider_id, call.capability)
+    def note(self, *calls: Invocation) -> None:
+        """Add calls. From any thread."""
         now, heard = self._clock.now(), self._clock.monotonic()
         with self._lock:
-            pair = self._pairs.get(key)
-            if pair is None or self._silent(pair, heard):
-                pair = self._pairs[key] = Pair(*key, now, now, heard)
-            self._pairs.move_to_end(key)
-            pair.last_seen, pair.heard = now, heard
-            pair.calls += 1
-            pair.successes += call.success
-            if call.latency_ms is not None:
-                pair.timed += 1
-                pair.latency_ms += call.latency_ms
-            if len(self._pairs) > MAX_PAIRS:
-                self._pairs.popitem(last=False)
+            for call in calls:
+                self._add(call, now, heard)
+
+    def _add(self, call: Invocation, now: datetime, heard: float) -> None:
+        key = (call.consumer_id, call.provider_id, call.capability)
+        pair = self._pairs.get(key)
+        if pair is None or self._silent(pair, heard):
+            pair = self._pairs[key] = Pair(*key, now, now, heard)
+        self._pairs.move_to_end(key)
+        pair.last_seen, pair.heard = now, heard
+        pair.calls += 1
+        pair.successes += call.success
+        if call.latency_ms is not None:
+            pair.timed += 1
+            pair.latency_ms += call.latency_ms
+        if len(self._pairs) > MAX_PAIRS:
+            self._pairs.popitem(last=False)
 
     def pairs(self, service_id: str | None = None) -> list[Pair]:
         """Return the pairs, or those of one service on either side, oldest first."""

@@ -24,10 +24,22 @@ MAX_DEPARTED = 10_000
 """So many capabilities without a provider are remembered as once offered."""
 
 
+MOST_PARTS = 64
+"""Of the providers of one capability, so many selections are remembered."""
+
+
 class Providers:
     """Who provides one capability, as of ``revision``; never changed once made."""
 
-    __slots__ = ("_by_id", "_thresholds", "entries", "healthy", "revision", "version")
+    __slots__ = (
+        "_by_id",
+        "_parts",
+        "_thresholds",
+        "entries",
+        "healthy",
+        "revision",
+        "version",
+    )
 
     def __init__(
         self, entries: tuple[Entry, ...], revision: int, version: int = 0
@@ -38,6 +50,17 @@ class Providers:
         self.version = version
         self._by_id: list[Entry] | None = None
         self._thresholds: list[int] | None = None
+        self._parts: dict[object, Providers] = {}
+
+    def part(self, key: object, matches: Callable[[Entry], bool]) -> "Providers":
+        """Return the healthy ones that match; remembered by ``key``, on one thread."""
+        part = self._parts.get(key)
+        if part is None:
+            if len(self._parts) >= MOST_PARTS:
+                self._parts.clear()
+            chosen = tuple(entry for entry in self.healthy if matches(entry))
+            part = self._parts[key] = Providers(chosen, self.revision)
+        return part
 
     @property
     def by_id(self) -> list[Entry]:

@@ -43,7 +43,7 @@ def serve(**flags: Any) -> None:
 def _run(settings: config.Settings) -> int:
     # Imported late: --help and a bad setting need no web server.
     from modularity_registry.serve import factory, server_options
-    from modularity_registry.serving.supervisor import serve as serve_http
+    from modularity_registry.serving.server import serve as serve_http
 
     logs.configure(settings.log_format, settings.level)
     return serve_http(

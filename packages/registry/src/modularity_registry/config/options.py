@@ -203,7 +203,7 @@ OPTIONS = (
         "max_watchers_per_client",
         "REGISTRY_MAX_WATCHERS_PER_CLIENT",
         value_parsers.places_or_none,
-        "Most open streams and waiting reads of one client; 0 for no limit.",
+        "Most open streams and waiting reads of one client; 0 for 75 % of all.",
     ),
     Option(
         "audit_file",

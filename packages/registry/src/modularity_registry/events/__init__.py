@@ -1,11 +1,27 @@
-"""What has changed, as events: a bounded history, and the watchers of the next one.
+"""What has changed, as events: a bounded history, and those who listen.
 
-A change is published in the writer's thread, which only notes it. Watchers whom it
-concerns are woken by a thread of its own, each event rendered once for all of them.
+An event is rendered when somebody needs it, once for all who hear of it.
 """
 
-from modularity_registry.events.event import Event, Interest
-from modularity_registry.events.hub import HISTORY, Hub
-from modularity_registry.events.watcher import QUEUE, Watcher
+from modularity_registry.events.event import KINDS, Event, Kind
+from modularity_registry.events.hub import KEEP_ALIVE, Hub
+from modularity_registry.events.interest import CHANGES, Interest
+from modularity_registry.events.listener import Batch, Listener, chunk
+from modularity_registry.events.places import WatcherPlaces
+from modularity_registry.events.position import Position, position_of
 
-__all__ = ["HISTORY", "QUEUE", "Event", "Hub", "Interest", "Watcher"]
+__all__ = [
+    "CHANGES",
+    "KEEP_ALIVE",
+    "KINDS",
+    "Batch",
+    "Event",
+    "Hub",
+    "Interest",
+    "Kind",
+    "Listener",
+    "Position",
+    "WatcherPlaces",
+    "chunk",
+    "position_of",
+]

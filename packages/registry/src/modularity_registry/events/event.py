@@ -1,10 +1,14 @@
-"""An event, and who wants to hear of it."""
+"""What happened: a change of a service, or a call between two."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from abc import ABC, abstractmethod
+from typing import Literal, get_args
 
+from modularity_registry import schema
+from modularity_registry.catalog.catalog import Transition
 from modularity_registry.catalog.entry import Entry
+from modularity_registry.events.position import WHOLE, Position
+from modularity_registry.model import status
+from modularity_registry.schema import Invocation
 
 Kind = Literal[
     "service.registered",
@@ -13,81 +17,154 @@ Kind = Literal[
     "service.status_changed",
     "capability.invoked",
 ]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+INVOKED: Kind = "capability.invoked"
 
 
-class Event:
-    """One change. ``number`` orders all events of this process.
+class Event(ABC):
+    """Something that happened ``at`` a time, in seconds (monotonic).
 
-    ``at`` (seconds, monotonic) is when it was accepted, ``size`` about how many bytes
-    it keeps. Events of ``revision`` None
-    are told to who is there and not kept.
+    ``number`` orders all events of this process. ``frame`` is the event as it goes
+    over the line, once somebody has needed it.
     """
 
-    __slots__ = (
-        "_frame",
-        "_render",
-        "at",
-        "capabilities",
-        "entries",
-        "kind",
-        "number",
-        "revision",
-        "services",
-        "size",
-    )
+    __slots__ = ("at", "frame", "number")
 
-    def __init__(
-        self,
-        kind: Kind,
-        revision: int | None,
-        services: frozenset[str],
-        capabilities: frozenset[str],
-        entries: tuple[Entry, ...],
-        render: Callable[[], bytes],
-        at: float,
-    ) -> None:
-        self.number = 0
-        self.kind = kind
-        self.revision = revision
-        self.services = services
-        self.capabilities = capabilities
-        self.entries = entries
+    def __init__(self, number: int, at: float) -> None:
+        self.number = number
         self.at = at
+        self.frame: bytes | None = None
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """What happened."""
+
+    @property
+    @abstractmethod
+    def services(self) -> tuple[str, ...]:
+        """The ids of those whom it concerns."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> frozenset[str]:
+        """The capabilities that it concerns."""
+
+    @property
+    @abstractmethod
+    def body(self) -> bytes:
+        """The event's data as JSON."""
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The service before and after the change, if it is one."""
+        return ()
+
+    @property
+    def position(self) -> Position | None:
+        """Where a reader stands who has heard of it; None if it is not kept."""
+        return None
+
+    @property
+    def revision(self) -> int | None:
+        """The revision of the change, if it is one."""
+        return None
+
+
+class ChangeEvent(Event):
+    """A change of a service, the ``place``-th of its revision.
+
+    ``size`` is about how many bytes it takes to keep it.
+    """
+
+    __slots__ = ("change", "place", "size")
+
+    def __init__(self, number: int, at: float, change: Transition, place: int) -> None:
+        super().__init__(number, at)
+        self.change = change
+        self.place = WHOLE if change.last else place
         # As stored, as shown, and as sent.
-        self.size = sum(3 * len(each.json) for each in entries)
-        self._render = render
-        self._frame: bytes | None = None
+        self.size = sum(3 * len(entry.json) for entry in self.entries)
 
     @property
-    def frame(self) -> bytes:
-        """The event as it goes over the line, rendered once for all watchers."""
-        if self._frame is None:
-            self._frame = self._render()
-        return self._frame
-
-
-def frame(kind: str, position: str | None, data: bytes) -> bytes:
-    """Return a Server-Sent Event; ``data`` is one line of JSON."""
-    head = b"id: %b\n" % position.encode() if position else b""
-    return b"%bevent: %b\ndata: %b\n\n" % (head, kind.encode(), data)
-
-
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """Whom a watcher wants to hear of: any of these; everybody where both are empty."""
-
-    capabilities: frozenset[str] = frozenset()
-    services: frozenset[str] = frozenset()
+    def kind(self) -> Kind:
+        """What the change is."""
+        old, new = self.change.old, self.change.new
+        if old is None:
+            return "service.registered"
+        if new is None:
+            return "service.unregistered"
+        if old.registered_at != new.registered_at or old.status == new.status:
+            return "service.updated"
+        return "service.status_changed"
 
     @property
-    def everything(self) -> bool:
-        """Whether nothing is left out."""
-        return not self.capabilities and not self.services
+    def services(self) -> tuple[str, ...]:
+        """The service's id."""
+        return (self.change.id,)
 
-    def concerns(self, event: Event) -> bool:
-        """Say whether the event is of interest."""
-        return (
-            self.everything
-            or not self.capabilities.isdisjoint(event.capabilities)
-            or not self.services.isdisjoint(event.services)
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the service provided before or provides now."""
+        return self.change.capabilities
+
+    @property
+    def body(self) -> bytes:
+        """The service; with both statuses if that is what has changed."""
+        entry = self.entries[-1]
+        if self.kind != "service.status_changed":
+            return entry.json
+        old, new = self.entries
+        reason = status.reason(new.service) or f"over: {status.reason(old.service)}"
+        extra = schema.encode(
+            {"old_status": old.status, "new_status": new.status, "reason": reason}
         )
+        return b"%b,%b" % (entry.json[:-1], extra[1:])
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The service before and after the change."""
+        old, new = self.change.old, self.change.new
+        if old is None:
+            return () if new is None else (new,)
+        return (old,) if new is None else (old, new)
+
+    @property
+    def position(self) -> Position:
+        """Where a reader stands who has heard of it."""
+        return Position(self.change.revision, self.place)
+
+    @property
+    def revision(self) -> int:
+        """The change's revision."""
+        return self.change.revision
+
+
+class CallEvent(Event):
+    """A call that a service made to another. It is told and not kept."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, number: int, at: float, call: Invocation) -> None:
+        super().__init__(number, at)
+        self.call = call
+
+    @property
+    def kind(self) -> Kind:
+        """That a capability was invoked."""
+        return INVOKED
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The ids of both."""
+        return (self.call.consumer_id, self.call.provider_id)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What was called."""
+        return frozenset((self.call.capability,))
+
+    @property
+    def body(self) -> bytes:
+        """The report of the call."""
+        return schema.encode(self.call)

@@ -1,296 +1,348 @@
-"""The bounded history of events, and everyone who waits for the next one."""
+"""Tells everyone who listens what has happened.
 
-import os
-import threading
-from collections import Counter, deque
-from collections.abc import Callable
-from queue import SimpleQueue
+All of it runs on the event loop's thread, but for `Hub.invoked`.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from modularity_registry import schema
 from modularity_registry.catalog.catalog import Transition
-from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import Clock, rfc3339
-from modularity_registry.errors import TooManyWatchers, TooManyWatchersOfClient
-from modularity_registry.events.event import Event, Interest, Kind, frame
-from modularity_registry.events.watcher import Watcher
-from modularity_registry.model import status
-from modularity_registry.model.rights import OPEN, Caller
+from modularity_registry.events.event import CallEvent, ChangeEvent, Event
+from modularity_registry.events.groups import Groups
+from modularity_registry.events.history import History
+from modularity_registry.events.interest import Interest
+from modularity_registry.events.listener import Batch, Group, Listener
+from modularity_registry.events.places import WatcherPlaces
+from modularity_registry.events.position import Position
+from modularity_registry.events.slices import Slices
+from modularity_registry.model.rights import Caller
 from modularity_registry.schema import Invocation
 
-HISTORY = 10_000
-"""So many events can be resumed from; about 2 KB each while they are kept."""
+log = logging.getLogger(__name__)
 
-HISTORY_BYTES = 128 * 1024 * 1024
-"""And of so many bytes, for services whose metadata is as large as it may be."""
+KEEP_ALIVE = 15.0
+"""Seconds between two signs of life to a listener."""
 
-ABREAST = 8
-"""So many watchers are woken before they get their turn.
+TURNS = 60
+"""Keep-alives are spread over so many moments of that time."""
 
-All at once, they stood in each other's way: each thread that waits for the
-interpreter lock is woken every 5 ms to ask for it. With 2,000 watchers it took 527 ms
-until the last but 1% had a change, in eights 75 ms.
-"""
+CATCH_UP_BYTES = 256 * 1024
+"""About so much of what it missed is told to a listener at once."""
+
+CATCH_UP_PAUSE = 0.02
+"""Seconds until those who could not take more are tried again."""
+
+COMMENT = b": still here\n"
+FORGOTTEN = "events from here on are no longer kept; read the list again"
+RELOADED = "the registry has read its store again; read the list again"
 
 
 class Hub:
-    """All watchers of this process, and the events they may have missed."""
+    """The listeners of this process, and the events they may have missed.
+
+    ``revision`` is the last one whose changes were all published. An event is handed
+    to the groups of listeners whom it concerns. Those hear of it in slices of time,
+    each of them of everything in order.
+    """
 
     def __init__(
         self,
         clock: Clock,
         epoch: Callable[[], str],
-        places: int,
-        places_each: int = 0,
+        places: WatcherPlaces,
+        holds: Callable[[Caller], bool] = lambda caller: True,
+        keep_alive: float = KEEP_ALIVE,
     ) -> None:
-        """Return it with so many ``places``; ``places_each`` is 0 for no such bound."""
+        """Return it; ``holds`` says whether a caller may still listen."""
         self.epoch = epoch()
-        self._read_epoch = epoch
+        self.revision = 0
         self.places = places
-        self._places_each = places_each
-        self._taken: Counter[str] = Counter()
-        self._revision = 0
+        self.stopped = False
+        self._read_epoch = epoch
         self._clock = clock
-        self._lock = threading.Lock()
-        self._history: deque[Event] = deque()
-        self._kept = 0
-        self._forgotten: int | None = None
+        self._holds = holds
+        self._keep_alive = keep_alive
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._position = Position(0)
+        self._place = 0
         self._number = 0
-        self._watchers: set[Watcher] = set()
-        self._index: dict[tuple[str, str], set[Watcher]] = {}
-        self._stopped = False
-        self._outbox: SimpleQueue[Event | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._history = History()
+        self._groups = Groups()
+        self._turns: list[set[Listener]] = [set() for _ in range(TURNS)]
+        self._joined = 0
+        self._turn = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._behind: dict[Listener, Position] = {}
+        self._catching_up = False
+        self._new: deque[Event] = deque()
+        self._jobs: deque[Iterator[None]] = deque()
+        self._slices = Slices(self._work, clock.monotonic)
 
     def __len__(self) -> int:
-        return len(self._watchers)
+        return self.places.taken
 
-    @property
-    def revision(self) -> int:
-        """The revision of the last change that was published."""
-        return self._revision
+    # What happens
 
-    def start(self) -> None:
-        """Begin to wake watchers."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Wake everyone for the last time and take nobody in any more. Idempotent."""
-        with self._lock:
-            self._stopped = True
-            watchers = list(self._watchers)
-        for watcher in watchers:
-            watcher.stop()
-        self._outbox.put(None)
-
-    def changed(self, transition: Transition) -> None:
-        """Publish a change of the catalog; for the feed's thread, returns at once."""
-        event = self._event(transition)
-        if event is not None:
+    def changed(self, change: Transition) -> None:
+        """Publish a change of the catalog."""
+        revision = change.revision
+        if change.old is None and change.new is None:
+            self.advanced(revision)
+            return
+        self._place = self._place + 1 if revision == self._position.revision else 1
+        self._number += 1
+        now = self._clock.monotonic()
+        event = ChangeEvent(self._number, now, change, self._place)
+        self._history.add(event)
+        self._position = event.position
+        if change.last:
+            self.revision = revision
+        if self._groups.changes:
             self._publish(event)
+
+    def advanced(self, revision: int) -> None:
+        """Note that nothing more happened up to ``revision``."""
+        self._position = Position(revision)
+        self.revision = revision
 
     def reloaded(self, changes: list[Transition], revision: int) -> None:
         """Forget all history: what came before ``revision`` may have gone by unseen."""
-        with self._lock:
-            self.epoch = self._read_epoch()
-            self._history.clear()
-            self._kept = 0
-            self._forgotten = self._revision = revision
-            watchers = list(self._watchers)
-        for watcher in watchers:
-            watcher.lose()
+        self.epoch = self._read_epoch()
+        self.advanced(revision)
+        self._history.restart(self._position)
+        self._slices.abandon()
+        self._new.clear()
+        self._jobs.clear()
+        self._groups.drop_pending()
+        while self._behind:
+            self._join(self._behind.popitem()[0])
+        self._catching_up = False
+        if self.places.taken:
+            self._run(self._tell(self._resync(RELOADED), self._listeners()))
 
-    def advanced(self, revision: int) -> None:
-        """Note that nothing happened up to ``revision``."""
-        with self._lock:
-            self._revision = revision
+    def invoked(self, *calls: Invocation) -> None:
+        """Tell of calls that services made to others. From any thread."""
+        if calls and self._groups.calls and self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended, and with it all streams
+                self._loop.call_soon_threadsafe(self._called, calls)
 
-    def invoked(self, call: Invocation) -> None:
-        """Tell of a call that a service made to another."""
-        kind: Kind = "capability.invoked"
-
-        def render() -> bytes:
-            return frame(kind, None, self._data(kind, None, schema.encode(call)))
-
-        services = frozenset((call.consumer_id, call.provider_id))
-        capabilities = frozenset((call.capability,))
-        now = self._clock.monotonic()
-        self._publish(Event(kind, None, services, capabilities, (), render, now))
-
-    def watch(
-        self,
-        interest: Interest,
-        after: int | None = None,
-        peer: str = "",
-        caller: Caller = OPEN,
-        client: str = "",
-    ) -> tuple[Watcher, list[Event] | None]:
-        """Return a watcher, and the events of interest that came after a revision.
-
-        None in place of these when they are not known: some are forgotten, or the
-        revision is one that has not been reached. Raises `TooManyWatchers` or
-        `TooManyWatchersOfClient`. To be given back with `leave`.
-        """
-        with self._lock:
-            if 0 < self._places_each <= self._taken[client]:
-                raise TooManyWatchersOfClient(
-                    f"{client} has taken all {self._places_each} places for watchers"
-                    " that one client may have; end one of them, or try again later"
-                )
-            if len(self._watchers) >= self.places:
-                raise TooManyWatchers(
-                    f"all {self.places} places for watchers are taken; try again later"
-                )
+    def _called(self, calls: Sequence[Invocation]) -> None:
+        if self._groups.calls:
             now = self._clock.monotonic()
-            watcher = Watcher(
-                interest, self._number, self._revision, peer, caller, client, now
-            )
-            self._watchers.add(watcher)
-            self._taken[client] += 1
-            for key in _keys(interest):
-                self._index.setdefault(key, set()).add(watcher)
-            if self._stopped:
-                watcher.stop()
-            missed = [] if after is None else self._since(after)
-        if missed is None:
-            return watcher, None
-        return watcher, [event for event in missed if interest.concerns(event)]
-
-    def leave(self, watcher: Watcher) -> None:
-        """Give up a watcher's place. Idempotent."""
-        with self._lock:
-            if watcher not in self._watchers:
-                return
-            self._watchers.remove(watcher)
-            self._taken[watcher.client] -= 1
-            if not self._taken[watcher.client]:
-                del self._taken[watcher.client]
-            for key in _keys(watcher.interest):
-                watchers = self._index.get(key)
-                if watchers is not None:
-                    watchers.discard(watcher)
-                    if not watchers:
-                        del self._index[key]
-
-    def watching(self) -> list[Watcher]:
-        """Return everyone who watches now."""
-        with self._lock:
-            return list(self._watchers)
-
-    def position(self, revision: int) -> str:
-        """Return what a client resumes from: the epoch and the revision."""
-        return f"{self.epoch}-{revision}"
-
-    def notice(self, kind: str, revision: int, data: dict[str, Any]) -> bytes:
-        """Return an event of the stream's own, such as `connected` or `resync`."""
-        body = self._data(kind, revision, schema.encode(data))
-        return frame(kind, self.position(revision), body)
-
-    def _since(self, revision: int) -> list[Event] | None:
-        forgotten = self._forgotten
-        if forgotten is None or not forgotten <= revision <= self._revision:
-            return None
-        newer = []
-        for event in reversed(self._history):
-            if event.revision is not None and event.revision <= revision:
-                break
-            newer.append(event)
-        return newer[::-1]
+            for call in calls:
+                self._number += 1
+                self._publish(CallEvent(self._number, now, call))
 
     def _publish(self, event: Event) -> None:
-        with self._lock:
-            self._number += 1
-            event.number = self._number
-            if event.revision is not None:
-                self._keep(event)
-                self._revision = event.revision
-            if any(key in self._index for key in _addressees(event)):
-                # In here, so that events leave in the order of their numbers.
-                self._outbox.put(event)
+        self._new.append(event)
+        self._slices.wake()
 
-    def _keep(self, event: Event) -> None:
-        self._history.append(event)
-        self._kept += event.size
-        while len(self._history) > HISTORY or self._kept > HISTORY_BYTES:
-            oldest = self._history.popleft()
-            self._kept -= oldest.size
-            self._forgotten = oldest.revision
+    # Who listens
 
-    def _run(self) -> None:
-        while (event := self._outbox.get()) is not None:
-            concerned: set[Watcher] = set()
-            with self._lock:
-                for key in _addressees(event):
-                    concerned |= self._index.get(key, set())
-            for count, watcher in enumerate(concerned, 1):
-                watcher.offer(event)
-                if count % ABREAST == 0:
-                    os.sched_yield()  # gives up the interpreter lock as well
+    def watch(
+        self, listener: Listener, interest: Interest, after: Position | None = None
+    ) -> None:
+        """Tell a listener of what comes, or of all that came ``after`` a position.
 
-    def _event(self, change: Transition) -> Event | None:
-        old, new = change.old, change.new
-        entry = new or old
-        if entry is None:
-            return None
-        entries = tuple(version for version in (old, new) if version is not None)
-        kind, extra = _describe(old, new)
-        revision = change.revision
+        That position must be one that the hub `knows`. To be ended with `leave`. Raises
+        `TooManyWatchers` or `TooManyWatchersOfClient`.
+        """
+        self.places.require(listener.client)
+        self.places.take(listener.client)
+        self._loop = asyncio.get_running_loop()
+        listener.interest = interest
+        listener.turn = self._joined % TURNS
+        self._joined += 1
+        self._turns[listener.turn].add(listener)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._keep_alive / TURNS, self._tick)
+        if self.stopped or not self._holds(listener.caller):
+            self._loop.call_soon(listener.end)
+        elif after is None or after == self._position:
+            self._join(listener)
+        else:
+            self._behind[listener] = after
+            self._catch_up_soon()
 
-        def render() -> bytes:
-            body = entry.json[:-1] + extra + b"}"
-            return frame(
-                kind, self.position(revision), self._data(kind, revision, body)
+    def leave(self, listener: Listener) -> None:
+        """Give up a listener's place. Idempotent."""
+        turn = self._turns[listener.turn]
+        if listener in turn:
+            turn.remove(listener)
+            self._behind.pop(listener, None)
+            self._groups.leave(listener)
+            self.places.free(listener.client)
+
+    def knows(self, position: Position) -> bool:
+        """Say whether it can tell what came after a position."""
+        start = self._history.start
+        return start is not None and start <= position <= self._position
+
+    def dismiss(self) -> None:
+        """End all who may not listen any more: some token has changed."""
+        if self.places.taken:
+            self._run(self._end_dismissed(self._listeners()))
+
+    def stop(self) -> None:
+        """End all listeners, and those that are still to come. Idempotent."""
+        self.stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for listener in self._listeners():
+            listener.end()
+
+    @property
+    def position(self) -> Position:
+        """After what a listener hears who comes now."""
+        return self._position
+
+    def age(self, event: Event) -> float:
+        """Return how long ago an event was published, in seconds."""
+        return self._clock.monotonic() - event.at
+
+    def notice(self, kind: str, position: Position, data: dict[str, Any]) -> bytes:
+        """Return an event of the stream's own, such as `connected` or `resync`."""
+        now = self._clock.monotonic()
+        return self._frame(kind, position, self.revision, now, schema.encode(data))
+
+    # How they are told
+
+    def _listeners(self) -> list[Listener]:
+        return [listener for turn in self._turns for listener in turn]
+
+    def _join(self, listener: Listener) -> None:
+        self._groups.join(listener, self._number, quiet=not self._new)
+
+    def _run(self, job: Iterator[None]) -> None:
+        self._jobs.append(job)
+        self._slices.wake()
+
+    def _work(self) -> Iterator[None]:
+        while self._new or self._jobs:
+            yield from self._deliver()
+            for _ in range(len(self._jobs)):
+                yield from self._jobs.popleft()
+
+    def _deliver(self) -> Iterator[None]:
+        """Hand all events to the groups, then tell each group all that it got."""
+        groups: dict[Group, None] = {}
+        while self._new:
+            event = self._new.popleft()
+            for group in self._groups.find(event):
+                group.pending.append(event)
+                groups[group] = None
+            yield
+        for group in groups:
+            events, group.pending = group.pending, []
+            yield from self._tell(self._batch(events), list(group.members))
+
+    def _tell(self, batch: Batch, listeners: Iterable[Listener]) -> Iterator[None]:
+        for listener in listeners:
+            try:
+                listener.hear(batch)
+            except Exception:
+                log.exception("a listener failed")
+                with suppress(Exception):
+                    listener.end()
+                self.leave(listener)
+            yield
+
+    def _batch(self, events: Sequence[Event]) -> Batch:
+        return Batch(lambda: b"".join(map(self._frame_of, events)), events)
+
+    def _resync(self, reason: str) -> Batch:
+        text = self.notice("resync", self._position, {"reason": reason})
+        return Batch(lambda: text, lost=True)
+
+    def _catch_up_soon(self) -> None:
+        if not self._catching_up:
+            self._catching_up = True
+            self._run(self._catch_up())
+
+    def _catch_up(self) -> Iterator[None]:
+        """Tell each who is behind some of what it missed, if it can take that."""
+        self._catching_up = False
+        stalled = True
+        for listener in list(self._behind):
+            if listener in self._behind and not listener.is_full:
+                stalled = False
+                yield from self._tell_missed(listener)
+        if self._behind and stalled and self._loop is not None:
+            self._loop.call_later(CATCH_UP_PAUSE, self._catch_up_soon)
+        elif self._behind:
+            self._catch_up_soon()
+
+    def _tell_missed(self, listener: Listener) -> Iterator[None]:
+        events = self._history.after(self._behind[listener], CATCH_UP_BYTES)
+        if events:
+            self._behind[listener] = events[-1].position
+            concerned = [e for e in events if listener.interest.concerns(e)]
+            batch = self._batch(concerned) if concerned else None
+        else:
+            del self._behind[listener]
+            self._join(listener)
+            batch = self._resync(FORGOTTEN) if events is None else None
+        if batch is not None:
+            yield from self._tell(batch, [listener])
+
+    def _tick(self) -> None:
+        """Have the next of the turns kept alive."""
+        self._timer = None
+        if self.places.taken and not self.stopped and self._loop is not None:
+            self._timer = self._loop.call_later(self._keep_alive / TURNS, self._tick)
+            self._turn = (self._turn + 1) % TURNS
+            listeners = list(self._turns[self._turn])
+            self._run(self._keep_turn_alive(listeners))
+
+    def _keep_turn_alive(self, listeners: list[Listener]) -> Iterator[None]:
+        text = COMMENT + b"\n"
+        if not self._new:
+            # All that came up to here has been told.
+            text = b"%bid: %b\n\n" % (COMMENT, self._position.id(self.epoch).encode())
+        yield from self._end_dismissed(listeners)
+        there = [each for each in listeners if each not in self._behind]
+        yield from self._tell(Batch(lambda: text), there)
+
+    def _end_dismissed(self, listeners: list[Listener]) -> Iterator[None]:
+        for listener in listeners:
+            if not self._holds(listener.caller):
+                listener.end()
+            yield
+
+    def _frame_of(self, event: Event) -> bytes:
+        """Return the event as it goes over the line, rendered once for all."""
+        if event.frame is None:
+            event.frame = self._frame(
+                event.kind, event.position, event.revision, event.at, event.body
             )
+        return event.frame
 
-        return Event(
-            kind,
-            revision,
-            frozenset((change.id,)),
-            change.capabilities,
-            entries,
-            render,
-            self._clock.monotonic(),
-        )
-
-    def _data(self, kind: str, revision: int | None, data: bytes) -> bytes:
-        return b'{"event":"%b","timestamp":"%b","revision":%b,"data":%b}' % (
+    def _frame(
+        self,
+        kind: str,
+        position: Position | None,
+        revision: int | None,
+        at: float,
+        data: bytes,
+    ) -> bytes:
+        since = timedelta(seconds=self._clock.monotonic() - at)
+        timestamp = rfc3339(self._clock.now() - since)
+        head = b"id: %b\n" % position.id(self.epoch).encode() if position else b""
+        return (
+            b"%bevent: %b\n"
+            b'data: {"event":"%b","timestamp":"%b","revision":%b,"data":%b}\n\n'
+        ) % (
+            head,
             kind.encode(),
-            rfc3339(self._clock.now()).encode(),
+            kind.encode(),
+            timestamp.encode(),
             schema.encode(revision),
             data,
         )
-
-
-def _describe(old: Entry | None, new: Entry | None) -> tuple[Kind, bytes]:
-    """Return what a change is, and the fields that it adds to the service's."""
-    if old is None:
-        return "service.registered", b""
-    if new is None:
-        return "service.unregistered", b""
-    if old.registered_at != new.registered_at or old.status == new.status:
-        return "service.updated", b""
-    extra = {
-        "old_status": old.status,
-        "new_status": new.status,
-        "reason": status.reason(new.service) or f"over: {status.reason(old.service)}",
-    }
-    return "service.status_changed", b"," + schema.encode(extra)[1:-1]
-
-
-EVERYTHING = ("", "")
-
-
-def _keys(interest: Interest) -> list[tuple[str, str]]:
-    if interest.everything:
-        return [EVERYTHING]
-    return [("capability", name) for name in interest.capabilities] + [
-        ("service", name) for name in interest.services
-    ]
-
-
-def _addressees(event: Event) -> list[tuple[str, str]]:
-    return [
-        EVERYTHING,
-        *(("capability", name) for name in event.capabilities),
-        *(("service", name) for name in event.services),
-    ]

@@ -238,12 +238,16 @@ class Monitor:
         if delay <= 0:
             self.poke()
             return
-        timer = self._timer
-        if timer is not None and not timer.cancelled():
-            if loop.time() <= timer.when() <= loop.time() + delay:
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + delay:
                 return  # soon enough; the turn that it makes sets the next one
-            timer.cancel()
-        self._timer = loop.call_later(delay, self.poke)
+            self._timer.cancel()
+        self._timer = loop.call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        # A timer that has fired looks like one that fires now: uvloop counts in ms.
+        self._timer = None
+        self.poke()
 
     def _next_due(self) -> float | None:
         """Return when the next one is due for whom there is room."""

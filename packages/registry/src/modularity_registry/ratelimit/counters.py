@@ -53,6 +53,11 @@ class CallCounters:
         self._retry_at = 0.0
         self.fault: str | None = None
 
+    @property
+    def remote(self) -> bool:
+        """Whether the calls are counted by another program."""
+        return not isinstance(self._storage, MemoryStorage)
+
     def take(self, item: RateLimitItem, kind: str, client: str) -> bool:
         """Return whether a call is within the rate, and count it if it is."""
         if self.fault is not None and not self._may_retry():

@@ -36,6 +36,11 @@ class Rate:
         self._kind = kind
         self._counters = counters
 
+    @property
+    def waits(self) -> bool:
+        """Whether counting waits for another program's answer."""
+        return self._counters.remote
+
     def takes(self, client: str) -> bool:
         """Return whether a call of ``client`` is within the rate; count it if so."""
         return self._counters.take(self._item, self._kind, client)

@@ -11,6 +11,7 @@ from modularity_registry.schema.parse import (
     parse_drain,
     parse_heartbeat,
     parse_invocation,
+    parse_invocations,
     parse_registration,
     parse_registration_and_key,
     parse_rotation,
@@ -18,12 +19,14 @@ from modularity_registry.schema.parse import (
 )
 from modularity_registry.schema.request_models import (
     MAX_CAPABILITIES,
+    MAX_INVOCATIONS,
     MAX_METADATA_BYTES,
 )
 from modularity_registry.schema.strict_json import decode_object, encode
 
 __all__ = [
     "MAX_CAPABILITIES",
+    "MAX_INVOCATIONS",
     "MAX_METADATA_BYTES",
     "Discovery",
     "Heartbeat",
@@ -34,6 +37,7 @@ __all__ = [
     "parse_drain",
     "parse_heartbeat",
     "parse_invocation",
+    "parse_invocations",
     "parse_registration",
     "parse_registration_and_key",
     "parse_rotation",

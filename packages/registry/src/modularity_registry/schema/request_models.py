@@ -32,6 +32,7 @@ from modularity_registry.schema.strict_json import encode
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_CAPABILITIES = 256
+MAX_INVOCATIONS = 1000
 MAX_NOTE = 1024
 MAX_GLOBS = 64
 MAX_LIFETIME = 10 * 366 * 86_400
@@ -254,6 +255,19 @@ class InvocationBody(Body):
         Field(ge=0, le=86_400_000),
         doc("The duration in milliseconds; null if it was not measured.", 12.5),
     ] = None
+
+
+class InvocationsBody(Body):
+    """Several calls between services, reported at once."""
+
+    invocations: Annotated[
+        list[InvocationBody],
+        Field(
+            min_length=1,
+            max_length=MAX_INVOCATIONS,
+            description="The calls. None is recorded if one is malformed.",
+        ),
+    ]
 
 
 TokenName = Annotated[

@@ -1,33 +1,36 @@
-"""Certificates and keys: read whole, judged, and kept as they were judged.
+"""Certificates and keys: read whole, judged, and tried by a handshake.
 
-The server's TLS library ends the process over a pair that it does not like, so nothing
-reaches it that has not been tried: first here, then by `certificate_trial` in a
-process of its own, on the very bytes that will be served.
+What was judged is what is served, whatever becomes of the files meanwhile.
 """
 
 import hashlib
 import os
-import subprocess  # nosec B404  # this Python, for a trial before anything is served
-import sys
-from collections.abc import Sequence
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    PublicFormat,
+    NoEncryption,
+    PrivateFormat,
     load_pem_private_key,
 )
 
 from modularity_registry.config import OFF, Settings
 from modularity_registry.errors import BadSetting
 
-_TRIAL = "modularity_registry.serving.certificate_trial"
-_TRIAL_SECONDS = 30.0
 _LARGEST = 1_048_576
+_NO_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+# More than any handshake in memory takes.
+_ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,20 @@ class Files:
         ca = None if settings.tls_client_ca == OFF else settings.tls_client_ca
         return cls(settings.tls_cert, settings.tls_key, ca, settings.tls_min_version)
 
+    def read(self) -> list[bytes]:
+        """Return what certificate, key and CA (if any) hold.
+
+        Raises `BadSetting` when one of them can't be read.
+        """
+        named = [("--tls-cert", self.cert), ("--tls-key", self.key)]
+        if self.client_ca is not None:
+            named.append(("--tls-client-ca", self.client_ca))
+        return [_content(name, path) for name, path in named]
+
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """When a certificate holds, both ends included."""
+class Validity:
+    """When a certificate is valid, both ends included."""
 
     begins: datetime
     ends: datetime
@@ -67,122 +80,44 @@ class Span:
         return None
 
 
+@dataclass(frozen=True, slots=True)
 class Material:
-    """A certificate chain, its key and perhaps a CA, as they were when read.
+    """A certificate chain with its key and perhaps a CA, ready to be served.
 
-    ``cert``, ``key`` and ``ca`` are paths that hold these bytes, whatever becomes of
-    the files. ``served`` is when all of the chain holds, ``accepted`` the same for the
-    first of the callers' CAs to expire.
+    ``served`` is when all of the chain is valid, ``accepted`` the same for the first of
+    the callers' CAs to expire.
     """
 
-    def __init__(
-        self,
-        contents: Sequence[bytes],
-        paths: Sequence[str],
-        served: Span,
-        accepted: Span | None,
-        min_version: str,
-    ) -> None:
-        self.digest = _digest(contents)
-        self.served = served
-        self.accepted = accepted
-        self.min_version = min_version
-        self._held: list[int] = []
-        kept = [
-            self._hold(content, path)
-            for content, path in zip(contents, paths, strict=True)
-        ]
-        self.cert, self.key = kept[:2]
-        self.ca = kept[2] if len(kept) == 3 else None
-
-    def _hold(self, content: bytes, path: str) -> str:
-        # In memory alone, so no key lies about; where there is no such thing, what is
-        # tried is the file itself.
-        if not (hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")):
-            return path
-        fd = os.memfd_create("modularity-registry-tls")
-        self._held.append(fd)
-        written = 0
-        while written < len(content):
-            written += os.write(fd, content[written:])
-        return f"/proc/self/fd/{fd}"
-
-    def try_out(self) -> None:
-        """Raise `BadSetting` if the server's TLS library can't serve this."""
-        command = [sys.executable, "-m", _TRIAL, self.min_version, self.cert, self.key]
-        command += [self.ca] if self.ca else []
-        try:
-            # No shell, and nothing that a caller sent.
-            tried = subprocess.run(  # nosec B603
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                pass_fds=self._held,
-                timeout=_TRIAL_SECONDS,
-                text=True,
-                errors="replace",
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise BadSetting(
-                f"certificate and key could not be tried: {error}"
-            ) from None
-        if tried.returncode != 0:
-            raise BadSetting(
-                "the server's TLS library can't serve this certificate and key:"
-                f" {_last_words(tried.stderr)}; use a key of RSA (2048 bits or more),"
-                " P-256, P-384 or Ed25519 and a certificate of X.509 version 3"
-            )
-
-    def close(self) -> None:
-        """Give the copies back. Idempotent."""
-        while self._held:
-            os.close(self._held.pop())
+    digest: str
+    context: ssl.SSLContext
+    served: Validity
+    accepted: Validity | None
 
 
-def digest(files: Files) -> str:
-    """Return what tells one state of the files from another.
-
-    Raises `BadSetting` when one of them can't be read.
-    """
-    return _digest(_read(files))
+def digest(contents: list[bytes]) -> str:
+    """Return what tells one state of the files from another."""
+    return " ".join(hashlib.sha256(content).hexdigest() for content in contents)
 
 
-def load(files: Files) -> Material:
-    """Return what the files hold, tried out; its dates are not judged.
+def load(files: Files, contents: list[bytes]) -> Material:
+    """Return what ``contents``, read from ``files``, is served as; dates don't matter.
 
     Raises `BadSetting` with one line that names the setting and says what to do.
     """
-    contents = _read(files)
     chain = _certificates("--tls-cert", files.cert, contents[0])
-    _check_key(files, contents[1], chain)
+    context = _context(files, chain, _key(files, contents[1]))
     accepted = None
     if files.client_ca is not None:
         authorities = _certificates("--tls-client-ca", files.client_ca, contents[2])
-        accepted = min(map(_span, authorities), key=lambda span: span.ends)
-    material = Material(
-        contents,
-        [path for _, path in _named(files)],
-        _common(list(map(_span, chain))),
-        accepted,
-        files.min_version,
+        _accept_only(context, authorities)
+        first = min(authorities, key=lambda each: each.not_valid_after_utc)
+        accepted = Validity(first.not_valid_before_utc, first.not_valid_after_utc)
+    # A chain is valid while all of it is.
+    served = Validity(
+        max(each.not_valid_before_utc for each in chain),
+        min(each.not_valid_after_utc for each in chain),
     )
-    try:
-        material.try_out()
-    except BadSetting:
-        material.close()
-        raise
-    return material
-
-
-def _named(files: Files) -> list[tuple[str, str]]:
-    named = [("--tls-cert", files.cert), ("--tls-key", files.key)]
-    if files.client_ca is not None:
-        named.append(("--tls-client-ca", files.client_ca))
-    return named
-
-
-def _read(files: Files) -> list[bytes]:
-    return [_content(name, path) for name, path in _named(files)]
+    return Material(digest(contents), context, served, accepted)
 
 
 def _content(name: str, path: str) -> bytes:
@@ -210,9 +145,9 @@ def _certificates(name: str, path: str, content: bytes) -> list[x509.Certificate
         ) from None
 
 
-def _check_key(files: Files, content: bytes, chain: list[x509.Certificate]) -> None:
+def _key(files: Files, content: bytes) -> PrivateKeyTypes:
     try:
-        key = load_pem_private_key(content, password=None)
+        return load_pem_private_key(content, password=None)
     except TypeError:
         raise BadSetting(
             f"--tls-key {files.key} is encrypted, and the registry can't ask for"
@@ -224,51 +159,93 @@ def _check_key(files: Files, content: bytes, chain: list[x509.Certificate]) -> N
             f"--tls-key {files.key} holds no private key that can be read; it has to"
             " be PEM, with -----BEGIN PRIVATE KEY-----"
         ) from None
-    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    own = key.public_key().public_bytes(*form)
-    matching = []
-    for certificate in chain:
+
+
+def _context(
+    files: Files, chain: list[x509.Certificate], key: PrivateKeyTypes
+) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[files.min_version]
+    context.set_alpn_protocols(["http/1.1"])
+    pem = [certificate.public_bytes(Encoding.PEM) for certificate in chain]
+    pem.append(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    try:
+        with _path_of(b"".join(pem)) as path:
+            context.load_cert_chain(path)
+        _shake_hands(context)
+    except ssl.SSLError as error:
+        reason = (error.reason or str(error)).replace("_", " ").lower()
+        raise BadSetting(
+            f"--tls-key {files.key} does not belong to the first certificate in"
+            f" --tls-cert {files.cert}; give the key that it was made with, and write"
+            " the server's own certificate before those that signed it"
+            if error.reason in _NO_PAIR
+            else "the server's TLS library can't serve this certificate and key:"
+            f" {reason}; use a key of RSA (2048 bits or more), P-256, P-384 or Ed25519"
+            " and a certificate of X.509 version 3"
+        ) from None
+    context.sslobject_class = _Explained
+    return context
+
+
+class _Explained(ssl.SSLObject):
+    """An end of a connection that tells the other why the handshake failed.
+
+    asyncio and uvloop close it at once, the alert unsent. To them, it waits for more:
+    the caller closes when it has the alert, and else its time for a handshake ends.
+    """
+
+    _failed = False
+
+    def do_handshake(self) -> None:
         try:
-            matching.append(certificate.public_key().public_bytes(*form) == own)
-        except (ValueError, UnsupportedAlgorithm):
-            matching.append(False)
-    if not any(matching):
-        raise BadSetting(
-            f"--tls-key {files.key} does not belong to the certificate in --tls-cert"
-            f" {files.cert}; give the key that it was made with"
-        )
-    if not matching[0]:
-        raise BadSetting(
-            f"--tls-cert {files.cert} does not begin with the certificate that"
-            f" --tls-key {files.key} belongs to; write the server's own first, then"
-            " those that signed it"
-        )
+            super().do_handshake()
+        except ssl.SSLWantReadError:
+            raise
+        except ssl.SSLError as error:
+            if self._failed:
+                raise
+            self._failed = True
+            raise ssl.SSLWantReadError from error
 
 
-def _span(certificate: x509.Certificate) -> Span:
-    return Span(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+@contextmanager
+def _path_of(content: bytes) -> Iterator[str]:
+    """Yield a path that holds ``content``, since `ssl` takes no bytes.
+
+    In memory alone where the system can, so no key lies about.
+    """
+    memory = hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
+    with (
+        open(os.memfd_create("certificate"), "wb")
+        if memory
+        else tempfile.NamedTemporaryFile()
+    ) as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}" if memory else file.name
 
 
-def _common(spans: list[Span]) -> Span:
-    # A chain holds while all of it does.
-    return Span(max(span.begins for span in spans), min(span.ends for span in spans))
+def _shake_hands(context: ssl.SSLContext) -> None:
+    """Raise `ssl.SSLError` if a usual caller can't connect to ``context``.
+
+    A key that loads is not yet one that a handshake can be signed with.
+    """
+    usual = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    usual.check_hostname, usual.verify_mode = False, ssl.CERT_NONE
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [usual.wrap_bio(down, up), context.wrap_bio(up, down, server_side=True)]
+    for end in ends * _ROUNDS:
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
 
 
-def _digest(contents: Sequence[bytes]) -> str:
-    parts = [hashlib.sha256(content).hexdigest() for content in contents]
-    return " ".join(parts)
-
-
-def _last_words(output: str) -> str:
-    """Return what a panic was about, of all that it wrote."""
-    for line in output.splitlines():
-        _, separator, reason = line.partition("an `Err` value: ")
-        if separator:
-            return reason.strip()
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else "it printed nothing"
-
-
-def now() -> datetime:
-    """Return the time by which certificates are judged."""
-    return datetime.now(UTC)
+def _accept_only(context: ssl.SSLContext, authorities: list[x509.Certificate]) -> None:
+    # Each counts by itself, also one that another CA has signed.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(
+        cadata=b"".join(each.public_bytes(Encoding.DER) for each in authorities)
+    )
+    context.verify_mode = ssl.CERT_REQUIRED

@@ -7,14 +7,11 @@ RFC 7239's, section 4; ``X-Forwarded-For`` has addresses with commas between the
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 LOCAL = "modularity.local"
 """Where `Proxies` leaves whether the caller is on this machine, if a proxy said so."""
@@ -36,7 +33,6 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _PAIR = re.compile(rf"[ \t]*({_TOKEN})=({_TOKEN}|{_QUOTED})[ \t]*(;|,|$)")
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
-
 # An IPv6 address with an IPv4 one in it.
 _LONGEST = 45
 # Longer headers are parsed each time: callers choose what is in them.
@@ -46,87 +42,64 @@ _REMEMBERED = 256
 class Named(NamedTuple):
     """One of those whom a header names; ``address`` None where that can't be read."""
 
-    address: "Address | None"
+    address: Address | None
     scheme: str | None = None
 
 
-class Caller(NamedTuple):
-    """Who calls: ``address`` as text, and whether all on the way are on one machine."""
-
-    address: str
-    scheme: str | None
-    local: bool
-
-
 class Proxies:
-    """WSGI around WSGI: puts the caller's address and scheme where a peer's are.
+    """Those proxies that are believed, and the header that they write.
 
-    ``trusted`` are networks with commas between them, ``header`` the one that they
-    write, "forwarded" or "x-forwarded-for". Whoever else sends it is not believed.
+    ``trusted`` are networks with commas between them, ``header`` is "forwarded" or
+    "x-forwarded-for". Whoever else sends it is not believed.
     """
 
-    def __init__(
-        self, application: "WSGIApplication", trusted: str, header: str
-    ) -> None:
-        self._application = application
-        networks = [
+    def __init__(self, trusted: str, header: str) -> None:
+        self._networks = [
             ipaddress.ip_network(network.strip()) for network in trusted.split(",")
         ]
         self._header = _WSGI[header]
-        read = forwarded if header == FORWARDED else x_forwarded_for
+        self._read = forwarded if header == FORWARDED else x_forwarded_for
+        self.trusts = lru_cache(maxsize=4096)(self._trusts)
+        """Say whether a peer's address is a trusted proxy's."""
+        self._known = lru_cache(maxsize=4096)(self._caller)
 
-        @lru_cache(maxsize=4096)
-        def trusts(peer: str) -> bool:
-            address = _address(peer)
-            return address is not None and _is_in(address, networks)
+    def _trusts(self, peer: str) -> bool:
+        address = _address(peer)
+        return address is not None and self._is_proxy(address)
 
-        def caller(value: str) -> Caller:
-            return judge(read(value), lambda address: _is_in(address, networks))
+    def _is_proxy(self, address: Address) -> bool:
+        return any(address in network for network in self._networks)
 
-        self._trusts = trusts
-        self._caller: Callable[[str], Caller] = caller
-        self._known: Callable[[str], Caller] = lru_cache(maxsize=4096)(caller)
+    def _caller(self, value: str) -> tuple[Named, bool]:
+        # The nearest who is no proxy; where all are, the farthest. One who can't be
+        # read is no proxy, and stays unknown.
+        local, caller = True, Named(None)
+        for caller in reversed(self._read(value)):
+            local = local and caller.address is not None and caller.address.is_loopback
+            if caller.address is None or not self._is_proxy(caller.address):
+                break
+        return caller, local
 
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        value = environ.get(self._header)
-        if value is not None:
-            peer = environ.get("REMOTE_ADDR", "")
-            if self._trusts(peer):
-                read = self._known if len(value) <= _REMEMBERED else self._caller
-                self._believe(environ, peer, read(value))
-        return self._application(environ, start_response)
+    def believe(self, environ: dict[str, Any]) -> None:
+        """Put the caller's address and scheme where its peer's are, if that is trusted.
 
-    def _believe(self, environ: dict[str, Any], peer: str, caller: Caller) -> None:
+        `LOCAL` says whether all on the way are on this machine.
+        """
+        value, peer = environ.get(self._header), environ["REMOTE_ADDR"]
+        if value is None or not self.trusts(peer):
+            return
+        read = self._known if len(value) <= _REMEMBERED else self._caller
+        caller, local = read(value)
         environ[CONNECTED] = peer
-        environ["REMOTE_ADDR"] = caller.address
+        environ["REMOTE_ADDR"] = str(caller.address or UNKNOWN)
         if caller.scheme is not None:
             environ["wsgi.url_scheme"] = caller.scheme
         # The proxy's loopback is this machine's only if the proxy is on it. And where
-        # there is an X-Forwarded-For, nobody is: a caller's X_Forwarded_For, which many
-        # proxies pass on, arrives in its place, and nobody can tell.
+        # there is an X-Forwarded-For, nobody is: many proxies pass on, or add to, what
+        # the caller sent as that.
         environ[LOCAL] = (
-            caller.local
-            and is_loopback(peer)
-            and not any(name in environ for name in _OTHERS)
+            local and is_loopback(peer) and not any(name in environ for name in _OTHERS)
         )
-
-
-def judge(named: list[Named], trusts: "Callable[[Address], bool]") -> Caller:
-    """Return who calls, of those named from the farthest to the nearest.
-
-    The nearest who is not trusted; where all are, the farthest. One who can't be read
-    is not trusted, and stays unknown.
-    """
-    local = bool(named)
-    chosen = Named(None)
-    for chosen in reversed(named):
-        local = local and chosen.address is not None and _loopback(chosen.address)
-        if chosen.address is None or not trusts(chosen.address):
-            break
-    address = UNKNOWN if chosen.address is None else str(chosen.address)
-    return Caller(address, chosen.scheme, local)
 
 
 def forwarded(value: str) -> list[Named]:
@@ -176,7 +149,7 @@ def _unquoted(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
 
 
-def _node(text: str) -> "Address | None":
+def _node(text: str) -> Address | None:
     """Read RFC 7239's node: an address, in brackets if it is IPv6, maybe with a port.
 
     None for a hidden one (``_mine``), for ``unknown``, and for anything else.
@@ -190,7 +163,7 @@ def _node(text: str) -> "Address | None":
     return address
 
 
-def _address(text: str) -> "Address | None":
+def _address(text: str) -> Address | None:
     if len(text) > _LONGEST or "%" in text:
         return None  # a zone is the sender's own affair
     try:
@@ -200,19 +173,8 @@ def _address(text: str) -> "Address | None":
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_in(
-    address: "Address",
-    networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network],
-) -> bool:
-    return any(address in network for network in networks)
-
-
-def _loopback(address: "Address") -> bool:
-    return address.is_loopback
-
-
 @lru_cache(maxsize=1024)
 def is_loopback(text: str) -> bool:
     """Say whether this is an address of this machine's own loopback."""
     address = _address(text)
-    return address is not None and _loopback(address)
+    return address is not None and address.is_loopback

@@ -1,135 +1,129 @@
-"""From Granian's call to a WSGI app and back."""
+"""From a connection to a WSGI app in a thread, and back."""
 
+import asyncio
 import logging
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+from weakref import WeakValueDictionary
 
-from modularity_registry.serving.body import PEER, WATCH, discard_body
-from modularity_registry.serving.slow_uploads import UploadWatch
+from modularity_registry.serving.front import CALL, Connection, Front, Send
+from modularity_registry.serving.head import Environ
 
 _log = logging.getLogger(__name__)
 
 Headers = list[tuple[str, str]]
-WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
-
-Failure = Callable[[dict[str, Any]], tuple[Headers, bytes]]
+WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
+Failure = Callable[[Environ], tuple[Headers, bytes]]
 """The headers and the body of the 500 for an environment whose app raised."""
 
-_CLOSE = ("Connection", "close")
+BASE: Environ = {
+    "SCRIPT_NAME": "",
+    "SERVER_NAME": "registry",
+    "SERVER_SOFTWARE": "uvicorn",
+    "wsgi.errors": sys.stderr,
+    "wsgi.input_terminated": True,
+    "wsgi.multiprocess": False,
+    "wsgi.multithread": True,
+    "wsgi.run_once": False,
+    "wsgi.version": (1, 0),
+}
+
+Reply = tuple[int, Headers, bytes]
 
 
-class Reply(Protocol):
-    """What Granian hands over to answer one call with."""
+class Bridge:
+    """ASGI over a WSGI app: bodies are whole before it is called, replies are too.
 
-    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None: ...
-
-    def response_iter(self, status: int, headers: Headers, body: object) -> None: ...
-
-
-class _Head:
-    """``start_response`` of one call, and what it was told."""
-
-    __slots__ = ("headers", "status")
-
-    status: int
-    headers: Headers
-
-    def __call__(self, status: str, headers: Headers, exc_info: object = None) -> None:
-        self.status = int(status[:3])
-        self.headers = headers
-
-
-class _Stream:
-    """A reply's chunks as Granian takes them: ``__next__`` and ``close``."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
-        self._iterator = iter(chunks)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            raise
-        except Exception:
-            # The head is on its way: the stream can only end here.
-            _log.exception("a streamed reply failed")
-            raise StopIteration from None
-
-    def close(self) -> None:
-        _close(self._chunks)
-
-
-def bridge(
-    app: WsgiApp,
-    failure: Failure,
-    uploads: UploadWatch,
-    closing: threading.Event | None = None,
-) -> Callable[[Reply, dict[str, Any]], None]:
-    """Return what Granian calls for every request: ``app`` with its environment.
-
-    A reply of known length is handed over whole, which frees the thread however slowly
-    the caller reads; only a stream of unknown length keeps its thread. For an app
-    that raises, the caller gets a 500 as ``failure`` makes it, and the log has why.
-    Once ``closing`` is set, every reply says that it is the last on its connection.
+    Of ``threads``, one client has at most three quarters: the rest of its calls wait.
     """
-    base: dict[str, Any] = {
-        "SCRIPT_NAME": "",
-        "SERVER_SOFTWARE": "Granian",
-        "wsgi.errors": sys.stderr,
-        "wsgi.input_terminated": True,
-        "wsgi.multiprocess": False,
-        "wsgi.multithread": True,
-        "wsgi.run_once": False,
-        "wsgi.version": (1, 0),
-        WATCH: uploads,
-    }
 
-    def call(reply: Reply, scope: dict[str, Any]) -> None:
-        environ = base | scope
-        head = _Head()
-        sends_body = "CONTENT_LENGTH" in scope or "HTTP_TRANSFER_ENCODING" in scope
-        if sends_body:
-            environ[PEER] = scope["REMOTE_ADDR"]
+    def __init__(
+        self, app: WsgiApp, front: Front, failure: Failure, threads: int
+    ) -> None:
+        self._app = app
+        self._front = front
+        self._failure = failure
+        self._share = max(1, threads - threads // 4)
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="call")
+
+    async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
+        """Answer one call, whatever happens."""
+        environ: Environ = scope["environ"]
         try:
-            chunks = app(environ, head)
-            if sends_body:
-                discard_body(environ)
-            if closing is not None and closing.is_set():
-                head.headers = [*head.headers, _CLOSE]
-            if type(chunks) is list:
-                body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            elif _length_known(head.headers):
-                body = _joined(chunks)
-            else:
-                reply.response_iter(head.status, head.headers, _Stream(chunks))
+            waiting = self._front.wait(environ)
+            if waiting is not None and not await _waited(waiting, environ[CALL]):
                 return
+            stream = self._front.stream(environ)
+            if stream is None:
+                reply = await self._reply(environ)
         except Exception:
-            _log.exception("%s %s failed", scope["REQUEST_METHOD"], scope["PATH_INFO"])
-            reply.response_bytes(500, *failure(environ))
+            _log.exception("%s failed", _name(environ))
+            stream, reply = None, (500, *self._failure(environ))
+        if stream is not None:
+            await stream(send)
             return
-        reply.response_bytes(head.status, head.headers, body)
+        status, headers, body = reply
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [_encoded(header) for header in headers],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
 
-    return call
+    async def _reply(self, environ: Environ) -> Reply:
+        client = self._front.client(environ)
+        turn = self._turns.get(client)
+        if turn is None:
+            turn = self._turns[client] = asyncio.Semaphore(self._share)
+        async with turn:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._threads, _respond, self._app, environ
+            )
 
 
-def _length_known(headers: Headers) -> bool:
-    return any(name.lower() == "content-length" for name, _ in headers)
-
-
-def _joined(chunks: Iterable[bytes]) -> bytes:
+async def _waited(waiting: Any, connection: Connection) -> bool:
+    """Await ``waiting`` unless the caller goes away; say whether it is still there."""
+    task = asyncio.ensure_future(waiting)
+    connection.watch(task.cancel)
     try:
-        return b"".join(chunks)
+        with suppress(asyncio.CancelledError):
+            await task
+        return not task.cancelled()
     finally:
-        _close(chunks)
+        connection.watch(None)
 
 
-def _close(chunks: Iterable[bytes]) -> None:
-    close = getattr(chunks, "close", None)
-    if close is not None:
-        close()
+def _respond(app: WsgiApp, environ: Environ) -> Reply:
+    status, headers = 500, []
+
+    def start(text: str, given: Headers, exc_info: object = None) -> None:
+        nonlocal status, headers
+        status, headers = int(text[:3]), given
+
+    chunks = app(environ, start)
+    try:
+        body = b"".join(chunks)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+    known = any(name.lower() == "content-length" for name, _ in headers)
+    if not known and status not in (204, 304):
+        headers.append(("Content-Length", str(len(body))))
+    return status, headers, body
+
+
+def _encoded(header: tuple[str, str]) -> tuple[bytes, bytes]:
+    name, value = header
+    return name.encode("latin-1"), value.encode("latin-1")
+
+
+def _name(environ: Environ) -> str:
+    return f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"

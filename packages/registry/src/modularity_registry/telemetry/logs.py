@@ -56,9 +56,10 @@ def configure(form: str, level: str) -> None:
 
 
 def batch_lines() -> None:
-    """Write several lines at a time from now on: for a process that does not fork.
+    """Leave the writing to a thread from now on: for a process that does not fork.
 
-    A line may wait for 0.05 s; from level warning up it does not.
+    It writes several lines at a time: a line may be written 0.05 s late, from level
+    warning up at once.
     """
     for handler in logging.getLogger().handlers:
         if isinstance(handler, BatchingHandler):

@@ -1,6 +1,5 @@
 """Times the operations of a store."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -13,15 +12,11 @@ ResultT = TypeVar("ResultT")
 
 
 class TimedStore:
-    """Passes every call on to ``store``, times it and counts its errors.
-
-    Any thread may write.
-    """
+    """Passes every call on to ``store``, times it and counts its errors."""
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._turn = threading.Lock()
 
     @property
     def shared(self) -> bool:

@@ -14,8 +14,8 @@ from filelock import FileLock
 
 from modularity_registry import schema, tasks
 from modularity_registry.errors import BadSetting, TokenConflict
-from modularity_registry.loop_thread import run_on
 from modularity_registry.model.rights import Token
+from modularity_registry.tasks import run_on
 from modularity_registry.tokens.verify import TokenView
 
 log = logging.getLogger(__name__)

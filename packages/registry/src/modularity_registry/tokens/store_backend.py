@@ -7,10 +7,10 @@ from typing import Protocol
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.feed import Feed
 from modularity_registry.errors import StoreConflict, TokenConflict
-from modularity_registry.loop_thread import run_on
 from modularity_registry.model.rights import Token
 from modularity_registry.stores.base import Store, Write, delete, put, snapshot_of
 from modularity_registry.stores.group_commit import GroupCommit
+from modularity_registry.tasks import run_on
 from modularity_registry.tokens.verify import TokenView
 
 

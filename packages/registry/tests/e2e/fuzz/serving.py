@@ -14,13 +14,6 @@ _HEADERS = {"Content-Type": "application/json", "X-Owner-Key": OWNER_KEY.decode(
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def worker_of(pid: int) -> int:
-    """Return the process that answers, the one child of ``pid``."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    assert len(children) == 1, children
-    return int(children[0])
-
-
 def resident(pid: int) -> int:
     """Return the bytes of memory that the process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE

@@ -19,9 +19,9 @@ from schemathesis.config import SchemathesisConfig
 from werkzeug.test import Client
 
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
 from modularity_registry.api.openapi.document import document
 from modularity_registry.api.query import cursor_after
+from support.hot_path import HotPath
 from support.registry import loaded_registry, registration, unload
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261124"))
@@ -134,8 +134,9 @@ def ask_for_what_is_there(case: Case) -> None:
     if len(case.headers.get("If-Match", "")) % 2:
         del case.headers["If-Match"]
     body = fields(case)
-    if len(body.get("provider_id", "")) % 2:
-        body["provider_id"] = SERVICE
+    for invocation in (body, *body.get("invocations", [])):
+        if len(invocation.get("provider_id", "")) % 2:
+            invocation["provider_id"] = SERVICE
     if body.get("mode") in ("http", "tcp", "grpc"):
         body["location"] = AUTHORITY.sub("//127.0.0.1:9001", body["location"], 1)
 

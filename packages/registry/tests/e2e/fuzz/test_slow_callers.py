@@ -81,7 +81,7 @@ def test_call_is_prompt_beside_those_who_take_their_time(
 
 @pytest.fixture
 def small() -> Iterator[Server]:
-    with running(options={"uploads": 16, "body_seconds": 30.0}) as server:
+    with running(options={"bodies": 16, "body_seconds": 30.0}) as server:
         yield server
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from api.test_events import running
 from modularity_registry.audit.writer import MEGABYTE
 from support.audit import acts, events
 from support.cli import Served, run
-from support.registry import registration
+from support.registry import eventually, registration
+from support.servers.streams import running
 from support.serving import free_port
 
 CALLERS = 4
@@ -58,11 +58,14 @@ def test_workers_share_a_file_and_every_change_is_in_it_once(tmp_path: Path) -> 
         assert {e["replica"] for e in found if e["event"] == event} == replicas
 
 
-def test_a_line_outlives_a_registry_that_is_killed(tmp_path: Path) -> None:
+def test_a_line_is_soon_written_and_outlives_a_registry_that_is_killed(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "audit.jsonl"
     served = Served(audit_file=str(path))
     try:
         served.register("a")
+        eventually(lambda: len(events(path)) == 2)
     finally:
         served.kill()
     assert events(path) == ["registry.started", "service.registered"]

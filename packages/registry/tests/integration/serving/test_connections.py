@@ -130,3 +130,52 @@ def test_stream_to_a_caller_that_is_gone_ends(server: Server) -> None:
     with server.connect(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n") as caller:
         read_some(caller, b"beat")
     assert server.get("/")[0] == 200
+
+
+def test_connections_of_one_address_leave_room_for_those_of_others() -> None:
+    with running(options={"connections": 8}) as server, ExitStack() as stack:
+        for _ in range(6):
+            read_some(stack.enter_context(server.connect(GET)), b"}")
+        with server.connect() as refused:
+            assert read_all(refused).startswith(b"HTTP/1.1 503 ")
+        others = [server.connect(GET, source=f"127.0.0.{n}") for n in (2, 3)]
+        for other in others:
+            assert b"200 OK" in read_some(stack.enter_context(other), b"}")
+        with server.connect(source="127.0.0.4") as refused:
+            assert read_all(refused).startswith(b"HTTP/1.1 503 ")
+        others[0].close()
+        eventually(lambda: answers(server, "127.0.0.4"))
+
+
+def answers(server: Server, source: str) -> bool:
+    with server.connect(GET, source=source) as caller:
+        return b"200 OK" in read_some(caller, b"}")
+
+
+def test_slow_heads_of_one_address_leave_room_for_those_of_others() -> None:
+    options = {"heads": 16, "header_seconds": 30.0}
+    with running(options=options) as server, ExitStack() as stack:
+        slow = [stack.enter_context(server.connect(GET[:9])) for _ in range(5)]
+        assert b" 503 " in read_some(slow[4], b"}")
+        # A whole head takes no place.
+        assert server.get("/")[0] == 200
+        other = stack.enter_context(server.connect(GET[:9], source="127.0.0.2"))
+        for caller in (other, slow[0]):
+            caller.sendall(GET[9:])
+            assert b"200 OK" in read_some(caller, b"}")
+        again = stack.enter_context(server.connect(GET[:9]))
+        again.sendall(GET[9:])
+        assert b"200 OK" in read_some(again, b"}")
+
+
+def test_calls_that_nobody_reads_the_replies_of_are_not_held_in_memory() -> None:
+    call = b"GET /large?1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with running(options={"threads": 4}) as server, ExitStack() as stack:
+        statm = Path(f"/proc/{server.worker()}/statm")
+        before = int(statm.read_text().split()[1])
+        for _ in range(4):
+            stack.enter_context(server.connect(call * 500))
+        for _ in range(20):
+            assert server.get("/")[0] == 200
+        grown = int(statm.read_text().split()[1]) - before
+        assert grown * os.sysconf("SC_PAGE_SIZE") < 64 << 20

@@ -7,23 +7,14 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from modularity_registry import config
 from modularity_registry.errors import BadSetting
-from modularity_registry.serving import certificates
 from support import PROGRAMS
 from support.serving import HOST, free_port
-from support.tls import DAY, Authority, TlsRegistry, key_pem, serving
+from support.tls import DAY, Authority, TlsRegistry, serving
 
 OLD = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
 
@@ -169,117 +160,6 @@ def test_every_ca_of_a_file_counts(authority: Authority, tmp_path: Path) -> None
 # A whole start, or the reasons why there is none.
 
 
-def files(cert: Path, key: Path, ca: Path | None = None) -> certificates.Files:
-    return certificates.Files(
-        str(cert), str(key), None if ca is None else str(ca), "1.2"
-    )
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        pytest.param(rsa.generate_private_key(65537, 2048), id="rsa"),
-        pytest.param(ec.generate_private_key(ec.SECP384R1()), id="p-384"),
-    ],
-)
-def test_usual_kinds_of_keys_are_served(authority: Authority, key: Any) -> None:
-    material = certificates.load(files(*authority.write("kind", key=key)))
-    assert material.served.fault(datetime.now(UTC)) is None
-    material.close()
-
-
-def test_one_file_may_hold_certificate_and_key(
-    authority: Authority, tmp_path: Path
-) -> None:
-    whole = tmp_path / "whole.pem"
-    whole.write_bytes(b"".join(authority.sign("whole")))
-    given = files(whole, whole)
-    material = certificates.load(given)
-    assert material.digest == certificates.digest(given)
-    material.close()
-
-
-def test_what_was_judged_is_what_is_served(authority: Authority) -> None:
-    cert, key = authority.write("replaced")
-    before = cert.read_bytes()
-    material = certificates.load(files(cert, key))
-    cert.write_bytes(b"nonsense")
-    assert Path(material.cert).read_bytes() == before
-    material.close()
-
-
-def swapped(authority: Authority) -> certificates.Files:
-    return files(authority.write("a")[0], authority.write("b")[1])
-
-
-def missing(authority: Authority) -> certificates.Files:
-    return files(authority.write("a")[0], authority.folder / "nowhere")
-
-
-def encrypted(authority: Authority) -> certificates.Files:
-    cert, key = authority.write("sealed")
-    opened: Any = load_pem_private_key(key.read_bytes(), None)
-    key.write_bytes(key_pem(opened, b"secret"))
-    return files(cert, key)
-
-
-def backwards(authority: Authority) -> certificates.Files:
-    cert, key = authority.write("backwards")
-    cert.write_bytes(authority.path.read_bytes() + cert.read_bytes())
-    return files(cert, key)
-
-
-def no_certificate(authority: Authority) -> certificates.Files:
-    key = authority.write("a")[1]
-    return files(key, key)
-
-
-def no_key(authority: Authority) -> certificates.Files:
-    cert = authority.write("a")[0]
-    return files(cert, cert)
-
-
-def no_ca(authority: Authority) -> certificates.Files:
-    cert, key = authority.write("a")
-    return files(cert, key, key)
-
-
-def unusual(authority: Authority) -> certificates.Files:
-    key: Any = ec.generate_private_key(ec.SECP256K1())
-    return files(*authority.write("unusual", key=key))
-
-
-def of_another_kind(authority: Authority) -> certificates.Files:
-    cert, key = authority.write("kind")
-    other = ed448.Ed448PrivateKey.generate()
-    key.write_bytes(
-        other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    return files(cert, key)
-
-
-@pytest.mark.parametrize(
-    ("made", "said"),
-    [
-        (swapped, "does not belong to the certificate"),
-        (missing, "can't be read: no such file"),
-        (encrypted, "is encrypted"),
-        (backwards, "does not begin with the certificate"),
-        (no_certificate, "holds no certificate"),
-        (no_key, "holds no private key"),
-        (no_ca, "--tls-client-ca .* holds no certificate"),
-        (unusual, "TLS library can't serve"),
-        (of_another_kind, "does not belong to the certificate"),
-    ],
-)
-def test_what_cannot_be_served_is_refused_with_the_reason(
-    authority: Authority, made: Any, said: str
-) -> None:
-    with pytest.raises(BadSetting, match=said) as caught:
-        certificates.load(made(authority))
-    assert "\n" not in caught.value.detail
-
-
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -296,11 +176,11 @@ def test_half_of_a_configuration_is_refused(flags: dict[str, str], said: str) ->
 
 
 def test_a_bad_start_is_one_line(authority: Authority, tmp_path: Path) -> None:
-    given = swapped(authority)
+    cert, key = authority.write("a")[0], authority.write("b")[1]
     script = PROGRAMS / "cli.py"
     command = [sys.executable, str(script), "serve", "--port", str(free_port())]
     done = subprocess.run(
-        [*command, "--tls-cert", given.cert, "--tls-key", given.key],
+        [*command, "--tls-cert", str(cert), "--tls-key", str(key)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from support.registry import eventually
 from support.serving import HOST, Server, alive, free_port, running
 
 WORKERS = {"workers": 3}
+# Whatever is going on, a stop is over by then.
+STOP_SECONDS = 5.0
 
 
 def children(server: Server) -> set[int]:
@@ -92,9 +95,61 @@ def test_a_second_server_of_several_workers_is_refused() -> None:
         assert server.get("/")[0] == 200
 
 
-def test_a_stop_while_they_start_ends_at_once() -> None:
-    server = Server(port=free_port(), failure="slow", options=WORKERS)
-    eventually(lambda: children(server) != set())
+def test_a_stop_while_they_start_ends_at_once(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    server = Server(port=free_port(), failure="slow", options=WORKERS, notes=str(notes))
+    eventually(lambda: notes.exists())
     server.signal(signal.SIGTERM)
-    assert server.exit_code(2.0) == 0
+    assert server.exit_code() == 0
     assert server.errors() == ""
+
+
+def kill(pid: int) -> None:
+    """Return when it is gone, and its sockets with it."""
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not alive(pid))
+
+
+def test_callers_of_one_that_crashed_wait_for_the_next() -> None:
+    with running(options=WORKERS) as server:
+        eventually(lambda: all_up(server))
+        # All at once, and again before they have settled: they come back after a pause.
+        for _ in range(2):
+            for pid in children(server):
+                kill(pid)
+            assert server.get("/", timeout=20.0)[0] == 200
+        eventually(lambda: all_up(server))
+
+
+def test_a_hangup_ends_nobody() -> None:
+    with running(options=WORKERS) as server:
+        eventually(lambda: all_up(server))
+        pids = children(server)
+        server.signal(signal.SIGHUP, group=True)
+        assert all_up(server) and children(server) == pids
+
+
+def test_an_alarm_ends_nobody() -> None:
+    with running(options=WORKERS) as server:
+        server.signal(signal.SIGALRM)
+        eventually(lambda: all_up(server))
+
+
+def test_a_worker_that_does_not_stop_is_killed() -> None:
+    with running(options={**WORKERS, "stop_seconds": 0.5}) as server:
+        eventually(lambda: all_up(server))
+        stopped = min(children(server))
+        os.kill(stopped, signal.SIGSTOP)
+        server.signal(signal.SIGTERM)
+        assert server.exit_code() == 0
+        assert not alive(stopped)
+
+
+def test_unfinished_bodies_do_not_keep_them_from_stopping() -> None:
+    begun = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"
+    with running(options=WORKERS) as server, ExitStack() as callers:
+        eventually(lambda: all_up(server))
+        for _ in range(16):
+            callers.enter_context(server.connect(begun))
+        server.signal(signal.SIGTERM)
+        assert server.exit_code(STOP_SECONDS) == 0

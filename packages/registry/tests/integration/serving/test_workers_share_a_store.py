@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from api.test_events import Running, listening, running
 from support.registry import eventually
+from support.servers.streams import Running, listening, running
 
 WORKERS = 2
 

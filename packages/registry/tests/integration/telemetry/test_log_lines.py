@@ -56,3 +56,29 @@ def test_a_registry_logs_in_one_form_from_its_start_to_its_end(
     assert (second["status"], second["request_id"]) == (404, "n")
     assert second["duration_ms"] > 0
     assert second["bytes"] > 100
+
+
+def test_a_registry_serves_and_stops_while_nobody_reads_its_log() -> None:
+    port = free_port()
+    command = [
+        sys.executable,
+        "-c",
+        "from modularity_registry.cli.main import main; main()",
+    ]
+    command += ["serve", f"--port={port}", "--log-level=debug"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    log = process.stderr
+    assert log is not None
+    try:
+        eventually(lambda: b"listening at" in log.readline())
+        with requests.Session() as session:
+            # More than any pipe holds.
+            for _ in range(300):
+                path = f"/api/services/{'x' * 5_000}"
+                session.get(f"http://{HOST}:{port}{path}", timeout=10)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        log.close()

@@ -8,8 +8,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import Client
 
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
 from modularity_registry.runtime import Registry
+from support.hot_path import HotPath
 from support.registry import registration
 from support.servers.program import missing
 

@@ -5,7 +5,7 @@ import sys
 
 from modularity_registry.config import Settings
 from modularity_registry.serve import factory, server_options
-from modularity_registry.serving.supervisor import serve
+from modularity_registry.serving.server import serve
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])

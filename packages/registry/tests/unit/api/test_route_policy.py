@@ -1,14 +1,15 @@
 """The table of all limits says what the code does."""
 
 from e2e.docs.blocks import table
-from modularity_registry import events, schema, serve
-from modularity_registry.api import problems, query
+from modularity_registry import schema
+from modularity_registry.api import problems, query, streams
 from modularity_registry.catalog import call_graph, catalog
 from modularity_registry.config import OFF, OPTIONS, Settings
-from modularity_registry.events import hub
+from modularity_registry.events import history
 from modularity_registry.ratelimit import FAILURES, memory_counters
-from modularity_registry.serving import body, granian
-from modularity_registry.serving.supervisor import ServerOptions
+from modularity_registry.serving import protocol
+from modularity_registry.serving.head import MOST_HEADS
+from modularity_registry.serving.limits import ServerOptions
 from support import REPOSITORY
 
 LIMITS = REPOSITORY / "docs" / "limits.md"
@@ -17,29 +18,36 @@ SETTINGS, SERVER = Settings(), ServerOptions()
 
 # Rows by their first words, with the figure that holds.
 FIGURES: dict[str, object] = {
+    "heads that are remembered": MOST_HEADS,
     "writes of one client": SETTINGS.write_rate,
     "reads of one client": SETTINGS.read_rate,
     "calls with bad tokens": FAILURES,
     "clients whose calls": memory_counters.MOST_CLIENTS,
-    "streams and waits of one": SETTINGS.max_watchers_per_client,
+    "streams and waits of one": "75",
     "streams and waits": SETTINGS.max_watchers,
     "connections, beside": SETTINGS.max_connections,
     "connections that wait": SERVER.backlog,
-    "calls answered at once": serve.CALLS,
-    "bodies being received": SERVER.uploads,
-    "head of a request": granian._BUFFER,
+    "connections of one": "75",
+    "calls that threads": SERVER.threads,
+    "heads being received": SERVER.heads,
+    "heads in pieces of one": SERVER.heads // 4,
+    "bodies being received": SERVER.bodies,
+    "bodies in pieces of one": SERVER.bodies // 4,
+    "head of a request": protocol.MAX_HEAD,
+    "headers of a request": protocol.MAX_HEADERS,
     "time for a head": SERVER.header_seconds,
-    "body": body.MAX_BODY,
+    "body": protocol.MAX_BODY,
     "time for a body": SERVER.body_seconds,
     "time in which nothing": SERVER.unread_seconds,
     "time for what is under way": SERVER.stop_seconds,
     "`wait`": query.MAX_WAIT,
     "`limit`": query.MAX_LIMIT,
+    "calls in one `POST": schema.MAX_INVOCATIONS,
     "capabilities of a service": schema.MAX_CAPABILITIES,
     "`metadata`": schema.MAX_METADATA_BYTES,
-    "changes that a stream": events.HISTORY,
-    "memory that these": hub.HISTORY_BYTES // 1024**2,
-    "events that a stream": events.QUEUE,
+    "changes that a stream": history.MAX_EVENTS,
+    "memory that these": history.MAX_BYTES // 1024**2,
+    "bytes that a stream": streams.MOST_UNSENT,
     "pairs of services": call_graph.MAX_PAIRS,
     "capabilities remembered": catalog.MAX_DEPARTED,
 }

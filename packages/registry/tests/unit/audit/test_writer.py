@@ -1,5 +1,6 @@
 """The audit: who did what, from where, in which request, and what came of it."""
 
+import fcntl
 import json
 import logging
 import threading
@@ -13,7 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import Client
 
 from modularity_registry.api.app import create_app
-from modularity_registry.audit import Audit, AuditFile
+from modularity_registry.audit import Audit, AuditFile, line_queue, writer
 from modularity_registry.audit.refusal_quota import PER_CLIENT, WINDOW
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
@@ -203,9 +204,15 @@ def test_an_owner_key_is_named_and_never_shown(
 def test_a_trusted_proxy_is_named_beside_its_caller(
     registry: Registry, path: Path
 ) -> None:
-    app: Any = Proxies(create_app(registry), "10.0.0.0/24", "forwarded")
+    app = create_app(registry)
+    proxies = Proxies("10.0.0.0/24", "forwarded")
+
+    def behind_proxies(environ: dict[str, Any], start: Any) -> Any:
+        proxies.believe(environ)
+        return app(environ, start)
+
     headers = {"Forwarded": "for=192.168.7.8"}
-    Client(app).post(
+    Client(behind_proxies).post(
         "/api/register", json=unchecked(), headers=headers, environ_base=REMOTE
     )
     (act,) = acts(path)
@@ -377,9 +384,56 @@ def test_its_start_and_end_are_told_and_nothing_is_left_unsaid(
     eventually(lambda: "audit" not in {each.name for each in threading.enumerate()})
 
 
-def test_a_line_is_there_before_the_reply(
-    registry: Registry, client: FlaskClient, path: Path
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The file as another program holds it."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def audit(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Audit]:
+    """An audit whose thread waits for a locked file as long as it takes."""
+    monkeypatch.setattr(writer, "PATIENCE", 60)
+    audit = Audit(AuditFile(path, 10**6, 1), ManualClock(), "replica-1")
+    audit.start()
+    yield audit
+    audit.stop()
+
+
+def test_a_locked_file_holds_up_only_the_audits_own_thread(
+    audit: Audit, path: Path
 ) -> None:
-    for number in range(20):
-        client.post("/api/register", json=unchecked(f"s-{number}"))
-        assert acts(path)[-1]["service_id"] == f"s-{number}"
+    with locked(path):
+        for number in range(1_000):
+            audit.write("test", number=number)
+        audit.refused(403, "forbidden", "GET /", "no")
+        assert audit.lost == 0
+        assert "test" not in events(path)
+    eventually(lambda: "access.refused" in events(path))
+    numbers = [each["number"] for each in acts(path) if each["event"] == "test"]
+    assert numbers == list(range(1_000))
+    assert (audit.lines, audit.lost, audit.fault) == (1_002, 0, None)
+
+
+def test_lines_that_find_no_room_are_counted(
+    audit: Audit,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(line_queue, "MOST_WAITING", 2_000)
+    with locked(path):
+        for number in range(100):
+            audit.write("test", number=number)
+        assert audit.fault is not None
+        assert "more lines wait" in audit.fault
+    audit.stop()
+    lost = [each["count"] for each in acts(path) if each["event"] == "audit.lost"]
+    assert lost == [audit.lost]
+    assert events(path).count("test") == 100 - audit.lost
+    assert 0 < audit.lost < 100
+    assert audit.fault is None
+    said = [each.levelname for each in caplog.records if "audit" in each.name]
+    assert said == ["ERROR", "WARNING"]

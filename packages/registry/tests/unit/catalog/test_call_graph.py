@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from modularity_registry.catalog import call_graph
 from modularity_registry.catalog.call_graph import Traffic
-from modularity_registry.schema import Invocation
+from modularity_registry.schema import MAX_INVOCATIONS, Invocation
 from support.registry import ManualClock, registration
 
 
@@ -101,6 +102,96 @@ def test_bad_reports_are_named(
     response = client.post("/api/track/invocation", json=body)
     assert response.status_code == 400
     assert [each["field"] for each in response.get_json()["errors"]] == [field]
+
+
+# Several in one call
+
+
+def invocation(provider: str, **more: Any) -> dict[str, Any]:
+    return {"consumer_id": "c", "provider_id": provider, "capability": "greet", **more}
+
+
+def report(client: FlaskClient, *invocations: Any) -> TestResponse:
+    return client.post("/api/track/invocations", json={"invocations": invocations})
+
+
+def test_several_calls_are_recorded_as_if_reported_one_by_one(
+    client: FlaskClient,
+) -> None:
+    register(client, "p")
+    register(client, "q")
+    response = report(
+        client,
+        invocation("p", latency_ms=10),
+        invocation("q"),
+        invocation("p", latency_ms=20, success=False),
+    )
+    assert (response.status_code, response.get_json()) == (
+        200,
+        {
+            "status": "ok",
+            "message": "3 invocations recorded",
+            "recorded": 3,
+            "unknown": [],
+        },
+    )
+    several = shown(client, "/api/connections/c")["consuming"]
+    assert [edge["request_count"] for edge in several] == [1, 2]
+    assert (several[1]["avg_latency_ms"], several[1]["success_rate"]) == (15.0, 0.5)
+
+
+def test_calls_to_unknown_providers_are_named_and_keep_no_other_from_being_recorded(
+    client: FlaskClient,
+) -> None:
+    register(client, "p")
+    providers = ["gone", "p", "nobody", "gone"]
+    body = report(client, *map(invocation, providers)).get_json()
+    assert body["message"] == "1 invocation recorded"
+    assert (body["recorded"], body["unknown"]) == (1, ["gone", "nobody"])
+    [edge] = shown(client, "/api/connections/c")["consuming"]
+    assert edge["provider_id"] == "p"
+    body = report(client, invocation("gone")).get_json()
+    assert (body["recorded"], body["unknown"]) == (0, ["gone"])
+
+
+def test_a_malformed_call_is_named_by_its_place_and_none_is_recorded(
+    client: FlaskClient,
+) -> None:
+    register(client, "p")
+    response = report(
+        client,
+        invocation("p"),
+        invocation("-", colour="red"),
+        "p",
+        invocation("p", latency_ms=-1),
+    )
+    assert response.status_code == 400
+    assert {
+        (each["field"], each["message"]) for each in response.get_json()["errors"]
+    } >= {
+        ("invocations.1.colour", "is not a known field"),
+        ("invocations.2", "must be an object"),
+        ("invocations.3.latency_ms", "must be at least 0"),
+    }
+    assert "invocations.1.provider_id" in response.get_json()["detail"]
+    assert shown(client, "/api/graph")["edges"] == []
+
+
+def test_a_call_reports_at_least_one_invocation_and_at_most_1000(
+    client: FlaskClient,
+) -> None:
+    register(client, "p")
+    full = [invocation("p")] * MAX_INVOCATIONS
+    assert report(client, *full).get_json()["recorded"] == 1000
+    for invocations in ([], [*full, invocation("p")]):
+        response = report(client, *invocations)
+        assert response.status_code == 400
+        assert [each["field"] for each in response.get_json()["errors"]] == [
+            "invocations"
+        ]
+    assert client.post("/api/track/invocations", json={}).status_code == 400
+    [edge] = shown(client, "/api/connections/c")["consuming"]
+    assert edge["request_count"] == 1000
 
 
 def test_the_graph_follows_filters(client: FlaskClient) -> None:

@@ -10,13 +10,14 @@ from modularity_registry import config, runtime, schema
 from modularity_registry.api.app import create_app
 from modularity_registry.catalog import documents
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.events import Hub, Interest
+from modularity_registry.events import Hub, Interest, Position
 from modularity_registry.replicas.announcer import MAX_IDS_BYTES, Announcer
 from modularity_registry.replicas.membership import DELETED_AFTER, LOST_AFTER
 from modularity_registry.replicas.standstill import MAX_STALL
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
+from support.events import Recorder
 from support.registry import (
     LOOP,
     ManualClock,
@@ -52,7 +53,6 @@ class Fleet:
             name,
         )
         self.replicas[name] = replica
-        replica.hub.start()
         LOOP.call(self._start(replica, watching))
         return replica
 
@@ -449,10 +449,14 @@ def test_one_who_waits_is_not_woken_by_announcements(fleet: Fleet) -> None:
     fleet.announce()
     hub: Hub = a.hub
     assert hub.revision == a.catalog.revision
-    _, missed = hub.watch(Interest(), after=a.catalog.revision)
-    assert missed == []
+    listener = Recorder()
+
+    async def watch() -> None:
+        hub.watch(listener, Interest(), Position(a.catalog.revision - 1))
+
+    LOOP.call(watch())
     fleet.announce()
-    watcher, missed = hub.watch(Interest(), after=a.catalog.revision - 1)
-    assert missed == []
     fleet.register("t")
-    assert [event.kind for event in watcher.take(10)] == ["service.registered"]
+    eventually(lambda: bool(listener.events))
+    assert [event.kind for event in listener.events] == ["service.registered"]
+    assert b'"id":"t"' in listener.batches[-1].text

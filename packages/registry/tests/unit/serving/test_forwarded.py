@@ -20,16 +20,9 @@ def seen(
     peer: str = LOOPBACK_PROXY, header: str = "forwarded", **environ: str
 ) -> dict[str, Any]:
     """What the application is told of a request."""
-    found: dict[str, Any] = {}
-
-    def application(given: dict[str, Any], start: Any) -> list[bytes]:
-        found.update(given)
-        return []
-
-    proxies = Proxies(application, TRUSTED, header)
-    given = {"REMOTE_ADDR": peer, "wsgi.url_scheme": "http"}
-    proxies({**given, **environ}, lambda *_: lambda _: None)
-    return found
+    told = {"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **environ}
+    Proxies(TRUSTED, header).believe(told)
+    return told
 
 
 def of(value: str, peer: str = LOOPBACK_PROXY) -> tuple[str, bool]:

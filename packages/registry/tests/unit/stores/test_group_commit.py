@@ -45,7 +45,7 @@ class SlowStore(MemoryStore):
 
 
 class Bench:
-    """A group commit over a slow store, with its first write, of "first", under way."""
+    """A group commit over a slow store, and its first write, of "first"."""
 
     def __init__(self) -> None:
         self.store = SlowStore()
@@ -58,12 +58,19 @@ class Bench:
     async def all_wait(self) -> None:
         """Return when all that was submitted has reached the group commit."""
         await asyncio.sleep(0)
-        await asyncio.to_thread(_until, lambda: bool(self.store.batches))
 
     async def outcomes(self, *tasks: Awaitable[int | None]) -> list[object]:
         """Let the store go on; return what became of ``tasks``."""
         self.store.open.set()
         return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+
+async def begun() -> Bench:
+    """Return a bench whose first write is under way."""
+    bench = Bench()
+    await asyncio.sleep(0)
+    await asyncio.to_thread(_until, lambda: bool(bench.store.batches))
+    return bench
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -82,9 +89,19 @@ def test_over_an_embedded_store_a_write_never_suspends() -> None:
     assert ended.value.value == 1
 
 
-def test_writes_that_come_meanwhile_share_the_next_batch() -> None:
+def test_writes_of_one_turn_of_the_loop_share_a_batch() -> None:
     async def run() -> None:
         bench = Bench()
+        tasks = [bench.submit(Write(key, b"")) for key in "ab"]
+        assert await bench.outcomes(bench.first, *tasks) == [1, 2, 3]
+        assert bench.store.batches == [["first", "a", "b"]]
+
+    asyncio.run(run())
+
+
+def test_writes_that_come_meanwhile_share_the_next_batch() -> None:
+    async def run() -> None:
+        bench = await begun()
         tasks = [bench.submit(Write(f"k{number}", b"")) for number in range(9)]
         await bench.all_wait()
         assert await bench.outcomes(bench.first, *tasks) == [*range(1, 11)]
@@ -95,7 +112,7 @@ def test_writes_that_come_meanwhile_share_the_next_batch() -> None:
 
 def test_a_batch_has_one_write_of_a_key_and_keeps_their_order() -> None:
     async def run() -> None:
-        bench = Bench()
+        bench = await begun()
         tasks = [bench.submit(Write(key, b"")) for key in "abacaab"]
         await bench.all_wait()
         await bench.outcomes(*tasks)
@@ -115,7 +132,7 @@ def test_a_batch_has_one_write_of_a_key_and_keeps_their_order() -> None:
 
 def test_batches_are_bounded_in_number_and_in_bytes() -> None:
     async def run() -> None:
-        bench = Bench()
+        bench = await begun()
         large = bytes(LARGEST_BATCH_BYTES // 2)
         tasks = [bench.submit(Write(f"k{number}", b"")) for number in range(100)]
         tasks += [bench.submit(Write(key, large)) for key in "abc"]
@@ -130,7 +147,7 @@ def test_batches_are_bounded_in_number_and_in_bytes() -> None:
 
 def test_a_conflict_stands_beside_a_success() -> None:
     async def run() -> None:
-        bench = Bench()
+        bench = await begun()
         tasks = [
             bench.submit(Write("a", b"", 0)),
             bench.submit(Write("b", b"", 7)),
@@ -157,7 +174,7 @@ def test_the_error_of_a_batch_reaches_each_of_its_writers(
     error: Exception, kind: type[StoreError]
 ) -> None:
     async def run() -> None:
-        bench = Bench()
+        bench = await begun()
         tasks = [bench.submit(Write(key, b"")) for key in "ab"]
         await bench.all_wait()
         bench.store.error = error
@@ -172,7 +189,7 @@ def test_the_error_of_a_batch_reaches_each_of_its_writers(
 
 def test_a_write_whose_caller_has_gone_is_not_made() -> None:
     async def run() -> None:
-        bench = Bench()
+        bench = await begun()
         gone, stays = (bench.submit(Write(key, b"")) for key in "ab")
         await bench.all_wait()
         gone.cancel()
@@ -184,7 +201,7 @@ def test_a_write_whose_caller_has_gone_is_not_made() -> None:
 
 def test_at_the_end_only_what_is_under_way_is_written() -> None:
     async def run() -> None:
-        bench = Bench()
+        bench = await begun()
         waits = bench.submit(Write("a", b""))
         await bench.all_wait()
         bench.group.stop()

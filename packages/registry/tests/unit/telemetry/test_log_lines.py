@@ -3,15 +3,17 @@
 import io
 import json
 import logging
+import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import pytest
 import structlog
 
-from modularity_registry.telemetry import log_format, logs
+from modularity_registry.telemetry import log_format, log_stream, logs
 from modularity_registry.telemetry.log_context import process_fields
 from support.logs import Log
 from support.registry import eventually
@@ -198,17 +200,86 @@ def test_many_lines_are_written_together_and_in_order() -> None:
     log.stream.close()
 
 
-def test_a_warning_waits_for_nothing_nor_does_the_end() -> None:
+def test_what_waits_is_written_in_order_at_the_end() -> None:
     log = Log("human")
     log.stream.start_batching()
     for number in range(3):
         log.logger.info("before %d", number)
         log.logger.warning("now %d", number)
-        assert log.lines[-1].endswith(f"now {number}")
     log.logger.info("last")
     log.stream.close()
-    assert log.lines[-1].endswith("last")
-    assert len(log.lines) == 7
+    words = [f"{word} {number}" for number in range(3) for word in ("before", "now")]
+    assert [line.partition("test: ")[2] for line in log.lines] == [*words, "last"]
 
 
-# A real one
+def test_a_line_that_has_no_form_says_so() -> None:
+    log = Log("human")
+    log.stream.start_batching()
+    log.logger.info("%d services", "many")
+    log.stream.close()
+    assert "has no form: '%d services'" in log.lines[0]
+    assert "TypeError" in log.text.getvalue()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[TextIO, TextIO]]:
+    """The two ends of a pipe that nobody reads."""
+    out, into = os.pipe()
+    with open(out) as reader, open(into, "w") as writer:
+        yield reader, writer
+
+
+def in_time(function: Callable[[], None]) -> None:
+    """Fail, and don't hang, if ``function`` does not return."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_full_pipe_stops_nobody_who_logs_and_lost_lines_are_counted(
+    pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_stream, "MOST_WAITING", 200_000)
+    monkeypatch.setattr(log_stream, "FLUSH_SECONDS", 30)
+    reader, writer = pipe
+    log = Log("human")
+    log.stream.setStream(writer)
+    log.stream.start_batching()
+
+    def write() -> None:
+        for number in range(10_000):
+            log.logger.warning("line %d", number)
+
+    in_time(write)
+    lines: list[str] = []
+    reading = threading.Thread(target=lambda: lines.extend(reader), daemon=True)
+    reading.start()
+    log.stream.flush()
+    log.logger.info("there is room")
+    log.stream.close()
+    writer.close()
+    reading.join(30)
+    (loss,) = (line for line in lines if "are lost" in line)
+    lost = int(loss.partition("log_stream: ")[2].split()[0])
+    assert lines[-2:] == [loss, lines[-1]]
+    assert "there is room" in lines[-1]
+    numbers = [int(line.rpartition(" ")[2]) for line in lines[:-2]]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) + lost == 10_000
+    assert 0 < lost < 10_000
+
+
+def test_the_end_does_not_wait_long_for_a_full_pipe(
+    pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_stream, "FLUSH_SECONDS", 0.01)
+    log = Log("human")
+    log.stream.setStream(pipe[1])
+    log.stream.start_batching()
+    log.logger.error("x" * 1_000_000)
+    in_time(log.stream.close)
+    in_time(pipe[1].flush)
+    # So that the thread ends.
+    threading.Thread(target=pipe[0].read, daemon=True).start()
+    eventually(lambda: "log" not in {thread.name for thread in threading.enumerate()})

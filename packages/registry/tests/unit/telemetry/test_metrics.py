@@ -8,10 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import Client
 
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import HotPath
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.runtime import Registry
 from modularity_registry.telemetry.counters import BOUNDS, Timings
+from support.hot_path import HotPath
 from support.registry import LOOP, registration
 
 Value = Callable[..., float]

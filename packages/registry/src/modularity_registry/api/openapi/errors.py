@@ -16,7 +16,6 @@ from modularity_registry.api.openapi.builders import (
     text,
 )
 from modularity_registry.network.name_lookup import NameNotResolved
-from modularity_registry.serving.slow_uploads import TooManyUploads
 
 
 class Refusal(NamedTuple):
@@ -88,6 +87,10 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "`If-Match` or `If-None-Match` does not hold",
         "the service is at revision 8; read it again and retry",
     ),
+    errors.HeadTooLarge: (
+        "the address and headers are larger than 64 KiB, or there are over 100 headers",
+        "the request's head has more than 65,536 bytes or 100 headers",
+    ),
     errors.BodyTooLarge: (
         "the body is larger than 1 MiB",
         "the body is larger than 1,048,576 bytes",
@@ -105,7 +108,11 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "the registry can't take traffic now",
         "the store does not answer",
     ),
-    TooManyUploads: (
+    errors.TooManyConnections: (
+        "too many connections are open, or too many from the caller's address",
+        "too many connections are open; close some, or try again later",
+    ),
+    errors.TooManyUploads: (
         "the registry is receiving too many bodies",
         "too many bodies are being received; try again in a moment",
     ),

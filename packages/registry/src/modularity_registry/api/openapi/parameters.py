@@ -4,6 +4,7 @@ from modularity_registry.api.openapi.builders import Json, ref
 from modularity_registry.api.openapi.schemas.requests import REGISTRATION
 from modularity_registry.api.query import MAX_KEY, MAX_LIMIT, MAX_RANGE, MAX_WAIT
 from modularity_registry.catalog.selection import STRATEGIES
+from modularity_registry.events import KINDS
 from modularity_registry.model.rights import NAME_PATTERN
 from modularity_registry.model.service import MODES, STATUSES
 
@@ -171,6 +172,12 @@ PARAMETERS: dict[str, Json] = {
         "Events of these services.",
         _several(_TEXT),
         ["hello-service"],
+    ),
+    "EventType": _query(
+        "type",
+        "Only events of these types. You can also separate them with commas.",
+        _several({"type": "string", "enum": list(KINDS)}),
+        ["service.registered"],
     ),
     "IfMatch": _header(
         "If-Match",

@@ -19,6 +19,7 @@ from modularity_registry.schema.replies.registry import (
     Node,
     Provided,
     Recorded,
+    RecordedCalls,
 )
 
 
@@ -29,6 +30,7 @@ def routes(registry: Registry) -> Blueprint:
         "calls",
         "/api",
         ("POST /track/invocation", handlers.track),
+        ("POST /track/invocations", handlers.track_several),
         ("GET /connections/<service_id>", handlers.connections),
         ("GET /graph", handlers.graph),
     )
@@ -46,6 +48,18 @@ class _Handlers:
         self._traffic.note(call)
         self._hub.invoked(call)
         return replies.reply(Recorded("Invocation recorded"))
+
+    def track_several(self) -> Response:
+        calls = schema.parse_invocations(replies.body())
+        providers = dict.fromkeys(call.provider_id for call in calls)
+        unknown = [each for each in providers if self._catalog.service(each) is None]
+        if unknown:
+            left_out = frozenset(unknown)
+            calls = [call for call in calls if call.provider_id not in left_out]
+        self._traffic.note(*calls)
+        self._hub.invoked(*calls)
+        message = f"{len(calls)} invocation{'s' * (len(calls) != 1)} recorded"
+        return replies.reply(RecordedCalls("ok", message, len(calls), unknown))
 
     def connections(self, service_id: str) -> Response:
         replies.query().finish()

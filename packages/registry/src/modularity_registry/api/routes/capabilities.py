@@ -4,13 +4,12 @@ from flask import Blueprint, Response
 
 from modularity_registry import schema
 from modularity_registry.api import replies
-from modularity_registry.api.query import FILTERS, PAGES, STRATEGY, WAIT, Wait
+from modularity_registry.api.query import FILTERS, LISTS, STRATEGY
 from modularity_registry.api.routes import blueprint_of
-from modularity_registry.api.routes.events import wait_for_change
+from modularity_registry.api.waits import require_place
 from modularity_registry.catalog.catalog import Capability, Catalog
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import (
-    EVERYTHING,
     Filter,
     Match,
     discover,
@@ -18,11 +17,9 @@ from modularity_registry.catalog.selection import (
     why_not_returned,
 )
 from modularity_registry.errors import CapabilityNotFound, NoHealthyProvider
-from modularity_registry.events import Interest
 from modularity_registry.runtime import Registry
 
 NARROWED = (*FILTERS, "metadata")
-LISTS = (*NARROWED, *PAGES, *WAIT)
 
 
 def routes(registry: Registry) -> Blueprint:
@@ -60,7 +57,7 @@ class _Handlers:
         query = replies.query(*LISTS)
         selection, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
-        self._wait(wait, frozenset((name,)), selection)
+        require_place(self._registry, wait)
         revision = self._catalog.revision
         capability = self._catalog.capability(name)
         tag = capability.revision if capability else self._catalog.departed(name) or 0
@@ -75,7 +72,7 @@ class _Handlers:
         query = replies.query(*LISTS)
         selection, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
-        self._wait(wait, frozenset((name,)), EVERYTHING)
+        require_place(self._registry, wait)
         revision = self._catalog.revision
         capability = self._catalog.capability(name)
         tag = capability.revision if capability else self._catalog.departed(name)
@@ -91,7 +88,7 @@ class _Handlers:
         query = replies.query(*LISTS)
         selection, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
-        self._wait(wait, selection.capabilities, selection)
+        require_place(self._registry, wait)
         revision, tag = self._catalog.revision, self._catalog.changed
 
         def render() -> bytes:
@@ -115,11 +112,6 @@ class _Handlers:
         matches = discover(self._catalog, demand, selection)
         bodies = [_match(match) for match in matches]
         return replies.read(replies.listing("matches", bodies, revision), tag, revision)
-
-    def _wait(
-        self, wait: Wait | None, capabilities: frozenset[str], selection: Filter
-    ) -> None:
-        wait_for_change(self._registry, wait, Interest(capabilities), selection)
 
 
 def _explanation(entry: Entry, selection: Filter) -> bytes:

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from modularity_registry import __version__, schema
 from modularity_registry.api import authorization, replies
-from modularity_registry.api.metrics import CONTENT_TYPE, exposition, text
+from modularity_registry.api.metrics import CONTENT_TYPE, Expiries, exposition, text
 from modularity_registry.api.routes import blueprint_of
 from modularity_registry.clock import rfc3339
 from modularity_registry.errors import NotReady
@@ -14,7 +14,7 @@ from modularity_registry.model.rights import Right
 from modularity_registry.model.service import STATUSES
 from modularity_registry.runtime import Registry
 from modularity_registry.serving import bind_warnings
-from modularity_registry.serving.certificate_reload import Certificates, Expiries
+from modularity_registry.serving.certificate_reload import Certificates
 
 
 def routes(registry: Registry, certificates: Certificates | None = None) -> Blueprint:

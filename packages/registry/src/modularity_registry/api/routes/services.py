@@ -4,18 +4,15 @@ from flask import Blueprint, Response, request
 
 from modularity_registry import schema
 from modularity_registry.api import authorization, rate_limits, replies
-from modularity_registry.api.query import FILTERS, PAGES, WAIT
+from modularity_registry.api.query import LISTS
 from modularity_registry.api.routes import blueprint_of
-from modularity_registry.api.routes.events import wait_for_change
+from modularity_registry.api.waits import require_place
 from modularity_registry.catalog.status_history import StatusChange
 from modularity_registry.clock import rfc3339
-from modularity_registry.events import Interest
 from modularity_registry.model.rights import Claim
 from modularity_registry.model.service import Registration
 from modularity_registry.runtime import Registry
 from modularity_registry.writes.precondition import WriteResult
-
-LISTS = (*FILTERS, "metadata", *PAGES, *WAIT)
 
 
 def routes(registry: Registry) -> Blueprint:
@@ -76,9 +73,7 @@ class _Handlers:
         query = replies.query(*LISTS)
         selection, page, wait = query.filter(), query.page(), query.wait()
         query.finish()
-        wait_for_change(
-            self._registry, wait, Interest(selection.capabilities), selection
-        )
+        require_place(self._registry, wait)
         revision, tag = self._catalog.revision, self._catalog.changed
 
         def render() -> bytes:

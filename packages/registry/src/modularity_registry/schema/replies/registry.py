@@ -233,6 +233,22 @@ class Recorded(Struct):
     message: Annotated[str, doc("The result, for people.", "Invocation recorded")]
 
 
+class RecordedCalls(Struct):
+    """The registry recorded the calls to registered providers."""
+
+    status: Annotated[str, doc("Always `ok`.", "ok", const="ok")]
+    message: Annotated[str, doc("The result, for people.", "2 invocations recorded")]
+    recorded: Annotated[int, count("How many calls were recorded.", 2)]
+    unknown: Annotated[
+        list[str],
+        doc(
+            "The ids of providers that are not registered, each once, in the order of"
+            " the request. Calls to them were not recorded.",
+            ["old-service"],
+        ),
+    ]
+
+
 class Stats(Struct):
     """Counts of what is registered and running."""
 

@@ -32,7 +32,8 @@ _STREAMED = content(ref("StreamedEvent"), _STREAM, "text/event-stream")
 _EVENTS = {
     "200": {
         "description": "The stream, open until one side closes it. The schema is"
-        " that of each event. A comment line keeps a silent stream open.",
+        " that of each event. Comment lines keep the stream open; their `id` resumes"
+        " it as an event's does.",
         "headers": {
             "Cache-Control": header(
                 "Caches must not store the stream.",
@@ -85,7 +86,7 @@ PATHS: dict[str, Json] = {
             "Stream changes as they happen",
             _EVENTS,
             ("invalid_request", *WATCHING),
-            ("WatchedCapability", "WatchedService", "LastEventId"),
+            ("WatchedCapability", "WatchedService", "EventType", "LastEventId"),
             description="Server-Sent Events. A browser's `EventSource` resumes by"
             " itself, without losing or repeating an event.",
         )
@@ -99,6 +100,24 @@ PATHS: dict[str, Json] = {
             ("invalid_request", "service_not_found"),
             (),
             RequestBody("Invocation"),
+        )
+    },
+    "/api/track/invocations": {
+        "post": call(
+            "track_invocations",
+            "Calls between services",
+            "Report several calls between services",
+            {
+                "200": reply(
+                    "The registry recorded the calls to registered providers.",
+                    "RecordedCalls",
+                )
+            },
+            ("invalid_request",),
+            (),
+            RequestBody("Invocations"),
+            "A call whose provider is not registered is left out, and the others are"
+            " recorded. If one is malformed, none is recorded.",
         )
     },
     "/api/connections/{service_id}": {

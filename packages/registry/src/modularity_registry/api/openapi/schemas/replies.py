@@ -18,6 +18,7 @@ _STRUCTS = (
     registry.Connections,
     registry.Graph,
     registry.Recorded,
+    registry.RecordedCalls,
     registry.Stats,
     registry.Health,
     registry.Ready,

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from modularity_registry.api.openapi.builders import Json, add_examples, generated
+from modularity_registry.api.openapi.builders import (
+    Json,
+    add_examples,
+    generated,
+    ref,
+)
 from modularity_registry.model.service import CHECKED_MODES, MODES
 from modularity_registry.schema import request_models
 from modularity_registry.schema.patterns import LOCATION_PATTERNS
@@ -16,6 +21,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "Heartbeat": request_models.HeartbeatBody,
     "DiscoveryRequest": request_models.DiscoverBody,
     "Invocation": request_models.InvocationBody,
+    "Invocations": request_models.InvocationsBody,
     "TokenWish": request_models.TokenBody,
     "Rotation": request_models.RotationBody,
 }
@@ -53,6 +59,7 @@ def _when(modes: list[str], **rules: Json) -> Json:
 SCHEMAS: dict[str, Json] = {name: _schema(model) for name, model in _MODELS.items()}
 """The schemas of all request bodies, by name."""
 
+SCHEMAS["Invocations"]["properties"]["invocations"]["items"] = ref("Invocation")
 add_examples(SCHEMAS)
 SCHEMAS["Registration"]["allOf"] = _by_mode()
 SCHEMAS["RegistrationHere"] = SCHEMAS["Registration"] | {

@@ -99,8 +99,8 @@ export class EventStream {
       if (line.startsWith("id: ")) id = line.slice(4);
       else if (line.startsWith("data: ")) data += line.slice(6);
     }
+    if (id !== null) this.#last = id; // a keep-alive has an id and no data
     if (!data) return;
-    if (id !== null) this.#last = id;
     const event = JSON.parse(data);
     if (event.event === "connected") this.#onState("live", "");
     this.#onEvent({ ...event, resumed });

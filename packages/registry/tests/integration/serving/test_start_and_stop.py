@@ -1,17 +1,17 @@
 """The server's life: how it starts, what ends it, and how."""
 
-import os
 import signal
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from support.registry import eventually
-from support.serving import HOST, Server, alive, free_port, read_all, read_some, running
+from support.serving import HOST, Server, free_port, read_all, read_some, running
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 # Whatever is going on, a stop is over by then.
@@ -34,12 +34,10 @@ def refused_line(server: Server) -> str:
     return lines[0]
 
 
-def test_app_is_built_in_the_main_thread_of_a_child_and_closed_in_order(
-    tmp_path: Path,
-) -> None:
+def test_app_is_built_in_the_main_thread_and_closed_in_order(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     with running(notes=str(notes)) as server:
-        assert server.worker() != server.process.pid
+        assert server.worker() == server.process.pid  # one worker needs no parent
         assert stop(server, signal.SIGTERM) < STOP_SECONDS
     assert notes.read_text().splitlines() == ["factory True", "stop", "close"]
 
@@ -117,60 +115,40 @@ def test_hung_call_does_not_keep_the_server_from_stopping(tmp_path: Path) -> Non
     assert notes.read_text().splitlines()[-1] == "close"
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        GET[:9],
+        b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+        b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\nabc",
+        b"GET /large?30 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /wait?3600 HTTP/1.1\r\nHost: x\r\n\r\n" + GET * 1_000,
+        b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_nothing_that_callers_leave_unfinished_keeps_it_either(sent: bytes) -> None:
+    with running() as server, ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(server.connect(sent))
+        assert server.get("/")[0] == 200
+        assert stop(server, signal.SIGTERM) < STOP_SECONDS
+
+
 def test_app_that_hangs_while_closing_does_not_either() -> None:
     with running(failure="close") as server:
         assert stop(server, signal.SIGINT) < STOP_SECONDS
 
 
-def test_killed_parent_leaves_no_orphan_and_frees_the_port() -> None:
-    with running() as server:
-        worker = server.worker()
-        server.process.kill()
-        eventually(lambda: not alive(worker), 2.0)
-        with running(port=server.port) as again:
-            assert again.worker() != worker
-
-
-def kill(worker: int) -> None:
-    """Return when it is gone, and its sockets with it."""
-    os.kill(worker, signal.SIGKILL)
-    eventually(lambda: not alive(worker))
-
-
-def test_crashed_worker_comes_back_however_often() -> None:
-    with running() as server:
-        worker = server.worker()
-        for _ in range(3):
-            kill(worker)
-            server.wait_until_up()
-            previous, worker = worker, server.worker()
-            assert worker != previous
-
-
-def test_call_that_comes_while_a_worker_is_replaced_waits_for_the_new_one() -> None:
-    with running() as server:
-        kill(server.worker())
-        eventually(lambda: server.worker() > 0, 5.0)
-        kill(server.worker())
-        # The parent pauses now before it starts the third; its socket takes the call.
-        assert server.get("/", timeout=5.0)[0] == 200
-
-
 def test_hangup_changes_nothing() -> None:
     with running() as server:
-        worker = server.worker()
         server.signal(signal.SIGHUP, group=True)
-        threading.Event().wait(0.5)
-        assert {server.worker() for _ in range(8)} == {worker}
-        children = Path(
-            f"/proc/{server.process.pid}/task/{server.process.pid}/children"
-        )
-        assert children.read_text().split() == [str(worker)]
+        assert {server.worker() for _ in range(8)} == {server.process.pid}
 
 
-def test_stop_while_the_app_is_being_built_ends_at_once() -> None:
-    server = Server(port=free_port(), failure="slow")
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    eventually(lambda: children.read_text() != "")
-    assert stop(server, signal.SIGTERM) < 2.0
+def test_stop_while_the_app_is_being_built_ends_at_once(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    server = Server(port=free_port(), failure="slow", notes=str(notes))
+    eventually(lambda: notes.exists())
+    assert stop(server, signal.SIGTERM) < STOP_SECONDS
     assert server.errors() == ""

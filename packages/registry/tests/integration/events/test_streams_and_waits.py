@@ -1,124 +1,34 @@
 """Streams and waiting reads, over HTTP, from a real server."""
 
-import http.client
-import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from support import PROGRAMS
 from support.registry import eventually, registration
-from support.serving import free_port
+from support.servers.streams import (
+    KEEP_ALIVE,
+    Listener,
+    Running,
+    listening,
+    running,
+)
 
-APP = PROGRAMS / "registry.py"
-KEEP_ALIVE = 0.3
 NAMES = str.maketrans(" {}", "...")
-
-
-class Running:
-    """A registry in a process of its own."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        given = {"port": self.port, "keep_alive": KEEP_ALIVE, **settings}
-        command = [sys.executable, str(APP), json.dumps(given)]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        eventually(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None
-        try:
-            return requests.get(f"{self.url}/ready", timeout=5).status_code == 200
-        except requests.ConnectionError:
-            return False
-
-    def register(self, service_id: str, **changes: Any) -> int:
-        body = registration(service_id, mode="standalone", **changes)
-        reply = requests.post(f"{self.url}/api/register", json=body, timeout=5)
-        revision: int = reply.json()["revision"]
-        return revision
-
-    def watchers(self) -> int:
-        reply = requests.get(f"{self.url}/api/stats", timeout=5)
-        count: int = reply.json()["watchers"]
-        return count
-
-
-@contextmanager
-def running(**settings: Any) -> Iterator[Running]:
-    registry = Running(**settings)
-    try:
-        yield registry
-    finally:
-        registry.process.terminate()
-        assert registry.process.wait(10) == 0
 
 
 @pytest.fixture(scope="module")
 def registry() -> Iterator[Running]:
     with running() as registry:
         yield registry
-
-
-class Listener:
-    """Reads a stream, event by event."""
-
-    def __init__(self, registry: Running, query: str = "", last: str = "") -> None:
-        self.connection = http.client.HTTPConnection(
-            "127.0.0.1", registry.port, timeout=10
-        )
-        headers = {"Last-Event-ID": last} if last else {}
-        self.connection.request("GET", f"/api/events{query}", headers=headers)
-        self.response = self.connection.getresponse()
-        self.comments = 0
-
-    def next(self) -> dict[str, Any] | None:
-        """The next event with its `id`; None when the stream has ended."""
-        fields: dict[str, str] = {}
-        while line := self.response.readline().decode():
-            line = line.rstrip("\n")
-            if line.startswith(":"):
-                self.comments += 1
-            elif line:
-                name, _, value = line.partition(": ")
-                fields[name] = value
-            elif "data" in fields:
-                data: dict[str, Any] = json.loads(fields["data"])
-                assert data["event"] == fields["event"]
-                return {**data, "id": fields.get("id", "")}
-        return None
-
-    def expect(self, kind: str) -> dict[str, Any]:
-        event = self.next()
-        assert event is not None
-        assert event["event"] == kind
-        return event
-
-    def close(self) -> None:
-        self.response.close()
-        self.connection.close()
-
-
-@contextmanager
-def listening(registry: Running, query: str = "", last: str = "") -> Iterator[Listener]:
-    listener = Listener(registry, query, last)
-    try:
-        yield listener
-    finally:
-        listener.close()
 
 
 def test_a_stream_tells_of_changes_as_they_come(registry: Running) -> None:
@@ -201,6 +111,47 @@ def test_silent_streams_are_kept_open(registry: Running) -> None:
         timer.join()
 
 
+def test_a_quiet_stream_resumes_from_where_the_others_are(registry: Running) -> None:
+    with listening(registry, "?service=quiet") as listener:
+        first = listener.expect("connected")["id"]
+        for number in range(3):
+            revision = registry.register(f"busy-{number}")
+        timer = threading.Timer(KEEP_ALIVE * 4, registry.register, ["quiet"])
+        timer.start()
+        listener.expect("service.registered")
+        timer.join()
+    with listening(registry, "?service=silence") as listener:
+        listener.expect("connected")
+        last = registry.register("busy-4")
+        line = b""
+        while line != f"id: {first.partition('-')[0]}-{last}\n".encode():
+            line = listener.response.readline()
+            assert line
+    assert last > revision
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        b"GET /api/events HTTP/1.0\r\n\r\n",
+        b"GET /api/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    ],
+    ids=["1.0", "close"],
+)
+def test_every_kind_of_connection_gets_a_stream(registry: Running, ask: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", registry.port), 10) as connection:
+        connection.sendall(ask)
+        text = b""
+        while b"event: connected" not in text:
+            text += connection.recv(65_536)
+        revision = registry.register(f"kind-{len(ask)}")
+        while b'"revision":%d' % revision not in text:
+            piece = connection.recv(65_536)
+            assert piece
+            text += piece
+    assert (b"HTTP/1.0" in ask) is (b"transfer-encoding" not in text)
+
+
 def test_a_slow_reader_is_told_to_read_anew(registry: Running) -> None:
     with socket.create_connection(("127.0.0.1", registry.port)) as slow:
         slow.sendall(b"GET /api/events?service=big HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -221,9 +172,13 @@ def test_a_slow_reader_is_told_to_read_anew(registry: Running) -> None:
             if rest.endswith(b"0\r\n\r\n"):
                 break
     assert b"event: resync" in rest[-4096:]
-    # Whoever comes back with this id has read the list: it is not told all again.
-    position = re.findall(rb"id: \w+-(\d+)\nevent: resync", rest)[-1]
-    assert int(position) == reply.json()["revision"]
+    # Whoever comes back with this id hears what came after it.
+    last = re.findall(rb"id: (\w+-\d+)\nevent: resync", rest)[-1].decode()
+    with listening(registry, "?service=big", last) as listener:
+        assert listener.expect("connected")["id"] == last
+        following = listener.expect("service.updated")
+    position = int(last.rpartition("-")[2])
+    assert following["revision"] == position + 1 <= reply.json()["revision"]
 
 
 def test_bad_arguments_of_a_stream(registry: Running) -> None:
@@ -348,7 +303,7 @@ def test_bad_waits(registry: Running, arguments: str) -> None:
 
 
 def test_places_for_watchers_are_bounded_and_calls_go_on() -> None:
-    with running(max_watchers=3) as registry:
+    with running(max_watchers=3, max_watchers_per_client=9) as registry:
         listeners = [Listener(registry) for _ in range(3)]
         for path in ("/api/events", "/api/services?wait=5&revision=0"):
             reply = get(registry, path)
@@ -367,7 +322,7 @@ def test_places_for_watchers_are_bounded_and_calls_go_on() -> None:
 
 
 def test_places_of_the_vanished_come_back() -> None:
-    with running(max_watchers=4) as registry:
+    with running(max_watchers=4, max_watchers_per_client=4) as registry:
         revision = registry.register("a", capabilities=["x"])
         path = f"/api/services?wait=100&revision={revision}"
         gone = [b"/api/events", b"/api/events", path.encode(), path.encode()]

@@ -7,7 +7,8 @@ from contextvars import ContextVar
 import pytest
 
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.loop_thread import LoopThread, run_on
+from modularity_registry.tasks import run_on
+from support.loops import LoopThread
 
 NUMBER: ContextVar[int] = ContextVar("NUMBER", default=0)
 

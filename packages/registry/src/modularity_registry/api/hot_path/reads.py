@@ -1,0 +1,193 @@
+"""Lookups, lists and single services."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from time import perf_counter
+from urllib.parse import parse_qsl
+
+from modularity_registry.api import rate_limits, replies
+from modularity_registry.api.authorization import Authenticator
+from modularity_registry.api.hot_path.reply import ReplyWriter, request_ids
+from modularity_registry.api.long_lists import LONG
+from modularity_registry.api.query import FILTERS, STRATEGY, Query
+from modularity_registry.catalog.catalog import Providers
+from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.selection import (
+    EVERYTHING,
+    Filter,
+    Strategy,
+    pick_provider,
+)
+from modularity_registry.errors import InvalidRequest
+from modularity_registry.model.rights import Right
+from modularity_registry.runtime import Registry
+from modularity_registry.serving.front import Connection
+from modularity_registry.serving.head import Answer, Head
+
+CAPABILITIES = "/api/capabilities/"
+SERVICES = "/api/services/"
+LIST = "/services"
+EXPLAIN = "/explain"
+
+LONGEST_QUERY = 512
+
+NARROWED = (*FILTERS, "metadata", *STRATEGY)
+
+
+class Reads:
+    """Makes the answers to reads, one for each head."""
+
+    def __init__(
+        self, registry: Registry, writer: ReplyWriter, authenticator: Authenticator
+    ) -> None:
+        self._catalog = registry.catalog
+        self._membership = registry.membership
+        self._rate = registry.rates.reads
+        self._writer = writer
+        self._authenticator = authenticator
+        request = registry.metrics.request
+        self._lookups = request("/api/capabilities/{name}", 200)
+        self._lists = request("/api/capabilities/{name}/services", 200)
+        self._services = request("/api/services/{id}", 200)
+
+    def plan(self, head: Head) -> Answer | None:
+        """Return what answers a GET with this head; None for Flask."""
+        path, query = head.path, head.environ["QUERY_STRING"]
+        if path is None or "HTTP_IF_NONE_MATCH" in head.environ:
+            return None
+        if path.startswith(CAPABILITIES):
+            name = path[len(CAPABILITIES) :]
+            if name.endswith(EXPLAIN):
+                return None
+            if not name.endswith(LIST):
+                return self._lookup(head, name, query)
+            return None if query else self._list(head, name[: -len(LIST)])
+        if path.startswith(SERVICES) and not query:
+            return self._service(head, path[len(SERVICES) :])
+        return None
+
+    def _lookup(self, head: Head, name: str, query: str) -> Answer | None:
+        pick = _round_robin
+        if len(query) > LONGEST_QUERY:
+            return None  # it would be remembered
+        if query:
+            try:
+                pick = _picker(query)
+            except InvalidRequest:
+                return None  # Flask says what is wrong with it
+        catalog, reply, timings = self._catalog, self._writer.read, self._lookups
+        may_read = self._may_read(head)
+        request_id = request_ids(head.environ)
+
+        def answer(connection: Connection, body: bytes) -> bytes | None:
+            started = perf_counter()
+            if may_read is not None and not may_read():
+                return None
+            # Before the data, so that the header is never newer than the body.
+            revision = catalog.revision
+            capability = catalog.capability(name)
+            if capability is None:
+                return None
+            entry = pick(capability.providers(), capability.turns)
+            if entry is None:
+                return None
+            whole = reply(entry.json, entry.revision, revision, request_id())
+            timings.observe(perf_counter() - started)
+            return whole
+
+        return answer
+
+    def _list(self, head: Head, name: str) -> Answer | None:
+        if self._rate is not None and self._rate.waits:
+            return None  # counted by another program, for which no loop may wait
+        catalog, reply, timings = self._catalog, self._writer.read, self._lists
+        may_read, request_id = self._may_read(head), request_ids(head.environ)
+
+        def answer(connection: Connection, body: bytes) -> bytes | None:
+            started = perf_counter()
+            if may_read is not None and not may_read():
+                return None
+            revision = catalog.revision
+            capability = catalog.capability(name)
+            if capability is None:
+                return None
+            entries = capability.providers().by_id
+            if len(entries) > LONG or not self._within_rate(head, connection):
+                return None
+            listed = replies.listing("services", [e.json for e in entries], revision)
+            whole = reply(listed, capability.revision, revision, request_id())
+            timings.observe(perf_counter() - started)
+            return whole
+
+        return answer
+
+    def _service(self, head: Head, service_id: str) -> Answer:
+        catalog, reply, timings = self._catalog, self._writer.read, self._services
+        may_read, request_id = self._may_read(head), request_ids(head.environ)
+
+        def answer(connection: Connection, body: bytes) -> bytes | None:
+            started = perf_counter()
+            if may_read is not None and not may_read():
+                return None
+            revision = catalog.revision
+            entry = catalog.service(service_id)
+            if entry is None:
+                return None
+            shown = entry.json_with_evidence(self._membership.owner(service_id))
+            whole = reply(shown, entry.revision, revision, request_id())
+            timings.observe(perf_counter() - started)
+            return whole
+
+        return answer
+
+    def _may_read(self, head: Head) -> "_Check | None":
+        if not self._authenticator.closed:
+            return None
+        return _Check(self._authenticator, head)
+
+    def _within_rate(self, head: Head, connection: Connection) -> bool:
+        # A refused call is not counted, so Flask can ask again and write the error.
+        if self._rate is None:
+            return True
+        environ = connection.environ_of(head)
+        caller = self._authenticator.caller(environ)
+        return self._rate.takes(rate_limits.client_of(environ, caller))
+
+
+class _Check:
+    """Says whether the token in a head gives the right to read, at every call."""
+
+    def __init__(self, authenticator: Authenticator, head: Head) -> None:
+        self._caller = authenticator.caller_of
+        self._header = head.environ.get("HTTP_AUTHORIZATION")
+
+    def __call__(self) -> bool:
+        return self._caller(self._header).may(Right.READ)
+
+
+def _round_robin(providers: Providers, turns: Iterator[int]) -> Entry | None:
+    healthy = providers.healthy
+    return healthy[next(turns) % len(healthy)] if healthy else None
+
+
+class _Picker:
+    """Picks by a strategy among those that pass a filter."""
+
+    def __init__(self, selection: Filter, strategy: Strategy) -> None:
+        self._selection = selection
+        self._strategy = strategy
+
+    def __call__(self, providers: Providers, turns: Iterator[int]) -> Entry | None:
+        if self._selection is not EVERYTHING:
+            providers = providers.part(self, self._selection.matches)
+        return pick_provider(self._strategy, EVERYTHING, providers, turns)
+
+
+@lru_cache(maxsize=1024)
+def _picker(query: str) -> _Picker:
+    """Return the picker for a query; raises `InvalidRequest`."""
+    arguments = parse_qsl(query, keep_blank_values=True)
+    parsed = Query(arguments, NARROWED)
+    selection, strategy = parsed.filter(), parsed.strategy()
+    parsed.finish()
+    return _Picker(selection, strategy)

@@ -1,0 +1,119 @@
+"""The head of a request, read once, and the heads that callers send again and again."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+Environ = dict[str, Any]
+"""A call as WSGI describes it (PEP 3333)."""
+
+Answer = Callable[[Any, bytes], bytes | None]
+"""Answers a call at once, given its connection and body: the reply as it goes over the
+line, empty if the reply comes in its own time, None to leave the call to the app."""
+
+MOST_HEADS: Final = 16_384
+LONGEST_HEAD: Final = 1_024
+# These differ from call to call: a head with one of them will not come again.
+_NEW_EACH_TIME = ("HTTP_X_REQUEST_ID", "HTTP_TRACEPARENT")
+
+
+class Head:
+    """A request's head. Nothing in it is about one call alone.
+
+    ``environ`` lacks what depends on the connection and the body. ``path`` is None
+    where it is not UTF-8; ``length`` (bytes) is None for a body in chunks. ``plain``
+    says that the connection goes on after it, with nothing to tell before its body.
+    ``streams`` says that the answer goes on and ends the connection: it is not `plain`.
+    """
+
+    __slots__ = (
+        "answer",
+        "environ",
+        "expects",
+        "keep_alive",
+        "length",
+        "path",
+        "plain",
+        "streams",
+    )
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        version: str,
+        headers: list[tuple[bytes, bytes]],
+        keep_alive: bool,
+    ) -> None:
+        """Raises httptools' error for a ``target`` that is no address."""
+        url = httptools.parse_url(target)
+        raw_path = unquote_to_bytes(url.path or b"")
+        self.environ = environ = _environ(headers)
+        environ["REQUEST_METHOD"] = method.decode("ascii")
+        environ["PATH_INFO"] = raw_path.decode("latin-1")
+        environ["QUERY_STRING"] = (url.query or b"").decode("latin-1")
+        environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
+        self.path = _utf8(raw_path)
+        current = version == "1.1"
+        self.keep_alive = keep_alive and current and "HTTP_UPGRADE" not in environ
+        expected = environ.pop("HTTP_EXPECT", "").lower()
+        self.expects = current and expected == "100-continue"
+        chunked = "HTTP_TRANSFER_ENCODING" in environ
+        self.length = None if chunked else int(environ.get("CONTENT_LENGTH") or 0)
+        self.plain = self.keep_alive and not (self.expects or chunked)
+        self.answer: Answer | None = None
+        self.streams = False
+
+
+class KnownHeads:
+    """Heads by their bytes: of one that came before, nothing need be read again."""
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, Head] = {}
+        self.get = self._heads.get
+
+    def add(self, data: bytes, body: bytes, head: Head) -> None:
+        """Remember ``head`` if ``data`` is it and ``body``, and it may come again."""
+        end = data.find(b"\r\n\r\n") + 4
+        if (
+            end + len(body) != len(data)
+            or end > LONGEST_HEAD
+            or not head.plain
+            or any(name in head.environ for name in _NEW_EACH_TIME)
+        ):
+            return
+        if len(self._heads) >= MOST_HEADS:
+            self._heads.clear()
+        self._heads[data[:end]] = head
+
+
+def _environ(headers: list[tuple[bytes, bytes]]) -> Environ:
+    environ: Environ = {}
+    for raw_name, raw_value in headers:
+        name = _name(raw_name)
+        if name is None:
+            continue
+        value = raw_value.decode("latin-1").strip()
+        if name in environ:
+            value = f"{environ[name]},{value}"
+        environ[name] = value
+    return environ
+
+
+@lru_cache(maxsize=256)
+def _name(raw: bytes) -> str | None:
+    """Return a header's name in WSGI's spelling; None for one to ignore."""
+    if b"_" in raw:
+        return None  # it would pass for one with a hyphen
+    name = raw.decode("latin-1").upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + name
+
+
+def _utf8(path: bytes) -> str | None:
+    try:
+        return path.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,48 @@
+"""How a serving process ends: with a line that says why, or with its parent."""
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import NoReturn
+
+START_FAILED = 3
+"""The exit code of a process that has said itself why it can't start."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def complain(message: str) -> None:
+    """Say ``message`` in one line on stderr."""
+    line = " ".join(message.split())
+    print(f"modularity-registry: {line}", file=sys.stderr, flush=True)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now, whatever its threads are at; what was printed is kept."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def die_with(parent: int) -> None:
+    """Let the kernel, or elsewhere a thread, kill this process when ``parent`` ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    else:
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    # It may have ended before the kernel was asked.
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _follow(parent: int) -> None:
+    pause = threading.Event()
+    while os.getppid() == parent:
+        pause.wait(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,108 @@
+"""Heads: what a call's environment is made of, and which heads are remembered."""
+
+from typing import Any
+
+import httptools
+import pytest
+
+from modularity_registry.serving import head as heads
+from modularity_registry.serving.head import LONGEST_HEAD, MOST_HEADS, Head, KnownHeads
+
+
+def head_of(
+    *lines: tuple[bytes, bytes], target: bytes = b"/a", version: str = "1.1"
+) -> Head:
+    return Head(b"POST", target, version, list(lines), keep_alive=True)
+
+
+def test_environ_is_as_wsgi_describes_a_call() -> None:
+    head = head_of(
+        (b"Host", b"a:80"),
+        (b"content-type", b" text/plain "),
+        (b"Content-Length", b"3"),
+        (b"X-Many", b"one"),
+        (b"x-many", b"two"),
+        (b"X-Latin", b"\xe4"),
+        target=b"/caf%C3%A9/a%2Fb?x=%20y",
+    )
+    assert head.environ == {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/caf\xc3\xa9/a/b",
+        "QUERY_STRING": "x=%20y",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "a:80",
+        "CONTENT_TYPE": "text/plain",
+        "CONTENT_LENGTH": "3",
+        "HTTP_X_MANY": "one,two",
+        "HTTP_X_LATIN": "\xe4",
+    }
+    assert (head.path, head.length, head.plain) == ("/café/a/b", 3, True)
+
+
+def test_header_with_an_underscore_does_not_pass_for_another() -> None:
+    assert "HTTP_X_OWNER_KEY" not in head_of((b"X_Owner-Key", b"k")).environ
+
+
+def test_path_that_is_not_utf8_is_none_but_the_app_has_its_bytes() -> None:
+    head = head_of(target=b"/%ff")
+    assert (head.path, head.environ["PATH_INFO"]) == (None, "/\xff")
+
+
+@pytest.mark.parametrize("target", [b"", b"a b", b"https://[::1", b"/" * 70_000])
+def test_target_that_is_no_address_is_refused(target: bytes) -> None:
+    with pytest.raises(httptools.HttpParserError):
+        head_of(target=target)
+
+
+@pytest.mark.parametrize(
+    ("lines", "version", "keep_alive"),
+    [
+        ([(b"Transfer-Encoding", b"chunked")], "1.1", True),
+        ([(b"Expect", b"100-Continue")], "1.1", True),
+        ([(b"Upgrade", b"h2c")], "1.1", False),
+        ([], "1.0", False),
+        ([], "2.0", False),
+    ],
+)
+def test_what_is_special_about_a_head_makes_it_not_plain(
+    lines: list[tuple[bytes, bytes]], version: str, keep_alive: bool
+) -> None:
+    head = head_of(*lines, version=version)
+    assert (head.plain, head.keep_alive) == (False, keep_alive)
+    assert head.expects == any(name == b"Expect" for name, _ in lines)
+
+
+def remembered(
+    data: bytes = b"GET / HTTP/1.1\r\n\r\n", body: bytes = b"", **changes: Any
+) -> bool:
+    known = KnownHeads()
+    head = head_of(*changes.pop("lines", ()))
+    for name, value in changes.items():
+        setattr(head, name, value)
+    known.add(data, body, head)
+    key = data[: data.find(b"\r\n\r\n") + 4]
+    assert known.get(key) in (None, head)
+    return known.get(key) is head
+
+
+def test_only_whole_plain_short_heads_that_may_come_again_are_remembered() -> None:
+    line = b"GET / HTTP/1.1\r\n"
+    assert remembered()
+    assert remembered(line + b"\r\nabc", b"abc")
+    assert not remembered(line + b"\r\nabc" + line, b"abc")
+    assert not remembered(b"\r\n\r\n" + line + b"\r\nabc", b"abc")
+    assert not remembered(line)
+    assert not remembered(plain=False)
+    assert not remembered(line + b"A: " + b"a" * LONGEST_HEAD + b"\r\n\r\n")
+    for name in (b"X-Request-ID", b"traceparent"):
+        assert not remembered(lines=[(name, b"x")])
+
+
+def test_number_of_heads_that_are_remembered_is_bounded() -> None:
+    known, head = KnownHeads(), head_of()
+    for number in range(2 * MOST_HEADS + 7):
+        known.add(b"GET /%d HTTP/1.1\r\n\r\n" % number, b"", head)
+    assert len(known._heads) <= MOST_HEADS
+    last = b"GET /%d HTTP/1.1\r\n\r\n" % (2 * MOST_HEADS + 6)
+    assert known.get(last) is head
+    assert heads.MOST_HEADS * LONGEST_HEAD <= 16 << 20
