@@ -65,6 +65,7 @@ class Audit:
         self._lock = threading.Lock()  # never held while the file is written
         self._writing = threading.Lock()
         self._refusals = RefusalQuota(clock)
+        self._failed = False
         self._missing = 0
         self._since: datetime | None = None
         self._fault: str | None = None
@@ -241,12 +242,16 @@ class Audit:
                 before = self._missing
                 gap = self._gap() if before else b""
             try:
-                self._file.append(gap + b"".join(batch), 0.0 if before else PATIENCE)
+                # One that has just waited in vain does not wait again.
+                patience = 0.0 if self._failed else PATIENCE
+                self._file.append(gap + b"".join(batch), patience)
             except OSError as error:
+                self._failed = True
                 reason = error.strerror or str(error)
                 with self._lock:
                     self._miss(len(batch), reason)
             else:
+                self._failed = False
                 with self._lock:
                     self.lines += bool(gap) + len(batch)
                     self._missing -= before
@@ -255,7 +260,7 @@ class Audit:
         # Each once.
         if reason is not None and not before:
             log.error(_FAILED, reason)
-        elif reason is None and before:
+        elif before and self._fault is None:
             log.warning("the audit can be written again; %d lines are missing", before)
 
     def _miss(self, count: int, reason: str) -> None:
