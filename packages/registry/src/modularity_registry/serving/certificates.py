@@ -203,7 +203,8 @@ class _Explained(ssl.SSLObject):
         except ssl.SSLWantReadError:
             raise
         except ssl.SSLError as error:
-            if self._failed:
+            # A caller without TLS would not understand it.
+            if self._failed or error.reason == "HTTP_REQUEST":
                 raise
             self._failed = True
             raise ssl.SSLWantReadError from error
