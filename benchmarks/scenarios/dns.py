@@ -23,6 +23,8 @@ from benchmarks.harness.systems import HEALTHY, nginx, program_path, start_regis
 from benchmarks.harness.workload import PER_CAPABILITY
 
 CAPABILITIES = 100
+# Datagrams may be lost, also on one machine: the kernel drops what it has no room for.
+MOST_LOST = 0.001
 LABELS = ("NOERROR", "Queries lost", r"Run time \(s\)")
 
 
@@ -53,7 +55,7 @@ def srv(plan: Plan) -> Row:
 def _sample(
     plan: Plan, fleet: Fleet, server: Server, port: int, queries: str, names: list[str]
 ) -> Sample:
-    """Return one repeat of dnsperf; every query must be answered without an error."""
+    """Return one repeat of dnsperf; no query may be answered with an error."""
     command = ["setpriv", "--pdeathsig", "KILL", program_path("dnsperf", "dnsperf")]
     command += ["-s", "127.0.0.1", "-p", str(port), "-d", queries, "-e", "-l"]
     command.append(str(plan.warmup + plan.seconds))
@@ -66,7 +68,8 @@ def _sample(
         (used,), foreign = meter.used(), meter.foreign_share()
         _verify(port, names)
     good, lost, seconds = (_figure(output, label) for label in LABELS)
-    if lost or not good == _figure(output, "Queries sent") > 0:
+    sent = _figure(output, "Queries sent")
+    if not sent or good + lost != sent or lost > MOST_LOST * sent:
         raise BenchmarkError(f"dnsperf: {good} good replies, {lost} lost: {output}")
     return Sample(
         value=good / seconds,
