@@ -60,27 +60,6 @@ class TimedStore:
     def close(self) -> None:
         self._store.close()
 
-    def _commit(self, batch: Sequence[Write]) -> Sequence[Outcome]:
-        begun = time.perf_counter()
-        names = ["delete" if write.value is None else "put" for write in batch]
-        try:
-            outcomes = self._store.commit(batch)
-        except StoreError:
-            self._metrics.store_errors.update(names)
-            raise
-        finally:
-            # Each write took as long as its batch did.
-            seconds = time.perf_counter() - begun
-            for name in names:
-                self._metrics.operation(name).observe(seconds)
-        for name, outcome in zip(names, outcomes, strict=True):
-            # A conflict is an answer, not a failure of the store.
-            if isinstance(outcome, StoreError) and not isinstance(
-                outcome, StoreConflict
-            ):
-                self._metrics.store_errors[name] += 1
-        return outcomes
-
     def _timed(self, name: str, call: Callable[[], ResultT]) -> ResultT:
         begun = time.perf_counter()
         try:

@@ -53,7 +53,6 @@ class RegistryFront(Front):
         self._tracing = tracing
         self._metrics = registry.metrics
         self._logged = logged
-        self._rates = registry.rates
 
     def refusal(self, error: RegistryError) -> bytes:
         problem = problems.of(error)
