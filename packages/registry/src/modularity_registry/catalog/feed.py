@@ -27,14 +27,12 @@ from modularity_registry.stores.base import (
     Store,
     Watch,
 )
+from modularity_registry.tasks import SLICE
 
 log = logging.getLogger(__name__)
 
 VISIBLE_WITHIN = 5.0
 """Seconds that a write may take from the store to this process's view."""
-
-SLICE = 0.003
-"""Seconds of work on what other threads have sent, before the loop turns to others."""
 
 UNREAD = "the store has not been read yet"
 
