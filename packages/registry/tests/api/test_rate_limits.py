@@ -13,19 +13,22 @@ from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
 from api.test_hot_path import CALLS
-from modularity_registry.api import route_policy
+from modularity_registry.api import long_lists, route_policy
 from modularity_registry.api.app import create_app
+from modularity_registry.api.hot_path import RegistryFront
 from modularity_registry.api.openapi.document import document
 from modularity_registry.api.rate_limits import client_of
 from modularity_registry.api.route_policy import ROUTES, Cost
 from modularity_registry.config import Settings, load
 from modularity_registry.errors import BadSetting
 from modularity_registry.model.rights import Caller, network_of
-from modularity_registry.ratelimit import FAILURES, warn_of_workers
+from modularity_registry.ratelimit import FAILURES, Rate, warn_of_workers
 from modularity_registry.runtime import Registry
 from modularity_registry.serve import server_options
+from modularity_registry.serving.front import CALL
+from modularity_registry.serving.head import Head
 from support.authorization import bearer, closed_registry, token
-from support.hot_path import HotPath
+from support.hot_path import FakeConnection, HotPath, ask
 from support.registry import ManualClock, loaded_registry, registration, unload
 
 SERVICE = registration("a", mode="standalone")
@@ -324,6 +327,35 @@ def test_bad_tokens_are_bounded_and_good_ones_pass() -> None:
         assert isinstance(registry.clock, ManualClock)
         registry.clock.advance(int(response.headers["Retry-After"]))
         assert ask(bad, environ_base=here) == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/capabilities/greet/services"),
+        ("GET", "/api/services"),
+        ("DELETE", "/api/services/a"),
+    ],
+)
+def test_what_another_program_counts_is_never_counted_on_the_loop(
+    monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    def refuse(*_: object) -> bool:
+        raise AssertionError("the loop would wait for an answer")
+
+    monkeypatch.setattr(long_lists, "LONG", 0)
+    with app(read_rate="9/minute", write_rate="9/minute") as (registry, client):
+        body = registration("a", mode="embedded", location="here")
+        assert client.post("/api/register", json=body).status_code == 201
+        monkeypatch.setattr(Rate, "waits", True)
+        monkeypatch.setattr(Rate, "takes", refuse)
+        front = RegistryFront(registry, create_app(registry))
+        assert ask(registry, front, method, path) is None
+        target = path.encode()
+        head = Head(method.encode(), target, "1.1", [], keep_alive=True)
+        connection = FakeConnection("127.0.0.1")
+        environ = connection.environ_of(head) | {CALL: connection}
+        assert front.stream(environ) is None
 
 
 def test_the_server_has_room_for_watchers_and_connections() -> None:

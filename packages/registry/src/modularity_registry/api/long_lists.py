@@ -104,10 +104,8 @@ class LongLists:
         if not caller.may(Right.READ):
             return False
         rate = self._registry.rates.reads
-        if rate is None or rate_limits.COUNTED in environ:
-            return True
-        # A refused call is not counted, so Flask can ask again and write the error.
-        return rate.takes(rate_limits.client_of(environ, caller))
+        counted = rate_limits.COUNTED in environ
+        return counted or rate_limits.admits(rate, environ, caller)
 
     def _head(self, environ: Environ, tag: int, revision: int) -> dict[str, object]:
         headers = [

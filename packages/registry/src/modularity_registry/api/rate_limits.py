@@ -27,6 +27,17 @@ def client_of(environ: "WSGIEnvironment", caller: Caller) -> str:
     return "the address " + network_of(environ.get("REMOTE_ADDR", ""))
 
 
+def admits(rate: Rate | None, environ: "WSGIEnvironment", caller: Caller) -> bool:
+    """Count a call on the event loop, and say whether it may be answered there.
+
+    Not if it is over the rate: it is not counted, so Flask can ask again and write the
+    error. Nor if another program counts, for which no loop may wait.
+    """
+    if rate is None:
+        return True
+    return not rate.waits and rate.takes(client_of(environ, caller))
+
+
 def take(rate: Rate | None) -> None:
     """Count the call that Flask is at; raise `TooManyRequests` if it is over."""
     if rate is not None:

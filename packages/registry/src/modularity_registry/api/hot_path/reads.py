@@ -1,6 +1,6 @@
 """Lookups, lists and single services."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from time import perf_counter
 from urllib.parse import parse_qsl
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from modularity_registry.api import rate_limits, replies
 from modularity_registry.api.authorization import Authenticator
 from modularity_registry.api.hot_path.reply import ReplyWriter, request_ids
-from modularity_registry.api.long_lists import LONG
+from modularity_registry.api.long_lists import CAPABILITIES, LONG, PROVIDERS
 from modularity_registry.api.query import FILTERS, STRATEGY, Query
 from modularity_registry.catalog.catalog import Providers
 from modularity_registry.catalog.entry import Entry
@@ -23,15 +23,17 @@ from modularity_registry.model.rights import Right
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.front import Connection
 from modularity_registry.serving.head import Answer, Head
+from modularity_registry.telemetry.counters import Timings
 
-CAPABILITIES = "/api/capabilities/"
 SERVICES = "/api/services/"
-LIST = "/services"
 EXPLAIN = "/explain"
 
 LONGEST_QUERY = 512
 
 NARROWED = (*FILTERS, "metadata", *STRATEGY)
+
+Found = tuple[bytes, int]
+"""A reply's body, and the revision that it is tagged with."""
 
 
 class Reads:
@@ -59,9 +61,9 @@ class Reads:
             name = path[len(CAPABILITIES) :]
             if name.endswith(EXPLAIN):
                 return None
-            if not name.endswith(LIST):
+            if not name.endswith(PROVIDERS):
                 return self._lookup(head, name, query)
-            return None if query else self._list(head, name[: -len(LIST)])
+            return None if query else self._list(head, name[: -len(PROVIDERS)])
         if path.startswith(SERVICES) and not query:
             return self._service(head, path[len(SERVICES) :])
         return None
@@ -75,9 +77,54 @@ class Reads:
                 pick = _picker(query)
             except InvalidRequest:
                 return None  # Flask says what is wrong with it
-        catalog, reply, timings = self._catalog, self._writer.read, self._lookups
-        may_read = self._may_read(head)
-        request_id = request_ids(head.environ)
+        catalog = self._catalog
+
+        def find(connection: Connection, revision: int) -> Found | None:
+            capability = catalog.capability(name)
+            if capability is None:
+                return None
+            entry = pick(capability.providers(), capability.turns)
+            return None if entry is None else (entry.json, entry.revision)
+
+        return self._answer(head, self._lookups, find)
+
+    def _list(self, head: Head, name: str) -> Answer:
+        catalog = self._catalog
+
+        def find(connection: Connection, revision: int) -> Found | None:
+            capability = catalog.capability(name)
+            if capability is None:
+                return None
+            entries = capability.providers().by_id
+            if len(entries) > LONG or not self._admits(head, connection):
+                return None
+            bodies = [entry.json for entry in entries]
+            listed = replies.listing("services", bodies, revision)
+            return listed, capability.revision
+
+        return self._answer(head, self._lists, find)
+
+    def _service(self, head: Head, service_id: str) -> Answer:
+        catalog, membership = self._catalog, self._membership
+
+        def find(connection: Connection, revision: int) -> Found | None:
+            entry = catalog.service(service_id)
+            if entry is None:
+                return None
+            checker = membership.owner(service_id)
+            return entry.json_with_evidence(checker), entry.revision
+
+        return self._answer(head, self._services, find)
+
+    def _answer(
+        self,
+        head: Head,
+        timings: Timings,
+        find: Callable[[Connection, int], Found | None],
+    ) -> Answer:
+        """Return what answers with what ``find`` finds at the view's revision."""
+        catalog, reply = self._catalog, self._writer.read
+        may_read, request_id = self._may_read(head), request_ids(head.environ)
 
         def answer(connection: Connection, body: bytes) -> bytes | None:
             started = perf_counter()
@@ -85,56 +132,10 @@ class Reads:
                 return None
             # Before the data, so that the header is never newer than the body.
             revision = catalog.revision
-            capability = catalog.capability(name)
-            if capability is None:
+            found = find(connection, revision)
+            if found is None:
                 return None
-            entry = pick(capability.providers(), capability.turns)
-            if entry is None:
-                return None
-            whole = reply(entry.json, entry.revision, revision, request_id())
-            timings.observe(perf_counter() - started)
-            return whole
-
-        return answer
-
-    def _list(self, head: Head, name: str) -> Answer | None:
-        if self._rate is not None and self._rate.waits:
-            return None  # counted by another program, for which no loop may wait
-        catalog, reply, timings = self._catalog, self._writer.read, self._lists
-        may_read, request_id = self._may_read(head), request_ids(head.environ)
-
-        def answer(connection: Connection, body: bytes) -> bytes | None:
-            started = perf_counter()
-            if may_read is not None and not may_read():
-                return None
-            revision = catalog.revision
-            capability = catalog.capability(name)
-            if capability is None:
-                return None
-            entries = capability.providers().by_id
-            if len(entries) > LONG or not self._within_rate(head, connection):
-                return None
-            listed = replies.listing("services", [e.json for e in entries], revision)
-            whole = reply(listed, capability.revision, revision, request_id())
-            timings.observe(perf_counter() - started)
-            return whole
-
-        return answer
-
-    def _service(self, head: Head, service_id: str) -> Answer:
-        catalog, reply, timings = self._catalog, self._writer.read, self._services
-        may_read, request_id = self._may_read(head), request_ids(head.environ)
-
-        def answer(connection: Connection, body: bytes) -> bytes | None:
-            started = perf_counter()
-            if may_read is not None and not may_read():
-                return None
-            revision = catalog.revision
-            entry = catalog.service(service_id)
-            if entry is None:
-                return None
-            shown = entry.json_with_evidence(self._membership.owner(service_id))
-            whole = reply(shown, entry.revision, revision, request_id())
+            whole = reply(*found, revision, request_id())
             timings.observe(perf_counter() - started)
             return whole
 
@@ -145,13 +146,12 @@ class Reads:
             return None
         return _Check(self._authenticator, head)
 
-    def _within_rate(self, head: Head, connection: Connection) -> bool:
-        # A refused call is not counted, so Flask can ask again and write the error.
+    def _admits(self, head: Head, connection: Connection) -> bool:
         if self._rate is None:
             return True
         environ = connection.environ_of(head)
         caller = self._authenticator.caller(environ)
-        return self._rate.takes(rate_limits.client_of(environ, caller))
+        return rate_limits.admits(self._rate, environ, caller)
 
 
 class _Check:

@@ -96,11 +96,8 @@ class Writes:
         reply, status = replies.registered(result, registration.name)
         return status.value, reply
 
-    def _write(self, head: Head, route: str, write: Write) -> Answer | None:
+    def _write(self, head: Head, route: str, write: Write) -> Answer:
         """Return what makes a write and answers as soon as it is done."""
-        rate = self._registry.rates.writes
-        if rate is not None and rate.waits:
-            return None  # counted by another program, for which no loop may wait
 
         def answer(connection: Connection, body: bytes) -> bytes | None:
             started = perf_counter()
@@ -121,10 +118,8 @@ class Writes:
     def _may_write(self, environ: Environ) -> bool:
         caller = self._authenticator.caller(environ)
         rate = self._registry.rates.writes
-        # A refused call is not counted, so Flask can ask again and write the error.
-        return caller.may(Right.REGISTER) and (
-            rate is None or rate.takes(rate_limits.client_of(environ, caller))
-        )
+        may_register = caller.may(Right.REGISTER)
+        return may_register and rate_limits.admits(rate, environ, caller)
 
     def render(
         self,
