@@ -2,8 +2,6 @@
 
 import http.client
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +11,9 @@ from typing import Any
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from support import PROGRAMS
 from support.registry import eventually, registration
-from support.servers import program
-from support.serving import free_port
+from support.servers import program, registry
 
-APP = PROGRAMS / "registry.py"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -32,24 +27,11 @@ FLAGS = (
 NO_ANSWER = "Failed to load resource"
 
 
-class RegistryProcess:
+class RegistryProcess(registry.RegistryProcess):
     """A registry in a process of its own, with calls to fill it."""
 
     def __init__(self, port: int | None = None, **settings: Any) -> None:
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        arguments = json.dumps({"port": self.port, "keep_alive": 0.5, **settings})
-        self.process = subprocess.Popen(
-            [sys.executable, str(APP), arguments], stderr=subprocess.DEVNULL
-        )
-        eventually(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None
-        try:
-            return requests.get(f"{self.url}/ready", timeout=5).status_code == 200
-        except requests.ConnectionError:
-            return False
+        super().__init__(port, **{"keep_alive": 0.5, **settings})
 
     def register(self, service_id: str, **changes: Any) -> None:
         fields = {"mode": "standalone", "location": "somewhere", **changes}
@@ -97,10 +79,6 @@ class RegistryProcess:
         reply = requests.get(f"{self.url}/api/services/{service_id}", timeout=10)
         body: dict[str, Any] = reply.json()
         return body if reply.status_code == 200 else None
-
-    def stop(self) -> None:
-        self.process.terminate()
-        assert self.process.wait(20) == 0
 
 
 @contextmanager

@@ -14,13 +14,13 @@ from support.serving import HOST, free_port
 APP = PROGRAMS / "registry.py"
 
 
-class Registered:
+class RegistryProcess:
     """A registry in a process of its own, with ``settings``."""
 
-    def __init__(self, **settings: Any) -> None:
-        port = free_port()
-        self.url = f"http://{HOST}:{port}"
-        given = json.dumps({"port": port, **settings})
+    def __init__(self, port: int | None = None, **settings: Any) -> None:
+        self.port = port or free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        given = json.dumps({"port": self.port, **settings})
         command = [sys.executable, str(APP), given]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         eventually(self._answers)
@@ -31,6 +31,15 @@ class Registered:
             return requests.get(f"{self.url}/ready", timeout=5).status_code == 200
         except requests.ConnectionError:
             return False
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it did, in order. Idempotent."""
+        self.process.terminate()
+        assert self.process.wait(20) == 0
+
+
+class Registered(RegistryProcess):
+    """One whose services are registered by their place, and that may be killed."""
 
     def register(self, service_id: str, place: str, **changes: Any) -> None:
         """Register a service of mode http at ``place``, its host and port."""
@@ -53,6 +62,6 @@ class Registered:
         self.process.wait(20)
 
     def stop(self) -> None:
-        """Ask it to end, and wait until it did. Idempotent."""
+        """Ask it to end, unless it was killed, and wait until it did. Idempotent."""
         self.process.terminate()
         self.process.wait(20)

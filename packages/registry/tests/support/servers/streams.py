@@ -2,39 +2,23 @@
 
 import http.client
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import requests
 
-from support import PROGRAMS
-from support.registry import eventually, registration
-from support.serving import free_port
+from support.registry import registration
+from support.servers.registry import RegistryProcess
 
-APP = PROGRAMS / "registry.py"
 KEEP_ALIVE = 0.3
 
 
-class Running:
-    """A registry in a process of its own."""
+class Running(RegistryProcess):
+    """A registry whose streams are soon kept alive."""
 
     def __init__(self, **settings: Any) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        given = {"port": self.port, "keep_alive": KEEP_ALIVE, **settings}
-        command = [sys.executable, str(APP), json.dumps(given)]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        eventually(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None
-        try:
-            return requests.get(f"{self.url}/ready", timeout=5).status_code == 200
-        except requests.ConnectionError:
-            return False
+        super().__init__(**{"keep_alive": KEEP_ALIVE, **settings})
 
     def register(self, service_id: str, **changes: Any) -> int:
         body = registration(service_id, mode="standalone", **changes)
@@ -54,8 +38,7 @@ def running(**settings: Any) -> Iterator[Running]:
     try:
         yield registry
     finally:
-        registry.process.terminate()
-        assert registry.process.wait(10) == 0
+        registry.stop()
 
 
 class Listener:

@@ -109,10 +109,13 @@ def test_much_of_it_leaves_the_loop_turns_for_others(
             ),
             50,
         )
-        await asyncio.to_thread(registry.feed._receive, loading)
+        # Not awaited first: the thread may end only after all is loaded.
+        send = asyncio.to_thread(registry.feed._receive, loading)
+        sending = asyncio.create_task(send)
         while registry.catalog.revision < 50:
             seen.append(len(registry.catalog))
             await asyncio.sleep(0)
+        await sending
 
     LOOP.call(watch_turns())
     assert len(set(seen)) > 10, "others had their turns while it loaded"
@@ -161,9 +164,8 @@ def test_each_change_of_a_shared_revision_shows_in_its_capability(
         assert ids[-1] == name
 
 
-def test_a_document_of_its_own_is_not_decoded_again(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of the documents that are decoded from now on."""
     decoded: list[str] = []
     real = documents.decode
 
@@ -172,6 +174,13 @@ def test_a_document_of_its_own_is_not_decoded_again(
         return real(key, value)
 
     monkeypatch.setattr("modularity_registry.catalog.feed.documents.decode", decode)
+    return decoded
+
+
+def test_a_document_of_its_own_is_not_decoded_again(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = decodings(monkeypatch)
     said = Registration("a", "N", ("x",), "here", "standalone")
     registry.call(registry.commands.register(said, True))
     assert decoded == []
@@ -184,14 +193,7 @@ def test_who_has_not_changed_is_not_read_again(
 ) -> None:
     for name in "ab":
         put_record(registry.store, documents.key_of(name), document(name))
-    decoded: list[str] = []
-    real = documents.decode
-
-    def decode(key: str, value: bytes) -> Service:
-        decoded.append(key)
-        return real(key, value)
-
-    monkeypatch.setattr("modularity_registry.catalog.feed.documents.decode", decode)
+    decoded = decodings(monkeypatch)
     # As after the store was wiped: the same revision, another document.
     records = (
         Record("services/a", document("a"), 1),

@@ -51,20 +51,34 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("method", ["connect", "send_packed_command", "read_response"])
+@pytest.fixture(params=ERRORS, ids=lambda error: type(error).__name__)
+def error(request: pytest.FixtureRequest) -> Exception:
+    failure: Exception = request.param
+    return failure
+
+
+@pytest.fixture(params=["connect", "send_packed_command", "read_response"])
+def method(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
 def test_every_error_is_the_stores_own(
     redis_server: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     method: str,
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
     with closing(RedisStore(redis_server.place())) as store:
         with monkeypatch.context() as broken:
-            broken.setattr(redis.Connection, method, fail)
+            broken.setattr(redis.Connection, method, raising(error))
             for call in CALLS.values():
                 with pytest.raises(StoreError) as caught:
                     call(store)
@@ -75,17 +89,12 @@ def test_every_error_is_the_stores_own(
         assert put(store, "services/a", b"")
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("method", ["connect", "send_packed_command", "read_response"])
 def test_only_an_answer_that_did_not_come_leaves_the_outcome_unknown(
     redis_server: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     method: str,
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
     refused = isinstance(
         error,
         exceptions.ResponseError
@@ -94,7 +103,7 @@ def test_only_an_answer_that_did_not_come_leaves_the_outcome_unknown(
     )
     lost = method == "read_response" and not refused
     with closing(RedisStore(redis_server.place())) as store:
-        monkeypatch.setattr(redis.Connection, method, fail)
+        monkeypatch.setattr(redis.Connection, method, raising(error))
         with pytest.raises(OutcomeUnknown if lost else StoreUnavailable):
             put(store, "services/a", b"")
 
