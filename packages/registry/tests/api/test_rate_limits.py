@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
 from api.test_hot_path import CALLS
-from modularity_registry.api import long_lists, route_policy
+from modularity_registry.api import route_policy
 from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import RegistryFront
+from modularity_registry.api.long_replies import lists
 from modularity_registry.api.openapi.document import document
 from modularity_registry.api.rate_limits import client_of
 from modularity_registry.api.route_policy import ROUTES, Cost
@@ -343,7 +344,7 @@ def test_what_another_program_counts_is_never_counted_on_the_loop(
     def refuse(*_: object) -> bool:
         raise AssertionError("the loop would wait for an answer")
 
-    monkeypatch.setattr(long_lists, "LONG", 0)
+    monkeypatch.setattr(lists, "LONG", 0)
     with app(read_rate="9/minute", write_rate="9/minute") as (registry, client):
         body = registration("a", mode="embedded", location="here")
         assert client.post("/api/register", json=body).status_code == 201

@@ -11,7 +11,7 @@ from werkzeug.test import Client, EnvironBuilder
 from modularity_registry.api.app import create_app
 from modularity_registry.api.authorization import Authenticator
 from modularity_registry.api.hot_path.reply import ReplyWriter
-from modularity_registry.api.streams import MOST_UNSENT, Streams
+from modularity_registry.api.long_replies.streams import MOST_UNSENT, Streams
 from modularity_registry.errors import TooManyRequests
 from modularity_registry.events import KINDS
 from modularity_registry.runtime import Registry

@@ -2,7 +2,8 @@
 
 from e2e.docs.blocks import table
 from modularity_registry import schema
-from modularity_registry.api import problems, query, streams
+from modularity_registry.api import problems, query
+from modularity_registry.api.long_replies import streams
 from modularity_registry.catalog import call_graph, catalog
 from modularity_registry.config import OFF, OPTIONS, Settings
 from modularity_registry.events import history

@@ -16,11 +16,11 @@ from modularity_registry.api.authorization import Authenticator
 from modularity_registry.api.hot_path.reads import Reads
 from modularity_registry.api.hot_path.reply import ReplyWriter
 from modularity_registry.api.hot_path.writes import Writes
-from modularity_registry.api.long_lists import LongLists
-from modularity_registry.api.streams import PATH as EVENTS
-from modularity_registry.api.streams import Streams
+from modularity_registry.api.long_replies.lists import LongLists
+from modularity_registry.api.long_replies.streams import PATH as EVENTS
+from modularity_registry.api.long_replies.streams import Streams
+from modularity_registry.api.long_replies.waits import Waits
 from modularity_registry.api.tracing import Tracing
-from modularity_registry.api.waits import Waits
 from modularity_registry.errors import RegistryError
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.front import Connection, Front, Send

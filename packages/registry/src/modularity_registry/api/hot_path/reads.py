@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from modularity_registry.api import rate_limits, replies
 from modularity_registry.api.authorization import Authenticator
 from modularity_registry.api.hot_path.reply import ReplyWriter, request_ids
-from modularity_registry.api.long_lists import CAPABILITIES, LONG, PROVIDERS
+from modularity_registry.api.long_replies.lists import CAPABILITIES, LONG, PROVIDERS
 from modularity_registry.api.query import FILTERS, STRATEGY, Query
 from modularity_registry.catalog.catalog import Providers
 from modularity_registry.catalog.entry import Entry

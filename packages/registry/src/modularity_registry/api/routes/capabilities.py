@@ -4,9 +4,9 @@ from flask import Blueprint, Response
 
 from modularity_registry import schema
 from modularity_registry.api import replies
+from modularity_registry.api.long_replies.waits import require_place
 from modularity_registry.api.query import FILTERS, LISTS, STRATEGY
 from modularity_registry.api.routes import blueprint_of
-from modularity_registry.api.waits import require_place
 from modularity_registry.catalog.catalog import Capability, Catalog
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import (

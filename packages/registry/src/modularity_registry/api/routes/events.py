@@ -3,9 +3,9 @@
 from flask import Blueprint, Response, request
 
 from modularity_registry.api import authorization, rate_limits, replies
+from modularity_registry.api.long_replies.streams import HEADERS, opening
 from modularity_registry.api.query import EVENTS
 from modularity_registry.api.routes import blueprint_of
-from modularity_registry.api.streams import HEADERS, opening
 from modularity_registry.runtime import Registry
 
 

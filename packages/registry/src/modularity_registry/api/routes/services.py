@@ -4,9 +4,9 @@ from flask import Blueprint, Response, request
 
 from modularity_registry import schema
 from modularity_registry.api import authorization, rate_limits, replies
+from modularity_registry.api.long_replies.waits import require_place
 from modularity_registry.api.query import LISTS
 from modularity_registry.api.routes import blueprint_of
-from modularity_registry.api.waits import require_place
 from modularity_registry.catalog.status_history import StatusChange
 from modularity_registry.clock import rfc3339
 from modularity_registry.model.rights import Claim

@@ -1,0 +1,1 @@
+"""Replies that take their time, on the event loop: streams, waits, long lists."""
