@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
@@ -127,7 +128,8 @@ class HotPath:
             answer: Iterable[bytes] = self._app(environ, start_response)
             return answer
         status, shown, data = reply
-        start_response(f"{status} -", list(shown.items()))
+        phrase = HTTPStatus(status).phrase
+        start_response(f"{status} {phrase}", list(shown.items()))
         return [data]
 
 
