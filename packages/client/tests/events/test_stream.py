@@ -153,7 +153,7 @@ def test_a_broken_line_is_mended_and_nothing_is_lost(
         proxy.close()
 
 
-def test_a_registry_that_was_started_anew_says_resync(own: Own, listen: Listen) -> None:
+def test_a_registry_that_was_restarted_says_resync(own: Own, listen: Listen) -> None:
     registry = own()
     registry.start()
     listening = listen(registry.url)
@@ -164,7 +164,7 @@ def test_a_registry_that_was_started_anew_says_resync(own: Own, listen: Listen) 
     again = listening.until("connected")
     assert again.data["epoch"] != first.data["epoch"]
     assert listening.next().type == "resync"
-    register(registry, "anew", "x")
+    register(registry, "again", "x")
     assert listening.next().type == "service.registered"
 
 

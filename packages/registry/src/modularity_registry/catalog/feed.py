@@ -173,7 +173,7 @@ class Feed:
     def expect(self, key: str, document: bytes, service: Service) -> None:
         """Take ``service`` for ``document`` when it comes: it need not be decoded.
 
-        For whoever encoded it and writes it now. Until `forget`.
+        For the writer that has just encoded it. It holds until `forget`.
         """
         self._written[key] = document, service
 

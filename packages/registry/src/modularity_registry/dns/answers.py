@@ -10,7 +10,7 @@ from modularity_registry.dns.zone import Zone
 
 MAX_ANSWERS: Final = 4096
 MAX_RECORDS: Final = 65_536
-"""Of all answers together. With more of either, all are dropped and made anew."""
+"""Of all answers together. When there are more of either, the cache is cleared."""
 
 _Question = tuple[tuple[bytes, ...], int]
 

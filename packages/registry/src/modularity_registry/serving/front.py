@@ -26,7 +26,7 @@ class Connection(Protocol):
         """The address at its other end."""
 
     def environ_of(self, head: Head, body: bytes = b"") -> Environ:
-        """Return the environment of a call, made anew."""
+        """Return a new environment for a call."""
 
     def reply_later(self) -> Callable[[bytes], None]:
         """Keep what comes next in the queue; return what sends the reply."""

@@ -131,7 +131,7 @@ class GroupCommit:
             try:
                 loop.call_soon_threadsafe(self._resolve, batch, outcomes)
             except RuntimeError:
-                return  # the loop has ended, and with it whoever waited
+                return  # the loop has ended, so nobody waits any more
 
     def _commit(self, batch: list[Write]) -> Sequence[Outcome]:
         try:

@@ -114,7 +114,7 @@ _OTHERS = (
 def broken(asked: Asked, rng: random.Random) -> bytes:
     """Return bytes that begin like this request and are spoiled somewhere.
 
-    Its end may be missing, or more may follow: whoever sends it has to end there.
+    Its end may be missing, or more may follow: the sender has to stop there.
     """
     return rng.choice(_KINDS)(asked, rng)
 
