@@ -237,7 +237,8 @@ class HttpConnection(HttpToolsProtocol):
         if self._deaf:
             return
         self._drop(self.shared.heads)
-        if len(self.headers) > MAX_HEADERS:
+        # One that came in a single slice is small enough.
+        if len(self.headers) > MAX_HEADERS or (self._piece and self._is_too_large()):
             raise _head_too_large()
         parser = self.parser
         self._head = head = Head(
@@ -253,6 +254,10 @@ class HttpConnection(HttpToolsProtocol):
             head.answer = self.shared.front.plan(head)
         except Exception:
             _log.exception("planning for %s failed", head.path)
+
+    def _is_too_large(self) -> bool:
+        sizes = (len(name) + len(value) for name, value in self.headers)
+        return len(self.url) + sum(sizes) > MAX_HEAD
 
     def on_chunk_header(self) -> None:
         self._piece = 0

@@ -72,6 +72,8 @@ def test_silent_connections_by_the_thousand_do_not_delay_a_call() -> None:
     [
         (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", {b"414", b"431"}),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000 + b"\r\n\r\n", {b"431", b""}),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 65_600 + b"\r\n\r\n", {b"431"}),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 72_000 + b"\r\n\r\n", {b"431"}),
         (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 200 + b"\r\n", {b"431"}),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", {b"400", b""}),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {b"400", b""}),
@@ -179,3 +181,9 @@ def test_calls_that_nobody_reads_the_replies_of_are_not_held_in_memory() -> None
             assert server.get("/")[0] == 200
         grown = int(statm.read_text().split()[1]) - before
         assert grown * os.sysconf("SC_PAGE_SIZE") < 64 << 20
+
+
+def test_head_just_within_the_limit_is_answered(server: Server) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: "
+    reply = server.exchange(head + b"a" * 65_000 + b"\r\n\r\n")
+    assert reply.startswith(b"HTTP/1.1 200")
