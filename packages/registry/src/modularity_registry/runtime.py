@@ -24,7 +24,7 @@ from modularity_registry.health.probes import Prober
 from modularity_registry.health.schedule import Schedule
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import NameLookup
-from modularity_registry.ratelimit import Rates
+from modularity_registry.ratelimit import Places, Rates
 from modularity_registry.replicas.announcer import PERIOD, Announcer
 from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
@@ -52,7 +52,8 @@ class Registry:
     """One running registry: the parts that the web layer talks to.
 
     They run on the event loop that calls `start`. Other threads may read the catalog,
-    and `call` everything else. ``more_faults`` tell what else may be wrong with it.
+    and `call` everything else. ``more_faults`` tell what else may be wrong with it,
+    ``places`` are all those that callers share.
     """
 
     settings: Settings
@@ -78,6 +79,7 @@ class Registry:
     traffic: Traffic
     rates: Rates
     started_at: float
+    places: list[Places]
     more_faults: list[Callable[[], str | None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -130,6 +132,7 @@ class Registry:
             self.audit.fault,
             self.rates.fault,
             *(fault() for fault in self.more_faults),
+            *(places.fault for places in self.places),
         ]
         return [reason for reason in reasons if reason is not None]
 
@@ -212,6 +215,7 @@ def build(
         traffic=Traffic(clock),
         rates=Rates(settings, clock),
         started_at=clock.monotonic(),
+        places=[hub.places],
     )
 
 
@@ -268,7 +272,13 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
 
 def _build_hub(base: _Base, tokens: TokenView | None, keep_alive: float) -> Hub:
     settings = base.settings
-    places = WatcherPlaces(settings.max_watchers, settings.max_watchers_per_client)
+    places = WatcherPlaces(
+        "watchers",
+        settings.max_watchers,
+        settings.max_watchers_per_client,
+        "; raise --max-watchers, or add a replica",
+        base.clock.monotonic,
+    )
     if tokens is None:
         return Hub(base.clock, lambda: base.store.epoch, places, keep_alive=keep_alive)
     hub = Hub(base.clock, lambda: base.store.epoch, places, tokens.holds, keep_alive)

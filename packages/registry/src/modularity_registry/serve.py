@@ -20,7 +20,7 @@ from modularity_registry.serving import bind_warnings, certificates
 from modularity_registry.serving.certificate_reload import Certificates
 from modularity_registry.serving.descriptors import DescriptorWatch
 from modularity_registry.serving.forwarded import Proxies
-from modularity_registry.serving.limits import ServerOptions
+from modularity_registry.serving.limits import ServerOptions, ServerPlaces
 from modularity_registry.serving.server import Factory, Served
 from modularity_registry.serving.wsgi import Headers
 from modularity_registry.telemetry import logs
@@ -118,11 +118,14 @@ async def _build(
         proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
     descriptors = DescriptorWatch()
     registry.more_faults.append(lambda: descriptors.fault)
+    places = ServerPlaces.of(server_options(settings))
+    registry.places.extend(places.shown())
     return Served(
         *(app, failure, front, stop, close),
         proxies,
         served_certificates,
         descriptors,
+        places,
     )
 
 

@@ -34,7 +34,7 @@ class Changes:
         self.hub = Hub(
             self.clock,
             lambda: self.epoch,
-            WatcherPlaces(places, each),
+            WatcherPlaces("watchers", places, each, clock=self.clock.monotonic),
             holds,
             keep_alive,
         )

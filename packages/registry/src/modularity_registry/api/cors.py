@@ -43,7 +43,8 @@ PREFLIGHT_SECONDS = 600
 # Characters of an origin that an error repeats: more than a real one has.
 _SHOWN = 300
 
-_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 # Every file and frame without an origin of its own sends "null".
 _ANY = re.compile(r"(?!null\Z).+\Z", re.IGNORECASE)
 
@@ -66,7 +67,7 @@ def install(app: Flask, allowed: Sequence[str]) -> None:
 
     @app.before_request
     def refuse_foreign_writes() -> None:
-        if request.method not in _HARMLESS and is_foreign(request.environ, origins):
+        if request.method not in HARMLESS and is_foreign(request.environ, origins):
             raise OriginRefused(_detail(request.environ))
 
 

@@ -167,12 +167,36 @@ class Collector:
             "Limit on event streams and waiting reads together.",
             hub.places.total,
         )
+        yield from self._places()
         yield _histograms(
             "registry_propagation_seconds",
             "Time from a change reaching this replica to its event being written.",
             (),
             {(): metrics.propagation},
         )
+
+    def _places(self) -> Iterator[Metric]:
+        taken = GaugeMetricFamily(
+            "registry_places_taken",
+            "Places that callers have taken, by what they are for.",
+            labels=["kind"],
+        )
+        limit = GaugeMetricFamily(
+            "registry_places_limit", "How many there are.", labels=["kind"]
+        )
+        refused = CounterMetricFamily(
+            "registry_places_refused",
+            "Callers for whom there was none: all were taken, or they had their share.",
+            labels=["kind", "reason"],
+        )
+        for places in self._registry.places:
+            taken.add_metric([places.kind], places.taken)
+            limit.add_metric([places.kind], places.total)
+            for reason, count in places.refused.items():
+                refused.add_metric([places.kind, reason], count)
+        yield taken
+        yield limit
+        yield refused
 
     def _store(self) -> Iterator[Metric]:
         registry, metrics = self._registry, self._registry.metrics

@@ -51,12 +51,25 @@ class Rate:
         The error says after how many whole seconds the next call is accepted, if the
         client makes none meanwhile.
         """
-        if self.takes(client):
-            return
-        wait = self._counters.wait(self._item, self._kind, client)
+        if not self.takes(client):
+            raise self._over(client, self._wait(client))
+
+    def check(self, client: str) -> None:
+        """Raise `TooManyRequests` as `take` does, but count nothing.
+
+        Where counting `waits`, all calls pass.
+        """
+        wait = 0.0 if self.waits else self._wait(client)
+        if wait > 0:
+            raise self._over(client, wait)
+
+    def _wait(self, client: str) -> float:
+        return self._counters.wait(self._item, self._kind, client)
+
+    def _over(self, client: str, wait: float) -> TooManyRequests:
         # At that very moment the call is still over the rate, and clocks differ.
         seconds = int(wait + SLACK) + 1
-        raise TooManyRequests(
+        return TooManyRequests(
             f"{client} is over the limit of {self._text} for {self._kind}; retry in"
             f" {seconds} s",
             seconds,

@@ -53,7 +53,10 @@ class Front:
         return None
 
     def wants_body(self, environ: Environ) -> bool:
-        """Say whether the app will read the body; else it answers without it."""
+        """Say whether the app will read the body; else it answers without it.
+
+        Raises the `RegistryError` to answer with, if the app might not find the same.
+        """
         return True
 
     def client(self, environ: Environ) -> str:

@@ -1,6 +1,13 @@
 """The limits of the server."""
 
 from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from modularity_registry.ratelimit import Places
+
+_LINGERING: Final = 256
+_RAISE = "; raise --max-connections, or add a replica"
+_SLOW = ": requests arrive slowly; put a proxy that buffers them in front"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +36,30 @@ class ServerOptions:
     unread_seconds: float = 30.0
     stop_seconds: float = 3.5
     https: bool = False
+
+
+class ServerPlaces(NamedTuple):
+    """What callers take of a server while they are connected and send.
+
+    ``refusals`` are for those without a place for their connection: it stays open until
+    they have seen that. Beyond these it is closed at once, so they are told nowhere.
+    """
+
+    connections: Places
+    heads: Places
+    bodies: Places
+    refusals: Places
+
+    @classmethod
+    def of(cls, options: ServerOptions) -> "ServerPlaces":
+        """Return as many as the options say."""
+        return cls(
+            Places("connections", options.connections, advice=_RAISE),
+            Places("heads", options.heads, options.heads // 4, _SLOW),
+            Places("bodies", options.bodies, options.bodies // 4, _SLOW),
+            Places("refusals", _LINGERING, _LINGERING // 4),
+        )
+
+    def shown(self) -> list[Places]:
+        """Return those whose shortage callers notice."""
+        return [self.connections, self.heads, self.bodies]

@@ -58,7 +58,8 @@ _FULL = TooManyConnections(
 class Shared:
     """What all connections of one server share.
 
-    ``heads`` are places for heads that come in pieces, ``bodies`` for bodies that do.
+    ``heads`` are places for heads that come in pieces, ``bodies`` for bodies that do,
+    ``refusals`` for callers without a place who have yet to see that.
     """
 
     front: Front
@@ -67,6 +68,7 @@ class Shared:
     connections: Places
     heads: Places
     bodies: Places
+    refusals: Places
     known: KnownHeads
     base: Environ
     closing: bool = False
@@ -116,7 +118,10 @@ class HttpConnection(HttpToolsProtocol):
         if not self._hold(shared.connections):
             self._deaf = True
             transport.write(shared.front.refusal(_FULL))
-            transport.close()
+            if shared.refusals.has_room(self._client) and self._hold(shared.refusals):
+                self.linger()
+            else:
+                transport.close()
             return
         self._since = self.loop.time()
         self._set_timer(shared.options.header_seconds)
@@ -299,8 +304,13 @@ class HttpConnection(HttpToolsProtocol):
         if self._holds(self.shared.bodies):
             return
         environ = self.environ_of(head)
-        if not self.shared.front.wants_body(environ):
-            self._refuse(None)
+        error: RegistryError | None = None
+        try:
+            wanted = self.shared.front.wants_body(environ)
+        except RegistryError as refusal:
+            wanted, error = False, refusal
+        if not wanted:
+            self._refuse(error)
         elif not self._hold(self.shared.bodies, self.shared.front.client(environ)):
             self._refuse(TooManyUploads("too many bodies are being received"))
         else:

@@ -17,14 +17,13 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from modularity_registry.errors import RegistryError
-from modularity_registry.ratelimit import Places
 from modularity_registry.serving import descriptors, sockets, supervisor
 from modularity_registry.serving.certificate_reload import Certificates
 from modularity_registry.serving.descriptors import DescriptorWatch
 from modularity_registry.serving.forwarded import Proxies
 from modularity_registry.serving.front import Front
 from modularity_registry.serving.head import KnownHeads
-from modularity_registry.serving.limits import ServerOptions
+from modularity_registry.serving.limits import ServerOptions, ServerPlaces
 from modularity_registry.serving.process import START_FAILED, complain, leave
 from modularity_registry.serving.protocol import HttpConnection, Shared
 from modularity_registry.serving.wsgi import BASE, Bridge, Failure, WsgiApp
@@ -50,6 +49,7 @@ class Served:
     awaited once nothing is being answered any more, or the time for that is over.
     ``proxies`` says whom to believe about callers, ``certificates`` what TLS is spoken
     with, None for plain HTTP; ``descriptors`` notices when there are none left.
+    ``places`` are what callers take, None for those of the options.
     """
 
     wsgi: WsgiApp
@@ -60,6 +60,7 @@ class Served:
     proxies: Proxies | None = None
     certificates: Certificates | None = None
     descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
+    places: ServerPlaces | None = None
 
 
 Factory = Callable[[], Awaitable[Served]]
@@ -187,13 +188,12 @@ class Server:
         )
         self._config.load()
         self._state = ServerState()
+        places = served.places or ServerPlaces.of(options)
         self._shared = Shared(
             served.front,
             served.proxies,
             options,
-            Places(options.connections),
-            Places(options.heads, options.heads // 4),
-            Places(options.bodies, options.bodies // 4),
+            *places,
             KnownHeads(),
             BASE,
         )

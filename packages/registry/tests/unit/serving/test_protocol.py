@@ -11,11 +11,10 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from modularity_registry.errors import BodyTooLarge, RegistryError
-from modularity_registry.ratelimit import Places
 from modularity_registry.serving.forwarded import Proxies
 from modularity_registry.serving.front import REFUSAL, Connection, Front
 from modularity_registry.serving.head import Answer, Environ, Head, KnownHeads
-from modularity_registry.serving.limits import ServerOptions
+from modularity_registry.serving.limits import ServerOptions, ServerPlaces
 from modularity_registry.serving.protocol import MAX_HEAD, HttpConnection, Shared
 from modularity_registry.serving.wsgi import BASE, Bridge
 from support.loops import on_loop, soon, turns
@@ -123,9 +122,7 @@ class Caller:
             self.front,
             proxies,
             limits,
-            Places(limits.connections),
-            Places(limits.heads, limits.heads // 4),
-            Places(limits.bodies, limits.bodies // 4),
+            *ServerPlaces.of(limits),
             KnownHeads(),
             BASE,
         )

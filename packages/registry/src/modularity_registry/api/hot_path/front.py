@@ -6,6 +6,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from modularity_registry.api import (
+    cors,
     problems,
     rate_limits,
     request_context,
@@ -20,6 +21,7 @@ from modularity_registry.api.long_replies.lists import LongLists
 from modularity_registry.api.long_replies.streams import PATH as EVENTS
 from modularity_registry.api.long_replies.streams import Streams
 from modularity_registry.api.long_replies.waits import Waits
+from modularity_registry.api.route_policy import Cost
 from modularity_registry.api.tracing import Tracing
 from modularity_registry.errors import RegistryError
 from modularity_registry.runtime import Registry
@@ -51,6 +53,9 @@ class RegistryFront(Front):
         self._waits = Waits(registry, self._authenticator, self._routes)
         self._long_lists = LongLists(registry, self._authenticator)
         self._tracing = tracing
+        self._origins = cors.patterns(registry.settings.allowed_origins)
+        rates = registry.rates
+        self._rates = {Cost.WRITE: rates.writes, Cost.READ: rates.reads}
         self._metrics = registry.metrics
         self._logged = logged
 
@@ -104,7 +109,16 @@ class RegistryFront(Front):
         policy = route_policy.ROUTES.get((method, rule.rule))
         if policy is None or policy.right is route_policy.PUBLIC:
             return False
-        return self._authenticator.caller(environ).may(policy.right)
+        caller = self._authenticator.caller(environ)
+        foreign = method not in cors.HARMLESS and cors.is_foreign(
+            environ, self._origins
+        )
+        if foreign or not caller.may(policy.right):
+            return False
+        rate = self._rates.get(policy.cost)
+        if rate is not None:
+            rate.check(rate_limits.client_of(environ, caller))
+        return True
 
     def client(self, environ: Environ) -> str:
         caller = self._authenticator.caller(environ)

@@ -86,8 +86,9 @@ class Streams:
             if self._right is not None:
                 caller.require(self._right)
             interest = _interest(environ)
-            self._hub.places.require(client)
         except RegistryError:
+            return False
+        if not self._hub.places.has_room(client):
             return False
         if rate is not None and not rate.waits and not rate.takes(client):
             return False

@@ -54,10 +54,11 @@ class Waits:
                 caller.require(right)
             wish = _wish(call, found.rule, names)
             client = rate_limits.client_of(environ, caller)
-            self._hub.places.require(client)
         except (HTTPException, KeyError, RegistryError):
             return None
         if wish is None or not self._hub.knows(wish.after):
+            return None
+        if not self._hub.places.has_room(client):
             return None
         return self._hold(environ, wish, _Waiter(wish.selection, caller, client))
 
