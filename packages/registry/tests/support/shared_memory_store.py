@@ -33,6 +33,9 @@ class Handle:
         self._watches.append(watch)
         return watch
 
+    def begin_epoch(self) -> str:
+        return self._store.begin_epoch()
+
     def ping(self) -> None:
         if self._closed:
             raise StoreUnavailable("closed")

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "register": ("registration:register", "Register or replace a service."),
     "serve": ("serve:serve", "Run the registry until Ctrl-C or SIGTERM."),
     "stats": ("overview:stats", "Show the registry's counts and its replicas."),
+    "store": ("store:store", "Look after a store: begin a new epoch in it."),
     "token": ("tokens.command:token", "Create, list, rotate and revoke tokens."),
     "undrain": ("registration:undrain", "Put a drained service back into discovery."),
     "unregister": ("registration:unregister", "Unregister one or more services."),

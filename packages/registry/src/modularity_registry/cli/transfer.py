@@ -9,7 +9,7 @@ from modularity_registry import transfer
 from modularity_registry.cli.exit import FAILED, fail
 from modularity_registry.errors import RegistryError
 
-_store_option = click.option(
+store_option = click.option(
     "--store",
     metavar="URL",
     help="Store to use, as for serve; memory:// does not work here. [REGISTRY_STORE]",
@@ -17,7 +17,7 @@ _store_option = click.option(
 
 
 @click.command("export")
-@_store_option
+@store_option
 @click.option(
     "--output",
     metavar="FILE",
@@ -38,7 +38,7 @@ def export_command(store: str | None, output: str) -> None:
 
 
 @click.command("import")
-@_store_option
+@store_option
 @click.option(
     "--input",
     "source",

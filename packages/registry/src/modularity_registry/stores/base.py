@@ -112,6 +112,13 @@ class Store(Protocol):
     def epoch(self) -> str:
         """Names this history of revisions; it changes when the store is wiped."""
 
+    def begin_epoch(self) -> str:
+        """Begin a new epoch with the same records, and return it.
+
+        Every watch gets a `Snapshot` of it, also those of other processes. For an
+        operator who has restored a backup: the store may not have noticed.
+        """
+
     def commit(self, batch: Sequence[Write]) -> Sequence[Outcome]:
         """Carry out each write of ``batch`` by itself; return their outcomes in order.
 

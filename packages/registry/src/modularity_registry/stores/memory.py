@@ -41,9 +41,15 @@ class MemoryStore:
     def watch(self, send: Send) -> LocalWatch:
         with self._lock:
             self._require_open()
-            ordered = sorted(self._records.values(), key=lambda record: record.revision)
-            send(Snapshot(tuple(ordered), self._revision))
+            send(self._snapshot())
             return self._fanout.add(send, self._unwatch)
+
+    def begin_epoch(self) -> str:
+        with self._lock:
+            self._require_open()
+            self.epoch = uuid.uuid4().hex[:12]
+            self._fanout.deliver(self._snapshot())
+            return self.epoch
 
     def ping(self) -> None:
         self._require_open()
@@ -53,6 +59,10 @@ class MemoryStore:
             self._closed = True
             self._fanout.clear()
             self._records.clear()
+
+    def _snapshot(self) -> Snapshot:
+        ordered = sorted(self._records.values(), key=lambda record: record.revision)
+        return Snapshot(tuple(ordered), self._revision)
 
     def _require_open(self) -> None:
         if self._closed:

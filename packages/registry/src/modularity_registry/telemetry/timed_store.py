@@ -54,6 +54,9 @@ class TimedStore:
     def watch(self, send: Send) -> Watch:
         return self._timed("watch", lambda: self._store.watch(send))
 
+    def begin_epoch(self) -> str:
+        return self._store.begin_epoch()
+
     def ping(self) -> None:
         self._timed("ping", self._store.ping)
 

@@ -33,6 +33,7 @@ __all__ = [
     "BadFile",
     "ImportStopped",
     "Outcome",
+    "begin_epoch",
     "export_services",
     "import_services",
     "snapshot_of",
@@ -91,6 +92,18 @@ def import_services(
         with _progress("importing", len(plan.steps)) as advance:
             overtaken = carry_out(store, plan.steps, advance)
     return Outcome(_summary("imported", plan, overtaken), len(overtaken))
+
+
+def begin_epoch(url: str) -> str:
+    """Begin a new epoch in the store, and return it.
+
+    Raises `BadSetting` for a store that does not exist, `StoreError` if it fails.
+    """
+    file = file_of(url)
+    if file is not None:
+        _require_file(file)
+    with closing(open_store(url)) as store:
+        return store.begin_epoch()
 
 
 def store_url(flag: str | None, environ: Mapping[str, str]) -> str:
@@ -153,12 +166,16 @@ def _require_readable(name: str, url: str) -> None:
         raise BadSetting(f"{name}: {error.detail}") from None
 
 
-def _require_source(file: Path, output: str) -> None:
+def _require_file(file: Path) -> None:
     if not file.exists():
         raise BadSetting(
-            f"there is no store file {file.absolute()}, so there is nothing to export;"
-            " correct the path (three slashes: from this folder; four: from the root)"
+            f"there is no store file {file.absolute()}; correct the path (three"
+            " slashes: from this folder; four: from the root)"
         )
+
+
+def _require_source(file: Path, output: str) -> None:
+    _require_file(file)
     if output != STREAM and os.path.realpath(output) == os.path.realpath(file):
         raise BadFile(f"{output} is the store itself; write the export to another file")
 

@@ -98,6 +98,7 @@ SUBSTITUTES = {
     **{
         command: Substitute(_scratched(command), _FILES)
         for command in (
+            f"{_MOVE} store new-epoch --store sqlite:////tmp/modularity-backup.db",
             f"{_MOVE} import {_NEW} --input {_FILE}",
             f"{_MOVE} export {_OLD} | {_MOVE} import {_NEW}",
             f"{_MOVE} import {_NEW} --input {_FILE} --prune --dry-run",

@@ -246,3 +246,32 @@ def test_a_terminal_gets_a_bar(
     transfer.import_services(url(tmp_path / "target.db"), str(lines))
     assert "exporting" in terminal.getvalue() and "importing" in terminal.getvalue()
     assert "3/3" in terminal.getvalue()
+
+
+def test_a_new_epoch_keeps_the_services(source: Path) -> None:
+    before = export_of(source).splitlines()[1:]
+    with opened(source) as store:
+        epoch = store.epoch
+    result = run("store", "new-epoch", "--store", url(source))
+    assert (result.exit_code, result.stderr) == (0, "")
+    with opened(source) as store:
+        assert result.stdout == f"began epoch {store.epoch}\n"
+        assert store.epoch != epoch
+    assert export_of(source).splitlines()[1:] == before
+
+
+@pytest.mark.parametrize(
+    ("store", "reason"),
+    [
+        ("memory://", "--store: memory:// lives within one process"),
+        ("sqlite:///missing.db", "there is no store file"),
+    ],
+)
+def test_a_new_epoch_needs_a_store_that_lasts(
+    store: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("store", "new-epoch", "--store", store)
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -175,6 +175,20 @@ class SharedStoreContract(DurableStoreContract):
         assert recorders[0].changes == recorders[1].changes
         assert_growing([change.revision for change in recorders[0].changes])
 
+    def test_one_sees_the_epoch_that_the_other_begins(
+        self, pair: tuple[Store, Store]
+    ) -> None:
+        one, other = pair
+        revision = put(one, "services/a", b"1")
+        recorder = Recorder()
+        one.watch(recorder)
+        epoch = other.begin_epoch()
+        recorder.wait(lambda: len(recorder.events) > 1, "a snapshot of the new epoch")
+        assert one.epoch == other.epoch == epoch
+        last = put(one, "services/a", b"2", expected=revision)
+        recorder.wait_for_revision(last)
+        assert_agrees(recorder, other)
+
     def test_closing_one_leaves_the_other(self, pair: tuple[Store, Store]) -> None:
         one, other = pair
         recorder = Recorder()

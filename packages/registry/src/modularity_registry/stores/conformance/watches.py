@@ -7,13 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modularity_registry.errors import OutcomeUnknown, StoreUnavailable
-from modularity_registry.stores.base import Change, Event, Store, Write, delete, put
+from modularity_registry.stores.base import (
+    Change,
+    Event,
+    Snapshot,
+    Store,
+    Write,
+    delete,
+    put,
+)
 from modularity_registry.stores.conformance.base import (
     Opened,
     OpenStore,
     assert_agrees,
     assert_growing,
     assert_prompt,
+    snapshot_of,
 )
 from modularity_registry.stores.conformance.recorder import Recorder
 
@@ -45,6 +54,21 @@ class WatchingContract(Opened):
         open_.wait_for_revision(put(store, "services/b", b""))
         watch.close()
         assert closed.events == before
+
+    def test_a_new_epoch_has_the_same_records(self, store: Store) -> None:
+        put(store, "services/a", b"1")
+        before, records = store.epoch, snapshot_of(store).records
+        recorder = Recorder()
+        store.watch(recorder)
+        epoch = store.begin_epoch()
+        assert epoch != before
+        recorder.wait(lambda: len(recorder.events) > 1, "a snapshot of the new epoch")
+        snapshot = recorder.events[1]
+        assert isinstance(snapshot, Snapshot)
+        assert (store.epoch, snapshot.records) == (epoch, records)
+        last = put(store, "services/a", b"2", expected=records[0].revision)
+        recorder.wait_for_revision(last)
+        assert_agrees(recorder, store)
 
     def test_watchers_agree_on_the_order(self, store: Store) -> None:
         recorders = Recorder(), Recorder()

@@ -77,6 +77,19 @@ class EpochTracker:
                 self._newest = stored
                 self._seen = time.monotonic()
 
+    def begin_new(self, api: ConsulApi) -> str:
+        """Begin a new epoch and return it; others may write meanwhile."""
+        old = self.current(api)
+        for _ in range(_ATTEMPTS):
+            stored = self.current(api)
+            if stored.tip.epoch != old.tip.epoch:
+                return stored.tip.epoch
+            self.begin_epoch(api, stored)
+        raise StoreUnavailable(
+            "others write to the store in Consul all the time, so it has no new epoch;"
+            " try again"
+        )
+
     def begin_epoch(self, api: ConsulApi, old: StoredTip) -> None:
         """Give the store a new epoch, unless another process has moved the tip.
 

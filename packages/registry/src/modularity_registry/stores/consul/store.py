@@ -57,6 +57,10 @@ class ConsulStore:
     def watch(self, send: Send) -> ReconnectingWatch:
         return self._watches.start(self._session, send)
 
+    def begin_epoch(self) -> str:
+        self._watches.require_open()
+        return self._tracker.begin_new(self._api)
+
     def ping(self) -> None:
         self._watches.require_open()
         self._api.get(self._layout.tip)

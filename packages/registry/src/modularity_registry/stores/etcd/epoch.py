@@ -42,6 +42,11 @@ class EpochTracker:
             self._begin(pool, None)
         raise _unstable(pool)
 
+    def begin_epoch(self, pool: ConnectionPool) -> str:
+        """Begin a new epoch and return it, or that of another process just then."""
+        self._begin(pool, self.read_epoch(pool))
+        return self.read_epoch(pool)
+
     def snapshot(self, pool: ConnectionPool) -> tuple[str, Snapshot]:
         """Return the epoch and all its records; raises `StoreError`."""
         for _ in range(_ATTEMPTS):

@@ -73,6 +73,10 @@ class EtcdStore:
             lambda: FeedSession(self._cluster, self._tracker), send
         )
 
+    def begin_epoch(self) -> str:
+        self._watches.require_open()
+        return self._tracker.begin_epoch(self._pool)
+
     def ping(self) -> None:
         self._watches.require_open()
         # Not answered before a majority of the members agrees on what is current.

@@ -200,6 +200,17 @@ class Schema:
         self._require_known(version)
         return epoch
 
+    def begin_epoch(self, connection: Connection) -> str:
+        """Begin a new epoch with the same records, wake the feeds, and return it."""
+        [[epoch, _]] = connection.execute(
+            self.fill(
+                "UPDATE {schema}.ledger SET"
+                " epoch = left(replace(gen_random_uuid()::text, '-', ''), 12)"
+                " RETURNING epoch, pg_notify({channel}, revision::text)"
+            )
+        )
+        return str(epoch)
+
     def _read_version(self, connection: Connection) -> tuple[int, str]:
         rows = connection.execute(
             self.fill(

@@ -68,6 +68,17 @@ class PostgresStore:
     def watch(self, send: Send) -> ReconnectingWatch:
         return self._watches.start(self._session, send)
 
+    def begin_epoch(self) -> str:
+        with self._turn:
+            self._watches.require_open()
+            connection = self._ready_connection()
+            try:
+                self._epoch = self._schema.begin_epoch(connection)
+            except BaseException:
+                self._drop_connection()
+                raise
+            return self._epoch
+
     def ping(self) -> None:
         self._commit([Write(_NO_KEY, None)])
 

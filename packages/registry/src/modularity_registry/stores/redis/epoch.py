@@ -28,6 +28,11 @@ class EpochTracker:
         """Adopt the server's epoch, or begin one where there is none."""
         return self.adopt(connection.request(self.enter_command())[0])
 
+    def begin_epoch(self, connection: Connection) -> str:
+        """Begin a new epoch, and return it or that of another process just then."""
+        connection.request(self._layout.set_epoch(secrets.token_hex(6)))
+        return self.enter(connection).epoch
+
     def adopt(self, answer: Any) -> State:
         """Remember and return the state in the server's answer to `enter_command`."""
         state = state_of(answer)

@@ -155,6 +155,10 @@ class Layout:
             )
         return command
 
+    def set_epoch(self, epoch: str) -> Command:
+        """Begin ``epoch`` with the records of the present one."""
+        return ("HSET", self.state, "epoch", epoch)
+
     def read_state(self) -> Command:
         """Read the state."""
         return ("HMGET", self.state, "epoch", "revision")

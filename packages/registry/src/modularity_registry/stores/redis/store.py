@@ -91,6 +91,11 @@ class RedisStore:
 
         return self._watches.start(session, send)
 
+    def begin_epoch(self) -> str:
+        self._watches.require_open()
+        with self._pool.borrow() as connection:
+            return self._tracker.begin_epoch(connection)
+
     def ping(self) -> None:
         self._watches.require_open()
         with self._pool.borrow() as connection:

@@ -40,7 +40,7 @@ class Connection:
         self._busy_seconds = busy_seconds
         self._ending = ending
         self._version: object = None
-        self._inode = inode(path)
+        self.inode = inode(path)
         try:
             self.driver = connect(path, "rw")
         except sqlite3.Error as error:
@@ -123,7 +123,7 @@ class Connection:
     def require_same(self) -> None:
         """Raise if this file was removed or replaced."""
         try:
-            is_same = os.stat(self.path).st_ino == self._inode
+            is_same = os.stat(self.path).st_ino == self.inode
         except OSError:
             is_same = False
         if not is_same:

@@ -46,15 +46,18 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def opening_lock(path: Path) -> Iterator[None]:
+def opening_lock(path: Path, seconds: float | None = None) -> Iterator[None]:
     """Keep other processes from opening the file during the block.
 
+    Waits for them at most ``seconds``, by default `LOCK_SECONDS`.
     So only one process creates or upgrades it. A version that did not share the file
     holds this lock as long as it has the file open.
     """
     lock = FileLock(f"{path}.lock", thread_local=False)
     try:
-        lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.01)
+        lock.acquire(
+            timeout=LOCK_SECONDS if seconds is None else seconds, poll_interval=0.01
+        )
     except Timeout:
         raise StoreUnavailable(
             f"another registry has locked the store file {path}: an earlier version,"
@@ -122,6 +125,10 @@ def inode(path: Path) -> int:
     return status.st_ino
 
 
+def new_epoch() -> str:
+    return uuid.uuid4().hex[:12]
+
+
 def beside(path: Path, end: str) -> Path:
     """Return the path with ``end`` appended."""
     return path.with_name(path.name + end)
@@ -135,7 +142,7 @@ def _fill(path: Path) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute(TABLE)
-        connection.execute(insert(1), Ledger(uuid.uuid4().hex[:12]).row())
+        connection.execute(insert(1), Ledger(new_epoch()).row())
     finally:
         connection.close()
 

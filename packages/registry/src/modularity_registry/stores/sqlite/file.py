@@ -4,9 +4,11 @@ Every process keeps the ledger and each key's revision in memory. It writes on t
 condition that the file still has that ledger, and reads the change log if it hasn't.
 """
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +17,12 @@ from modularity_registry.stores.base import Change, Record
 from modularity_registry.stores.sqlite import change_log
 from modularity_registry.stores.sqlite import layout as rows
 from modularity_registry.stores.sqlite.connection import Connection, is_locked
-from modularity_registry.stores.sqlite.creation import PRAGMAS, beside
+from modularity_registry.stores.sqlite.creation import PRAGMAS, beside, new_epoch
 from modularity_registry.stores.sqlite.errors import corrupt, foreign
+from modularity_registry.stores.sqlite.identity import IdentityFile
 from modularity_registry.stores.sqlite.layout import Ledger
+
+log = logging.getLogger(__name__)
 
 
 class SqliteFile(Connection):
@@ -29,12 +34,21 @@ class SqliteFile(Connection):
     """
 
     def __init__(
-        self, path: Path, busy_seconds: float, ending: threading.Event
+        self,
+        path: Path,
+        busy_seconds: float,
+        ending: threading.Event,
+        is_first: bool = True,
     ) -> None:
+        """Open it, for the first time in this process or again.
+
+        The first time, a file that is not as a registry left it gets a new epoch.
+        """
         # The last process to close the file removes the -wal. It is also there after a
         # kill: then this process writes a log that no other reads.
         self._found_open = beside(path, "-wal").exists()
         super().__init__(path, busy_seconds, ending)
+        self._identity = IdentityFile(path)
         self.ledger = Ledger("")
         self.revisions: dict[str, int] = {}
         self._opening = 0
@@ -44,7 +58,7 @@ class SqliteFile(Connection):
                 self._prepare()
                 with self.read_transaction():
                     self._load()
-                self._count_opening()
+                self._count_opening(is_first)
         except BaseException:
             self.close()
             raise
@@ -95,6 +109,32 @@ class SqliteFile(Connection):
         for row in logged:
             self._log.add(row, len(changes))
         return True
+
+    def begin_epoch(self) -> None:
+        """Begin a new epoch with the same records; after `begin` and `catch_up`."""
+        with self.translate_errors():
+            self._write_ledger(replace(self.ledger, epoch=new_epoch()))
+
+    def advance_identity(self) -> None:
+        """Note which revision the file has reached."""
+        self._identity.advance(self.ledger.revision)
+
+    def close(self) -> None:
+        super().close()
+        self._identity.close()
+
+    def close_marked(self) -> None:
+        """Close it, and mark it as closed if no other process has it open.
+
+        The caller holds the `opening_lock`.
+        """
+        super().close()
+        # A file that was replaced stays as it is marked: as another one.
+        with suppress(StoreError):
+            self.require_same()
+            if self.is_settled and not beside(self.path, "-wal").exists():
+                self._identity.write(self.ledger, self.inode, is_closed=True)
+        self._identity.close()
 
     def check(self) -> None:
         """Return if the file answers and is still the one that was opened."""
@@ -218,19 +258,39 @@ class SqliteFile(Connection):
         [[version]] = self.execute("PRAGMA user_version")
         return version
 
-    def _count_opening(self) -> None:
+    def _count_opening(self, is_first: bool) -> None:
         """Count this opening in the ledger, and upgrade the file's format."""
         self.begin(lambda: None)
         self._read_changes()
+        is_same = not is_first or self._was_open()
         self._opening = self.ledger.openings + 1
         counted = replace(self.ledger, openings=self._opening)
-        _, _, value, crc = counted.row()
-        self.execute(rows.UPDATE_LEDGER, (value, crc))
         # The former format is the same table, without a log.
         if self._format() != rows.FORMAT:
             self.execute(f"PRAGMA user_version = {rows.FORMAT}")
+        self._write_ledger(counted if is_same else replace(counted, epoch=new_epoch()))
+
+    def _was_open(self) -> bool:
+        """Return whether this is the file that was open last, in the same state."""
+        mark = self._identity.read()
+        if mark is not None and mark.fits(self.ledger, self.inode, self._found_open):
+            return True
+        if self.ledger.openings:
+            log.warning(
+                "the store file %s is not as a registry left it: it was restored or"
+                " copied, or its -wal is gone; it gets a new epoch, so watchers read"
+                " everything again",
+                self.path,
+            )
+        return False
+
+    def _write_ledger(self, ledger: Ledger) -> None:
+        """Write a ledger of the same revision, and end the transaction."""
+        _, _, value, crc = ledger.row()
+        self.execute(rows.UPDATE_LEDGER, (value, crc))
         self.execute("COMMIT")
-        self.ledger = counted
+        self.ledger = ledger
+        self._identity.write(ledger, self.inode, is_closed=False)
 
 
 def _records_of(changes: Sequence[Change]) -> Iterator[rows.Row]:

@@ -26,6 +26,8 @@ from modularity_registry.stores.sqlite.file import SqliteFile
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS: Final = 5.0
+CLOSING_SECONDS: Final = 1.0
+"""How long a close waits for a process that opens the file."""
 LARGEST_VALUE: Final = 64 * 1024 * 1024
 # A stat hands over the interpreter lock; once a second bounds what a removal loses.
 STAT_SECONDS: Final = 1.0
@@ -59,7 +61,7 @@ class SqliteStore:
         with opening_lock(self._path):
             if not os.path.lexists(self._path):
                 create(self._path)
-            self._file = self._open()
+            self._file = self._open(is_first=True)
         self.epoch = self._file.ledger.epoch
         self._announced = self._file.ledger  # what was sent to watches
         self._highest = self._announced.revision  # of all that was ever sent
@@ -101,6 +103,18 @@ class SqliteStore:
             with self._feed:
                 return self._fanout.add(send, self._unwatch)
 
+    def begin_epoch(self) -> str:
+        with self._turn:
+            file = self._usable_file()
+            file.begin(lambda: self._catch_up(file))
+            try:
+                self._catch_up(file)
+                file.begin_epoch()
+            finally:
+                file.roll_back()
+            self._catch_up(file)
+            return self.epoch
+
     def ping(self) -> None:
         with self._turn:
             self._usable_file().check()
@@ -113,9 +127,17 @@ class SqliteStore:
             self._closed = True
             with self._feed:
                 self._fanout.clear()
-            self._file.close()
-            self._file.revisions.clear()
+            self._close_file()
         self._poller.stop()
+
+    def _close_file(self) -> None:
+        try:
+            # So that no other process opens it before it is marked as closed.
+            with opening_lock(self._path, CLOSING_SECONDS):
+                self._file.close_marked()
+        except StoreUnavailable:
+            self._file.close()
+        self._file.revisions.clear()
 
     def _write(self, file: SqliteFile, batch: Sequence[Write]) -> Sequence[Outcome]:
         if file.is_shared:
@@ -178,7 +200,6 @@ class SqliteStore:
             changes = file.catch_up()
             if file.ledger == self._announced:
                 return False
-            self._require_epoch(file)
             if not changes or changes[0].revision <= self._highest:
                 self._send_snapshot(file)
                 return True
@@ -200,36 +221,24 @@ class SqliteStore:
                 self._send_snapshot(self._file)
         return self._file
 
-    def _open(self) -> SqliteFile:
-        return SqliteFile(self._path, self._busy_seconds, self._ending)
+    def _open(self, is_first: bool) -> SqliteFile:
+        return SqliteFile(self._path, self._busy_seconds, self._ending, is_first)
 
     def _reopen(self) -> None:
         """Read from the disk whether the last commit was written."""
+        self._file.require_same()
         self._file.close()
-        file = self._open()
-        try:
-            self._require_epoch(file)
-        except StoreError:
-            file.close()
-            raise
+        self._file = file = self._open(is_first=False)
         log.warning("opened the store file %s again after an error", self._path)
-        self._file = file
         if file.ledger != self._announced:
             with file.read_transaction():
                 file.catch_up()
                 self._send_snapshot(file)
 
-    def _require_epoch(self, file: SqliteFile) -> None:
-        if file.ledger.epoch != self.epoch:
-            file.is_settled = False
-            raise StoreUnavailable(
-                f"the store file {self._path} was replaced while the registry had it"
-                " open; restart the registry"
-            )
-
     def _send_snapshot(self, file: SqliteFile) -> None:
         # A revision that a watch has sent is never used again.
         self._highest = max(self._highest, file.ledger.revision)
+        self.epoch = file.ledger.epoch
         snapshot = Snapshot(tuple(file.records()), self._highest)
         with self._feed:
             self._fanout.deliver(snapshot)
@@ -245,6 +254,7 @@ class SqliteStore:
             if self._closed:
                 return False
             file = self._usable_file()
+            file.advance_identity()
             return file.changed_elsewhere() and self._catch_up(file)
         finally:
             self._turn.release()

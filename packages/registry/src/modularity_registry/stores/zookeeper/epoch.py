@@ -63,6 +63,25 @@ class EpochTracker:
             " deleted repeatedly"
         )
 
+    def begin_epoch(self, connection: Connection) -> Era:
+        """Begin a new epoch with the same records, and return its era."""
+        for _ in range(ATTEMPTS):
+            era = self.read_or_begin(connection, connection.finish)
+            following = era._replace(
+                epoch=uuid.uuid4().hex[:12], folder=era.folder or era.epoch
+            )
+            steps = connection.client.transaction()
+            steps.set_data(self.layout.epoch, following.content, version=era.version)
+            failed = first_error(connection.finish(steps.commit_async()))
+            if failed is None:
+                return self.read_or_begin(connection, connection.finish)
+            if not isinstance(failed.error, ANSWERS):
+                raise failure(failed.error, connection.server, False) from failed.error
+        raise StoreUnavailable(
+            f"/{connection.server.prefix} at ZooKeeper at {connection.server} changes"
+            " all the time, so it has no new epoch; try again"
+        )
+
     def begin_era(self, connection: Connection, era: Era) -> None:
         """Begin the next era of the log, unless another process has."""
         following = era._replace(number=era.number + 1)

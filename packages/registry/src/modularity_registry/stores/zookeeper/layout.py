@@ -1,6 +1,7 @@
 """The store's nodes in ZooKeeper, and the format of their data.
 
-    /<prefix>/epoch                        the epoch's id and the era of its log
+    /<prefix>/epoch                        the epoch's id, the era of its log, and
+                                           the first epoch with these records
     /<prefix>/<epoch>/record/<bucket>/<r>  a record; its mzxid is its revision
     /<prefix>/<epoch>/log/<era>/<n>        a batch; its czxid is its revision
 
@@ -32,15 +33,20 @@ _NUMBER: Final = 10  # digits that ZooKeeper appends to the name of a sequential
 
 
 class Era(NamedTuple):
-    """An epoch, and the number of its log; ``version`` is that of the epoch's node."""
+    """An epoch, and the number of its log; ``version`` is that of the epoch's node.
+
+    ``folder`` is the epoch in which the records and the log were made, if not this one.
+    """
 
     epoch: str
     number: int
     version: int
+    folder: str = ""
 
     @property
     def content(self) -> bytes:
-        return f"{self.epoch} {self.number}".encode()
+        words = (self.epoch, str(self.number), self.folder)
+        return " ".join(filter(None, words)).encode()
 
 
 class Layout:
@@ -51,10 +57,10 @@ class Layout:
         self.epoch = f"/{prefix}/epoch"
 
     def base(self, era: Era) -> str:
-        return f"{self.root}/{era.epoch}"
+        return f"{self.root}/{era.folder or era.epoch}"
 
     def bucket(self, era: Era, number: int) -> str:
-        return f"{self.root}/{era.epoch}/record/{number:02x}"
+        return f"{self.base(era)}/record/{number:02x}"
 
     def record(self, era: Era, key: str) -> str:
         # The first character keeps "." and ".." from being names.
@@ -62,7 +68,7 @@ class Layout:
         return f"{self.bucket(era, bucket_of(key))}/={name}"
 
     def log(self, era: Era) -> str:
-        return f"{self.root}/{era.epoch}/log/{era.number}"
+        return f"{self.base(era)}/log/{era.number}"
 
     def new_entry(self, era: Era) -> str:
         """Return the path of a log node without its number."""
@@ -73,10 +79,11 @@ class Layout:
 
     def era(self, content: bytes, version: int) -> Era:
         """Return the era that the epoch's node names; raises `StoreCorrupt`."""
-        match = re.fullmatch(rb"([0-9a-f]{12}) (\d{1,9})", content)
+        match = re.fullmatch(rb"([0-9a-f]{12}) (\d{1,9})(?: ([0-9a-f]{12}))?", content)
         if match is None:
             raise self.corrupt(self.epoch)
-        return Era(match[1].decode(), int(match[2]), version)
+        folder = (match[3] or b"").decode()
+        return Era(match[1].decode(), int(match[2]), version, folder)
 
     def corrupt(self, path: str) -> StoreCorrupt:
         return StoreCorrupt(

@@ -61,6 +61,10 @@ class ZookeeperStore:
 
         return self._watches.start(session, send)
 
+    def begin_epoch(self) -> str:
+        self._watches.require_open()
+        return self._tracker.begin_epoch(self._pool.get()).epoch
+
     def ping(self) -> None:
         self._watches.require_open()
         connection = self._pool.get()

@@ -189,6 +189,7 @@ def test_an_opening_that_was_cut_short_is_begun_again(path: Path) -> None:
     assert found(path) is not None
     assert sorted(file.name for file in path.parent.iterdir()) == [
         "registry.db",
+        "registry.db.identity",
         "registry.db.lock",
     ]
 

@@ -46,7 +46,7 @@ def test_a_file_of_the_former_format_is_brought_up(path: Path) -> None:
     values = {f"services/{number}": b"%d" % number for number in range(50)}
     as_format_1(path, values)
     with closing(SqliteStore(path)) as one, closing(SqliteStore(path)) as other:
-        assert one.epoch == other.epoch == "0123456789ab"
+        assert one.epoch == other.epoch
         records = snapshot_of(one).records
         assert {record.key: record.value for record in records} == values
         assert [record.revision for record in records] == list(range(1, 51))
@@ -80,4 +80,6 @@ def test_several_bring_up_one_file_at_once(path: Path) -> None:
     outputs = sorted(
         process.communicate(timeout=SECONDS * 3)[0] for process in processes
     )
-    assert outputs == [f"0123456789ab {revision}\n" for revision in (2, 3, 4)]
+    epochs, revisions = zip(*map(str.split, outputs), strict=True)
+    assert len(set(epochs)) == 1
+    assert sorted(revisions) == ["2", "3", "4"]

@@ -118,6 +118,7 @@ def test_several_make_one_file_and_count_together(path: Path) -> None:
     assert count == Record("services/count", b"300", 300)
     assert sorted(file.name for file in path.parent.iterdir()) == [
         "registry.db",
+        "registry.db.identity",
         "registry.db.lock",
     ]
 

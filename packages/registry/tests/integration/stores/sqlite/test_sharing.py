@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from integration.stores.sqlite.support import SECONDS
-from modularity_registry.errors import StoreConflict, StoreUnavailable
+from modularity_registry.errors import StoreConflict
 from modularity_registry.stores.base import Change, Lost, Record, Snapshot, delete, put
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
@@ -162,19 +162,19 @@ def test_all_that_several_do_at_random_is_told_to_all(
             assert set(snapshot_of(store).records) == set(true.values())
 
 
-def test_a_file_that_another_one_was_copied_into_is_noticed(
+def test_what_another_file_holds_is_taken_over_with_its_epoch(
     path: Path, pair: Pair
 ) -> None:
     source = path.with_name("source.db")
     with closing(SqliteStore(source)) as store:
         put(store, "services/b", b"")
+        epoch = store.epoch
     put(pair[0], "services/a", b"")
     with closing(sqlite3.connect(source)) as new, closing(sqlite3.connect(path)) as old:
         new.backup(old)
     for store in pair:
-        for _ in range(2):
-            with pytest.raises(StoreUnavailable, match="was replaced"):
-                put(store, "services/c", b"")
+        assert [record.key for record in snapshot_of(store).records] == ["services/b"]
+        assert store.epoch == epoch
 
 
 def test_an_older_copy_put_back_never_repeats_a_revision(
