@@ -177,6 +177,15 @@ def _dns_server(
     if sockets is None:
         return None
     settings = registry.settings
+    senders = dns.Senders(
+        settings.dns_trusted_networks, settings.dns_rate, registry.clock.monotonic
+    )
     return dns.DnsServer(
-        registry.catalog, registry.feed, sockets, settings.dns_domain, settings.dns_ttl
+        registry.catalog,
+        registry.feed,
+        sockets,
+        settings.dns_domain,
+        settings.dns_ttl,
+        senders=senders,
+        metrics=registry.metrics,
     )

@@ -1,5 +1,6 @@
 """A registry that answers DNS in this process, and questions to it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from flask.testing import FlaskClient
 from modularity_registry import config, runtime
 from modularity_registry.api.app import create_app
 from modularity_registry.catalog import documents
-from modularity_registry.dns import DnsServer, listen
+from modularity_registry.dns import DnsServer, Senders, listen
 from modularity_registry.dns.tcp import Limits
 from modularity_registry.model.service import Registration, Service
 from modularity_registry.runtime import Registry
@@ -86,10 +87,23 @@ def site(
     domain: str = "modularity",
     ttl: int = 5,
     limits: Limits | None = None,
+    trusted: str = "loopback",
+    rate: str = "off",
 ) -> Iterator[Site]:
+    """Run one; times are the system's for senders alone."""
     registry = runtime.build(config.Settings(), ManualClock(), replica="replica-1")
     sockets = listen(host, 0)
-    server = DnsServer(registry.catalog, registry.feed, sockets, domain, ttl, limits)
+    senders = Senders(trusted, rate, time.monotonic)
+    server = DnsServer(
+        registry.catalog,
+        registry.feed,
+        sockets,
+        domain,
+        ttl,
+        limits,
+        senders,
+        registry.metrics,
+    )
     LOOP.call(registry.feed.start())
     LOOP.call(server.start())
     try:

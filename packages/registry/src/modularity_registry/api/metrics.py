@@ -123,6 +123,18 @@ class Collector:
                 "lease": metrics.expired,
             },
         )
+        yield _counters(
+            "registry_dns_replies",
+            "Replies to DNS queries.",
+            "transport",
+            metrics.dns_replies,
+        )
+        yield _counters(
+            "registry_dns_truncated",
+            "Replies by UDP that were cut, so that the sender asks by TCP.",
+            "reason",
+            metrics.dns_truncated,
+        )
         yield _counter(
             "registry_heartbeats", "Heartbeats that were accepted.", metrics.heartbeats
         )

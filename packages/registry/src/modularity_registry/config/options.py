@@ -104,6 +104,18 @@ OPTIONS = (
         "Seconds that DNS answers, negative ones included, may be cached.",
     ),
     Option(
+        "dns_trusted_networks",
+        "REGISTRY_DNS_TRUSTED_NETWORKS",
+        value_parsers.networks_or_none,
+        "Networks that get whole DNS answers by UDP without a rate, or off.",
+    ),
+    Option(
+        "dns_rate",
+        "REGISTRY_DNS_RATE",
+        value_parsers.rate,
+        "Most DNS queries of one sender by UDP, or off; more are told to use TCP.",
+    ),
+    Option(
         "log_format",
         "REGISTRY_LOG_FORMAT",
         value_parsers.log_format,

@@ -34,6 +34,8 @@ class Settings:
     dns_port: int = 0
     dns_domain: str = "modularity"
     dns_ttl: int = 5
+    dns_trusted_networks: str = "loopback"
+    dns_rate: str = "1000/second"
     log_format: str = "human"
     log_level: str = "info"
     otel_endpoint: str = OFF

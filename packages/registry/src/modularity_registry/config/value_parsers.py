@@ -134,6 +134,10 @@ def networks(value: str) -> str:
     return value
 
 
+def networks_or_none(value: str) -> str:
+    return OFF if value.strip() == OFF else networks(value)
+
+
 def store(value: str) -> str:
     check_store_url(value)
     return value

@@ -201,6 +201,19 @@ def bare_reply(packet: bytes, rcode: Rcode) -> bytes:
     return packet[:2] + _COUNTS.pack(flags, 0, 0, 0, 0)
 
 
+def cut_reply(number: bytes, query: Query) -> bytes:
+    """Return a reply without records that says to ask by TCP; as long as the query."""
+    counts = _COUNTS.pack(
+        QR | query.flags & _KEPT | TC, 1, 0, 0, 1 if query.option else 0
+    )
+    return number + counts + query.question + query.option
+
+
+def is_cut(reply: bytes) -> bool:
+    """Say whether a reply is marked as cut."""
+    return bool(reply[2] & TC >> 8)
+
+
 def render(answer: Answer) -> Rendered:
     """Return ``answer`` as bytes."""
     parts = tuple(_part(record) for record in answer.records)

@@ -2,22 +2,26 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
-from time import perf_counter
-from typing import Any, Final
+from time import monotonic, perf_counter
+from typing import Final
 
 from modularity_registry import tasks
 from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.feed import Feed
+from modularity_registry.config import OFF
 from modularity_registry.dns import messages
 from modularity_registry.dns.answers import Answers
 from modularity_registry.dns.messages import Rcode
 from modularity_registry.dns.names import Names
+from modularity_registry.dns.senders import AMPLIFICATION, Senders
 from modularity_registry.dns.tcp import Limits, TcpConnections
 from modularity_registry.dns.transport import Sockets, receive
 from modularity_registry.dns.zone import Zone
+from modularity_registry.telemetry.counters import Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +50,8 @@ class DnsServer:
         domain: str,
         ttl: int,
         limits: Limits | None = None,
+        senders: Senders | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         names = Names(catalog)
         feed.listen(names)
@@ -54,6 +60,8 @@ class DnsServer:
         self._read = lru_cache(_QUERIES)(_read)
         self._domain = domain
         self._sockets = sockets
+        self._senders = senders or Senders("loopback", OFF, monotonic)
+        self._metrics = metrics or Metrics()
         self._tcp = TcpConnections(self._answer_tcp, limits or Limits())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failed = False
@@ -84,23 +92,50 @@ class DnsServer:
                 return
             except OSError:
                 continue  # what became of an answer sent before, not this one
-            reply = self._answer(packet, peer)
+            reply = self._answer_udp(packet, peer[0])
             if reply is not None:
                 # A reply that can't go out now is lost, as any datagram may be.
                 with suppress(OSError):
                     self._sockets.udp.sendmsg([reply], ancillary, 0, peer)
 
-    def _answer_tcp(self, packet: bytes) -> bytes | None:
-        return self._answer(packet, None)
+    def _answer_tcp(self, packet: bytes, peer: str) -> bytes | None:
+        self._senders.prove(peer)
+        self._metrics.dns_replies["tcp"] += 1
+        return self._answered(packet, self._whole)
 
-    def _answer(self, packet: bytes, peer: Any) -> bytes | None:
-        """Return the reply to what ``peer`` sent, None for none; None is a stream."""
+    def _answer_udp(self, packet: bytes, peer: str) -> bytes | None:
+        self._metrics.dns_replies["udp"] += 1
+        return self._answered(packet, self._fitting, peer)
+
+    def _whole(self, packet: bytes, query: messages.Query) -> bytes:
+        limit = messages.MAX_TCP
+        answer = self._answers.find(query, limit)
+        return messages.reply(packet[:2], query, answer, limit, stream=True)
+
+    def _fitting(self, packet: bytes, query: messages.Query, peer: str) -> bytes:
+        """Return the reply by UDP: what the sender takes, and may be sent."""
+        senders, limit, reason = self._senders, _limit(query.edns, peer), "size"
+        if not senders.trusts(peer):
+            if senders.is_over(peer):
+                self._metrics.dns_truncated["rate"] += 1
+                return messages.cut_reply(packet[:2], query)
+            allowed = AMPLIFICATION * len(packet)
+            if allowed < limit and senders.is_new(peer):
+                limit, reason = allowed, "new_sender"
+        answer = self._answers.find(query, limit)
+        reply = messages.reply(packet[:2], query, answer, limit)
+        if len(reply) > limit:  # no record is so long, but the zone's own may be
+            reply = messages.cut_reply(packet[:2], query)
+        if messages.is_cut(reply):
+            self._metrics.dns_truncated[reason] += 1
+        return reply
+
+    def _answered(
+        self, packet: bytes, answer: Callable[..., bytes], *peer: str
+    ) -> bytes | None:
+        """Return the reply that ``answer`` makes of a query, None for none."""
         try:
-            query = self._read(packet[2:])
-            stream = peer is None
-            limit = messages.MAX_TCP if stream else _limit(query.edns, peer[0])
-            answer = self._answers.find(query, limit)
-            return messages.reply(packet[:2], query, answer, limit, stream)
+            return answer(packet, self._read(packet[2:]), *peer)
         except messages.Unanswerable as unanswerable:
             rcode = unanswerable.rcode
             return None if rcode is None else messages.bare_reply(packet, rcode)

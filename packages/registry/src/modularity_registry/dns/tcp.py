@@ -30,7 +30,9 @@ class Limits:
 class TcpConnections:
     """All connections of one listener. For one event loop."""
 
-    def __init__(self, answer: Callable[[bytes], bytes | None], limits: Limits) -> None:
+    def __init__(
+        self, answer: Callable[[bytes, str], bytes | None], limits: Limits
+    ) -> None:
         self._answer = answer
         self._limits = limits
         self._server: asyncio.Server | None = None
@@ -53,13 +55,14 @@ class TcpConnections:
     async def _talk(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        client = network_of(_address(writer))
+        peer = _address(writer)
+        client = network_of(peer)
         self._make_room(client)
         self._open[writer] = client
         # So that all is sent when a wait for that is over.
         writer.transport.set_write_buffer_limits(0)
         try:
-            while await self._exchange(reader, writer):
+            while await self._exchange(reader, writer, peer):
                 if writer in self._open:
                     self._open.move_to_end(writer)
                 # Whoever sends many queries at once never has to wait: others do.
@@ -81,7 +84,7 @@ class TcpConnections:
         quietest.transport.abort()
 
     async def _exchange(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str
     ) -> bool:
         """Answer one message; return whether the connection goes on."""
         async with asyncio.timeout(self._limits.idle):
@@ -90,7 +93,7 @@ class TcpConnections:
             return False
         async with asyncio.timeout(self._limits.message):
             packet = await reader.readexactly(length)
-        reply = self._answer(packet)
+        reply = self._answer(packet, peer)
         if reply is None:
             return False
         writer.write(len(reply).to_bytes(2) + reply)

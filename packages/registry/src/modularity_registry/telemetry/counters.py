@@ -64,6 +64,8 @@ class Metrics:
         self.unregistered = 0
         self.expired = 0
         self.heartbeats = 0
+        self.dns_replies = {"udp": 0, "tcp": 0}
+        self.dns_truncated = {"size": 0, "new_sender": 0, "rate": 0}
 
     def request(self, route: str, status: int) -> Timings:
         """Return the timings of a route's replies with this status."""

@@ -23,6 +23,7 @@ FIGURES: dict[str, object] = {
     "writes of one client": SETTINGS.write_rate,
     "reads of one client": SETTINGS.read_rate,
     "calls with bad tokens": FAILURES,
+    "DNS queries of one": SETTINGS.dns_rate,
     "clients whose calls": memory_counters.MOST_CLIENTS,
     "streams and waits of one": "75",
     "streams and waits": SETTINGS.max_watchers,
