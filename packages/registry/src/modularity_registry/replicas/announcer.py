@@ -137,4 +137,7 @@ class Announcer:
             )
         elif self._fault and not fault:
             log.warning("the other replicas hear again that this one is alive")
+        self._membership.unwritten = (
+            f"this replica can't write to the store: {fault}" if fault else None
+        )
         self._fault = fault

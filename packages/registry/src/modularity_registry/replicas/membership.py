@@ -43,12 +43,14 @@ class Membership:
     """The replicas by id. Written on the event loop, read from any thread.
 
     This replica itself always counts as alive. ``period`` is the time between two
-    announcements (seconds).
+    announcements (seconds). ``unwritten`` is why its own record can't be written, None
+    while it can.
     """
 
     def __init__(self, own: str, catalog: Catalog, clock: Clock, period: float) -> None:
         self.own = own
         self.period = period
+        self.unwritten: str | None = None
         self._term = LOST_AFTER * period
         self._catalog = catalog
         self._clock = clock

@@ -61,7 +61,10 @@ class ViewHealth:
             self._unanswered_ping(),
             self._silence(),
         )
-        return [reason for reason in reasons if reason is not None]
+        problems = [reason for reason in reasons if reason is not None]
+        # Of a store that only reads, such as one on a full disk.
+        unwritten = self._membership.unwritten
+        return problems or [unwritten] if unwritten else problems
 
     def check(self) -> None:
         """Set ``stale_since`` and ``stale_reason`` to what holds now."""
@@ -113,7 +116,7 @@ class ViewHealth:
         age = self._membership.overdue_seconds()
         if age is None:
             return None
-        return (
+        return self._membership.unwritten or (
             "this replica's own record has not come back from the store for"
             f" {age:.0f} s, so its view may be as old"
         )

@@ -96,6 +96,26 @@ def test_it_is_stale_while_its_own_record_does_not_come_back(
     assert view.stale_since is None
 
 
+def test_the_reason_is_why_its_own_record_can_not_be_written(
+    registry: Registry, clock: ManualClock
+) -> None:
+    announcer, view = registry.announcer, registry.view_health
+    assert announcer is not None
+    LOOP.call(announcer.announce())
+    on_loop(lambda: announcer._set_fault("the disk is full"))
+    reason = "this replica can't write to the store: the disk is full"
+    assert view.problems() == [reason]
+    assert view.stale_reason is None
+    clock.advance(LOST_AFTER + 0.5)
+    on_loop(view.check)
+    assert view.stale_reason == reason
+    assert view.problems() == [reason]
+    on_loop(lambda: announcer._set_fault(None))
+    LOOP.call(announcer.announce())
+    on_loop(view.check)
+    assert view.problems() == []
+
+
 def test_an_unreadable_record_makes_it_incomplete_but_not_stale(
     registry: Registry,
 ) -> None:

@@ -23,6 +23,8 @@ from modularity_registry.stores.sqlite.errors import (
 # that tries so rarely gets no turn beside one that writes all the time.
 PAUSE_SECONDS: Final = 0.001
 
+CHECKPOINT_SECONDS: Final = 0.5
+
 
 class Connection:
     """An open file; its owner calls one method at a time.
@@ -99,6 +101,18 @@ class Connection:
                 self.driver.execute("ROLLBACK")
         except sqlite3.Error:
             self.is_settled = False
+
+    def empty_log(self) -> bool:
+        """Move the -wal into the file, and give its room back; return whether it did.
+
+        Needs no transaction. Other processes that read are waited for, a moment.
+        """
+        deadline = time.monotonic() + CHECKPOINT_SECONDS
+        with self.translate_errors():
+            while True:
+                [[busy, *_]] = self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if not busy or not self._pause(deadline):
+                    return not busy
 
     @contextmanager
     def read_transaction(self) -> Iterator[None]:

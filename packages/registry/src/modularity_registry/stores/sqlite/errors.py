@@ -25,7 +25,6 @@ NOTHING_WRITTEN: Final = frozenset(
 _UNAVAILABLE: Final = {
     sqlite3.SQLITE_BUSY: "is locked by another program; stop that program",
     sqlite3.SQLITE_LOCKED: "is locked by another program; stop that program",
-    sqlite3.SQLITE_FULL: "can't grow, the disk is full; make room and try again",
     sqlite3.SQLITE_NOMEM: "needs more memory than is available",
     sqlite3.SQLITE_IOERR: "can't be read or written: the disk is full or reports an"
     " error, or a limit on file sizes was reached; see the system's log",
@@ -38,6 +37,11 @@ _UNAVAILABLE: Final = {
     sqlite3.SQLITE_NOLFS: "has reached the largest size its file system allows",
     sqlite3.SQLITE_PROTOCOL: "can't be locked; don't put it on a network folder",
 }
+
+
+class DiskFull(StoreUnavailable):
+    """Nothing was written, since there is no room for it."""
+
 
 _RESTORE: Final = (
     "stop the registry and restore the file from a backup, or move it away together"
@@ -59,6 +63,11 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     if code == sqlite3.SQLITE_READONLY and _writable(path):
         # The file's header says that it is read-only, so the header is damaged.
         return corrupt(path, str(error))
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(
+            f"the store file {path} can't grow, the disk is full; make room and try"
+            f" again ({error})"
+        )
     sentence = _UNAVAILABLE.get(code)
     if sentence is not None:
         return StoreUnavailable(f"the store file {path} {sentence} ({error})")

@@ -20,6 +20,7 @@ from modularity_registry.stores.base import (
 from modularity_registry.stores.local_watch import Fanout, LocalWatch
 from modularity_registry.stores.sqlite.batch import plan
 from modularity_registry.stores.sqlite.creation import create, opening_lock, resolve
+from modularity_registry.stores.sqlite.errors import DiskFull
 from modularity_registry.stores.sqlite.feed import ChangePoller
 from modularity_registry.stores.sqlite.file import SqliteFile
 
@@ -67,6 +68,7 @@ class SqliteStore:
         self._highest = self._announced.revision  # of all that was ever sent
         self._lost = False  # whether that was sent
         self._alone = True  # as of the last commit
+        self._warned_of_disk = False
         self._wrote_at = self._writing_since = 0.0
         self._turn = threading.Lock()  # for the file; taken before ``_feed``
         self._feed = threading.Lock()  # for deliveries
@@ -142,11 +144,27 @@ class SqliteStore:
     def _write(self, file: SqliteFile, batch: Sequence[Write]) -> Sequence[Outcome]:
         if file.is_shared:
             self._yield_turn()
-        outcomes = self._write_alone(file, batch) if self._alone else None
-        if outcomes is None:
-            outcomes = self._write_in_turn(file, batch)
+        try:
+            outcomes = self._write_once(file, batch)
+        except DiskFull:
+            # The -wal grows to 4 MB before SQLite begins it again.
+            if not file.empty_log():
+                raise
+            outcomes = self._write_once(file, batch)
+            if not self._warned_of_disk:
+                self._warned_of_disk = True
+                log.warning(
+                    "the disk of the store file %s is nearly full: make room",
+                    self._path,
+                )
         self._wrote_at = time.monotonic()
         return outcomes
+
+    def _write_once(
+        self, file: SqliteFile, batch: Sequence[Write]
+    ) -> Sequence[Outcome]:
+        outcomes = self._write_alone(file, batch) if self._alone else None
+        return self._write_in_turn(file, batch) if outcomes is None else outcomes
 
     def _yield_turn(self) -> None:
         """Give other processes a turn, now and then."""
