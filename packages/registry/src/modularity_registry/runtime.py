@@ -128,6 +128,7 @@ class Registry:
         reasons = [
             *self.view_health.problems(),
             self.monitor.suspicion,
+            self.monitor.lateness.reason,
             self.token_file.fault if self.token_file else None,
             self.audit.fault,
             self.rates.fault,

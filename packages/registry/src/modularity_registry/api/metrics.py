@@ -161,6 +161,21 @@ class Collector:
             "Services that this replica checks, or whose lease it watches.",
             self._registry.monitor.watched,
         )
+        checks = self._registry.monitor.checks
+        yield _gauge(
+            "registry_health_checks_running", "Checks under way.", checks.taken
+        )
+        yield _gauge(
+            "registry_health_checks_waiting",
+            "Checks that wait until their owner or host has fewer under way.",
+            checks.waiting,
+        )
+        late = CounterMetricFamily(
+            "registry_health_checks_late",
+            "Checks that began more than an interval after they were due.",
+        )
+        late.add_metric([], self._registry.metrics.late_checks)
+        yield late
 
     def _queries(self) -> dict[str, int]:
         results = {"hit": 0, "miss": 0}

@@ -7,6 +7,7 @@ their turn in between.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import copy_context
 from datetime import timedelta
 from time import perf_counter
 from typing import Any, Final, ParamSpec
@@ -16,8 +17,11 @@ from modularity_registry.catalog.catalog import Catalog, Transition
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreError
+from modularity_registry.health.check_queue import CheckQueue
+from modularity_registry.health.lateness import Lateness
 from modularity_registry.health.probes import Outcome, Prober, Target
-from modularity_registry.health.schedule import Schedule, WatchedService
+from modularity_registry.health.schedule import Schedule
+from modularity_registry.health.watched_service import WatchedService
 from modularity_registry.model.service import (
     CHECKED_MODES,
     CheckEvidence,
@@ -36,8 +40,8 @@ Params = ParamSpec("Params")
 
 CHECK: frozenset[FaultSource] = frozenset({"check"})
 
-MAX_RUNNING: Final = 512
-"""Checks under way at once; more wait for their turn. As many leases, beside them."""
+MAX_LEASES: Final = 512
+"""Verdicts on leases that are being written at once; checks don't take their places."""
 
 STARTS: Final = 16
 """Checks that are started in one turn of the loop: that takes about 2 ms."""
@@ -74,10 +78,14 @@ class Monitor:
         self._view_health = view_health
         self._standstill = standstill
         self._metrics = metrics or Metrics()
+        self.lateness = Lateness(schedule.checks, self._metrics)
         self._loop: asyncio.AbstractEventLoop | None = None  # while it watches
+        # Not that of the call that pokes it: what it does is nobody's request.
+        self._context = copy_context()
         self._poked = False
         self._timer: asyncio.TimerHandle | None = None
         self._checks: set[asyncio.Task[None]] = set()
+        self._probes: dict[WatchedService, asyncio.Task[Any]] = {}
         self._leases: set[asyncio.Task[None]] = set()
         self._sharing: asyncio.Task[None] | None = None
         self._moved_again = False
@@ -113,12 +121,17 @@ class Monitor:
         # One turn is enough for all that came in before it.
         if self._loop is not None and not self._poked:
             self._poked = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self._context)
 
     @property
     def suspicion(self) -> str | None:
         """Why verdicts hold at the moment; None when they don't."""
-        return self._schedule.suspicion
+        return self._schedule.suspicion.reason
+
+    @property
+    def checks(self) -> CheckQueue:
+        """The checks that are under way, due or waiting for a place."""
+        return self._schedule.checks
 
     @property
     def succeeded(self) -> int:
@@ -177,6 +190,7 @@ class Monitor:
                     self._follow(service_id, None, spread=True)
 
     def _follow(self, service_id: str, entry: Entry | None, spread: bool) -> None:
+        before = self._schedule.get(service_id)
         service = None
         if entry is not None and (entry.mode in CHECKED_MODES or entry.ttl is not None):
             if self._is_own(service_id):
@@ -184,6 +198,8 @@ class Monitor:
             elif self._schedule.watches(service_id):
                 entry.forget_check()
         self._schedule.follow(service_id, service, self._clock.monotonic(), spread)
+        if before is not None and before.gone and before in self._probes:
+            self._probes[before].cancel()  # its place is free for others
 
     def _is_own(self, service_id: str) -> bool:
         return self._membership.owner(service_id) == self._membership.own
@@ -200,7 +216,7 @@ class Monitor:
     def _judge_leases(self) -> None:
         end = perf_counter() + tasks.SLICE
         now = self._clock.monotonic()
-        while len(self._leases) < MAX_RUNNING and perf_counter() < end:
+        while len(self._leases) < MAX_LEASES and perf_counter() < end:
             watched = self._schedule.leases.pop(now)
             if watched is None:
                 return
@@ -210,20 +226,25 @@ class Monitor:
 
     def _start_checks(self) -> None:
         now = self._clock.monotonic()
-        for _ in range(min(STARTS, MAX_RUNNING - len(self._checks))):
-            watched = self._schedule.checks.pop(now)
+        for _ in range(STARTS):
+            watched = self.checks.pop(now)
             if watched is None:
-                return
-            self._run(self._checks, "check", self._check(watched))
+                break
+            self.lateness.begin(watched, now)
+            self._run(self._checks, "check", self._check(watched), watched)
+        self.lateness.look(now)
 
     def _run(
         self,
         running: set[asyncio.Task[None]],
         name: str,
         job: Coroutine[Any, Any, None],
+        checked: WatchedService | None = None,
     ) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             running.discard(task)
+            if checked is not None:
+                self._schedule.end_check(checked, self._clock.monotonic())
             self.poke()
 
         task = tasks.start(name, job)
@@ -242,7 +263,7 @@ class Monitor:
             if self._timer.when() <= loop.time() + delay:
                 return  # soon enough; the turn that it makes sets the next one
             self._timer.cancel()
-        self._timer = loop.call_later(delay, self._ring)
+        self._timer = loop.call_later(delay, self._ring, context=self._context)
 
     def _ring(self) -> None:
         # A timer that has fired looks like one that fires now: uvloop counts in ms.
@@ -251,30 +272,29 @@ class Monitor:
 
     def _next_due(self) -> float | None:
         """Return when the next one is due for whom there is room."""
-        kinds = (
-            (self._schedule.checks, self._checks),
-            (self._schedule.leases, self._leases),
-        )
-        dues = [
-            due
-            for queue, running in kinds
-            if len(running) < MAX_RUNNING and (due := queue.next_at()) is not None
-        ]
-        return min(dues, default=None)
+        dues = [self.checks.next_at(), self.lateness.next_look]
+        if len(self._leases) < MAX_LEASES:
+            dues.append(self._schedule.leases.next_at())
+        return min((due for due in dues if due is not None), default=None)
 
     async def _check(self, watched: WatchedService) -> None:
         entry, plan = self._entry(watched), watched.plan
         if entry is None or plan is None:
             return
-        started = self._clock.monotonic()
+        started, stalls = self._clock.monotonic(), self._standstill.count
+        doubted = self._schedule.suspicion.active
         target = Target(entry.service.registration, plan.path or "", plan.timeout)
-        outcome = await self._prober.probe(target)
+        outcome = await self._probe(watched, target)
         kind = "success" if outcome.ok else "failure"
         self._metrics.checks[kind].observe(outcome.latency_ms / 1000)
+        self._standstill.look()
         # In trouble itself, the registry has learnt nothing of the service.
-        ok = None if outcome.kind == "local" else outcome.ok
-        verdict, due = self._schedule.record_check(watched, ok, started)
-        self._note(watched, outcome, due)
+        in_trouble = outcome.kind == "local" or self._standstill.count != stalls
+        ok = True if outcome.ok else None if in_trouble else False
+        verdict = self._schedule.record_check(
+            watched, ok, started, self._clock.monotonic(), doubted
+        )
+        self._note(watched, outcome)
         if verdict == "add_fault":
             message = f"{watched.failures} checks failed in a row: {outcome.message}"
             fault = Fault("check", message, self._clock.now())
@@ -282,7 +302,17 @@ class Monitor:
         elif verdict == "remove_faults":
             await _write(self._commands.remove_faults, watched, CHECK)
 
-    def _note(self, watched: WatchedService, outcome: Outcome, due: float) -> None:
+    async def _probe(self, watched: WatchedService, target: Target) -> Outcome:
+        """Return what a check finds. It is cancelled when the registration is gone."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._probes[watched] = task
+        try:
+            return await self._prober.probe(target)
+        finally:
+            del self._probes[watched]
+
+    def _note(self, watched: WatchedService, outcome: Outcome) -> None:
         entry = self._entry(watched)
         if entry is None:
             return
@@ -292,7 +322,7 @@ class Monitor:
             latency_ms=round(outcome.latency_ms, 3),
             outcome=outcome.kind,
             message=outcome.message,
-            next_check=now + timedelta(seconds=due - self._clock.monotonic()),
+            next_check=now + timedelta(seconds=watched.due - self._clock.monotonic()),
             checked_by=self._membership.own,
         )
         entry.record_check(outcome.ok, watched.failures, evidence)

@@ -3,11 +3,12 @@
 Times are seconds of one monotonic clock, handed in.
 """
 
-import heapq
 import random
-from itertools import count
 from typing import Literal
 
+from modularity_registry.health.check_queue import CheckQueue, DueQueue
+from modularity_registry.health.self_suspicion import SelfSuspicion
+from modularity_registry.health.watched_service import WatchedService, has_check_fault
 from modularity_registry.model import status
 from modularity_registry.model.service import CheckPlan, Service
 
@@ -18,72 +19,12 @@ Verdict = Literal["add_fault", "remove_faults"]
 LeaseState = Literal["held", "missed", "expired"]
 
 
-class WatchedService:
-    """A registration under watch: by checks (``plan``), by its lease, or both."""
-
-    __slots__ = (
-        "failures",
-        "gone",
-        "has_fault",
-        "id",
-        "judged",
-        "plan",
-        "registered_at",
-        "successes",
-        "ttl",
-    )
-
-    def __init__(self, service: Service, plan: CheckPlan | None) -> None:
-        self.id = service.registration.id
-        self.registered_at = service.registered_at
-        self.plan = plan
-        self.ttl = service.registration.ttl
-        self.failures = 0
-        self.successes = 0
-        self.has_fault = _has_fault(service)
-        self.judged = False
-        self.gone = False
-
-    @property
-    def good(self) -> bool:
-        """Checked at least once, and not found unhealthy so far."""
-        return self.judged and not self.has_fault
-
-    @property
-    def failing(self) -> bool:
-        """Good so far, but the last check failed."""
-        return self.good and self.failures > 0
-
-
-class Queue:
-    """Who is due when."""
-
-    def __init__(self) -> None:
-        self._order = count()
-        self._heap: list[tuple[float, int, WatchedService]] = []
-
-    def push(self, due: float, watched: WatchedService) -> None:
-        """Have ``watched`` come up at ``due``."""
-        heapq.heappush(self._heap, (due, next(self._order), watched))
-
-    def pop(self, now: float) -> WatchedService | None:
-        """Return and remove who is due next; None if nobody is yet."""
-        while self._heap and self._heap[0][0] <= now:
-            watched = heapq.heappop(self._heap)[2]
-            if not watched.gone:
-                return watched
-        return None
-
-    def next_at(self) -> float | None:
-        """Return when somebody is due next."""
-        return self._heap[0][0] if self._heap else None
-
-
 class Schedule:
     """Who is to be looked at next, and whether the watcher should doubt itself.
 
     Who was popped from ``checks`` or ``leases`` is not due there again before
-    `record_check` or `check_lease` is called for it.
+    `record_check` or `check_lease` is called for it. Who was popped from ``checks`` is
+    under way, and holds a place, until `end_check`.
     """
 
     def __init__(
@@ -93,25 +34,13 @@ class Schedule:
         self._fall = fall
         self._rise = rise
         self._rng = rng
-        self.checks = Queue()
-        self.leases = Queue()
+        self.checks = CheckQueue()
+        self.leases = DueQueue()
+        self.suspicion = SelfSuspicion()
         self._watched: dict[str, WatchedService] = {}
-        self.good = 0
-        self.failing = 0
 
     def __len__(self) -> int:
         return len(self._watched)
-
-    @property
-    def suspicion(self) -> str | None:
-        """Why this registry's own network may be at fault; None if it is not likely."""
-        if not status.suspicious(self.failing, self.good):
-            return None
-        return (
-            f"{self.failing} of {self.good} services fail their checks together, so the"
-            " fault may lie with this registry or its network: no service becomes"
-            " unhealthy until at most half of them fail; unregister those that are gone"
-        )
 
     def follow(
         self, service_id: str, service: Service | None, now: float, spread: bool
@@ -119,18 +48,21 @@ class Schedule:
         """Take note of a service as it is now; None when it is gone.
 
         A new registration is checked at once, or with ``spread`` at some time within
-        its interval, for when many come at the same moment.
+        its interval, for when many come at the same moment. Those were in the store
+        before this replica watched them: no check has found fault, so they have passed.
         """
         known = self._watched.get(service_id)
         if known is not None:
             if service is not None and service.registered_at == known.registered_at:
                 self._refresh(known, service)
                 return
-            self._tally(known, -1)
-            known.gone = True
-            del self._watched[service_id]
+            self._drop(known)
         if service is not None:
             self._add(service_id, service, now, spread)
+
+    def get(self, service_id: str) -> WatchedService | None:
+        """Return a service as it is under watch here; None if it is not."""
+        return self._watched.get(service_id)
 
     def watches(self, service_id: str) -> bool:
         """Say whether a service is under watch here."""
@@ -141,23 +73,39 @@ class Schedule:
         return list(self._watched)
 
     def record_check(
-        self, watched: WatchedService, ok: bool | None, started: float
-    ) -> tuple[Verdict | None, float]:
-        """Return what a check's outcome changes, and when the next check is due.
+        self,
+        watched: WatchedService,
+        ok: bool | None,
+        started: float,
+        now: float,
+        doubted: bool,
+    ) -> Verdict | None:
+        """Return what a check's outcome changes, and note when the next one is due.
 
-        None for ``ok`` says that the check itself could not be made. A verdict is
-        returned again after the next check if it was not carried out.
+        None for ``ok`` says that the check itself could not be made. ``doubted`` says
+        that the registry doubted itself when the check began: then it accuses nobody,
+        even if the doubt has ended meanwhile. A verdict is returned again after the
+        next check if it was not carried out.
         """
-        due = started + self._pause(watched, first=not watched.judged)
-        self.checks.push(due, watched)
-        if ok is None:
-            return None, due
-        self._tally(watched, -1)
-        watched.judged = True
+        watched.due = max(started + self._pause(watched), now)
+        if ok is None or watched.gone:
+            return None
+        self.suspicion.count(watched, -1)
+        watched.checked = True
+        watched.passed = watched.passed or ok
         watched.failures = 0 if ok else watched.failures + 1
+        watched.doubted = 0 if ok else watched.doubted + doubted
         watched.successes = watched.successes + 1 if ok else 0
-        self._tally(watched, 1)
-        return self._verdict(watched), due
+        self.suspicion.count(watched, 1)
+        return self._verdict(watched)
+
+    def end_check(self, watched: WatchedService, now: float) -> None:
+        """Give the place of a check back; the service is due again, unless gone."""
+        self.checks.release(watched)
+        if not watched.gone:
+            recorded = watched.due >= now
+            due = watched.due if recorded else now + self._pause(watched)
+            self.checks.push(due, watched)
 
     def check_lease(
         self, watched: WatchedService, seen: float, now: float
@@ -178,39 +126,41 @@ class Schedule:
         ttl = service.registration.ttl
         if plan is None and ttl is None:
             return
-        watched = self._watched[key] = WatchedService(service, plan)
+        passed = spread and not has_check_fault(service)
+        watched = self._watched[key] = WatchedService(service, plan, passed)
+        self.suspicion.count(watched, 1)
         if plan is not None:
             delay = self._rng.uniform(0, plan.interval) if spread else 0.0
             self.checks.push(now + delay, watched)
         if ttl is not None:
             self.leases.push(now + ttl, watched)
 
+    def _drop(self, watched: WatchedService) -> None:
+        self.suspicion.count(watched, -1)
+        watched.gone = True
+        del self._watched[watched.id]
+        if watched.plan is not None:
+            self.checks.forget(watched)
+        if watched.ttl is not None:
+            self.leases.forget()
+
     def _refresh(self, watched: WatchedService, service: Service) -> None:
-        self._tally(watched, -1)
-        watched.has_fault = _has_fault(service)
-        self._tally(watched, 1)
+        self.suspicion.count(watched, -1)
+        watched.has_fault = has_check_fault(service)
+        self.suspicion.count(watched, 1)
 
     def _verdict(self, watched: WatchedService) -> Verdict | None:
-        if watched.gone:
-            return None
         if watched.has_fault:
             return "remove_faults" if watched.successes >= self._rise else None
-        if watched.failures < self._fall or self.suspicion:
+        if not watched.passed:
+            return "add_fault" if watched.failures >= self._fall else None
+        if watched.failures - watched.doubted < self._fall or self.suspicion.active:
             return None
         return "add_fault"
 
-    def _pause(self, watched: WatchedService, first: bool) -> float:
+    def _pause(self, watched: WatchedService) -> float:
         interval = watched.plan.interval if watched.plan else 0.0
         # After the first check, services that registered together drift apart.
-        low = 0.5 if first else 1 - JITTER
-        return interval * self._rng.uniform(low, 1.0 if first else 1 + JITTER)
-
-    def _tally(self, watched: WatchedService, step: int) -> None:
-        if watched.gone:
-            return
-        self.good += step * watched.good
-        self.failing += step * watched.failing
-
-
-def _has_fault(service: Service) -> bool:
-    return any(fault.source == "check" for fault in service.faults)
+        if not watched.checked:
+            return interval * self._rng.uniform(0.5, 1.0)
+        return interval * self._rng.uniform(1 - JITTER, 1 + JITTER)

@@ -21,8 +21,8 @@ DEFAULT_CHECK_PATH = "/_module/health"
 LEASE_TERMS = 10
 """A lease that was missed for this many terms in a row removes the service."""
 
-SUSPICION_MINIMUM = 5
-"""With fewer services than this, several failures at once prove nothing."""
+SUSPICION_MINIMUM = 3
+"""With fewer hosts than this, failures of most of them prove nothing."""
 
 
 def status(service: Service) -> Status:
@@ -106,10 +106,6 @@ def lease_expired(seen: float, ttl: float, now: float) -> bool:
     return now - seen >= ttl * LEASE_TERMS
 
 
-def suspicious(failing: int, watched: int) -> bool:
-    """Say whether so many fail together that the observer should doubt itself.
-
-    ``watched`` counts the services whose verdict is good so far, ``failing`` those
-    among them whose last sign was a bad one.
-    """
-    return watched >= SUSPICION_MINIMUM and failing * 2 > watched
+def suspicious(failing: int, hosts: int) -> bool:
+    """Say whether so many hosts fail together that the observer should doubt itself."""
+    return hosts >= SUSPICION_MINIMUM and failing * 2 > hosts

@@ -12,19 +12,24 @@ BEAT = 1.0
 """Seconds between two looks at the clock, when nothing else is due."""
 
 MAX_STALL = 5.0
-"""A turn of the loop that comes later than this (seconds) missed too much."""
+"""Two turns of the loop that are further apart (seconds) missed too much.
+
+Undisturbed, they are `BEAT` apart at most.
+"""
 
 
 class Standstill:
     """Measures the time between two turns of the event loop.
 
     It calls ``give_full_terms`` when they were too far apart: the process was paused,
-    or something kept its loop busy, and it took no heartbeats meanwhile.
+    or something kept its loop busy, and it took no heartbeats meanwhile. ``count`` is
+    how often that was.
     """
 
     def __init__(self, clock: Clock, give_full_terms: Callable[[], None]) -> None:
         self._clock = clock
         self._give_full_terms = give_full_terms
+        self.count = 0
         self._last_turn: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -36,12 +41,13 @@ class Standstill:
         if self._last_turn is None:
             return
         now = self._clock.monotonic()
-        late = now - self._last_turn - BEAT
+        gap = now - self._last_turn
         self._last_turn = now
-        if late > MAX_STALL:
+        if gap > MAX_STALL:
             log.warning(
-                "the registry stood still for %.0f s; all leases get a full term", late
+                "the registry stood still for %.0f s; all leases get a full term", gap
             )
+            self.count += 1
             self._give_full_terms()
 
     async def start(self) -> None:

@@ -57,6 +57,7 @@ class Metrics:
         self.propagation = Timings()
         self.requests: dict[tuple[str, int], Timings] = {}
         self.checks = {"success": Timings(), "failure": Timings()}
+        self.late_checks = 0
         self.store: dict[str, Timings] = {}
         self.store_errors: Counter[str] = Counter()
         self.registered = 0

@@ -111,14 +111,8 @@ def answer(status: str, body: bytes, *headers: str) -> bytes:
 async def probing(
     name_lookup: NameLookup | None = None,
     ssl_context: ssl.SSLContext | None = None,
-    concurrency: int = 512,
 ) -> AsyncIterator[Prober]:
-    prober = Prober(
-        POLICY,
-        name_lookup=name_lookup,
-        ssl_context=ssl_context,
-        concurrency=concurrency,
-    )
+    prober = Prober(POLICY, name_lookup=name_lookup, ssl_context=ssl_context)
     try:
         yield prober
     finally:
@@ -388,29 +382,6 @@ def test_a_kept_connection_that_the_server_closed_is_no_failure() -> None:
     asyncio.run(run())
 
 
-def test_waiting_for_a_turn_takes_no_time_off_a_check() -> None:
-    at_once, most = 0, 0
-
-    async def handler(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        nonlocal at_once, most
-        await reader.readuntil(b"\r\n\r\n")
-        at_once += 1
-        most = max(most, at_once)
-        await asyncio.sleep(0.3)
-        at_once -= 1
-        writer.write(OK)
-
-    async def run() -> list[Outcome]:
-        async with serving(handler) as port, probing(concurrency=2) as prober:
-            target = check_target("http", f"http://127.0.0.1:{port}", timeout=1)
-            return await asyncio.gather(*(prober.probe(target) for _ in range(10)))
-
-    assert all(outcome.ok for outcome in asyncio.run(run()))
-    assert most == 2
-
-
 def test_a_cancelled_check_is_cancelled_and_the_next_one_works() -> None:
     async def run() -> None:
         reached = asyncio.Event()
@@ -424,7 +395,7 @@ def test_a_cancelled_check_is_cancelled_and_the_next_one_works() -> None:
                 await asyncio.sleep(30)
             writer.write(OK)
 
-        async with serving(handler) as port, probing(concurrency=1) as prober:
+        async with serving(handler) as port, probing() as prober:
             target = check_target("http", f"http://127.0.0.1:{port}")
             task = asyncio.create_task(prober.probe(target))
             await reached.wait()

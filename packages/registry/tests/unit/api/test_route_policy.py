@@ -7,6 +7,7 @@ from modularity_registry.api.long_replies import streams
 from modularity_registry.catalog import call_graph, catalog
 from modularity_registry.config import OFF, OPTIONS, Settings
 from modularity_registry.events import history
+from modularity_registry.health import check_queue
 from modularity_registry.ratelimit import FAILURES, memory_counters
 from modularity_registry.serving import protocol
 from modularity_registry.serving.head import MOST_HEADS
@@ -43,6 +44,8 @@ FIGURES: dict[str, object] = {
     "time in which nothing": SERVER.unread_seconds,
     "time for what is under way": SERVER.stop_seconds,
     "`wait`": query.MAX_WAIT,
+    "health checks under way of": check_queue.SHARE,
+    "health checks under way": check_queue.PLACES,
     "`limit`": query.MAX_LIMIT,
     "calls in one `POST": schema.MAX_INVOCATIONS,
     "capabilities of a service": schema.MAX_CAPABILITIES,

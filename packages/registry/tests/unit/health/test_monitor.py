@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,8 @@ from modularity_registry.catalog import documents
 from modularity_registry.catalog.catalog import StoredService
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.errors import StoreUnavailable
-from modularity_registry.health.monitor import MANY, MAX_RUNNING
+from modularity_registry.health.check_queue import PLACES, SHARE
+from modularity_registry.health.monitor import MANY
 from modularity_registry.health.probes import Outcome as CheckOutcome
 from modularity_registry.health.probes import Prober, Target
 from modularity_registry.model.service import Service
@@ -20,6 +21,7 @@ from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.replicas.standstill import MAX_STALL
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Outcome
+from modularity_registry.telemetry.log_context import RequestContext, current_request
 from support.registry import LOOP, ManualClock, eventually, on_loop, registration
 
 
@@ -31,13 +33,19 @@ class ScriptedProber(Prober):
         self.answers: dict[str, CheckOutcome] = {}
         self.asked: list[Target] = []
         self.goes_on: asyncio.Event | None = None
+        self.hanging = ""
+        self.hung: set[str] = set()
+        self.requests: list[RequestContext | None] = []
 
     async def probe(self, target: Target) -> CheckOutcome:
         self.asked.append(target)
-        if self.goes_on is not None:
+        self.requests.append(current_request.get())
+        location = target.registration.location
+        if self.goes_on is not None and location.startswith(self.hanging):
+            self.hung.add(target.registration.id)
             await self.goes_on.wait()
         good = CheckOutcome(True, 1.5, "HTTP 200", "ok")
-        return self.answers.get(target.registration.location, good)
+        return self.answers.get(location, good)
 
 
 BAD = CheckOutcome(False, 3.0, "HTTP 500", "status")
@@ -71,6 +79,15 @@ class Bench:
             self.registry.commands.register(schema.parse_registration(body), True)
         )
 
+    def register_all(self, bodies: Iterable[dict[str, Any]]) -> None:
+        parsed = [schema.parse_registration(schema.encode(body)) for body in bodies]
+
+        async def register() -> None:
+            commands = self.registry.commands
+            await asyncio.gather(*(commands.register(one, True) for one in parsed))
+
+        self.registry.call(register())
+
     def entry(self, service_id: str = "a") -> Entry:
         entry = self.registry.catalog.service(service_id)
         assert entry is not None
@@ -94,8 +111,20 @@ class Bench:
     def until(self, condition: Callable[[], bool]) -> None:
         eventually(lambda: on_loop(condition))
 
-    def hang(self) -> asyncio.Event:
-        """Let all checks from now on wait for what is returned."""
+    def pass_clock(self, seconds: float) -> None:
+        """Move on, however many checks hang meanwhile."""
+        while seconds > 0:
+            self.jump(min(seconds, 0.5))
+            self.until(self._nobody_is_due)
+            seconds -= 0.5
+
+    def _nobody_is_due(self) -> bool:
+        due = self.registry.monitor.checks.next_at()
+        return due is None or due > self.registry.clock.monotonic()
+
+    def hang(self, location: str = "") -> asyncio.Event:
+        """Let all checks from now on that begin so wait for what is returned."""
+        self.prober.hanging = location
         self.prober.goes_on = asyncio.Event()
         return self.prober.goes_on
 
@@ -126,6 +155,13 @@ def test_the_first_check_runs_at_once(bench: Bench) -> None:
     assert evidence.latency_ms == 1.5
     assert evidence.next_check > evidence.checked_at
     assert evidence.checked_by == bench.registry.replica
+
+
+def test_a_check_is_part_of_no_request(bench: Bench) -> None:
+    token = current_request.set(RequestContext("r-1", "10.9.9.9"))
+    bench.register()
+    current_request.reset(token)
+    bench.until(lambda: bench.prober.requests == [None])
 
 
 def test_three_failures_make_it_unhealthy_and_one_success_healthy(bench: Bench) -> None:
@@ -185,11 +221,12 @@ def test_a_verdict_that_could_not_be_stored_is_stored_later(
 def test_when_most_fail_together_verdicts_hold_and_health_says_so(
     bench: Bench,
 ) -> None:
-    for number in range(8):
-        bench.register(f"s{number}")
+    hosts = [f"http://10.0.0.{number}" for number in range(8)]
+    for number, location in enumerate(hosts):
+        bench.register(f"s{number}", location=location)
     bench.until(lambda: len(bench.prober.asked) == 8)
-    for number in range(5):
-        bench.prober.answers[f"http://10.0.0.1/s{number}"] = BAD
+    for location in hosts[:5]:
+        bench.prober.answers[location] = BAD
     for _ in range(5):
         bench.pass_time(33.1)
     for number in range(5):
@@ -198,12 +235,41 @@ def test_when_most_fail_together_verdicts_hold_and_health_says_so(
     statuses = {bench.entry(f"s{number}").status for number in range(8)}
     assert statuses == {"healthy"}
     [reason] = bench.registry.degraded()
-    assert "5 of 8" in reason and "until" in reason
-    del bench.prober.answers["http://10.0.0.1/s0"]
+    assert "5 of 8 hosts" in reason and "until" in reason
+    del bench.prober.answers[hosts[0]]
     bench.pass_time(33.1)
     bench.until(lambda: bench.registry.degraded() == [])
-    bench.pass_time(33.1)
+    for _ in range(3):
+        bench.pass_time(33.1)
     bench.until(lambda: bench.entry("s1").status == "unhealthy")
+
+
+def test_a_cut_of_the_registrys_network_makes_nobody_unhealthy(bench: Bench) -> None:
+    """Checks that began in the cut fail when the network is back, and others pass."""
+    timed_out = CheckOutcome(False, 5_000.0, "no answer within 5 s", "timeout")
+    hosts = [f"http://10.0.{number}.1" for number in range(60)]
+    for number, location in enumerate(hosts):
+        bench.register(f"s{number}", location=location, health={"interval": 6})
+    bench.until(lambda: len(bench.prober.asked) == 60)
+    for location in hosts:
+        bench.prober.answers[location] = timed_out
+    bench.pass_clock(26.0)
+    assert bench.registry.monitor.suspicion is not None
+    hangs = bench.hang()
+    while len(bench.prober.hung) < 15:
+        bench.pass_clock(0.1)
+    in_the_cut = set(bench.prober.hung)
+    bench.prober.goes_on = None
+    for number, location in enumerate(hosts):
+        if f"s{number}" not in in_the_cut:
+            del bench.prober.answers[location]
+    bench.pass_clock(5.0)
+    assert bench.registry.monitor.suspicion is None
+    on_loop(hangs.set)
+    bench.until(lambda: bench.registry.monitor.idle)
+    entries = [bench.entry(f"s{number}") for number in range(60)]
+    assert {entry.status for entry in entries} == {"healthy"}
+    assert any(entry.vitals.failed_checks >= 3 for entry in entries)
 
 
 def test_a_missed_lease_makes_unhealthy_a_heartbeat_ends_it_ten_terms_remove(
@@ -251,17 +317,62 @@ def test_a_standstill_counts_however_far_away_the_next_due_time_was(
 
 def test_leases_end_while_all_checks_hang(bench: Bench) -> None:
     hangs = bench.hang()
-    for number in range(MAX_RUNNING + 1):
-        bench.register(f"s{number}")
+    for number in range(PLACES + 1):
+        bench.register(f"s{number}", location=f"http://10.0.{number % 8}.1/{number}")
     bench.register(mode="standalone", location="here", ttl=10)
-    bench.until(lambda: len(bench.prober.asked) == MAX_RUNNING)
+    bench.until(lambda: len(bench.prober.asked) == PLACES)
     for _ in range(4):
         bench.jump(4)
     bench.until(lambda: bench.entry().status == "unhealthy")
-    assert len(bench.prober.asked) == MAX_RUNNING
+    assert len(bench.prober.asked) == PLACES
     on_loop(hangs.set)
     bench.until(lambda: bench.registry.monitor.idle)
-    assert len({each.registration.id for each in bench.prober.asked}) == MAX_RUNNING + 1
+    assert len({each.registration.id for each in bench.prober.asked}) == PLACES + 1
+
+
+def test_many_services_that_hang_keep_no_check_of_another_host_away(
+    bench: Bench,
+) -> None:
+    hangs = bench.hang("http://10.0.0.1")
+    slow = {"health": {"interval": 1, "timeout": 60}}
+    bench.register_all(
+        registration(f"s{number}", location=f"http://10.0.0.1/{number}", **slow)
+        for number in range(5_000)
+    )
+    bench.prober.answers["http://10.0.0.2/a"] = BAD
+    bench.register(location="http://10.0.0.2/a", health={"interval": 4})
+    bench.until(lambda: bench.registry.monitor.checks.waiting == 5_000 - SHARE)
+    for _ in range(3):
+        bench.pass_clock(4.5)
+    bench.until(lambda: bench.entry().status == "unhealthy")
+    [reason] = bench.registry.degraded()
+    assert "late" in reason and "one host" in reason
+    assert bench.registry.metrics.late_checks == 0, "none of them has begun"
+    on_loop(hangs.set)
+    bench.until(lambda: bench.registry.metrics.late_checks == 5_000 - SHARE)
+
+
+def test_an_id_has_one_check_and_a_registration_that_is_gone_has_none(
+    bench: Bench,
+) -> None:
+    bench.hang()
+    for _ in range(900):
+        bench.register(health={"interval": 1, "timeout": 60})
+        bench.until(lambda: bench.registry.monitor.checks.taken == 1)
+    bench.registry.call(bench.registry.commands.unregister("a"))
+    bench.until(lambda: bench.registry.monitor.checks.taken == 0)
+
+
+def test_a_check_that_failed_across_a_standstill_says_nothing(bench: Bench) -> None:
+    hangs = bench.hang()
+    bench.prober.answers["http://10.0.0.1/a"] = BAD
+    bench.register()
+    bench.until(lambda: len(bench.prober.asked) == 1)
+    bench.jump(60)
+    bench.hang()
+    on_loop(hangs.set)
+    bench.until(lambda: bench.entry().vitals.evidence is not None)
+    assert bench.entry().vitals.failed_checks == 0
 
 
 def test_many_changes_at_once_are_taken_in_beside_all_else(

@@ -1,12 +1,13 @@
 """The schedule, with time as a number: nothing here waits."""
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
-from modularity_registry.health.schedule import JITTER, Schedule, WatchedService
+from modularity_registry.health.schedule import JITTER, Schedule, Verdict
+from modularity_registry.health.watched_service import WatchedService
 from modularity_registry.model import status
 from modularity_registry.model.service import (
     CheckPlan,
@@ -36,6 +37,21 @@ def pop(schedule: Schedule, now: float) -> WatchedService:
     return due
 
 
+def record(
+    schedule: Schedule,
+    watched: WatchedService,
+    ok: bool | None,
+    now: float,
+    doubted: bool | None = None,
+) -> tuple[Verdict | None, float]:
+    """Record a check that begins and ends ``now``; the verdict, and when it is due."""
+    if doubted is None:
+        doubted = schedule.suspicion.active
+    verdict = schedule.record_check(watched, ok, now, now, doubted)
+    schedule.end_check(watched, now)
+    return verdict, watched.due
+
+
 def faulty(subject: Service) -> Service:
     return status.with_fault(subject, Fault("check", "bad", NOW))
 
@@ -51,7 +67,7 @@ def test_many_at_once_are_spread_over_the_interval() -> None:
     plan = schedule()
     for number in range(1_000):
         plan.follow(f"s{number}", service(f"s{number}"), now=0.0, spread=True)
-    early, late = (len(all_due(plan, now)) for now in (INTERVAL / 2, INTERVAL))
+    early, late = (count_due(plan, now) for now in (INTERVAL / 2, INTERVAL))
     assert early + late == 1_000
     assert 400 < early < 600
 
@@ -62,7 +78,7 @@ def test_checks_come_every_interval_with_jitter() -> None:
     due, gaps = 0.0, []
     for _ in range(50):
         watched = pop(plan, due)
-        _, following = plan.record_check(watched, True, started=due)
+        _, following = record(plan, watched, True, due)
         gaps.append(following - due)
         due = following
     assert 0.5 * INTERVAL <= gaps[0] <= INTERVAL, "drift apart after the first"
@@ -73,8 +89,8 @@ def test_checks_come_every_interval_with_jitter() -> None:
 def test_a_service_has_its_own_interval() -> None:
     plan = schedule()
     plan.follow("a", service(health=HealthCheck(interval=2.0)), 0.0, spread=False)
-    plan.record_check(pop(plan, 0.0), True, 0.0)
-    _, due = plan.record_check(pop(plan, 2.0), True, 2.0)
+    record(plan, pop(plan, 0.0), True, 0.0)
+    _, due = record(plan, pop(plan, 2.0), True, 2.0)
     assert abs(due - 4.0) <= 2.0 * JITTER
 
 
@@ -84,7 +100,7 @@ def test_failures_in_a_row_add_a_fault(fall: int) -> None:
     plan.follow("a", service(), 0.0, spread=False)
     now = 0.0
     for number in range(1, fall + 1):
-        verdict, now = plan.record_check(pop(plan, now), False, now)
+        verdict, now = record(plan, pop(plan, now), False, now)
         assert verdict == ("add_fault" if number == fall else None)
 
 
@@ -93,7 +109,7 @@ def test_a_success_in_between_starts_the_count_again() -> None:
     plan.follow("a", service(), 0.0, spread=False)
     now, verdicts = 0.0, []
     for ok in (False, True, False, True, False, False):
-        verdict, now = plan.record_check(pop(plan, now), ok, now)
+        verdict, now = record(plan, pop(plan, now), ok, now)
         verdicts.append(verdict)
     assert verdicts == [None, None, None, None, None, "add_fault"]
 
@@ -104,15 +120,15 @@ def test_successes_in_a_row_clear(rise: int) -> None:
     plan.follow("a", faulty(service()), 0.0, spread=False)
     now = 0.0
     for number in range(1, rise + 1):
-        verdict, now = plan.record_check(pop(plan, now), True, now)
+        verdict, now = record(plan, pop(plan, now), True, now)
         assert verdict == ("remove_faults" if number == rise else None)
 
 
 def test_a_verdict_that_was_not_carried_out_comes_again() -> None:
     plan = schedule(fall=1)
     plan.follow("a", service(), 0.0, spread=False)
-    first, now = plan.record_check(pop(plan, 0.0), False, 0.0)
-    second, _ = plan.record_check(pop(plan, now), False, now)
+    first, now = record(plan, pop(plan, 0.0), False, 0.0)
+    second, _ = record(plan, pop(plan, now), False, now)
     assert (first, second) == ("add_fault", "add_fault")
 
 
@@ -120,9 +136,9 @@ def test_once_carried_out_it_is_not_repeated() -> None:
     plan = schedule(fall=1)
     subject = service()
     plan.follow("a", subject, 0.0, spread=False)
-    _, now = plan.record_check(pop(plan, 0.0), False, 0.0)
+    _, now = record(plan, pop(plan, 0.0), False, 0.0)
     plan.follow("a", faulty(subject), now, spread=False)
-    verdict, _ = plan.record_check(pop(plan, now), False, now)
+    verdict, _ = record(plan, pop(plan, now), False, now)
     assert verdict is None
 
 
@@ -132,7 +148,7 @@ def test_what_was_seen_of_a_replaced_registration_counts_for_nothing() -> None:
     running = pop(plan, 0.0)
     anew = Service(service().registration, registered_at=NOW.replace(day=2), since=NOW)
     plan.follow("a", anew, 1.0, spread=False)
-    verdict, _ = plan.record_check(running, False, 0.0)
+    verdict, _ = record(plan, running, False, 0.0)
     assert verdict is None
     assert pop(plan, 1.0).registered_at == anew.registered_at
     assert plan.checks.pop(1e9) is None, "the old one is never due again"
@@ -146,6 +162,16 @@ def test_who_is_gone_is_never_due() -> None:
     assert len(plan) == 0
 
 
+def test_an_id_that_comes_again_and_again_fills_no_queue() -> None:
+    plan = schedule()
+    for second in range(1_000):
+        anew = msgspec.structs.replace(
+            service(ttl=3_600.0), registered_at=NOW + timedelta(seconds=second)
+        )
+        plan.follow("a", anew, 0.0, spread=False)
+    assert len(plan.checks) < 150 and len(plan.leases) < 150
+
+
 @pytest.mark.parametrize("mode", ["embedded", "standalone", "ipc"])
 def test_some_modes_are_not_checked(mode: str) -> None:
     plan = schedule()
@@ -153,14 +179,31 @@ def test_some_modes_are_not_checked(mode: str) -> None:
     assert len(plan) == 0
 
 
-def herd(size: int, fall: int = 2) -> Schedule:
-    """A schedule with ``size`` services that all answered their first check."""
+def herd(size: int, fall: int = 2, owner: str = "") -> Schedule:
+    """A schedule with a service at each of ``size`` hosts, that passed one check."""
     plan = schedule(fall=fall)
     for number in range(size):
-        plan.follow(f"s{number}", service(f"s{number}"), 0.0, spread=False)
-    while (due := plan.checks.pop(0.0)) is not None:
-        plan.record_check(due, True, 0.0)
+        join(plan, f"s{number}", f"10.0.0.{number}", owner)
     return plan
+
+
+def join(plan: Schedule, service_id: str, host: str, owner: str = "") -> None:
+    """Add a service that passes its first check."""
+    plan.follow(service_id, hosted(service_id, host, owner), 0.0, spread=False)
+    record(plan, pop(plan, 0.0), True, 0.0)
+
+
+def hosted(service_id: str, host: str, owner: str = "") -> Service:
+    subject = service(service_id, location=f"http://{host}:1")
+    return msgspec.structs.replace(subject, owner=owner)
+
+
+def count_due(plan: Schedule, now: float) -> int:
+    count = 0
+    while (watched := plan.checks.pop(now)) is not None:
+        plan.checks.release(watched)
+        count += 1
+    return count
 
 
 def all_due(plan: Schedule, now: float) -> list[WatchedService]:
@@ -176,47 +219,109 @@ def fail(plan: Schedule, ids: set[str], rounds: int, start: float) -> list[str]:
     for number in range(rounds):
         now = start + (number + 1) * 2 * INTERVAL
         for watched in all_due(plan, now):
-            verdict, _ = plan.record_check(watched, watched.id not in ids, now)
+            verdict, _ = record(plan, watched, watched.id not in ids, now)
             if verdict == "add_fault":
                 found.append(watched.id)
-                plan.follow(watched.id, faulty(service(watched.id)), now, spread=False)
+                bad = hosted(watched.id, watched.host, watched.owner)
+                plan.follow(watched.id, faulty(bad), now, spread=False)
     return found
 
 
-def test_half_of_the_services_may_fail_together() -> None:
+def ids(prefix: str, count: int) -> set[str]:
+    return {f"{prefix}{number}" for number in range(count)}
+
+
+def test_half_of_the_hosts_may_fail_together() -> None:
     plan = herd(10)
-    failing = {f"s{number}" for number in range(5)}
-    assert set(fail(plan, failing, 2, 0.0)) == failing
+    assert set(fail(plan, ids("s", 5), 2, 0.0)) == ids("s", 5)
 
 
 def test_more_than_half_at_once_means_doubt_and_no_verdicts() -> None:
     plan = herd(10)
-    failing = {f"s{number}" for number in range(6)}
-    assert fail(plan, failing, 5, 0.0) == []
-    assert plan.suspicion is not None and "6 of 10" in plan.suspicion
+    assert fail(plan, ids("s", 6), 5, 0.0) == []
+    assert plan.suspicion.reason is not None
+    assert "6 of 10 hosts" in plan.suspicion.reason
 
 
 def test_doubt_ends_when_enough_answer_again() -> None:
     plan = herd(10)
-    fail(plan, {f"s{number}" for number in range(9)}, 3, 0.0)
-    assert plan.suspicion
+    fail(plan, ids("s", 9), 3, 0.0)
+    assert plan.suspicion.active
     remaining = {"s0", "s1"}
-    assert set(fail(plan, remaining, 2, 1_000.0)) == remaining
-    assert plan.suspicion is None
+    assert set(fail(plan, remaining, 3, 1_000.0)) == remaining
+    assert not plan.suspicion.active
 
 
 def test_doubt_ends_when_the_dead_are_unregistered() -> None:
     plan = herd(10)
-    fail(plan, {f"s{number}" for number in range(6)}, 3, 0.0)
+    fail(plan, ids("s", 6), 3, 0.0)
     for number in range(2):
         plan.follow(f"s{number}", None, 500.0, spread=False)
-    assert plan.suspicion is None
+    assert not plan.suspicion.active
 
 
-def test_few_services_may_all_fail() -> None:
+def test_few_hosts_may_all_fail() -> None:
+    plan = herd(2)
+    assert set(fail(plan, ids("s", 2), 2, 0.0)) == ids("s", 2)
+
+
+def test_what_a_check_began_in_doubt_found_accuses_nobody_afterwards() -> None:
+    plan = herd(10, fall=1)
+    for watched in (running := all_due(plan, 100.0))[:6]:
+        record(plan, watched, False, 100.0, doubted=True)
+    assert plan.suspicion.active
+    for watched in running[:6]:
+        plan.follow(watched.id, None, 100.0, spread=False)
+    assert not plan.suspicion.active
+    late = running[6]
+    assert record(plan, late, False, 105.0, doubted=True)[0] is None
+    assert plan.checks.pop(105.0) is None
+    assert record(plan, pop(plan, late.due), False, late.due)[0] == "add_fault"
+
+
+def test_who_never_passed_a_check_is_accused_and_raises_no_doubt() -> None:
     plan = herd(4)
-    failing = {f"s{number}" for number in range(4)}
+    for number in range(5):
+        never = hosted(f"n{number}", f"10.0.1.{number}")
+        plan.follow(f"n{number}", never, 0.0, spread=False)
+    assert set(fail(plan, ids("n", 5), 2, 0.0)) == ids("n", 5)
+
+
+def test_who_never_passed_a_check_is_accused_in_doubt_too() -> None:
+    plan = herd(10)
+    fail(plan, ids("s", 9), 3, 0.0)
+    plan.follow("new", hosted("new", "10.0.1.1"), 900.0, spread=False)
+    assert fail(plan, {*ids("s", 9), "new"}, 2, 1_000.0) == ["new"]
+
+
+def test_who_was_stored_without_a_fault_counts_as_having_passed() -> None:
+    plan = schedule(fall=2)
+    for number in range(10):
+        stored = hosted(f"s{number}", f"10.0.0.{number}")
+        plan.follow(f"s{number}", stored, 0.0, spread=True)
+    assert fail(plan, ids("s", 10), 5, 0.0) == []
+    assert plan.suspicion.active
+
+
+def test_one_host_with_many_services_hides_no_other() -> None:
+    plan = herd(4)
+    for number in range(12):
+        join(plan, f"many{number}", "10.0.1.1")
+    failing = {*ids("many", 12), "s0"}
     assert set(fail(plan, failing, 2, 0.0)) == failing
+
+
+def test_one_owner_with_many_hosts_hides_no_other() -> None:
+    plan = herd(4, owner="b")
+    for number in range(12):
+        join(plan, f"many{number}", f"10.0.1.{number}", owner="a")
+    failing = {*ids("many", 12), "s0"}
+    assert set(fail(plan, failing, 2, 0.0)) == failing
+
+
+def test_where_everybody_is_one_owner_the_hosts_decide() -> None:
+    plan = herd(10, owner="a")
+    assert fail(plan, ids("s", 6), 5, 0.0) == []
 
 
 def leased(ttl: float = 10.0) -> tuple[Schedule, WatchedService]:

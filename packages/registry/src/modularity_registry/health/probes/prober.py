@@ -1,4 +1,4 @@
-"""Runs checks: the time limit, the number at once, and every error made an outcome."""
+"""Runs checks: the time limit, and every error made an outcome."""
 
 import asyncio
 import logging
@@ -22,9 +22,7 @@ GrpcCheck = Callable[[Location, str, float], Awaitable[None]]
 class Prober:
     """Checks services within the address policy. Belongs to one asyncio loop.
 
-    ``concurrency`` bounds the checks, and so the sockets, in use at once; a check
-    that waits for its turn does not run out of time. ``ssl_context`` replaces the
-    system's certificate authorities.
+    ``ssl_context`` replaces the system's certificate authorities.
     """
 
     def __init__(
@@ -33,23 +31,20 @@ class Prober:
         *,
         name_lookup: NameLookup | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        concurrency: int = 512,
     ) -> None:
         self._gate = Gate(policy, name_lookup or NameLookup())
         self._ssl_context = ssl_context
-        self._slots = asyncio.Semaphore(concurrency)
         self._http: HttpChecker | None = None
         self._grpc: GrpcCheck | None = None
         self._closed = False
 
     async def probe(self, target: Target) -> Outcome:
         """Check ``target`` once. Raises nothing but CancelledError."""
-        async with self._slots:
-            if target.registration.mode == "grpc" and self._grpc is None:
-                self._grpc = await asyncio.to_thread(_load_grpc)
-            started = time.perf_counter()
-            kind, message = await self._outcome(target)
-            latency_ms = (time.perf_counter() - started) * 1000
+        if target.registration.mode == "grpc" and self._grpc is None:
+            self._grpc = await asyncio.to_thread(_load_grpc)
+        started = time.perf_counter()
+        kind, message = await self._outcome(target)
+        latency_ms = (time.perf_counter() - started) * 1000
         return Outcome(kind == "ok", latency_ms, message, kind)
 
     async def close(self) -> None:
