@@ -4,6 +4,7 @@ import csv
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,15 @@ import pytest
 
 from e2e.docs.blocks import blocks
 from e2e.docs.reader import ROOT
-from support.dns import HOST, Site, site
+from support.dns import HOST, site
 from support.registry import eventually
 from support.servers import program
 from support.servers.program import Program
+from support.servers.registry import Registered
 from support.serving import free_port
 
+# HAProxy's own defaults give up what it had from before after so long.
+HOLD_SECONDS = 32.0
 PAGE = ROOT / "docs" / "dns.md"
 HEAD = """
 global
@@ -67,9 +71,9 @@ def greeters() -> Iterator[list[Greeter]]:
 
 
 class HAProxy:
-    """HAProxy over the resolver of a site."""
+    """HAProxy over the DNS at ``port``."""
 
-    def __init__(self, found: Site, folder: Path) -> None:
+    def __init__(self, port: int, folder: Path) -> None:
         tool = program.find(["haproxy"], None, "haproxy")
         self.port = free_port()
         self.socket = folder / "stats"
@@ -77,7 +81,7 @@ class HAProxy:
             each for each in blocks(PAGE.read_text()) if each.language == "haproxy"
         ]
         text = HEAD.format(socket=self.socket) + block.text + "\n"
-        for written, used in (("5353", found.port), ("8080", self.port)):
+        for written, used in (("5353", port), ("8080", self.port)):
             assert text.count(f":{written}\n") == 1
             text = text.replace(f":{written}\n", f":{used}\n")
         config = folder / "haproxy.cfg"
@@ -119,8 +123,8 @@ class HAProxy:
 
 
 @contextmanager
-def haproxy(found: Site, folder: Path) -> Iterator[HAProxy]:
-    proxy = HAProxy(found, folder)
+def haproxy(port: int, folder: Path) -> Iterator[HAProxy]:
+    proxy = HAProxy(port, folder)
     try:
         yield proxy
     finally:
@@ -129,7 +133,7 @@ def haproxy(found: Site, folder: Path) -> Iterator[HAProxy]:
 
 def test_backends_follow_the_registry(greeters: list[Greeter], tmp_path: Path) -> None:
     places = [each.location.removeprefix("http://") for each in greeters]
-    with site() as found, haproxy(found, tmp_path) as proxy:
+    with site() as found, haproxy(found.port, tmp_path) as proxy:
         assert proxy.backends() == set()
         for name, each in zip(("one", "two", "three"), greeters, strict=True):
             found.register(name, each.location)
@@ -143,3 +147,44 @@ def test_backends_follow_the_registry(greeters: list[Greeter], tmp_path: Path) -
         found.register("two", greeters[1].location)
         eventually(lambda: proxy.backends() == {places[1], places[2]})
         assert proxy.answering() == {"two", "three"}
+
+
+def test_last_provider_is_gone_in_seconds_once_it_drains_or_unregisters(
+    greeters: list[Greeter], tmp_path: Path
+) -> None:
+    place = greeters[0].location.removeprefix("http://")
+    with site() as found, haproxy(found.port, tmp_path) as proxy:
+        for leave in (found.drain, found.unregister):
+            found.register("one", greeters[0].location)
+            eventually(lambda: proxy.backends() == {place})
+            leave("one")
+            eventually(lambda: proxy.backends() == set(), HOLD_SECONDS / 2)
+            found.unregister("one") if leave == found.drain else None
+
+
+def test_backends_stay_while_the_registry_is_dead_and_follow_the_next_one(
+    greeters: list[Greeter], tmp_path: Path
+) -> None:
+    places = [each.location.removeprefix("http://") for each in greeters]
+    dns_port = free_port()
+    first = Registered(dns_port=dns_port)
+    try:
+        with haproxy(dns_port, tmp_path) as proxy:
+            for name, place in zip("ab", places, strict=False):
+                first.register(name, place)
+            eventually(lambda: proxy.backends() == set(places[:2]))
+            first.kill()
+            killed = time.monotonic()
+            pause = threading.Event()
+            while time.monotonic() < killed + HOLD_SECONDS + 5:
+                assert proxy.backends() == set(places[:2])
+                pause.wait(0.5)
+            assert proxy.answering() == {"one", "two"}
+            second = Registered(dns_port=dns_port)
+            try:
+                second.register("c", places[2])
+                eventually(lambda: proxy.backends() == {places[2]})
+            finally:
+                second.stop()
+    finally:
+        first.kill()
