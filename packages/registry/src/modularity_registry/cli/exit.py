@@ -5,6 +5,8 @@ from typing import Final, NoReturn
 
 import click
 
+from modularity_registry.model.printable import printable
+
 PROGRAM: Final = "modularity-registry"
 
 FAILED: Final = 1
@@ -13,5 +15,5 @@ FAILED: Final = 1
 
 def fail(message: str) -> NoReturn:
     """End the program with one line that says what is wrong and what to do."""
-    click.echo(f"{PROGRAM}: {message}", err=True)
+    click.echo(f"{PROGRAM}: {printable(message)}", err=True)
     sys.exit(FAILED)

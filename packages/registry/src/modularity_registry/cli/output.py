@@ -14,6 +14,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from modularity_registry.model.printable import printable
+
 # Text, or text and its style.
 Cell = str | tuple[str, str]
 
@@ -24,14 +26,8 @@ _WIDE: Final = 10_000
 
 
 def plain(value: object) -> str:
-    """Return ``value`` in one line, with control characters escaped."""
-    text = str(value)
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text
-    )
+    """Return ``value`` in one line, with what is not `printable` escaped."""
+    return printable(str(value))
 
 
 def take_any_text() -> None:

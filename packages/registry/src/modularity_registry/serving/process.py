@@ -9,6 +9,8 @@ import sys
 import threading
 from typing import NoReturn
 
+from modularity_registry.model.printable import printable
+
 START_FAILED = 3
 """The exit code of a process that has said itself why it can't start."""
 
@@ -17,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 def complain(message: str) -> None:
     """Say ``message`` in one line on stderr."""
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     print(f"modularity-registry: {line}", file=sys.stderr, flush=True)
 
 

@@ -14,6 +14,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
 from modularity_registry.clock import rfc3339
+from modularity_registry.model.printable import printable
 from modularity_registry.telemetry.log_context import (
     FIELDS,
     current_request,
@@ -144,7 +145,6 @@ def _json(logger: Any, method: str, event: Event) -> str:
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+\-\[\]*]+")
-_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _FIRST = frozenset({"timestamp", "level", "logger", "event", "replica", "exception"})
 
 
@@ -152,7 +152,7 @@ def _human(logger: Any, method: str, event: Event) -> str:
     """Return one line for people, followed by the traceback of an exception."""
     words = [
         f"{event['timestamp']} {event['level'].upper()} {event['logger']}:"
-        f" {_in_one_line(str(event['event']))}"
+        f" {printable(str(event['event']))}"
     ]
     words += [
         f"{name}={value if name in _SAFE else _quoted(value)}"
@@ -161,18 +161,14 @@ def _human(logger: Any, method: str, event: Event) -> str:
     ]
     text = " ".join(words)
     trace = event.get("exception")
-    return text if trace is None else f"{text}\n{trace}"
-
-
-def _in_one_line(text: str) -> str:
-    """Escape line ends and control characters, so that no value can forge a line."""
-    if text.isprintable():
+    if trace is None:
         return text
-    return _UNSAFE.sub(lambda match: repr(match[0])[1:-1], text)
+    # Further lines begin with a blank: none can pass for a line of the log.
+    return "\n  ".join([text, *map(printable, str(trace).split("\n"))])
 
 
 def _quoted(value: Any) -> str:
     text = str(value)
     if _PLAIN.fullmatch(text):
         return text
-    return _in_one_line(json.dumps(text, ensure_ascii=False))
+    return printable(json.dumps(text, ensure_ascii=False))

@@ -81,7 +81,10 @@ def test_an_exception_is_one_field_of_one_line() -> None:
     assert log.last["exception"].endswith("ValueError: no\nway")
 
 
-@pytest.mark.parametrize("end", ["\n", "\r", "\x1b[2K", "\u2028", "\x85", "\x00"])
+@pytest.mark.parametrize(
+    "end",
+    ["\n", "\r", "\x1b[2K", "\u2028", "\x85", "\0", "\t", "\u202e", "\u2066", "\ufeff"],
+)
 def test_no_value_can_forge_a_line(end: str) -> None:
     for form in logs.FORMATS:
         log = Log(form)
@@ -90,6 +93,24 @@ def test_no_value_can_forge_a_line(end: str) -> None:
         assert log.text.getvalue().count("\n") == 1
         if form == "human":
             assert log.text.getvalue()[:-1].isprintable()
+
+
+def test_no_exception_can_forge_a_line() -> None:
+    log = Log("human")
+    try:
+        fail("x\n2026-01-01T00:00:00.000000Z INFO forged\u202e\x1b[2K")
+    except ValueError:
+        log.logger.exception("it failed")
+    first, *others = log.text.getvalue().splitlines()
+    assert first.endswith("it failed")
+    assert all(line.startswith("  ") and line.isprintable() for line in others)
+    assert others[-1] == r"  2026-01-01T00:00:00.000000Z INFO forged\u202e\x1b[2K"
+
+
+def test_json_keeps_every_character() -> None:
+    log = Log("json")
+    logs.log_event(log.logger, logging.INFO, "a\u202eb", reason="\u2066\ufeff\x1b")
+    assert (log.last["event"], log.last["reason"]) == ("a\u202eb", "\u2066\ufeff\x1b")
 
 
 @pytest.mark.parametrize(
