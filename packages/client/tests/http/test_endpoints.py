@@ -154,3 +154,25 @@ def test_importing_brings_in_no_framework_and_no_server() -> None:
         "assert not bad, bad; assert threading.active_count() == 1"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://u:X9z@h:1", "'http://***@h:1'"),
+        ("http://:X9z@h:1/x", "'http://***@h:1/x'"),
+        ("u:X9z@h", "'***@h'"),
+        ("http://h?token=X9z", "'http://h?***'"),
+        ("http://h/#X9z", "'http://h/?***'"),
+        ("http://u:a?X9z@h", "'***'"),
+        ("http://u:X9z,a@h", "'http://***@h'"),
+        ("localhost:5000", "'localhost:5000'"),
+    ],
+)
+def test_a_url_that_is_refused_is_shown_without_its_secrets(
+    url: str, shown: str
+) -> None:
+    with pytest.raises(ValueError, match="is not a registry's URL") as caught:
+        parse_urls(url)
+    assert str(caught.value).startswith(shown)
+    assert "X9z" not in str(caught.value)

@@ -1,6 +1,7 @@
 """The registry's URLs: which one to try first, and how long to avoid a failed one."""
 
 import random
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -18,13 +19,25 @@ def parse_urls(urls: str | Sequence[str]) -> tuple[str, ...]:
     parsed = tuple(url for url in parsed if url)
     for url in parsed:
         if not _is_server(url):
+            # A comma in a password cuts it in two.
+            shown = redacted(",".join(parts) if "@" in ",".join(parts) else url)
             raise ValueError(
-                f"{url!r} is not a registry's URL; write http://host:port, several"
-                " with commas"
+                f"{shown!r} is not a registry's URL; write http://host:port,"
+                " several with commas, and give a token instead of a user and password"
             )
     if not parsed:
         raise ValueError("there is no registry URL; write http://host:port")
     return parsed
+
+
+def redacted(url: str) -> str:
+    """Return a URL without what may be secret: user, password, query and fragment."""
+    has_query = "?" in url or "#" in url
+    if "@" not in url:
+        return re.split("[?#]", url)[0] + "?***" * has_query
+    if has_query:  # either may be a part of the other
+        return "***"
+    return re.sub(r"^(\w+://)?.*@", r"\1***@", url, flags=re.DOTALL)
 
 
 def _is_server(url: str) -> bool:
@@ -33,7 +46,7 @@ def _is_server(url: str) -> bool:
         port = parsed.port
     except ValueError:  # an unclosed bracket, an invalid port
         return False
-    plain = not (parsed.query or parsed.fragment or parsed.username)
+    plain = not (parsed.query or parsed.fragment or "@" in parsed.netloc)
     return (
         parsed.scheme in ("http", "https")
         and bool(parsed.hostname)

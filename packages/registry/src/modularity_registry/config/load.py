@@ -31,8 +31,9 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Setting
             values[option.field] = option.parse(text)
         except (ValueError, BadSetting) as error:
             detail = error.detail if isinstance(error, BadSetting) else str(error)
-            # A URL with an @ may hold a password, which belongs in no log.
-            setting = name if "@" in text else f"{name}={text!r}"
+            # Nor is that of a mix-up: a URL with an @ may hold a password.
+            hidden = option.secret or "@" in text
+            setting = name if hidden else f"{name}={text!r}"
             raise BadSetting(f"{setting}: {detail}") from None
     _refuse_typos(environ)
     settings = Settings(**values)

@@ -9,12 +9,16 @@ from modularity_registry.config import value_parsers
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting: its field in `Settings`, its variable, its parser and its help."""
+    """One setting: its field in `Settings`, its variable, its parser and its help.
+
+    The value of a ``secret`` one may hold a password, so it is never printed.
+    """
 
     field: str
     env: str
     parse: Callable[[str], Any]
     help: str
+    secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -60,6 +64,7 @@ OPTIONS = (
         "REGISTRY_STORE",
         value_parsers.store,
         "URL of the store for services: memory://, sqlite:///path, etcd://host, ...",
+        secret=True,
     ),
     Option(
         "allowed_origins",
@@ -132,6 +137,7 @@ OPTIONS = (
         "REGISTRY_OTEL_ENDPOINT",
         value_parsers.endpoint,
         "URL to send OpenTelemetry traces to (OTLP over HTTP), or off.",
+        secret=True,
     ),
     Option(
         "auth",
@@ -204,6 +210,7 @@ OPTIONS = (
         "REGISTRY_RATE_STORE",
         value_parsers.rate_store,
         "Where to count calls: memory:// (for each worker) or redis://host (for all).",
+        secret=True,
     ),
     Option(
         "max_connections",

@@ -1,6 +1,6 @@
 """The settings, with their defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modularity_registry.model.rights import Right
 from modularity_registry.model.service import CheckPlan
@@ -13,7 +13,7 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. Times are seconds."""
+    """All settings. Times are seconds. URLs may hold passwords: `repr` has none."""
 
     host: str = "127.0.0.1"
     port: int = 5000
@@ -22,7 +22,7 @@ class Settings:
     health_check_timeout: float = 5.0
     health_check_fall: int = 3
     health_check_rise: int = 1
-    store: str = "memory://"
+    store: str = field(default="memory://", repr=False)
     allowed_origins: tuple[str, ...] = (
         "http://localhost:3000",
         "http://localhost:8080",
@@ -38,7 +38,7 @@ class Settings:
     dns_rate: str = "1000/second"
     log_format: str = "human"
     log_level: str = "info"
-    otel_endpoint: str = OFF
+    otel_endpoint: str = field(default=OFF, repr=False)
     auth: bool = False
     tokens_file: str = OFF
     anonymous: frozenset[Right] = frozenset()
@@ -50,7 +50,7 @@ class Settings:
     forwarded_header: str = "forwarded"
     write_rate: str = OFF
     read_rate: str = OFF
-    rate_store: str = "memory://"
+    rate_store: str = field(default="memory://", repr=False)
     max_connections: int = 4096
     max_watchers_per_client: int = 0
     audit_file: str = OFF

@@ -122,8 +122,10 @@ def origins(value: str) -> tuple[str, ...]:
     origins = tuple(part.strip() for part in value.split(",") if part.strip())
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-:\[\]]+", origin):
+            # One with an @ may hold a password.
+            shown = "this" if "@" in origin else repr(origin)
             raise ValueError(
-                f"{origin!r} is not an origin; write http://host or http://host:port,"
+                f"{shown} is not an origin; write http://host or http://host:port,"
                 " separate several by commas, or write * for all"
             )
     return origins

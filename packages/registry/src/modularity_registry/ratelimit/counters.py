@@ -161,8 +161,13 @@ def open_counters(url: str, clock: Callable[[], float]) -> CallCounters:
             retry=Retry(NoBackoff(), 1),
         )
         storage = RedisStorage(url, connection_pool=pool, key_prefix=PREFIX)
-    except (TypeError, ValueError) as error:
-        raise BadSetting(f"--rate-store: {error}") from error
+    except (TypeError, ValueError):
+        # The driver's message may hold a part of the password.
+        raise BadSetting(
+            "--rate-store: Redis' driver can't read the URL; write"
+            " redis://user:password@host:6379, with %40 for @ in a password, %3A for :"
+            " and %2F for /"
+        ) from None
     return CallCounters(storage, clock, _named(url), close=pool.disconnect)
 
 

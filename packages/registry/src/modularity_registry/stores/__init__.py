@@ -4,6 +4,7 @@ A new store is a package and a row in ``_KINDS``; its driver is imported when a 
 needs it.
 """
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +15,7 @@ from modularity_registry.errors import BadSetting
 from modularity_registry.stores.base import Store
 from modularity_registry.stores.server_url import Form, read_server
 
-__all__ = ["check_store_url", "file_of", "open_store"]
+__all__ = ["check_store_url", "file_of", "kind_of", "open_store"]
 
 
 class _Kind(NamedTuple):
@@ -54,6 +55,15 @@ def check_store_url(url: str) -> None:
     _parse(url)
 
 
+def kind_of(url: str) -> str:
+    """Return the scheme of a URL, valid or not, and nothing else that it holds.
+
+    Empty when it has none: what is before a colon alone may be a part of a password.
+    """
+    scheme, colon, _ = url.partition("://")
+    return scheme.lower() if colon and re.fullmatch(r"[A-Za-z]+", scheme) else ""
+
+
 def file_of(url: str) -> Path | None:
     """Return the file of an SQLite store; None for other stores.
 
@@ -72,7 +82,8 @@ def _parse(url: str) -> tuple[_Kind, tuple[object, ...]]:
         raise BadSetting(f"the store URL can't be read; {_forms()}") from None
     kind = _KINDS.get(parts.scheme)
     if kind is None:
-        problem = f"{parts.scheme}:// is not a kind of store" if parts.scheme else ""
+        scheme = kind_of(url)
+        problem = f"{scheme}:// is not a kind of store" if scheme else ""
         raise BadSetting(f"{problem or 'the store URL has no scheme'}; {_forms()}")
     try:
         _require_plain(url, parts)

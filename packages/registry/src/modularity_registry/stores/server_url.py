@@ -12,6 +12,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote
 
 DEFAULT_PREFIX: Final = "modularity"
 
+_CREDENTIALS: Final = frozenset({"password", "token", "user", "username"})
+
 
 class Host(NamedTuple):
     """One address of a server; an IPv6 ``name`` has no brackets."""
@@ -96,9 +98,12 @@ def _options(query: str) -> dict[str, str]:
     if len(options) < len(pairs):
         raise ValueError("accepts each option once")
     for name in options:
+        if name in _CREDENTIALS:
+            raise ValueError(f"takes no {name} as an option, but before the host")
         if name not in ("prefix", "tls", "ca", "cert", "key"):
+            # Not repeated: it may be a part of a password.
             raise ValueError(
-                f"has no option {name!r}; use prefix, tls, ca, cert or key"
+                "has an option that does not exist; use prefix, tls, ca, cert or key"
             )
     return options
 

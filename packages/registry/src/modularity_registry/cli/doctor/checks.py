@@ -28,7 +28,7 @@ from modularity_registry.errors import AddressRefused, BadSetting, StoreError
 from modularity_registry.model.location import parse_location
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import NameLookup
-from modularity_registry.stores import check_store_url, file_of, open_store
+from modularity_registry.stores import check_store_url, file_of, kind_of, open_store
 from modularity_registry.stores.base import snapshot_of
 
 PATIENCE: Final = 5.0
@@ -237,7 +237,7 @@ def location(place: str, mode: str | None, environ: Mapping[str, str]) -> Findin
 
 def store(url: str) -> Finding:
     """Return whether a store replies; opens it as a registry would."""
-    kind = plain(url.partition(":")[0])  # no more of it: it may hold a password
+    kind = kind_of(url)  # no more of it: it may hold a password
     about = f"store {kind}"
     try:
         check_store_url(url)
