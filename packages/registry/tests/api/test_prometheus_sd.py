@@ -134,6 +134,16 @@ def test_metadata_decides_who_is_told(
         ({"metrics_port": 0}, "127.0.0.1:9001", None),
         ({"metrics_port": "10.0.0.9:80"}, "127.0.0.1:9001", None),
         ({"metrics_port": True}, "127.0.0.1:9001", None),
+        ({"metrics_port": 9100.0}, "127.0.0.1:9100", None),
+        ({"metrics_port": 9100.5}, "127.0.0.1:9001", None),
+        ({"metrics_path": "/a%20b"}, "127.0.0.1:9001", "/a b"),
+        ({"metrics_path": "/a%2Fb"}, "127.0.0.1:9001", None),
+        ({"metrics_path": "/a%zz"}, "127.0.0.1:9001", None),
+        ({"metrics_path": "/a%ff"}, "127.0.0.1:9001", None),
+        ({"metrics_path": "/a?match[]=x"}, "127.0.0.1:9001", None),
+        ({"metrics_path": "/a?b=1&b=2"}, "127.0.0.1:9001", None),
+        ({"metrics_path": "/a?b"}, "127.0.0.1:9001", None),
+        ({"metrics_path": "/a#b"}, "127.0.0.1:9001", None),
     ],
 )
 def test_metadata_says_where_the_metrics_are(
@@ -143,6 +153,14 @@ def test_metadata_says_where_the_metrics_are(
     (group,) = groups(client)
     assert group["targets"] == [target]
     assert group["labels"].get("__metrics_path__") == path
+
+
+def test_the_query_of_a_path_becomes_parameters(client: FlaskClient) -> None:
+    register(client, "a", metadata={"metrics_path": "/m?module=http_2xx&t=%C3%BC+x"})
+    (group,) = groups(client)
+    assert group["labels"]["__metrics_path__"] == "/m"
+    assert group["labels"]["__param_module"] == "http_2xx"
+    assert group["labels"]["__param_t"] == "ü x"
 
 
 def test_labels_are_names_and_texts_that_prometheus_reads(client: FlaskClient) -> None:
@@ -269,12 +287,17 @@ def test_a_real_prometheus_scrapes_who_comes_until_they_go(
         running(tmp_path, CONFIG.format(url=live.url)) as prometheus,
         scraped() as plain,
         scraped("/own/stats") as own,
+        scraped("/a%20b/%C3%BC?module=http_2xx&target=x%2Fy") as query,
     ):
         assert labels() == {}
         live.register("plain", plain.place, metadata={"region": "eu", "a-b": [1, "é"]})
         eventually(lambda: is_up("plain"))
-        odd = {"metrics_path": "/own/stats", "\x00": "\x00", "": "é" * 1000}
+        odd = {"metrics_path": "/own/stats", "\x01": "\x01", "": "é" * 1000}
         live.register("own", own.place, capabilities=["report"], metadata=odd)
+        live.register("query", query.place, metadata={"metrics_path": query.path})
+        eventually(lambda: is_up("query"))
+        live.unregister("query")
+        eventually(lambda: "query" not in labels())
         live.register("out", own.place, metadata={"metrics": False})
         eventually(lambda: is_up("own"))
         shown = labels()
@@ -282,8 +305,8 @@ def test_a_real_prometheus_scrapes_who_comes_until_they_go(
         assert shown["plain"]["instance"] == plain.place
         assert (shown["plain"]["region"], shown["plain"]["a_b"]) == ("eu", '[1,"é"]')
         assert shown["plain"]["greets"] == "yes" and "greets" not in shown["own"]
-        query = 'sum(things_done_total{service=~"plain|own"})'
-        assert prometheus.value(query) == 14
+        done = 'sum(things_done_total{service=~"plain|own"})'
+        assert prometheus.value(done) == 14
         live.unregister("own")
         eventually(lambda: labels().keys() == {"plain"})
         # Two that share an address are two targets.

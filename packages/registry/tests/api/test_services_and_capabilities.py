@@ -201,6 +201,21 @@ def test_loopback_locations_are_for_callers_on_loopback(
     problem(response, 400, "address_refused")
 
 
+@pytest.mark.parametrize("peer", ["127.0.0.1", "10.1.2.3"])
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_registration_remembers_whether_it_came_from_loopback(
+    client: FlaskClient, registry: Registry, method: str, peer: str
+) -> None:
+    path = "/api/register" if method == "POST" else "/api/services/a"
+    body = registration("a", location="http://10.0.0.1:9")
+    here = {"REMOTE_ADDR": peer}
+    client.open(path, method=method, json=body, environ_base=here)
+    client.put("/api/services/a/drain", environ_base={"REMOTE_ADDR": "127.0.0.1"})
+    entry = registry.catalog.service("a")
+    assert entry is not None
+    assert entry.service.loopback is (peer == "127.0.0.1")
+
+
 # Unregistering
 
 

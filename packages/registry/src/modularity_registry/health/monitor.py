@@ -283,7 +283,10 @@ class Monitor:
             return
         started, stalls = self._clock.monotonic(), self._standstill.count
         doubted = self._schedule.suspicion.active
-        target = Target(entry.service.registration, plan.path or "", plan.timeout)
+        service = entry.service
+        target = Target(
+            service.registration, plan.path or "", plan.timeout, service.loopback
+        )
         outcome = await self._probe(watched, target)
         kind = "success" if outcome.ok else "failure"
         self._metrics.checks[kind].observe(outcome.latency_ms / 1000)

@@ -72,6 +72,8 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     This is the document that is stored. ``since`` is when the present status began.
     ``owner`` is who alone may change it: see `access.Claim`; empty for everybody.
+    ``loopback`` says whether checks may connect to loopback: whoever registered it was
+    there, too, or it was stored when that was not noted yet.
     """
 
     registration: Registration
@@ -80,6 +82,7 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     faults: tuple[Fault, ...] = ()
     drain: Drain | None = None
     owner: str = ""
+    loopback: bool = True
 
 
 class CheckPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

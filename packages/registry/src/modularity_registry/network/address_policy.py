@@ -139,15 +139,6 @@ class AddressPolicy:
     def __repr__(self) -> str:
         return f"AddressPolicy({', '.join(map(str, self.networks))})"
 
-    def check_address(self, ip: str | Address) -> None:
-        """Return if the registry may connect to ``ip``.
-
-        Raises `AddressRefused`, also for a text that is no address.
-        """
-        refusal = self._verdict(ip).refusal
-        if refusal is not None:
-            raise AddressRefused(refusal)
-
     def check_location(
         self, location: Location, *, caller_is_local: bool, lookup: Lookup
     ) -> None:
@@ -169,7 +160,10 @@ class AddressPolicy:
     def check_addresses(
         self, addresses: Iterable[str | Address], *, caller_is_local: bool
     ) -> None:
-        """Do the same for a location with these ``addresses``, which never blocks."""
+        """Do the same for a location with these ``addresses``, which never blocks.
+
+        A text that is no address is refused as well.
+        """
         for address in addresses:
             verdict = self._verdict(address)
             if verdict.refusal is not None:

@@ -3,6 +3,7 @@
 `parse` validates with these models, and OpenAPI's schemas are generated from them.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -39,6 +40,10 @@ MAX_LIFETIME = 10 * 366 * 86_400
 MAX_GRACE = 30 * 86_400
 
 
+# As JSON has it: an escape, which no other backslash precedes.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
 def doc(description: str, example: object, **rules: Any) -> Any:
     """Return what OpenAPI says of a field; ``rules`` add to its schema alone."""
     return Field(description=description, examples=[example], json_schema_extra=rules)
@@ -55,6 +60,11 @@ def _metadata(value: object) -> bytes:
         raise ValueError(
             "is nested too deeply or contains a number that is too large"
         ) from None
+    if _NUL.search(encoded):
+        raise ValueError(
+            "must not contain the character NUL (\\u0000), which not every database"
+            " can hold"
+        )
     if len(encoded) > MAX_METADATA_BYTES:
         raise ValueError(
             f"must be at most {MAX_METADATA_BYTES} bytes as JSON, not {len(encoded)}"

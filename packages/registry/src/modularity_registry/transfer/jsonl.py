@@ -64,6 +64,7 @@ class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faults: tuple[_Fault, ...] = ()
     drain: _Drain | None = None
     owner: Annotated[str, msgspec.Meta(pattern=OWNER_PATTERN)] = ""
+    loopback: bool = True
 
 
 _decode_header = msgspec.json.Decoder(_AnyHeader).decode

@@ -109,7 +109,9 @@ class Commands:
             _check(claim, entry)
             precondition.check(entry)
             now = self._clock.now()
-            return Service(registration, now, now, owner=owner)
+            return Service(
+                registration, now, now, owner=owner, loopback=caller_is_local
+            )
 
         result = await self._write(registration.id, decide, claim)
         if result.created:

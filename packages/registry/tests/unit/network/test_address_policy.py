@@ -191,8 +191,8 @@ def test_the_system_reads_what_was_parsed(host: str) -> None:
     ],
 )
 def test_loopback_and_private_addresses_pass_by_default(address: str) -> None:
-    DEFAULT.check_address(address)
-    DEFAULT.check_address(ipaddress.ip_address(address))
+    DEFAULT.check_addresses([address], caller_is_local=True)
+    DEFAULT.check_addresses([ipaddress.ip_address(address)], caller_is_local=True)
 
 
 @pytest.mark.parametrize(
@@ -202,11 +202,11 @@ def test_a_public_address_is_refused_with_the_setting_that_would_help(
     address: str,
 ) -> None:
     with pytest.raises(AddressRefused) as refused:
-        DEFAULT.check_address(address)
+        DEFAULT.check_addresses([address], caller_is_local=True)
     assert address in refused.value.detail
     assert "REGISTRY_ALLOWED_NETWORKS" in refused.value.detail
-    EVERYTHING.check_address(address)
-    AddressPolicy.parse(address).check_address(address)
+    EVERYTHING.check_addresses([address], caller_is_local=True)
+    AddressPolicy.parse(address).check_addresses([address], caller_is_local=True)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_public_address_is_refused_with_the_setting_that_would_help(
 def test_some_addresses_pass_under_no_setting(address: str, rule: str) -> None:
     for policy in (DEFAULT, EVERYTHING):
         with pytest.raises(AddressRefused) as refused:
-            policy.check_address(address)
+            policy.check_addresses([address], caller_is_local=True)
         assert rule in refused.value.detail
         assert "REGISTRY_ALLOWED_NETWORKS" not in refused.value.detail
 
@@ -264,7 +264,7 @@ def test_an_allowed_address_is_ordinary_unicast(
 ) -> None:
     """The table against the standard library's own, which is drawn from IANA's."""
     try:
-        EVERYTHING.check_address(address)
+        EVERYTHING.check_addresses([address], caller_is_local=True)
     except AddressRefused:
         return
     assert not address.is_multicast
@@ -311,10 +311,10 @@ def test_a_bad_setting_is_explained_in_one_line(setting: str, advice: str) -> No
 def test_a_setting_is_words_networks_and_addresses() -> None:
     policy = AddressPolicy.parse(" loopback , 203.0.113.0/24,2001:db8::7")
     for address in ("127.0.0.1", "::1", "203.0.113.9", "2001:db8::7"):
-        policy.check_address(address)
+        policy.check_addresses([address], caller_is_local=True)
     for address in ("10.0.0.1", "203.0.114.1", "2001:db8::8"):
         with pytest.raises(AddressRefused):
-            policy.check_address(address)
+            policy.check_addresses([address], caller_is_local=True)
 
 
 def test_a_literal_is_never_looked_up() -> None:

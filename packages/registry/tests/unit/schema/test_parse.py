@@ -151,6 +151,21 @@ def test_an_unchecked_mode_takes_any_location_but_no_check() -> None:
     assert [each.field for each in error.errors] == ["health"]
 
 
+@pytest.mark.parametrize(
+    "metadata", [{"a": "\0"}, {"\0": 1}, {"a": [{"b": "x\0y"}]}, {"a": "\\\0"}]
+)
+def test_metadata_has_no_nul(metadata: dict[str, Any]) -> None:
+    error = refused(registration(metadata=metadata))
+    assert [each.field for each in error.errors] == ["metadata"]
+    assert "NUL" in error.errors[0].message
+
+
+def test_a_backslash_before_zeros_is_no_nul() -> None:
+    metadata = {"a": "\\u0000", "b": "\\\\u0000"}
+    body = json.dumps(registration(metadata=metadata)).encode()
+    assert json.loads(bytes(schema.parse_registration(body).metadata)) == metadata
+
+
 def test_only_http_checks_have_a_path() -> None:
     error = refused(
         registration(mode="tcp", location="tcp://10.0.0.1:5", health={"path": "/x"})

@@ -29,7 +29,9 @@ from support.transfer import (
     opened,
 )
 
-_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20
+)
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _texts,
     lambda inner: st.lists(inner, max_size=3)

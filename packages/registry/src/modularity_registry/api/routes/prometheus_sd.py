@@ -5,9 +5,10 @@ can't read would cost it all targets, so what services say is made readable here
 """
 
 import re
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from flask import Blueprint, Response
@@ -21,7 +22,8 @@ from modularity_registry.model.location import InvalidLocation, Location
 from modularity_registry.runtime import Registry
 
 META = "__meta_modularity_"
-OWN_PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
+OWN_PATH = re.compile(r"/([^\x00-\x1f\x7f%]|%[0-9A-Fa-f]{2})*")
+LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]")
 
@@ -89,8 +91,7 @@ def group_of(entry: Entry, by_default: Container[str]) -> Group | None:
         f"{META}capabilities": f",{','.join(registration.capabilities)},",
         "__scheme__": "https" if location.scheme == "https" else "http",
     }
-    if hints.path is not None:
-        labels["__metrics_path__"] = hints.path
+    labels |= hints.path_labels
     return Group(
         (_target(location, hints.port),), labels | _metadata_labels(service_metadata)
     )
@@ -98,21 +99,50 @@ def group_of(entry: Entry, by_default: Container[str]) -> Group | None:
 
 @dataclass(frozen=True, slots=True)
 class ScrapeHints:
-    """How to scrape a service, by its metadata; None for what that does not say."""
+    """How to scrape a service, by its metadata; None for what that does not say.
+
+    ``path_labels`` are what Prometheus makes the path and its query of.
+    """
 
     listed: bool | None = None
-    path: str | None = None
+    path_labels: Mapping[str, str] = field(default_factory=dict)
     port: int | None = None
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> "ScrapeHints":
         """Read it; what makes no sense counts as not registration."""
-        path, port = metadata.get("metrics_path"), as_text(metadata.get("metrics_port"))
+        port = metadata.get("metrics_port")
+        if isinstance(port, float) and port.is_integer():
+            port = int(port)
+        port = as_text(port)
         return cls(
             listed={"true": True, "false": False}.get(as_text(metadata.get("metrics"))),
-            path=path if isinstance(path, str) and OWN_PATH.fullmatch(path) else None,
+            path_labels=_path_labels(metadata.get("metrics_path")),
             port=int(port) if PORT.fullmatch(port) and int(port) < 65536 else None,
         )
+
+
+def _path_labels(path: Any) -> dict[str, str]:
+    """Return the labels for a path, with or without a query; none if there are none.
+
+    Prometheus takes the path unescaped and escapes it again, and of each parameter one
+    value: what would become another address that way has no labels.
+    """
+    if not (isinstance(path, str) and OWN_PATH.fullmatch(path)):
+        return {}
+    path, _, query = path.partition("?")
+    try:
+        parameters = parse_qsl(query, True, bool(query), errors="strict")
+        plain = unquote(path, errors="strict")
+    except ValueError:
+        return {}
+    names = [name for name, _ in parameters]
+    if "%2f" in path.lower() or "#" in path + query or len({*names}) < len(names):
+        return {}
+    if not all(LABEL.fullmatch(name) for name in names):
+        return {}
+    labels = {f"__param_{name}": value for name, value in parameters}
+    return {"__metrics_path__": plain, **labels}
 
 
 def as_text(value: Any) -> str:

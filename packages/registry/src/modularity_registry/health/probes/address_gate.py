@@ -11,11 +11,18 @@ from modularity_registry.network.name_lookup import NameLookup
 
 
 class Gate:
-    """The address policy, with a name lookup that doesn't block the loop."""
+    """The address policy, with a name lookup that doesn't block the loop.
 
-    def __init__(self, policy: AddressPolicy, name_lookup: NameLookup) -> None:
+    Without ``loopback``, no loopback address passes: it is for services that were not
+    registered from there.
+    """
+
+    def __init__(
+        self, policy: AddressPolicy, name_lookup: NameLookup, loopback: bool = True
+    ) -> None:
         self._policy = policy
         self._name_lookup = name_lookup
+        self._loopback = loopback
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
         """Return every address of ``host``, at least one; all of them have passed.
@@ -34,8 +41,7 @@ class Gate:
                 raise CheckFailed("dns", f"{host} can't be looked up: {why}") from error
         if not addresses:
             raise CheckFailed("dns", f"{host} has no address")
-        for address in addresses:
-            self._policy.check_address(address)
+        self._check(*addresses)
         return addresses
 
     async def open(self, location: Location) -> Sequence[str]:
@@ -45,15 +51,18 @@ class Gate:
         """
         if location.address is None:
             return await self.addresses(location.host, location.port)
-        self._policy.check_address(location.host)
+        self._check(location.host)
         return (location.host,)
 
     def check_connect(self, address: str) -> None:
         """Raise `ConnectForbidden` unless a socket may connect to ``address``."""
         try:
-            self._policy.check_address(address)
+            self._check(address)
         except AddressRefused as refused:
             raise ConnectForbidden(refused) from refused
+
+    def _check(self, *addresses: str) -> None:
+        self._policy.check_addresses(addresses, caller_is_local=self._loopback)
 
 
 async def try_each(

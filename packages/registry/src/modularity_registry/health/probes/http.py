@@ -1,23 +1,26 @@
-"""The HTTP check: any 2xx, unless a JSON body says that the service is not well."""
+"""The HTTP check: any 2xx, unless its body says that the service is not well."""
 
-import re
 import socket
 import ssl
 import time
 from typing import Final
 
 import aiohttp
-import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from modularity_registry import __version__
 from modularity_registry.errors import AddressRefused
 from modularity_registry.health.probes.address_gate import Gate
-from modularity_registry.health.probes.outcome import CheckFailed, ConnectForbidden
+from modularity_registry.health.probes.http_body import BODY_LIMIT, check_body
+from modularity_registry.health.probes.outcome import (
+    HEAD_LINE_LIMIT,
+    HEADERS_LIMIT,
+    CheckFailed,
+    ConnectForbidden,
+)
 from modularity_registry.model.location import InvalidLocation, Location
 
-BODY_LIMIT: Final = 65_536  # bytes
 KEEPALIVE: Final = 3.0  # seconds
 _AUTHORITIES: Final = 4_096
 _HEADERS: Final = {
@@ -25,23 +28,6 @@ _HEADERS: Final = {
     "Accept": "application/json, */*;q=0.5",
     "Accept-Encoding": "identity",
 }
-# Spring's health, Consul, draft-inadarei-api-health-check and what else is in use.
-# Words that are on neither side (healthy, up, pass, degraded, warn) do no harm.
-_BAD: Final = frozenset(
-    {
-        *("unhealthy", "down", "fail", "failed", "failing", "failure", "critical"),
-        *("error", "dead", "offline", "stopped", "unavailable"),
-        *("not_serving", "out_of_service"),
-    }
-)
-_SEPARATORS = re.compile(r"[\s-]+")
-
-
-class _Body(msgspec.Struct):
-    status: object = None
-
-
-_decoder: Final = msgspec.json.Decoder(_Body)
 
 
 class _GatedResolver(AbstractResolver):
@@ -90,8 +76,8 @@ class HttpChecker:
             # `NameLookup` remembers; a second memory would only make answers older.
             use_dns_cache=False,
             socket_factory=self._socket,
-            # Bounded by the prober before its clock starts: here, waiting for a
-            # connection would count as the service's own slowness.
+            # The monitor bounds the checks: here, waiting for a connection would count
+            # as the service's own slowness.
             limit=0,
             force_close=force_close,
             # aiohttp refuses a time together with force_close.
@@ -103,6 +89,9 @@ class HttpChecker:
             headers=_HEADERS,
             auto_decompress=False,
             trust_env=False,
+            max_line_size=HEAD_LINE_LIMIT,
+            max_field_size=HEAD_LINE_LIMIT,
+            max_headers=HEADERS_LIMIT,
             # The prober's time limit covers everything; aiohttp's rounds up.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
@@ -126,7 +115,9 @@ class HttpChecker:
             if not 200 <= status < 300:
                 raise CheckFailed("status", f"HTTP {status}")
             body = await _read(response.content)
-        if (word := _bad_status(body)) is not None:
+            coding = response.headers.get("Content-Encoding", "").strip().lower()
+            charset = response.charset
+        if (word := check_body(body, coding, charset)) is not None:
             raise CheckFailed("status", f"HTTP {status}, but its status is {word!r}")
         return f"HTTP {status}"
 
@@ -159,24 +150,8 @@ def _url(location: Location, path: str) -> URL:
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
-    """Return the body, or nothing of one that is over the limit."""
-    body = await content.readany()
-    while chunk := await content.readany():
+    """Return the body; of one that is over the limit, a byte more than that."""
+    body = b""
+    while len(body) <= BODY_LIMIT and (chunk := await content.readany()):
         body += chunk
-        if len(body) > BODY_LIMIT:
-            return b""
-    return body
-
-
-def _bad_status(body: bytes) -> str | None:
-    """Return the ``status`` of a JSON object if it is one of the bad words."""
-    if b'"status"' not in body:
-        return None
-    try:
-        status = _decoder.decode(body).status
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(status, str):
-        return None
-    word = _SEPARATORS.sub("_", status.strip().lower())
-    return word if word in _BAD else None
+    return body[: BODY_LIMIT + 1]

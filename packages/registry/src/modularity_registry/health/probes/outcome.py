@@ -12,14 +12,24 @@ from modularity_registry.errors import AddressRefused
 from modularity_registry.model.service import Registration
 from modularity_registry.model.status import DEFAULT_CHECK_PATH
 
+HEAD_LINE_LIMIT: Final = 32_768
+"""Bytes of one header of an answer, or of its first line."""
+
+HEADERS_LIMIT: Final = 500
+"""Headers of an answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service to check. ``path`` is for HTTP only; ``timeout`` is total seconds."""
+    """A service to check. ``path`` is for HTTP only; ``timeout`` is total seconds.
+
+    ``loopback`` says whether the check may connect to loopback.
+    """
 
     registration: Registration
     path: str = DEFAULT_CHECK_PATH
     timeout: float = 5.0
+    loopback: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ def explain(error: Exception) -> tuple[str, str]:
         case aiohttp.ClientPayloadError():
             return "closed", "the answer was cut off"
         case aiohttp.ClientResponseError():
-            return "protocol", "the answer is not valid HTTP"
+            return "protocol", _bad_answer(error.message)
         case TimeoutError():
             return "timeout", "no answer in time"
         case OSError():
@@ -111,6 +121,15 @@ def explain(error: Exception) -> tuple[str, str]:
 def _certificate(error: Exception) -> str:
     why = getattr(error, "verify_message", "") or "it does not fit the host"
     return f"the certificate is not trusted: {why}"
+
+
+def _bad_answer(parser_message: str) -> str:
+    # All of the parser's errors are of one type here.
+    if parser_message.startswith("Got more than"):
+        return f"a line of the answer's head is longer than {HEAD_LINE_LIMIT:,} bytes"
+    if parser_message.startswith("Too many headers"):
+        return f"the answer has more than {HEADERS_LIMIT} headers"
+    return "the answer is not valid HTTP"
 
 
 def _system(error: OSError) -> tuple[str, str]:

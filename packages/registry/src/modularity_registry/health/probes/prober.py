@@ -32,9 +32,13 @@ class Prober:
         name_lookup: NameLookup | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._gate = Gate(policy, name_lookup or NameLookup())
+        lookup = name_lookup or NameLookup()
+        # By whether the service may be on loopback. No connection serves both.
+        self._gates = {
+            loopback: Gate(policy, lookup, loopback) for loopback in (True, False)
+        }
         self._ssl_context = ssl_context
-        self._http: HttpChecker | None = None
+        self._http: dict[bool, HttpChecker] = {}
         self._grpc: GrpcCheck | None = None
         self._closed = False
 
@@ -50,8 +54,8 @@ class Prober:
     async def close(self) -> None:
         """Close all connections. Later checks say ``local``; idempotent."""
         self._closed = True
-        if self._http is not None:
-            await self._http.close()
+        for checker in self._http.values():
+            await checker.close()
 
     async def _outcome(self, target: Target) -> tuple[str, str]:
         if self._closed:
@@ -60,7 +64,7 @@ class Prober:
         try:
             async with asyncio.timeout(target.timeout):
                 location = target.registration.parsed_location
-                addresses = await self._gate.open(location)
+                addresses = await self._gates[target.loopback].open(location)
                 looking_up = False
                 return "ok", await self._check(target, location, addresses)
         except TimeoutError:
@@ -78,9 +82,8 @@ class Prober:
         self, target: Target, location: Location, addresses: Sequence[str]
     ) -> str:
         if location.mode == "http":
-            if self._http is None:
-                self._http = HttpChecker(self._gate, self._ssl_context)
-            return await self._http.check(location, parse_health_path(target.path))
+            checker = self._http_checker(target.loopback)
+            return await checker.check(location, parse_health_path(target.path))
         if location.mode == "tcp":
 
             async def attempt(address: str, seconds: float) -> None:
@@ -95,6 +98,12 @@ class Prober:
 
         await try_each(addresses, target.timeout, ask)
         return "SERVING"
+
+    def _http_checker(self, loopback: bool) -> HttpChecker:
+        if loopback not in self._http:
+            gate = self._gates[loopback]
+            self._http[loopback] = HttpChecker(gate, self._ssl_context)
+        return self._http[loopback]
 
 
 def _load_grpc() -> GrpcCheck:
