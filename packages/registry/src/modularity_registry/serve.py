@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 from modularity_registry import __version__, audit, dns, runtime
@@ -16,13 +17,14 @@ from modularity_registry.config import OFF, Settings
 from modularity_registry.events import KEEP_ALIVE
 from modularity_registry.ratelimit import warn_of_workers
 from modularity_registry.runtime import Registry
-from modularity_registry.serving import bind_warnings, certificates
+from modularity_registry.serving import bind_warnings, certificates, file_warnings
 from modularity_registry.serving.certificate_reload import Certificates
 from modularity_registry.serving.descriptors import DescriptorWatch
 from modularity_registry.serving.forwarded import Proxies
 from modularity_registry.serving.limits import ServerOptions, ServerPlaces
 from modularity_registry.serving.server import Factory, Served
 from modularity_registry.serving.wsgi import Headers
+from modularity_registry.stores import file_of
 from modularity_registry.telemetry import logs
 from modularity_registry.tokens import first as first_token
 
@@ -167,8 +169,23 @@ def _log_started(registry: Registry) -> None:
             services=len(registry.catalog),
         ),
     )
-    for warning in bind_warnings.warnings(settings):
-        log.warning(warning)
+    for warning in (
+        *bind_warnings.warnings(settings),
+        *file_warnings.warnings(_private_files(settings)),
+    ):
+        log.warning("%s", warning)
+
+
+def _private_files(settings: Settings) -> dict[str, Path]:
+    """Return the files with secrets that the settings name, by what they are."""
+    files = {
+        "tokens file": settings.tokens_file,
+        "audit file": settings.audit_file,
+        "TLS key": settings.tls_key,
+    }
+    paths = {name: Path(path) for name, path in files.items() if path != OFF}
+    store = file_of(settings.store)
+    return paths if store is None else {"store file": store, **paths}
 
 
 def _dns_server(

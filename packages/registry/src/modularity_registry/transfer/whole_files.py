@@ -1,6 +1,7 @@
 """Files that are written completely or not at all, and standard input and output."""
 
 import os
+import stat
 import sys
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from modularity_registry.transfer.jsonl import BadFile
+
+PRIVATE: Final = 0o600
 
 STREAM: Final = "-"
 """In place of a file's name: standard output or input."""
@@ -39,10 +42,16 @@ def writing(output: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that replaces ``path`` when the block succeeds."""
+    """Open a new file that replaces ``path`` when the block succeeds.
+
+    It is for its owner only, unless the file that it replaces has another mode.
+    """
     draft = path.with_name(f".export-{uuid.uuid4().hex[:12]}")
     try:
-        with draft.open("xb") as stream:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(draft, flags, PRIVATE), "wb") as stream:
+            if path.exists():
+                os.chmod(draft, stat.S_IMODE(path.stat().st_mode))
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

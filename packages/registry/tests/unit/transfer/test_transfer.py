@@ -275,3 +275,17 @@ def test_a_new_epoch_needs_a_store_that_lasts(
     assert result.exit_code == 1
     assert reason in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_file_is_for_its_owner_and_an_old_one_keeps_its_mode(
+    source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "services.jsonl"
+    before = os.umask(0)
+    try:
+        for mode in (0o600, 0o640):
+            run("export", "--store", url(source), "--output", target)
+            assert target.stat().st_mode & 0o777 == mode
+            target.chmod(0o640)
+    finally:
+        os.umask(before)

@@ -44,7 +44,7 @@ class Connection:
         self._version: object = None
         self.inode = inode(path)
         try:
-            self.driver = connect(path, "rw")
+            self.driver = connect(path)
         except sqlite3.Error as error:
             raise explain(error, path) from error
 

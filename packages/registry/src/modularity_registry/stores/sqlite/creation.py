@@ -27,6 +27,9 @@ PRAGMAS: Final = (
     "PRAGMA cell_size_check = ON",
     "PRAGMA trusted_schema = OFF",
 )
+PRIVATE: Final = 0o600
+"""The mode of all files: a store holds tokens' hashes and private metadata."""
+
 # Processes open the file one after the other, and each reads the whole file.
 LOCK_SECONDS: Final = 10.0
 
@@ -53,7 +56,7 @@ def opening_lock(path: Path, seconds: float | None = None) -> Iterator[None]:
     So only one process creates or upgrades it. A version that did not share the file
     holds this lock as long as it has the file open.
     """
-    lock = FileLock(f"{path}.lock", thread_local=False)
+    lock = FileLock(f"{path}.lock", mode=PRIVATE, thread_local=False)
     try:
         lock.acquire(
             timeout=LOCK_SECONDS if seconds is None else seconds, poll_interval=0.01
@@ -96,10 +99,10 @@ def create(path: Path) -> None:
         raise _refused(path, error) from error
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Return a connection; ``mode`` is rw, or rwc to create the file."""
+def connect(path: Path) -> sqlite3.Connection:
+    """Return a connection to a file that exists."""
     connection = sqlite3.connect(
-        f"{path.as_uri()}?mode={mode}",
+        f"{path.as_uri()}?mode=rw",
         uri=True,
         timeout=0,  # `Connection` waits by itself, so that a close can end it
         isolation_level=None,  # no implicit transactions
@@ -135,7 +138,11 @@ def beside(path: Path, end: str) -> Path:
 
 
 def _fill(path: Path) -> None:
-    connection = connect(path, "rwc")
+    # SQLite gives the -wal, -shm and -journal the mode of this file.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    os.close(descriptor)
+    path.chmod(PRIVATE)  # whatever the umask
+    connection = connect(path)
     try:
         for pragma in PRAGMAS:
             connection.execute(pragma)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from modularity_registry.stores.sqlite.creation import beside
+from modularity_registry.stores.sqlite.creation import PRIVATE, beside
 from modularity_registry.stores.sqlite.layout import Ledger
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class IdentityFile:
         self._descriptor = -1
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         try:
-            self._descriptor = os.open(self._path, flags, 0o600)
+            self._descriptor = os.open(self._path, flags, PRIVATE)
         except OSError as error:
             self._warn(error)
 

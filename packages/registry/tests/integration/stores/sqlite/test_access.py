@@ -117,3 +117,25 @@ def test_what_may_not_be_written_is_refused(open_folder: Path, what: str) -> Non
     output = run(READ_ONLY_PROGRAM, path)
     assert "the registry needs to" in output
     assert str(path) in output
+
+
+UMASK_PROGRAM = """
+import os, sys
+os.umask(0)
+from modularity_registry.stores.base import put
+from modularity_registry.stores.sqlite.store import SqliteStore
+store = SqliteStore(sys.argv[1])
+put(store, "services/a", b"")
+folder = os.path.dirname(sys.argv[1])
+for name in sorted(os.listdir(folder)):
+    print(name, oct(os.stat(os.path.join(folder, name)).st_mode & 0o777))
+store.close()
+"""
+
+
+def test_all_files_are_for_their_owner_only(path: Path) -> None:
+    for _ in range(2):
+        assert run(UMASK_PROGRAM, path).splitlines() == [
+            f"registry.db{end} 0o600"
+            for end in ("", "-shm", "-wal", ".identity", ".lock")
+        ]
