@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
@@ -25,6 +25,12 @@ FLAGS = (
 )
 # What the browser logs when a page's call fails.
 NO_ANSWER = "Failed to load resource"
+
+
+class Site(Protocol):
+    """Where pages are."""
+
+    url: str
 
 
 class RegistryProcess(registry.RegistryProcess):
@@ -128,7 +134,7 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def open_page(
     browser: Browser,
-    registry: RegistryProcess,
+    registry: Site,
     expected: tuple[str, ...] = (),
     **options: Any,
 ) -> Iterator[Page]:

@@ -62,6 +62,8 @@ AUTHORITY = re.compile("//[^/]*")
 def closed(description: dict[str, Any]) -> dict[str, Any]:
     """The document with nothing in a reply but what it describes."""
     strict = copy.deepcopy(description)
+    # It is relative to the document's address, which is not read from one here.
+    strict["servers"] = [{"url": "/"}]
     for name, schema in strict["components"]["schemas"].items():
         if name not in ("Problem", "BadRequest") and "properties" in schema:
             schema.setdefault("additionalProperties", False)

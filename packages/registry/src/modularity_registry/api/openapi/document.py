@@ -45,8 +45,8 @@ def document() -> Json:
             "description": _ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        # Relative, so that it holds under every name and port.
-        "servers": [{"url": "/", "description": "This registry"}],
+        # Relative to the document: it holds under every name, port and prefix.
+        "servers": [{"url": ".", "description": "This registry"}],
         "tags": [
             {"name": name, "description": description}
             for name, description in _TAGS.items()

@@ -1,6 +1,6 @@
 // Starts Swagger UI with this registry's own OpenAPI document.
 window.ui = window.SwaggerUIBundle({
-  url: "/openapi.json",
+  url: new URL("openapi.json", document.baseURI).href,
   dom_id: "#ui",
   deepLinking: true,
   displayRequestDuration: true,
