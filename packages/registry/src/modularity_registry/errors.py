@@ -1,6 +1,7 @@
 """What can go wrong, as types. ``api.problems`` maps each of them to HTTP."""
 
-from typing import ClassVar, NamedTuple, Self
+from collections.abc import Sequence
+from typing import ClassVar, Final, NamedTuple, Self
 
 
 class FieldError(NamedTuple):
@@ -23,14 +24,45 @@ class RegistryError(Exception):
         self.detail = detail
 
 
+MOST_ERRORS: Final = 20
+"""Bad fields that one reply names; it counts the others."""
+
+LONGEST_NAME: Final = 128
+LONGEST_MESSAGE: Final = 1_024
+
+
+def shortened(text: str, length: int = LONGEST_MESSAGE) -> str:
+    """Return a text of at most ``length`` characters, for one that callers send."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 class InvalidRequest(RegistryError):
     """The request can't be accepted as it is; ``errors`` names every bad field."""
 
     code = "invalid_request"
 
-    def __init__(self, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
-        super().__init__(detail)
-        self.errors = errors
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(shortened(detail))
+        self.errors = tuple(errors)
+
+    @classmethod
+    def of(cls, errors: Sequence[FieldError], more: int = 0) -> Self:
+        """Return the error for these fields, and ``more`` that are only counted.
+
+        Only the first `MOST_ERRORS` are named.
+        """
+        named = [
+            FieldError(shortened(error.field, LONGEST_NAME), shortened(error.message))
+            for error in errors[:MOST_ERRORS]
+        ]
+        sentences = [f"{error.field} {error.message}" for error in named]
+        error = cls("", named)
+        error.detail = "; ".join(dict.fromkeys(sentences))
+        more += len(errors) - len(named)
+        if more:
+            error.detail += f"; and {more} more"
+        error.args = (error.detail,)
+        return error
 
 
 class AddressRefused(RegistryError):

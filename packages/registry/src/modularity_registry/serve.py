@@ -15,6 +15,7 @@ from modularity_registry.api.request_log import RequestLog
 from modularity_registry.api.tracing import Tracing, require
 from modularity_registry.config import OFF, Settings
 from modularity_registry.events import KEEP_ALIVE
+from modularity_registry.network.listen_address import authority
 from modularity_registry.ratelimit import warn_of_workers
 from modularity_registry.runtime import Registry
 from modularity_registry.serving import bind_warnings, certificates, file_warnings
@@ -163,7 +164,7 @@ def _log_started(registry: Registry) -> None:
         "registry started",
         extra=logs.fields(
             version=__version__,
-            address=f"{settings.host}:{settings.port}",
+            address=authority(settings.host, settings.port),
             store=settings.store_kind,
             workers=settings.workers,
             services=len(registry.catalog),

@@ -17,6 +17,7 @@ from modularity_registry.api import (
 from modularity_registry.api.dashboard import routes
 from modularity_registry.api.openapi import page as openapi
 from modularity_registry.api.request_context import ContextMiddleware
+from modularity_registry.api.route_policy import Cost
 from modularity_registry.api.routes import (
     call_graph,
     capabilities,
@@ -61,6 +62,13 @@ def create_app(
     authenticator = authorization.Authenticator(registry)
     authorization.install(app, authenticator)
     rate_limits.install(app, registry.rates)
+
+    @app.before_request
+    def refuse_parameters_of_writes() -> None:
+        # Those who send ?dry_run=true must not take what follows for a rehearsal.
+        if route_policy.current().cost in (Cost.WRITE, Cost.HEARTBEAT):
+            replies.query().finish()
+
     app.wsgi_app = ContextMiddleware(  # type: ignore[method-assign]
         app.wsgi_app, authenticator
     )

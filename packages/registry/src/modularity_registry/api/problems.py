@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from modularity_registry import errors, schema
+from modularity_registry.api import replies
 from modularity_registry.audit import OFF, Audit
 from modularity_registry.serving.front import REFUSAL
 
@@ -100,6 +101,8 @@ def of(error: errors.RegistryError) -> Response:
     reply.error = error
     if isinstance(error, errors.TooManyRequests):
         reply.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.UnsupportedMediaType):
+        reply.headers["Accept-Encoding"] = "identity"  # RFC 9110, section 15.5.16
     challenge = _challenge(error)
     if challenge is not None:
         reply.headers["WWW-Authenticate"] = f'Bearer realm="{REALM}"{challenge}'
@@ -142,9 +145,10 @@ def note(audit: Audit, error: errors.RegistryError, environ: Mapping[str, Any]) 
 
 
 def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
-    """Make every error of ``app`` a problem; ``debug`` adds tracebacks to a 500.
+    """Make every error of ``app`` a problem.
 
-    Refusals go to the ``audit``.
+    With ``debug``, a 500 has its traceback, for callers on this machine. Refusals go to
+    the ``audit``.
     """
 
     @app.before_request
@@ -170,6 +174,9 @@ def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
                 response.headers[name] = value
         return response
 
+    def internal(error: Exception) -> Response:
+        return unexpected(error, debug and replies.caller_is_local(request.environ))
+
     app.register_error_handler(errors.RegistryError, of)
     app.register_error_handler(HTTPException, http)
-    app.register_error_handler(Exception, lambda error: unexpected(error, debug))
+    app.register_error_handler(Exception, internal)

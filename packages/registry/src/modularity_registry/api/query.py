@@ -19,6 +19,7 @@ from modularity_registry.events import KINDS, Interest
 from modularity_registry.model.service import MODES, STATUSES
 
 MAX_LIMIT = 10_000
+MAX_PARAMETERS = 64
 MAX_KEY = 1024
 # Python reads no number of more than 4,300 digits: a range may not hold one.
 MAX_RANGE = 1024
@@ -65,6 +66,11 @@ class Query:
         self._values: dict[str, list[str]] = {}
         self._errors: list[FieldError] = []
         allowed = tuple(allowed)
+        if len(arguments) > MAX_PARAMETERS:
+            raise InvalidRequest(
+                f"the query has {len(arguments)} parameters; at most {MAX_PARAMETERS}"
+                " are allowed"
+            )
         for name, value in arguments:
             if name not in allowed and not (
                 "metadata" in allowed and name.startswith(METADATA) and name != METADATA
@@ -79,10 +85,7 @@ class Query:
     def finish(self) -> None:
         """Raise `InvalidRequest` naming every bad argument, if there is one."""
         if self._errors:
-            detail = "; ".join(
-                f"{error.field} {error.message}" for error in self._errors
-            )
-            raise InvalidRequest(detail, tuple(self._errors))
+            raise InvalidRequest.of(self._errors)
 
     def filter(self) -> Filter:
         """Return the filter for services."""

@@ -33,11 +33,16 @@ def body() -> bytes:
     """Return the request's body; empty when there is none.
 
     Raises `UnsupportedMediaType` when there is one that isn't declared as JSON in
-    UTF-8.
+    UTF-8, or is compressed.
     """
     data = request.get_data()
     if not data:
         return data
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise UnsupportedMediaType(
+            f"send the body as it is, not with Content-Encoding: {coding[:64]}"
+        )
     kind = request.mimetype
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if kind != JSON and not (

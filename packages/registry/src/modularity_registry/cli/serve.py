@@ -1,5 +1,6 @@
 """The command serve: reads the settings and runs the registry."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from modularity_registry import config
 from modularity_registry.cli.exit import fail
 from modularity_registry.errors import RegistryError
 from modularity_registry.telemetry import logs
+
+log = logging.getLogger(__name__)
 
 
 def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,6 +49,8 @@ def _run(settings: config.Settings) -> int:
     from modularity_registry.serving.server import serve as serve_http
 
     logs.configure(settings.log_format, settings.level)
+    for warning in config.warnings(os.environ):
+        log.warning(warning)
     return serve_http(
         factory(settings), settings.host, settings.port, server_options(settings)
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modularity_registry.config.options import OPTIONS
-from modularity_registry.config.settings import LOOPBACK_HOSTS, OFF, Settings
+from modularity_registry.config.settings import OFF, Settings
 from modularity_registry.errors import BadSetting
 from modularity_registry.model.rights import Right
 
@@ -20,11 +20,9 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Setting
     values: dict[str, Any] = {}
     for option in OPTIONS:
         flag = flags.get(option.field)
-        name, text = (
-            (option.flag, flag)
-            if flag is not None
-            else (option.env, environ.get(option.env))
-        )
+        name, text = option.flag, flag
+        if text is None:
+            name, text = _variable(option.env, environ)
         if text is None:
             continue
         try:
@@ -41,13 +39,29 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Setting
     return settings
 
 
+FORMER: Mapping[str, str] = {"REGISTRY_ALLOWED_ORIGINS": "ALLOWED_ORIGINS"}
+"""Variables that had another name in the first registry; it still counts."""
+
+
+def warnings(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each setting that is given by a former name."""
+    return [
+        f"{former} is the former name of {name}; rename it"
+        for name, former in FORMER.items()
+        if _variable(name, environ)[0] == former
+    ]
+
+
+def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return a variable's name and value. An empty one counts as if it were not set."""
+    former = FORMER.get(name)
+    if former is not None and not environ.get(name) and environ.get(former):
+        name = former
+    return name, environ.get(name) or None
+
+
 def _refuse_contradictions(settings: Settings) -> None:
     """Raise `BadSetting` for settings that contradict each other."""
-    if settings.debug and settings.host not in LOOPBACK_HOSTS:
-        raise BadSetting(
-            f"--debug shows internals, so it works on loopback only, not on"
-            f" {settings.host!r}; leave out --debug or use --host 127.0.0.1"
-        )
     if settings.workers > 1 and settings.store_kind == "memory":
         raise BadSetting(
             f"--workers {settings.workers} needs a store that processes can share, and"

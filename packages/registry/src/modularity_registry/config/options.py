@@ -27,7 +27,7 @@ class Option:
 
 
 OPTIONS = (
-    Option("host", "REGISTRY_HOST", value_parsers.text, "Address to listen on."),
+    Option("host", "REGISTRY_HOST", value_parsers.host, "Address to listen on."),
     Option("port", "REGISTRY_PORT", value_parsers.port, "Port to listen on."),
     Option(
         "debug",

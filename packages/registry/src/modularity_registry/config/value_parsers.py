@@ -17,6 +17,12 @@ def text(value: str) -> str:
     return value.strip()
 
 
+def host(value: str) -> str:
+    host = text(value)
+    # An IPv6 address as it stands in a URL.
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
 def port(value: str) -> int:
     if value.startswith("tcp://"):
         # What Kubernetes and Docker links put there for a service named "registry".
@@ -119,6 +125,8 @@ def times(value: str) -> int:
 
 
 def origins(value: str) -> tuple[str, ...]:
+    if value.strip().lower() == OFF:
+        return ()
     origins = tuple(part.strip() for part in value.split(",") if part.strip())
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-:\[\]]+", origin):

@@ -42,6 +42,11 @@ def why_not(error: Exception, setting: str) -> str:
     return f"{reason}; give --host an address of this machine, such as 127.0.0.1"
 
 
+def authority(host: str, port: int) -> str:
+    """Return ``host:port`` as in a URL, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def on_loopback(host: str) -> bool:
     """Say whether only this machine reaches ``host``; a name may mean any."""
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from modularity_registry.errors import FieldError
+from modularity_registry.errors import FieldError, InvalidRequest
 from modularity_registry.model.location import InvalidLocation, parse_location
 from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.model.service import (
@@ -27,7 +27,7 @@ from modularity_registry.schema.request_models import (
     TokenBody,
 )
 from modularity_registry.schema.strict_json import decode_object
-from modularity_registry.schema.validate import invalid, validated
+from modularity_registry.schema.validate import validated
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ def parse_registration_and_key(
     model = validated(RegistrationBody, data, errors)
     if service_id is not None and model.id != service_id:
         message = f"is {model.id!r} in the body, but {service_id!r} in the path"
-        raise invalid([FieldError("id", message)])
+        raise InvalidRequest.of([FieldError("id", message)])
     registration = Registration(
         id=model.id,
         name=model.name,

@@ -1,11 +1,28 @@
 """The patterns of texts in requests, as JSON Schema and Python's ``re`` read them."""
 
+from unicodedata import category
+
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}$"
-CAPABILITY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/\-]{0,127}$"
+# As it can stand in a path: clients and proxies take out what is "." or ".." or nothing
+# between slashes (RFC 3986, section 5.2.4), and would ask for another capability.
+_SEGMENT = r"(\.?[A-Za-z0-9_:\-]|\.\.[A-Za-z0-9._:\-])[A-Za-z0-9._:\-]*"
+CAPABILITY_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9._:\-]*(/{_SEGMENT})*$"
+LONGEST_CAPABILITY = 128
 # As it can stand in a header: printable ASCII without blanks.
 KEY_PATTERN = r"^[\x21-\x7e]*$"
 # No control characters and no lone surrogates: neither can be shown or stored.
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+
+# Letters that are drawn as nothing.
+_FILLERS = "\u115f\u1160\u3164\uffa0\u2800"
+
+
+def is_blank(text: str) -> bool:
+    """Say whether nothing of a text can be seen, as with spaces and zero widths."""
+    return not any(
+        category(letter)[0] not in "CMZ" and letter not in _FILLERS for letter in text
+    )
+
 
 # Locations and health paths as `address_policy` parses them: paths are
 # percent-encoded and have no . or .. parts. A pattern can't tell which names and

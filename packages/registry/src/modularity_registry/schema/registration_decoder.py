@@ -26,6 +26,8 @@ from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
     ID_PATTERN,
     KEY_PATTERN,
+    LONGEST_CAPABILITY,
+    is_blank,
 )
 from modularity_registry.schema.request_models import (
     MAX_CAPABILITIES,
@@ -75,11 +77,23 @@ def decode(body: bytes) -> tuple[Registration, str | None] | None:
             return None
         if not _are_names("\n".join((fields.id, *fields.capabilities))):
             return None
+        if not _are_plain(fields):
+            return None
         if fields.mode in CHECKED_MODES:
             parse_location(fields.location, fields.mode)
         return _registration(fields), fields.owner_key or None
     except (ValueError, RecursionError, InvalidLocation):
         return None  # the errors of msgspec and of Unicode are ValueErrors
+
+
+def _are_plain(fields: _Body) -> bool:
+    """Say whether no text is too long or blank."""
+    version = "1" if fields.version is UNSET else fields.version
+    for text in (fields.name, version, fields.location):
+        # Almost all begin with a letter that can be seen.
+        if not " " < text[0] <= "~" and is_blank(text):
+            return False
+    return max(map(len, fields.capabilities), default=0) <= LONGEST_CAPABILITY
 
 
 def _registration(fields: _Body) -> Registration:

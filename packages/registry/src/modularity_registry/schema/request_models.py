@@ -27,7 +27,9 @@ from modularity_registry.schema.patterns import (
     HEALTH_PATH_PATTERN,
     ID_PATTERN,
     KEY_PATTERN,
+    LONGEST_CAPABILITY,
     TEXT_PATTERN,
+    is_blank,
 )
 from modularity_registry.schema.strict_json import encode
 
@@ -72,6 +74,12 @@ def _metadata(value: object) -> bytes:
     return encoded
 
 
+def _visible(value: str) -> str:
+    if is_blank(value):
+        raise ValueError("must have a character that can be seen")
+    return value
+
+
 def _whole(value: object) -> object:
     """Return 3 for 3.0: JSON has one kind of number, however it is written."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -92,7 +100,7 @@ Id = Annotated[
 ]
 Capability = Annotated[
     str,
-    StringConstraints(pattern=CAPABILITY_PATTERN),
+    StringConstraints(pattern=CAPABILITY_PATTERN, max_length=LONGEST_CAPABILITY),
     doc("The name of a capability.", "greet", **_LENGTHS),
 ]
 Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, max_length=MAX_NOTE)]
@@ -142,11 +150,13 @@ class RegistrationBody(Body):
     name: Annotated[
         str,
         StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=256),
+        AfterValidator(_visible),
         doc("A name for people, without control characters.", "Hello"),
     ]
     version: Annotated[
         str,
         StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=128),
+        AfterValidator(_visible),
         doc(
             "The service's version. You can filter PEP 440 versions by range.", "1.2.0"
         ),
@@ -159,6 +169,7 @@ class RegistrationBody(Body):
     location: Annotated[
         str,
         StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=2048),
+        AfterValidator(_visible),
         doc(
             "The service's address. Its form depends on `mode`: `http://` or `https://`"
             " for `http`, `tcp://host:port` for `tcp`, `grpc://host:port` for `grpc`."

@@ -2,11 +2,14 @@
 
 import json
 import math
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 
-from modularity_registry.errors import InvalidRequest
+from modularity_registry.errors import InvalidRequest, shortened
+
+MOST_DIGITS: Final = 1_000
+"""Of a whole number. Python reads no more than 4,300."""
 
 encode = msgspec.json.Encoder().encode
 """Return any of the registry's values, or plain Python ones, as JSON bytes."""
@@ -24,6 +27,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
             object_pairs_hook=_unique_keys,
             parse_constant=_no_constant,
             parse_float=_finite,
+            parse_int=_integer,
         )
     except UnicodeDecodeError:
         raise InvalidRequest("the body is not UTF-8") from None
@@ -45,7 +49,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"the key {key!r} appears twice")
+                raise ValueError(f"the key {shortened(key, 64)!r} appears twice")
             seen.add(key)
     return result
 
@@ -57,5 +61,11 @@ def _no_constant(name: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"the number {text} is too large")
+        raise ValueError(f"the number {shortened(text, 32)} is too large")
     return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"a number has more than {MOST_DIGITS} digits")
+    return int(text)

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from modularity_registry.errors import FieldError, InvalidRequest
+from modularity_registry.errors import MOST_ERRORS, FieldError, InvalidRequest
 from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN
 from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
@@ -21,20 +21,17 @@ BodyT = TypeVar("BodyT", bound=Body)
 def validated(
     model: type[BodyT], data: dict[str, Any], errors: list[FieldError] | None = None
 ) -> BodyT:
-    all_errors = errors or []
+    all_errors, more = errors or [], 0
     try:
         result = model.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        all_errors = [*(_field_error(dict(detail)) for detail in details), *all_errors]
+        more = max(0, len(details) - MOST_ERRORS)
+        told = [_field_error(dict(detail)) for detail in details[:MOST_ERRORS]]
+        all_errors = [*told, *all_errors]
     if all_errors:
-        raise invalid(all_errors)
+        raise InvalidRequest.of(all_errors, more)
     return result
-
-
-def invalid(errors: list[FieldError]) -> InvalidRequest:
-    sentences = dict.fromkeys(f"{error.field} {error.message}" for error in errors)
-    return InvalidRequest("; ".join(sentences), tuple(errors))
 
 
 _MESSAGES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -68,7 +65,9 @@ _PATTERNS = {
     GLOB_PATTERN: "must be 1-128 of A-Z a-z 0-9 . _ : / - and * for any of them",
     ID_PATTERN: "must be 1-128 of A-Z a-z 0-9 . _ : - and start with a letter or digit",
     CAPABILITY_PATTERN: (
-        "must be 1-128 of A-Z a-z 0-9 . _ : / - and start with a letter or digit"
+        "must be of A-Z a-z 0-9 . _ : / - and start with a letter or digit; between"
+        " slashes, there must be something other than . or .. (clients and proxies"
+        " would change it)"
     ),
     KEY_PATTERN: "must be printable ASCII without spaces",
     TEXT_PATTERN: "must not contain control characters",

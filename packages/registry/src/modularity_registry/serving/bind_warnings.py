@@ -1,7 +1,7 @@
 """Warnings about the address that the registry listens on."""
 
 from modularity_registry.config import OFF, Settings
-from modularity_registry.network.listen_address import on_loopback
+from modularity_registry.network.listen_address import authority, on_loopback
 
 
 def warnings(settings: Settings) -> list[str]:
@@ -12,10 +12,14 @@ def warnings(settings: Settings) -> list[str]:
     """
     if on_loopback(settings.host):
         return []
-    address = f"{settings.host}:{settings.port}"
-    if ":" in settings.host:
-        address = f"[{settings.host}]:{settings.port}"
+    address = authority(settings.host, settings.port)
     messages = []
+    if settings.debug:
+        messages.append(
+            f"--debug is on, and {address} can be reached from elsewhere: the log has"
+            " every call, and errors have tracebacks for callers on this machine; leave"
+            " out --debug in production"
+        )
     if not settings.auth and settings.tls_client_ca == OFF:
         messages.append(
             f"anyone who can reach {address} may register, change and remove"

@@ -196,6 +196,25 @@ def test_length_that_makes_no_sense_is_400_and_ends_the_connection(
     assert reply.count(b"HTTP/1.1 ") == 1
 
 
+@pytest.mark.parametrize(
+    "end", [b"XX0\r\n\r\n", b"\r\n0\r\nXX\r\n\r\n", b"\r\nXX\r\n\r\n"]
+)
+def test_chunks_that_end_otherwise_are_400(server: Server, end: bytes) -> None:
+    reply = server.exchange(POST + CHUNKED + b"3\r\nabc" + end + GET)
+    assert status(reply) == 400
+    assert reply.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("piece", [1, 1_000])
+def test_trailers_are_taken_and_ignored(server: Server, piece: int) -> None:
+    sent = POST + CHUNKED + b"3\r\nabc\r\n0\r\nA: b\r\nC: d\r\n\r\n"
+    with server.connect(b"") as caller:
+        for start in range(0, len(sent), piece):
+            caller.sendall(sent[start : start + piece])
+        reply = read_some(caller, b"}")
+    assert status(reply) == 200
+
+
 def test_length_beside_chunks_is_400_and_ends_the_connection(server: Server) -> None:
     # RFC 9112, 6.1: it may be an attempt at smuggling, so nothing of it is trusted.
     sent = b"Content-Length: 40\r\n" + CHUNKED + b"3\r\nabc\r\n0\r\n\r\n"

@@ -1,7 +1,7 @@
 """The table of all limits says what the code does."""
 
 from e2e.docs.blocks import table
-from modularity_registry import schema
+from modularity_registry import errors, schema
 from modularity_registry.api import problems, query
 from modularity_registry.api.long_replies import streams
 from modularity_registry.catalog import call_graph, catalog
@@ -9,6 +9,7 @@ from modularity_registry.config import OFF, OPTIONS, Settings
 from modularity_registry.events import history
 from modularity_registry.health import check_queue
 from modularity_registry.ratelimit import FAILURES, memory_counters
+from modularity_registry.schema import strict_json
 from modularity_registry.serving import protocol
 from modularity_registry.serving.head import MOST_HEADS
 from modularity_registry.serving.limits import ServerOptions
@@ -43,6 +44,9 @@ FIGURES: dict[str, object] = {
     "time for a body": SERVER.body_seconds,
     "time in which nothing": SERVER.unread_seconds,
     "time for what is under way": SERVER.stop_seconds,
+    "parameters in a query": query.MAX_PARAMETERS,
+    "bad fields or parameters": errors.MOST_ERRORS,
+    "digits of": strict_json.MOST_DIGITS,
     "`wait`": query.MAX_WAIT,
     "health checks under way of": check_queue.SHARE,
     "health checks under way": check_queue.PLACES,

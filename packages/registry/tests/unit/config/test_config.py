@@ -7,8 +7,9 @@ from click.testing import CliRunner
 
 from modularity_registry import config
 from modularity_registry.cli import main
-from modularity_registry.config import OPTIONS, Settings, load
+from modularity_registry.config import OPTIONS, Option, Settings, load, warnings
 from modularity_registry.errors import BadSetting
+from modularity_registry.serving import bind_warnings
 
 
 def test_every_setting_has_an_option() -> None:
@@ -47,7 +48,7 @@ def test_flags_win_over_the_environment() -> None:
         ("HEALTH_CHECK_INTERVAL", "2.5", "health_check_interval", 2.5),
         ("REGISTRY_STORE", "sqlite:///r.db", "store", "sqlite:///r.db"),
         ("REGISTRY_ALLOWED_ORIGINS", "*", "allowed_origins", ("*",)),
-        ("REGISTRY_ALLOWED_ORIGINS", "", "allowed_origins", ()),
+        ("REGISTRY_ALLOWED_ORIGINS", "off", "allowed_origins", ()),
         (
             "REGISTRY_ALLOWED_ORIGINS",
             "https://a.example, http://b.example:81",
@@ -64,7 +65,7 @@ def test_good_values(name: str, value: str, field: str, expected: object) -> Non
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("REGISTRY_HOST", ""),
+        ("REGISTRY_HOST", " "),
         ("REGISTRY_PORT", "http"),
         ("REGISTRY_PORT", "0"),
         ("REGISTRY_PORT", "65536"),
@@ -79,7 +80,6 @@ def test_good_values(name: str, value: str, field: str, expected: object) -> Non
         ("HEALTH_CHECK_FALL", "0"),
         ("HEALTH_CHECK_RISE", "1.5"),
         ("REGISTRY_STORE", "mysql://x"),
-        ("REGISTRY_STORE", ""),
         ("REGISTRY_ALLOWED_ORIGINS", "localhost:3000"),
         ("REGISTRY_ALLOWED_ORIGINS", "http://a.example/path"),
         ("REGISTRY_ALLOWED_NETWORKS", "10.0.0.1/8"),
@@ -118,10 +118,31 @@ def test_kubernetes_own_variable_is_explained() -> None:
         load({}, {"REGISTRY_PORT": "tcp://10.0.0.1:5000"})
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.com"])
-def test_debug_is_for_loopback_only(host: str) -> None:
-    with pytest.raises(BadSetting, match="loopback"):
-        load({"debug": "true", "host": host}, {})
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.env)
+def test_an_empty_variable_is_as_if_it_were_not_set(option: Option) -> None:
+    assert load({}, {option.env: ""}) == Settings()
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "2001:db8::1"])
+def test_an_ipv6_address_may_have_brackets(host: str) -> None:
+    assert load({"host": f"[{host}]"}, {}).host == host
+
+
+def test_a_former_name_counts_with_a_warning_and_the_present_one_wins() -> None:
+    former = {"ALLOWED_ORIGINS": "https://a.example"}
+    assert load({}, former).allowed_origins == ("https://a.example",)
+    [warning] = warnings(former)
+    assert "REGISTRY_ALLOWED_ORIGINS" in warning
+    both = former | {"REGISTRY_ALLOWED_ORIGINS": "https://b.example"}
+    assert load({}, both).allowed_origins == ("https://b.example",)
+    assert warnings(both) == []
+    with pytest.raises(BadSetting, match=r"^ALLOWED_ORIGINS"):
+        load({}, {"ALLOWED_ORIGINS": "nonsense"})
+
+
+def test_debug_beyond_loopback_is_said_aloud() -> None:
+    settings = load({}, {"REGISTRY_HOST": "0.0.0.0", "REGISTRY_DEBUG": "true"})
+    assert any("--debug is on" in line for line in bind_warnings.warnings(settings))
 
 
 def test_a_bad_setting_ends_the_start_with_one_line_and_code_1() -> None:

@@ -12,6 +12,7 @@ from modularity_registry import schema
 from modularity_registry.errors import InvalidRequest
 from modularity_registry.model.service import Registration
 from modularity_registry.schema import registration_decoder
+from modularity_registry.schema.patterns import is_blank
 from support.registry import registration
 
 Parsed = tuple[Registration, str | None]
@@ -37,7 +38,9 @@ def assert_agrees(body: bytes) -> Parsed | None:
     return quick
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20
+).filter(lambda text: not is_blank(text))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3)

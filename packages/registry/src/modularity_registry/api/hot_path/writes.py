@@ -25,6 +25,9 @@ from modularity_registry.serving.head import Answer, Environ, Head
 from modularity_registry.telemetry import logs
 
 REGISTER = "/api/register"
+UNUSUAL = ("HTTP_IF_NONE_MATCH", "HTTP_CONTENT_ENCODING")
+"""Headers of a registration that Flask looks at."""
+
 SERVICES = "/api/services/"
 HEARTBEAT = "/api/heartbeat/"
 SERVICE_HEARTBEAT = "/heartbeat"
@@ -63,7 +66,7 @@ class Writes:
             return self._unregistration(head, path)
         if path == REGISTER:
             json = environ.get("CONTENT_TYPE") == replies.JSON
-            plain = json and "HTTP_IF_NONE_MATCH" not in environ
+            plain = json and not any(name in environ for name in UNUSUAL)
             return self._write(head, REGISTER, self._register) if plain else None
         return None if head.length else self._heartbeat(head, path)
 

@@ -65,7 +65,6 @@ class _Handlers:
         return _secret(tokens.issued_document(issued))
 
     def revoke(self, name: str) -> Response:
-        replies.query().finish()
         self._audit.token("token.revoked", tokens.revoke(self._backend, name))
         return _secret({"status": "revoked", "name": name})
 
