@@ -11,6 +11,7 @@ from pyetcd import etcdrpc as rpc  # type: ignore[import-untyped]  # has no stub
 from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from modularity_registry.stores.etcd import errors
 from modularity_registry.stores.etcd.connection import Connection, read_credentials
+from modularity_registry.stores.etcd.elections import Elections
 from modularity_registry.stores.server_url import Server
 
 log = logging.getLogger(__name__)
@@ -22,13 +23,17 @@ _WITH_LEADER: Final = (("hasleader", "true"),)
 
 
 class Cluster:
-    """What all connections of a store share: the member that answers, and the token."""
+    """What all connections of a store share: the member that answers, and the token.
+
+    ``term`` is the latest term of a leader that a reply has named.
+    """
 
     def __init__(self, server: Server, timeout: float) -> None:
         """Raises `StoreUnavailable` when a file of TLS can't be read."""
         self.server = server
         self.timeout = timeout
         self._credentials = read_credentials(server.tls)
+        self.term = 0
         self._choice = 0
         self._token: str | None = None
         self._warned = False
@@ -49,6 +54,10 @@ class Cluster:
         """Call another member first from now on."""
         if self._choice == member:
             self._choice = (member + 1) % len(self.server.hosts)
+
+    def note_term(self, reply: Any) -> None:
+        """Remember whose term it is, from the header of a reply."""
+        self.term = max(self.term, reply.header.raft_term)
 
     def drop_token(self) -> None:
         """Authenticate again before the next call."""
@@ -101,6 +110,7 @@ class ConnectionPool:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._connections = cluster.open()
+        self._elections = Elections(cluster, self._connections)
         self._closed = False
 
     def read(self, request: Any) -> Any:
@@ -126,7 +136,7 @@ class ConnectionPool:
         except errors.NotSent as error:
             raise self.failure(error.error, member) from error
         except ValueError as error:
-            raise self._closed_error(error) from error
+            raise self._closed_error() from error
 
     def failure(
         self, error: grpc.RpcError, member: int, unknown: bool = False
@@ -144,9 +154,14 @@ class ConnectionPool:
             self.cluster.prefer_next(member)
         return errors.explain(error, self.cluster.server, unknown)
 
+    def leader_changed(self, term: int) -> bool:
+        """Return whether a member has a leader of a later term than ``term``."""
+        return self._elections.leader_changed(term)
+
     def close(self) -> None:
         """End all running calls and refuse new ones. Idempotent."""
         self._closed = True
+        self._elections.stop()
         for connection in self._connections:
             connection.close()
 
@@ -168,7 +183,7 @@ class ConnectionPool:
             except grpc.RpcError as caught:
                 error, unknown = caught, write and not errors.is_unsent(caught)
             except ValueError as caught:
-                raise self._closed_error(caught) from caught
+                raise self._closed_error() from caught
             failure = self.failure(error, member, unknown)
             failure.__cause__ = error
             if unknown or not errors.may_answer_elsewhere(error):
@@ -186,7 +201,10 @@ class ConnectionPool:
         connection = self._connections[member]
         metadata = self.cluster.metadata(connection)
         try:
-            return select(connection)(request, timeout=timeout, metadata=metadata)
+            with self._elections.watching(connection):
+                reply = select(connection)(request, timeout=timeout, metadata=metadata)
+            self.cluster.note_term(reply)
+            return reply
         except grpc.RpcError as error:
             if not self.cluster.server.user or not errors.is_stale_token(error):
                 raise
@@ -194,8 +212,10 @@ class ConnectionPool:
         metadata = self.cluster.metadata(connection)
         return select(connection)(request, timeout=timeout, metadata=metadata)
 
-    def _closed_error(self, error: ValueError) -> Exception:
+    def _closed_error(self) -> StoreUnavailable:
         # gRPC raises it when the channel was closed a moment ago.
-        if self._closed:
-            return StoreUnavailable("the etcd store is closed")
-        return error
+        return StoreUnavailable(
+            "the etcd store is closed"
+            if self._closed
+            else f"etcd at {self.cluster.server} has another leader now; try again"
+        )

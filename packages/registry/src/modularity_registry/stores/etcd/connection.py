@@ -22,17 +22,30 @@ class Connection:
     def __init__(
         self, host: Host, credentials: grpc.ChannelCredentials | None, timeout: float
     ) -> None:
-        options = _options(timeout)
+        self._host = host
+        self._credentials = credentials
+        self._options = _options(timeout)
+        self._open()
+
+    def _open(self) -> None:
+        name, options = str(self._host), self._options
         self._channel = (
-            grpc.insecure_channel(str(host), options)
-            if credentials is None
-            else grpc.secure_channel(str(host), credentials, options)
+            grpc.insecure_channel(name, options)
+            if self._credentials is None
+            else grpc.secure_channel(name, self._credentials, options)
         )
         kv = rpc.KVStub(self._channel)
         self.range: Any = kv.Range
         self.txn: Any = kv.Txn
         self.watch: Any = rpc.WatchStub(self._channel).Watch
+        self.status: Any = rpc.MaintenanceStub(self._channel).Status
         self.authenticate: Any = rpc.AuthStub(self._channel).Authenticate
+
+    def reset(self) -> None:
+        """Make the running calls fail, and use another channel for the next."""
+        old = self._channel
+        self._open()
+        old.close()
 
     def close(self) -> None:
         """Close it; its running calls fail."""

@@ -69,6 +69,7 @@ _UNREACHED: Final = (
         "can't agree on TLS; check tls=, ca=, cert= and key= in the store URL",
     ),
     ("SSL", "can't agree on TLS; check tls=, ca=, cert= and key= in the store URL"),
+    ("Channel closed", "lost its leader, and has another one now; try again"),
     ("no leader", "has no leader; check that most of its members run"),
     (
         "failed to connect",

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -34,7 +34,14 @@ class FeedSession:
     def changes(self) -> Iterator[Change | None]:
         layout = self._tracker.layout
         first = layout.watch(self._revision + 1)
-        requests = _Requests(first, layout.check(), self._pool.cluster.timeout)
+        term = self._pool.cluster.term
+
+        def leader_changed() -> bool:
+            return self._pool.leader_changed(term)
+
+        requests = _Requests(
+            first, layout.check(), self._pool.cluster.timeout, leader_changed
+        )
         member, stream = self._pool.stream(requests)
         requests.stream = stream
         try:
@@ -48,6 +55,8 @@ class FeedSession:
                 elif not response.canceled:
                     requests.next = layout.unwatch(response.watch_id)
                 yield None
+                self._pool.cluster.note_term(response)
+                term = self._pool.cluster.term
                 self._tracker.note_revision(self._epoch, response.header.revision)
                 requests.resume_checks()
         except grpc.RpcError as error:
@@ -100,12 +109,19 @@ class _Requests:
     stops answering.
     """
 
-    def __init__(self, first: Any, check: Any, timeout: float) -> None:
+    def __init__(
+        self,
+        first: Any,
+        check: Any,
+        timeout: float,
+        leader_changed: Callable[[], bool],
+    ) -> None:
         self.stream: Any = None
         self.next: Any = None  # instead of the next check
         self._first = [first]
         self._check = check
         self._timeout = timeout
+        self._leader_changed = leader_changed
         self._ended = threading.Event()
         self._timed_out = False
         # Off while the watcher handles a response: checks would only pile up.
@@ -124,7 +140,7 @@ class _Requests:
             now = time.monotonic()
             if self._unanswered_since is None:
                 self._unanswered_since = now
-            elif now - self._unanswered_since > self._timeout:
+            elif now - self._unanswered_since > self._timeout or self._leader_changed():
                 self._timed_out = True
                 self.stream.cancel()
                 break
@@ -150,5 +166,5 @@ class _Requests:
         if not self._timed_out:
             return None
         return StoreUnavailable(
-            f"etcd at {cluster.server} has not answered for {self._timeout:g} s"
+            f"etcd at {cluster.server} does not answer the watch any more"
         )

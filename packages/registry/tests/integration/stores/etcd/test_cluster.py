@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,6 +18,7 @@ from modularity_registry.stores.conformance.base import assert_agrees, assert_pr
 from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.outages import PATIENCE
 from modularity_registry.stores.conformance.recorder import Recorder
+from modularity_registry.stores.etcd.elections import LONG_SECONDS
 from modularity_registry.stores.etcd.store import EtcdStore
 from modularity_registry.stores.server_url import Server
 from support.registry import eventually
@@ -143,6 +146,48 @@ def test_without_a_majority_there_is_no_answer(three: Cluster) -> None:
     recorder.wait_for_revision(put(store, "services/b", b"3"))
     assert_agrees(recorder, store)
     store.close()
+
+
+# Far above an election, and far below the store's own timeout in that test.
+ELECTED_SECONDS = 20.0
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["leader first", "leader last"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_leader_that_is_gone_is_not_waited_for(
+    three: Cluster, how: signal.Signals, first: bool
+) -> None:
+    leader = three.leader()
+    hosts = sorted(three.hosts, key=lambda host: (host == leader.host) != first)
+    store = EtcdStore(Server(tuple(hosts)), timeout=60.0)
+    recorder = Recorder(ELECTED_SECONDS)
+    store.watch(recorder)
+    put(store, "services/a", b"1")
+    assert leader.program is not None
+    leader.program.signal(how)
+    end = time.monotonic() + ELECTED_SECONDS
+    revision = None
+    while revision is None:
+        with suppress(StoreUnavailable, OutcomeUnknown):
+            revision = put(store, "services/a", b"2")
+        assert time.monotonic() < end, "it waited for a leader who is gone"
+    recorder.wait_for_revision(revision)
+    store.close()
+
+
+def test_a_slow_answer_of_the_same_leader_is_waited_for(
+    single: Cluster, store: EtcdStore
+) -> None:
+    put(store, "services/a", b"1")
+    member = single.members[0].program
+    assert member is not None
+    member.signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(put, store, "services/a", b"2")
+        with pytest.raises(TimeoutError):
+            running.result(3 * LONG_SECONDS)
+        member.signal(signal.SIGCONT)
+        assert running.result(PATIENCE)
 
 
 class Writer:
