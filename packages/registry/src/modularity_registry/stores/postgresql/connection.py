@@ -127,6 +127,11 @@ class Connection:
                 f"the connection to PostgreSQL was closed: {ended}"
             ) from None
 
+    def backend(self) -> int:
+        """Return the number of the server's process that answers."""
+        [[number]] = self.execute(b"SELECT pg_backend_pid()")
+        return int(number)
+
     def listen(self, statement: bytes) -> None:
         """Receive the notifications that ``statement`` subscribes to."""
         self._driver.add_notify_handler(

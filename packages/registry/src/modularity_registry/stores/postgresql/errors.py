@@ -12,7 +12,16 @@ GONE: Final = frozenset({"3F000", "42P01", "42883"})
 
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
 
+# What goes wrong behind such a pool: a statement is prepared on one server's session,
+# and missing or already there on the next.
+POOLED: Final = (
+    "it is behind a pool in transaction mode, which has neither prepared statements"
+    " nor LISTEN; use a pool in session mode, or a direct line to the server"
+)
+
 _ADVICE: Final = {
+    "26000": POOLED,
+    "42P05": POOLED,
     "25006": "it is a standby and accepts no writes",
     "42501": "the user lacks a privilege; make it the owner of the schema",
     "53100": "its disk is full",

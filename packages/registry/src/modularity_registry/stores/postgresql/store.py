@@ -7,7 +7,12 @@ from typing import Final
 from modularity_registry.errors import OutcomeUnknown, StoreConflict, StoreUnavailable
 from modularity_registry.stores.base import Outcome, Send, Write, require_valid
 from modularity_registry.stores.postgresql.connection import Connection, open_connection
-from modularity_registry.stores.postgresql.errors import GONE, ConnectionBroken, Refused
+from modularity_registry.stores.postgresql.errors import (
+    GONE,
+    POOLED,
+    ConnectionBroken,
+    Refused,
+)
 from modularity_registry.stores.postgresql.feed import FeedSession
 from modularity_registry.stores.postgresql.layout import Schema
 from modularity_registry.stores.reconnecting_watch import ReconnectingWatch, WatchSet
@@ -47,6 +52,7 @@ class PostgresStore:
         self._epoch = ""
         self._connection: Connection | None = self._connect(self._stop)
         try:
+            self._require_session(self._connection)
             self._epoch = self._schema.prepare(self._connection)
         except BaseException:
             self._drop_connection()
@@ -89,6 +95,23 @@ class PostgresStore:
         if acquired or self._turn.acquire(timeout=_STOP_SECONDS):
             self._drop_connection()
             self._turn.release()
+
+    def _require_session(self, connection: Connection) -> None:
+        """Raise `StoreUnavailable` behind a pool in transaction mode.
+
+        There, a connection moves from one server's session to another's, or two share
+        one. The feed would get no notification, and writes fail now and then.
+        """
+        other = self._connect(self._stop)
+        try:
+            for _ in range(2):
+                mine, others = connection.backend(), other.backend()
+                if mine == others or mine != connection.backend():
+                    raise StoreUnavailable(
+                        f"PostgreSQL at {self._server} can't be used: {POOLED}"
+                    )
+        finally:
+            other.close()
 
     def _session(self) -> FeedSession:
         return FeedSession(self._connect, self._schema, self._set_epoch)
