@@ -11,6 +11,7 @@ import click
 from modularity_registry import config
 from modularity_registry.cli.exit import fail
 from modularity_registry.errors import RegistryError
+from modularity_registry.serving.process import leave_on_signals
 from modularity_registry.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ def serve(**flags: Any) -> None:
 
 
 def _run(settings: config.Settings) -> int:
+    # The imports take most of the time until there is something to stop.
+    leave_on_signals()
     # Imported late: --help and a bad setting need no web server.
     from modularity_registry.serve import factory, server_options
     from modularity_registry.serving.server import serve as serve_http

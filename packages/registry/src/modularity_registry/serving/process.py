@@ -25,11 +25,23 @@ def complain(message: str) -> None:
 
 def leave(code: int) -> NoReturn:
     """End this process now, whatever its threads are at; what was printed is kept."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
+    try:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+    finally:
+        # Whatever else fails: a signal may have come amid a write to that stream.
+        os._exit(code)
+
+
+def leave_on_signals() -> None:
+    """Let SIGTERM and SIGINT end this process with 0, until there is more to end.
+
+    Without a handler the first process of a container ignores SIGTERM.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: leave(0))
 
 
 def die_with(parent: int) -> None:

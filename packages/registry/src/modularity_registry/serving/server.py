@@ -24,7 +24,12 @@ from modularity_registry.serving.forwarded import Proxies
 from modularity_registry.serving.front import Front
 from modularity_registry.serving.head import KnownHeads
 from modularity_registry.serving.limits import ServerOptions, ServerPlaces
-from modularity_registry.serving.process import START_FAILED, complain, leave
+from modularity_registry.serving.process import (
+    START_FAILED,
+    complain,
+    leave,
+    leave_on_signals,
+)
 from modularity_registry.serving.protocol import HttpConnection, Shared
 from modularity_registry.serving.wsgi import BASE, Bridge, Failure, WsgiApp
 
@@ -110,9 +115,7 @@ def run(
     Exits with 0 after a stop, with 1 or, in a worker, `START_FAILED`, its reason on
     stderr, when ``factory`` raises.
     """
-    # Until there is something to end in order, a signal simply ends the process.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: leave(0))
+    leave_on_signals()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(factory, listener, options, ready))

@@ -89,12 +89,15 @@ class _Supervisor:
         # lost between a look and a wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # else it may be discarded
+        # A thread of some library may let it in: it must not end the process.
+        signal.signal(_DUE, lambda *_: None)
         # The first alone, until it serves: what it has to set up in a store, or what
         # keeps it from starting, is not for several to find at once.
         self._workers[0].due = time.monotonic()
         while True:
             self._reap()
             if self._stopping and not any(worker.pid for worker in self._workers):
+                signal.setitimer(signal.ITIMER_REAL, 0)
                 return self._code
             self._start_due()
             self._act_on(self._next_signal())

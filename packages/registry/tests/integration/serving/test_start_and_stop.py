@@ -2,6 +2,8 @@
 
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from support import PROGRAMS
+from support.cli import environ
 from support.registry import eventually
 from support.serving import HOST, Server, free_port, read_all, read_some, running
 
@@ -152,3 +156,58 @@ def test_stop_while_the_app_is_being_built_ends_at_once(tmp_path: Path) -> None:
     eventually(lambda: notes.exists())
     assert stop(server, signal.SIGTERM) < STOP_SECONDS
     assert server.errors() == ""
+
+
+def catches_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    [mask] = [line.split()[1] for line in status.splitlines() if "SigCgt" in line]
+    return bool(int(mask, 16) >> signal.SIGTERM - 1 & 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stop_while_the_program_is_still_loaded_ends_with_0(
+    tmp_path: Path, workers: int
+) -> None:
+    command = [sys.executable, str(PROGRAMS / "cli.py"), "serve"]
+    command += ["--port", str(free_port()), "--workers", str(workers)]
+    command += ["--store", f"sqlite:///{tmp_path}/registry.db"]
+    program = subprocess.Popen(command, env=environ(), stderr=subprocess.PIPE)
+    try:
+        eventually(lambda: catches_sigterm(program.pid))
+        loaded = Path(f"/proc/{program.pid}/maps").read_text()
+        assert "uvloop" not in loaded  # what takes the time is still to come
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(10) == 0
+    finally:
+        program.kill()
+        _, errors = program.communicate()
+    assert errors == b""
+
+
+def test_process_leaves_whatever_its_streams_are_at() -> None:
+    broken = """
+import sys
+from modularity_registry.serving.process import leave
+class Amid:
+    def flush(self):
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter>")
+sys.stdout = Amid()
+leave(0)
+"""
+    done = subprocess.run([sys.executable, "-c", broken], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_told_again_and_again_it_ends_with_0(workers: int) -> None:
+    with running(options={"workers": workers}) as server, ExitStack() as stack:
+        for _ in range(3):
+            stream = stack.enter_context(
+                server.connect(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+            )
+            read_some(stream, b"beat")
+        stack.enter_context(server.connect(b"GET /wait?9 HTTP/1.1\r\nHost: x\r\n\r\n"))
+        while server.process.poll() is None:
+            server.signal(signal.SIGTERM)
+            threading.Event().wait(0.1)
+        assert server.exit_code() == 0
