@@ -24,15 +24,18 @@ NUMBERS = itertools.count()
 class RedisServer:
     """One server with its data in ``folder``; it can be started again."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(
+        self, folder: Path, *options: str, program: Path | None = None
+    ) -> None:
         self.folder = folder
+        self._path = program
         self.port = free_port()
         self._options = options
         self._program: Program | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        program = find(["redis-server"], PACKAGE, "redis-server")
+        program = self._path or find(["redis-server"], PACKAGE, "redis-server")
         place = "--bind", HOST, "--port", str(self.port), "--dir", str(self.folder)
         command: list[str | Path] = [program, *place, "--save", "", *self._options]
         self._program = Program(command, self.folder / "redis.log")
@@ -93,10 +96,13 @@ class TlsProxy(BreakableProxy):
 
 @contextmanager
 def running(
-    folder: Path, *options: str, appendonly: str = "yes"
+    folder: Path,
+    *options: str,
+    appendonly: str = "yes",
+    program: Path | None = None,
 ) -> Iterator[RedisServer]:
     """Yield a server, with an append-only file unless ``appendonly`` is no."""
-    server = RedisServer(folder, "--appendonly", appendonly, *options)
+    server = RedisServer(folder, "--appendonly", appendonly, *options, program=program)
     try:
         server.start()
         yield server
