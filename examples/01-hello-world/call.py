@@ -15,7 +15,7 @@ def provider(registry: str) -> str:
     except requests.ConnectionError:
         raise SystemExit(f"no registry answers at {registry}; start it first") from None
     if not reply.ok:
-        # 404: no service has ever offered it. 503: no provider is healthy.
+        # 404: no service offers it. 503: no provider is healthy.
         raise SystemExit(reply.json()["detail"])
     return str(reply.json()["location"])
 

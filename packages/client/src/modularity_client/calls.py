@@ -200,8 +200,8 @@ def capability(
 ) -> Call[Service]:
     """Pick one healthy provider; ``strategy="hash"`` needs a ``key``.
 
-    Raises `CapabilityNotFound` if no service has ever offered it, `NoHealthyProvider`
-    if it has no healthy provider.
+    Raises `CapabilityNotFound` if no service offers it, as far as the registry knows
+    none ever did, `NoHealthyProvider` if it has no healthy provider.
     """
     if name.endswith(("/services", "/explain")):
         raise ValueError(
@@ -261,7 +261,7 @@ def explain(
 
 
 def discover(
-    capabilities: Iterable[str],
+    capabilities: Iterable[str] = (),
     *,
     optional: Iterable[str] = (),
     **filters: Unpack[Filters],

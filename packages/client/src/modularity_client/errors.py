@@ -86,7 +86,7 @@ class NotRegistered(ServiceNotFound):
 
 
 class CapabilityNotFound(NotFound):
-    """No service has ever offered this capability."""
+    """No service offers this capability, as far as the registry knows none ever did."""
 
     codes = ("capability_not_found",)
 

@@ -124,9 +124,21 @@ class NotRegistered(RegistryError):
 
 
 class CapabilityNotFound(RegistryError):
-    """No service ever offered this capability."""
+    """No service offers this capability, as far as this process knows none ever did."""
 
     code = "capability_not_found"
+
+
+class QuotaExceeded(RegistryError):
+    """A token holds as many services, or bytes, as one may."""
+
+    code = "quota_exceeded"
+
+
+class RegistryFull(RegistryError):
+    """The registry holds as many services, or bytes, as it may."""
+
+    code = "registry_full"
 
 
 class NoHealthyProvider(RegistryError):

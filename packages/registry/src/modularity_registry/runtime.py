@@ -43,6 +43,7 @@ from modularity_registry.tokens import (
     TokenView,
 )
 from modularity_registry.writes.commands import Commands
+from modularity_registry.writes.quotas import Quotas
 
 ResultT = TypeVar("ResultT")
 
@@ -69,6 +70,7 @@ class Registry:
     announcer: Announcer | None
     view_health: ViewHealth
     audit: Audit
+    quotas: Quotas
     commands: Commands
     monitor: Monitor
     hub: Hub
@@ -132,6 +134,7 @@ class Registry:
             self.token_file.fault if self.token_file else None,
             self.audit.fault,
             self.rates.fault,
+            self.quotas.fault,
             *(fault() for fault in self.more_faults),
             *(places.fault for places in self.places),
         ]
@@ -168,6 +171,7 @@ class _View(NamedTuple):
 
 class _Writers(NamedTuple):
     audit: Audit
+    quotas: Quotas
     commands: Commands
     monitor: Monitor
 
@@ -240,6 +244,7 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
     policy = AddressPolicy.parse(settings.allowed_networks)
     name_lookup = NameLookup()
     audit = Audit.at(settings, clock, base.replica)
+    quotas = Quotas(settings, view.catalog)
     commands = Commands(
         base.writer,
         view.feed,
@@ -247,6 +252,7 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
         policy,
         name_lookup,
         clock,
+        quotas,
         view.announcer,
         metrics,
         audit,
@@ -268,7 +274,7 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
         metrics,
     )
     view.membership.listen(monitor.redistribute)
-    return _Writers(audit, commands, monitor)
+    return _Writers(audit, quotas, commands, monitor)
 
 
 def _build_hub(base: _Base, tokens: TokenView | None, keep_alive: float) -> Hub:

@@ -9,6 +9,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from modularity_registry.api.app import create_app
+from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.selection import Filter
 from modularity_registry.errors import OutcomeUnknown
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
@@ -394,12 +396,53 @@ def test_discover(client: FlaskClient, registry: Registry) -> None:
     assert body["count"] == 2
     first, second = body["matches"]
     assert [first["service"]["id"], second["service"]["id"]] == ["more", "both"]
-    assert first["match_score"] == 1.0 > second["match_score"]
+    assert (first["match_score"], second["match_score"]) == (3, 2)
     assert first["provides_required"] == ["a", "b"]
     assert (first["provides_optional"], second["provides_optional"]) == (["d"], [])
     nobody = client.post("/api/discover", json={"capabilities": ["a", "zz"]})
     assert nobody.json is not None and nobody.json["matches"] == []
-    problem(client.post("/api/discover", json={}), 400, "invalid_request")
+
+
+@pytest.mark.parametrize("body", [{}, {"capabilities": []}])
+def test_discover_without_a_required_capability_ranks_all_healthy_ones(
+    client: FlaskClient, registry: Registry, body: dict[str, Any]
+) -> None:
+    register(client, "none", capabilities=[])
+    register(client, "one", capabilities=["a", "x"])
+    register(client, "two", capabilities=["a", "b"])
+    register(client, "ill", capabilities=["a", "b"])
+    add_fault(registry, "ill")
+    response = client.post("/api/discover", json=body | {"optional": ["b", "a"]})
+    matches = body_of(response)["matches"]
+    found = [(match["service"]["id"], match["match_score"]) for match in matches]
+    assert found == [("two", 2), ("one", 1), ("none", 0)]
+    assert matches[0]["provides_optional"] == ["b", "a"]
+    assert matches[0]["provides_required"] == []
+
+
+def test_a_filter_looks_at_each_service_once(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"c{number}" for number in range(50)]
+    for number in range(20):
+        version = f"{number % 2 + 1}.0"
+        register(client, f"s{number}", capabilities=names, version=version)
+    looked_at: list[str] = []
+    real = Filter.matches
+
+    def matches(selection: Filter, entry: Entry) -> bool:
+        looked_at.append(entry.id)
+        return real(selection, entry)
+
+    monkeypatch.setattr(Filter, "matches", matches)
+    body = body_of(client.get("/api/capabilities?version=>=2"))
+    assert body["count"] == 50
+    assert {row["count"] for row in body["capabilities"]} == {10}
+    assert len(looked_at) == len(set(looked_at)) == 20
+    looked_at.clear()
+    asked = {"capabilities": ["c0"], "optional": names}
+    body_of(client.post("/api/discover?version=>=2", json=asked))
+    assert len(looked_at) == len(set(looked_at)) == 20
 
 
 # Lists

@@ -228,10 +228,13 @@ class ExplanationList:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A service with all required capabilities; ``score`` is from 0 to 1."""
+    """A service with all required capabilities.
+
+    ``score`` counts the required and optional capabilities that it provides.
+    """
 
     service: Service
-    score: float
+    score: int
     required: tuple[str, ...]
     optional: tuple[str, ...]
 

@@ -90,6 +90,22 @@ class Collector:
             "Capabilities that some service offers.",
             catalog.total_capabilities,
         )
+        quotas = self._registry.quotas
+        yield _gauge(
+            "registry_services_limit",
+            "Services that there may be; 0 if any number.",
+            quotas.services.limit,
+        )
+        yield _gauge(
+            "registry_registrations_bytes",
+            "Bytes of all registrations.",
+            quotas.bytes.held,
+        )
+        yield _gauge(
+            "registry_registrations_limit_bytes",
+            "Bytes of registrations that there may be; 0 if any number.",
+            quotas.bytes.limit,
+        )
 
     def _requests(self) -> Iterator[Metric]:
         metrics = self._registry.metrics

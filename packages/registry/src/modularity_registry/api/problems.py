@@ -32,6 +32,8 @@ STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.OwnedByAnother: HTTPStatus.CONFLICT,
+    errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
+    errors.RegistryFull: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TokenNotFound: HTTPStatus.NOT_FOUND,
     errors.TokenConflict: HTTPStatus.CONFLICT,
     errors.ServiceNotFound: HTTPStatus.NOT_FOUND,

@@ -148,7 +148,8 @@ class Catalog:
 
     A change costs what it touches. ``revision`` is set after the change is in place
     and read before the data, so a reply is never older than the revision it names.
-    ``changed`` is the revision of the last change of a service.
+    ``changed`` is the revision of the last change of a service. ``by_owner`` counts the
+    services of each owner, ``bytes_by_owner`` the bytes of their stored documents.
     """
 
     def __init__(self, renderer: Renderer, clock: Clock) -> None:
@@ -156,6 +157,9 @@ class Catalog:
         self.changed = 0
         self.by_status_and_mode: Counter[tuple[str, str]] = Counter()
         self.by_runtime: Counter[str] = Counter()
+        self.document_bytes = 0
+        self.by_owner: Counter[str] = Counter()
+        self.bytes_by_owner: Counter[str] = Counter()
         self._renderer = renderer
         self._clock = clock
         self._entries: dict[str, Entry] = {}
@@ -369,7 +373,15 @@ class Catalog:
         if new is not None:
             self.by_status_and_mode[new.status, new.mode] += 1
             self.by_runtime[new.runtime] += 1
+            self.document_bytes += len(new.document)
+            self.by_owner[new.owner] += 1
+            self.bytes_by_owner[new.owner] += len(new.document)
         if old is not None:
+            self.document_bytes -= len(old.document)
+            self.by_owner[old.owner] -= 1
+            self.bytes_by_owner[old.owner] -= len(old.document)
+            if not self.by_owner[old.owner]:
+                del self.by_owner[old.owner], self.bytes_by_owner[old.owner]
             self.by_status_and_mode[old.status, old.mode] -= 1
             self.by_runtime[old.runtime] -= 1
             if not self.by_runtime[old.runtime]:

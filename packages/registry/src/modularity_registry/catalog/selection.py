@@ -12,7 +12,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from modularity_registry import schema
+from modularity_registry import schema, tasks
 from modularity_registry.catalog.catalog import Catalog, Providers
 from modularity_registry.catalog.entry import Entry, metadata
 from modularity_registry.model import rendezvous, status
@@ -177,38 +177,65 @@ def why_not_returned(entry: Entry, selection: Filter) -> list[str]:
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A provider that fits a discovery; ``score`` is 0 to 1."""
+    """A provider that fits a discovery.
+
+    ``score`` counts the required and optional capabilities that it provides.
+    """
 
     entry: Entry
-    score: float
+    score: int
     required: tuple[str, ...]
     optional: tuple[str, ...]
 
 
-def discover(catalog: Catalog, asked: Discovery, selection: Filter) -> list[Match]:
+async def discover(
+    catalog: Catalog, asked: Discovery, selection: Filter
+) -> list[Match]:
     """Return the healthy services that provide all the required capabilities.
 
-    Best score first, then by id. The score is the share of all capabilities asked
-    for, required and optional, that the service provides.
+    Best score first, then by id. Other work has its turn in between.
     """
-    total = len(asked.required) + len(asked.optional)
     matches = []
-    for entry in _rarest(catalog, asked.required):
-        provided = entry.service.registration.capabilities
-        if not set(asked.required).issubset(provided) or not selection.matches(entry):
+    required = frozenset(asked.required)
+    async for entry in tasks.in_slices(_candidates(catalog, required)):
+        provided = frozenset(entry.capabilities)
+        if entry.status != "healthy" or not required <= provided:
             continue
-        optional = tuple(name for name in asked.optional if name in provided)
-        score = (len(asked.required) + len(optional)) / total
-        matches.append(Match(entry, round(score, 4), asked.required, optional))
+        if selection.matches(entry):
+            optional = tuple(name for name in asked.optional if name in provided)
+            score = len(required) + len(optional)
+            matches.append(Match(entry, score, asked.required, optional))
     return sorted(matches, key=lambda match: (-match.score, match.entry.id))
 
 
-def _rarest(catalog: Catalog, names: Sequence[str]) -> Sequence[Entry]:
-    """The healthy providers of the rarest capability: every match is among them."""
+def _candidates(catalog: Catalog, required: frozenset[str]) -> Sequence[Entry]:
+    """Return the services among which all matches are, as few as is known at once."""
     healthy: list[Sequence[Entry]] = []
-    for name in names:
+    for name in required:
         capability = catalog.capability(name)
         if capability is None:
             return ()
         healthy.append(capability.providers().healthy)
-    return min(healthy, key=len)
+    return min(healthy, key=len) if healthy else catalog.services()
+
+
+async def offers(catalog: Catalog, selection: Filter) -> list[tuple[str, list[str]]]:
+    """Return the capabilities that a healthy service offers which passes the filter.
+
+    By name, each with the ids of these services in order. The filter looks at each
+    service once. Other work has its turn in between.
+    """
+    passing: set[str] | None = None
+    if selection is not EVERYTHING:
+        passing = set()
+        async for entry in tasks.in_slices(catalog.services()):
+            if entry.status == "healthy" and selection.matches(entry):
+                passing.add(entry.id)
+    found = []
+    async for capability in tasks.in_slices(catalog.capabilities()):
+        ids = [entry.id for entry in capability.providers().healthy]
+        if passing is not None:
+            ids = [service_id for service_id in ids if service_id in passing]
+        if ids:
+            found.append((capability.name, sorted(ids)))
+    return found

@@ -145,9 +145,8 @@ def _explained(provider: Any) -> tuple[Cell, ...]:
 @click.command()
 @click.argument(
     "required",
-    metavar="CAPABILITY...",
+    metavar="[CAPABILITY]...",
     nargs=-1,
-    required=True,
     shell_complete=completion.capabilities,
 )
 @click.option(
@@ -167,7 +166,8 @@ def discover(
 ) -> None:
     """Find healthy services with every CAPABILITY.
 
-    The best match comes first. The exit code is 1 if there is none.
+    Without one, all healthy services match. The best match comes first. The exit code
+    is 1 if there is none.
     """
     reply = session.read(
         calls.discover, required, optional=optional, **filters_of(options)
@@ -178,18 +178,20 @@ def discover(
     elif matches:
         headings = ("SCORE", "ID", "LOCATION", "REQUIRED", "OPTIONAL")
         show(table(headings, map(_match, matches)))
-    else:
+    elif required:
         fail(
             f"no healthy service that matches provides {names(required)};"
             f" {PROGRAM} explain shows the providers of one of them"
         )
+    else:
+        fail(f"no healthy service matches; {PROGRAM} ls shows all services")
     if not matches:
         click.get_current_context().exit(FAILED)
 
 
 def _match(match: Any) -> tuple[Cell, ...]:
     return (
-        f"{match['match_score']:.2f}",
+        str(match["match_score"]),
         plain(match["service"]["id"]),
         plain(match["service"]["location"]),
         names(match["provides_required"]),

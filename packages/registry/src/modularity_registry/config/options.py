@@ -225,6 +225,30 @@ OPTIONS = (
         "Most open streams and waiting reads of one client; 0 for 75 % of all.",
     ),
     Option(
+        "max_services",
+        "REGISTRY_MAX_SERVICES",
+        value_parsers.quota,
+        "Most services in all; 0 for no limit.",
+    ),
+    Option(
+        "max_services_per_token",
+        "REGISTRY_MAX_SERVICES_PER_TOKEN",
+        value_parsers.quota,
+        "Most services that one token may own; 0 for no limit.",
+    ),
+    Option(
+        "max_megabytes",
+        "REGISTRY_MAX_MEGABYTES",
+        value_parsers.quota,
+        "Most MiB of registrations in all; 0 for no limit.",
+    ),
+    Option(
+        "max_megabytes_per_token",
+        "REGISTRY_MAX_MEGABYTES_PER_TOKEN",
+        value_parsers.quota,
+        "Most MiB of registrations that one token may own; 0 for no limit.",
+    ),
+    Option(
         "audit_file",
         "REGISTRY_AUDIT_FILE",
         value_parsers.text,

@@ -53,6 +53,10 @@ class Settings:
     rate_store: str = field(default="memory://", repr=False)
     max_connections: int = 4096
     max_watchers_per_client: int = 0
+    max_services: int = 1_000_000
+    max_services_per_token: int = 0
+    max_megabytes: int = 0
+    max_megabytes_per_token: int = 0
     audit_file: str = OFF
     audit_megabytes: int = 100
     audit_files: int = 10

@@ -153,6 +153,10 @@ def store(value: str) -> str:
     return value
 
 
+def quota(value: str) -> int:
+    return whole(value, 0, 100_000_000)
+
+
 def places_or_none(value: str) -> int:
     return whole(value, 0, 100_000)
 

@@ -2,9 +2,8 @@
 
 import hashlib
 import hmac
-import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +18,9 @@ PREFIX = "mreg_"
 """What every token's text begins with, so that one that leaked can be searched for."""
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,63}$"
+MOST_WILDCARDS = 8
+"""In a pattern of a token that is created."""
+
 GLOB_PATTERN = r"^[A-Za-z0-9._:/*\-]{1,128}$"
 
 
@@ -82,15 +84,32 @@ class Patterns:
     texts: tuple[str, ...] = ("*",)
 
     @cached_property
-    def _regex(self) -> re.Pattern[str]:
-        parts = (".*".join(map(re.escape, glob.split("*"))) for glob in self.texts)
-        return re.compile("|".join(parts), re.DOTALL)
+    def _parts(self) -> list[list[str]]:
+        return [text.split("*") for text in self.texts]
 
     def match(self, name: str) -> bool:
         """Say whether one of them allows this name."""
-        if "*" in self.texts:
-            return True
-        return bool(self.texts) and self._regex.fullmatch(name) is not None
+        return "*" in self.texts or any(_fits(name, parts) for parts in self._parts)
+
+
+def _fits(name: str, parts: Sequence[str]) -> bool:
+    """Say whether ``name`` is ``parts`` with anything in between.
+
+    Each part is looked for once, behind the one before it: a regular expression would
+    try all other places as well, for ever longer.
+    """
+    if len(parts) == 1:
+        return name == parts[0]
+    first, *middle, last = parts
+    start, end = len(first), len(name) - len(last)
+    if not (start <= end and name.startswith(first) and name.endswith(last)):
+        return False
+    for part in middle:
+        start = name.find(part, start, end)
+        if start < 0:
+            return False
+        start += len(part)
+    return True
 
 
 ANY_NAME = Patterns()

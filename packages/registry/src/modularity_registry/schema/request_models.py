@@ -20,7 +20,12 @@ from modularity_registry.model.location import (
     InvalidLocation,
     parse_health_path,
 )
-from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN, Right
+from modularity_registry.model.rights import (
+    GLOB_PATTERN,
+    MOST_WILDCARDS,
+    NAME_PATTERN,
+    Right,
+)
 from modularity_registry.model.service import Mode
 from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
@@ -243,9 +248,9 @@ class DiscoverBody(Body):
 
     capabilities: Annotated[
         list[Capability],
-        Field(min_length=1, max_length=MAX_CAPABILITIES),
-        doc("The service must provide all of these.", ["greet"]),
-    ]
+        Field(max_length=MAX_CAPABILITIES),
+        doc("The service must provide all of these; without any, all fit.", ["greet"]),
+    ] = []
     optional: Annotated[
         list[Capability],
         Field(max_length=MAX_CAPABILITIES),
@@ -298,9 +303,18 @@ TokenName = Annotated[
         "The token's permanent name. It owns what the token registers.", "weather-team"
     ),
 ]
+
+
+def _few_wildcards(value: str) -> str:
+    if value.count("*") > MOST_WILDCARDS:
+        raise ValueError(f"must have at most {MOST_WILDCARDS} times *")
+    return value
+
+
 Glob = Annotated[
     str,
     StringConstraints(pattern=GLOB_PATTERN),
+    AfterValidator(_few_wildcards),
     doc("A pattern in which `*` stands for any characters.", "weather-*"),
 ]
 Globs = Annotated[list[Glob], Field(min_length=1, max_length=MAX_GLOBS)]

@@ -39,6 +39,7 @@ from modularity_registry.writes.precondition import (
     Subject,
     WriteResult,
 )
+from modularity_registry.writes.quotas import Quotas
 
 DELETION_WITHIN = 0.1
 """Seconds to wait for the change of a deletion that caused a conflict, each time."""
@@ -68,6 +69,7 @@ class Commands:
         policy: AddressPolicy,
         names: NameLookup,
         clock: Clock,
+        quotas: Quotas,
         announcer: Announcer | None = None,
         metrics: Metrics | None = None,
         audit: Audit = OFF,
@@ -81,6 +83,7 @@ class Commands:
         self._announcer = announcer
         self._metrics = metrics or Metrics()
         self._audit = audit
+        self._quotas = quotas
 
     async def register(
         self,
@@ -92,8 +95,9 @@ class Commands:
         """Register a service or replace the one with its id, whole.
 
         Its owner is that of ``claim``. Raises `AddressRefused` if the policy forbids
-        its location, `OwnedByAnother` if another owner has the id, and
-        `RevisionMismatch` if ``precondition`` fails.
+        its location, `OwnedByAnother` if another owner has the id,
+        `RevisionMismatch` if ``precondition`` fails, and `QuotaExceeded` or
+        `RegistryFull` if there is no room for it.
         """
         if registration.mode in CHECKED_MODES:
             location = registration.parsed_location
@@ -109,9 +113,11 @@ class Commands:
             _check(claim, entry)
             precondition.check(entry)
             now = self._clock.now()
-            return Service(
+            service = Service(
                 registration, now, now, owner=owner, loopback=caller_is_local
             )
+            self._quotas.check(entry, service)
+            return service
 
         result = await self._write(registration.id, decide, claim)
         if result.created:

@@ -120,9 +120,9 @@ def test_an_error_is_shown_as_it_is(reader: Reader) -> None:
     shown = """```json
     {
       "type": "urn:modularity-registry:capability_not_found", "title": "Not Found",
-      "status": 404, "detail": "no service has ever offered the capability 'never'",
+      "status": 404, "detail": "no service offers the capability 'never'",
       "code": "capability_not_found",
-      "error": "no service has ever offered the capability 'never'"
+      "error": "no service offers the capability 'never'"
     }
     ```"""
     text = READ.replace("/x", "/never") + shown

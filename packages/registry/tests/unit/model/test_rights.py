@@ -1,7 +1,11 @@
 """Who may do what, decided from values alone."""
 
+import re
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modularity_registry import schema
 from modularity_registry.errors import Forbidden, OwnedByAnother, Unauthorized
@@ -37,6 +41,9 @@ def caller(
         (("a.b",), ["a.b"], ["aXb", "a.b.c", ""]),
         (("*-eu", "x"), ["x", "a-eu"], ["xx", "a-eu-1"]),
         (("a*c*e",), ["ace", "abcde", "a/c/e"], ["ac", "eca"]),
+        (("ab*ba",), ["abba", "ab-ba"], ["aba"]),
+        (("a**b", "*x*"), ["ab", "a-b", "x", "axb"], ["ba", ""]),
+        (("*ab*b",), ["abb", "aabab"], ["ab", "aba"]),
         ((), [], ["", "a"]),
     ],
 )
@@ -44,6 +51,18 @@ def test_patterns(patterns: tuple[str, ...], good: list[str], bad: list[str]) ->
     made = Patterns(patterns)
     assert [name for name in good if not made.match(name)] == []
     assert [name for name in bad if made.match(name)] == []
+
+
+@given(st.text("ab*", min_size=1, max_size=8), st.text("ab", max_size=12))
+def test_patterns_mean_what_a_regular_expression_would(glob: str, name: str) -> None:
+    expression = ".*".join(map(re.escape, glob.split("*")))
+    assert Patterns((glob,)).match(name) == bool(re.fullmatch(expression, name))
+
+
+def test_a_pattern_takes_no_longer_for_more_wildcards() -> None:
+    # A regular expression would try more ways than there are atoms in the universe.
+    assert not Patterns(("*.*" * 60 + "x",)).match(".a" * 64)
+    assert not Patterns(("*a" * 60 + "b",)).match("a" * 128)
 
 
 def test_an_admin_has_every_right() -> None:

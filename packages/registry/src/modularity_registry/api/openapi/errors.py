@@ -80,8 +80,18 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "no service 'hello-service' is registered here; register it again",
     ),
     errors.CapabilityNotFound: (
-        "no service has ever provided the capability",
-        "no service has ever offered the capability 'greet'",
+        "no service provides the capability, or has since the registry started",
+        "no service offers the capability 'greet'",
+    ),
+    errors.QuotaExceeded: (
+        "the token has as many services, or bytes of registrations, as one may",
+        "the token 'ci' has 100 services, which is all that one may have; unregister"
+        " some, or have --max-services-per-token raised",
+    ),
+    errors.RegistryFull: (
+        "the registry has as many services, or bytes of registrations, as it may",
+        "the registry holds 1,000,000 services, which is all that it may; unregister"
+        " some, or have --max-services raised",
     ),
     errors.RevisionMismatch: (
         "`If-Match` or `If-None-Match` does not hold",

@@ -13,6 +13,7 @@ from modularity_registry.catalog.selection import (
     Filter,
     Match,
     discover,
+    offers,
     pick_provider,
     why_not_returned,
 )
@@ -77,7 +78,7 @@ class _Handlers:
         capability = self._catalog.capability(name)
         tag = capability.revision if capability else self._catalog.departed(name)
         if tag is None:
-            raise _never_offered(name)
+            raise _not_offered(name)
         entries = capability.providers().by_id if capability else []
         chosen, cursor = replies.cut(entries, page, lambda entry: entry.id)
         bodies = [_explanation(entry, selection) for entry in chosen]
@@ -92,11 +93,9 @@ class _Handlers:
         revision, tag = self._catalog.revision, self._catalog.changed
 
         def render() -> bytes:
-            ids_by_name = (
-                (capability.name, _healthy(capability, selection))
-                for capability in self._catalog.capabilities()
-            )
-            offered = ((name, ids) for name, ids in ids_by_name if ids)
+            # On the loop, in slices: many services with many capabilities take long,
+            # and a thread would hold up all other calls for as long.
+            offered = self._registry.call(offers(self._catalog, selection))
             items, cursor = replies.cut(offered, page, lambda item: item[0])
             bodies = [_summary(name, ids) for name, ids in items]
             return replies.listing("capabilities", bodies, revision, cursor)
@@ -109,7 +108,7 @@ class _Handlers:
         query.finish()
         demand = schema.parse_discovery(replies.body())
         revision, tag = self._catalog.revision, self._catalog.changed
-        matches = discover(self._catalog, demand, selection)
+        matches = self._registry.call(discover(self._catalog, demand, selection))
         bodies = [_match(match) for match in matches]
         return replies.read(replies.listing("matches", bodies, revision), tag, revision)
 
@@ -132,11 +131,11 @@ def _require(catalog: Catalog, name: str) -> Capability:
         return capability
     if catalog.departed(name) is not None:
         raise _no_provider(name, 0, 0)
-    raise _never_offered(name)
+    raise _not_offered(name)
 
 
-def _never_offered(name: str) -> CapabilityNotFound:
-    return CapabilityNotFound(f"no service has ever offered the capability {name!r}")
+def _not_offered(name: str) -> CapabilityNotFound:
+    return CapabilityNotFound(f"no service offers the capability {name!r}")
 
 
 def _no_provider(name: str, total: int, healthy: int) -> NoHealthyProvider:
@@ -145,13 +144,8 @@ def _no_provider(name: str, total: int, healthy: int) -> NoHealthyProvider:
     elif total:
         detail = f"the capability {name!r} has no healthy provider"
     else:
-        detail = f"the last provider of the capability {name!r} has unregistered"
+        detail = f"no service offers the capability {name!r} any more"
     return NoHealthyProvider(f"{detail}; GET /api/capabilities/{name}/explain says why")
-
-
-def _healthy(capability: Capability, selection: Filter) -> list[str]:
-    healthy = capability.providers().healthy
-    return sorted(entry.id for entry in healthy if selection.matches(entry))
 
 
 def _summary(name: str, ids: list[str]) -> bytes:

@@ -13,8 +13,10 @@ from modularity_registry.errors import NotReady
 from modularity_registry.model.rights import Right
 from modularity_registry.model.service import STATUSES
 from modularity_registry.runtime import Registry
+from modularity_registry.schema.replies import registry as models
 from modularity_registry.serving import bind_warnings
 from modularity_registry.serving.certificate_reload import Certificates
+from modularity_registry.writes.quotas import Quota, Quotas
 
 
 def routes(registry: Registry, certificates: Certificates | None = None) -> Blueprint:
@@ -91,6 +93,7 @@ class _Handlers:
             "services_by_runtime": dict(catalog.by_runtime),
             "services_by_status": by_status,
             "services_by_mode": {k: n for k, n in catalog.by_mode.items() if n},
+            "quotas": _quotas(registry.quotas),
             "checks": {
                 "watched": monitor.watched,
                 "succeeded": monitor.succeeded,
@@ -107,3 +110,17 @@ class _Handlers:
 
     def metrics(self) -> Response:
         return Response(text(self._collectors), content_type=CONTENT_TYPE)
+
+
+def _quotas(quotas: Quotas) -> models.Quotas:
+    return models.Quotas(
+        _quota(quotas.services),
+        _quota(quotas.bytes),
+        quotas.token_services or None,
+        quotas.token_bytes or None,
+        [models.Owner(*owner) for owner in quotas.owners()],
+    )
+
+
+def _quota(quota: Quota) -> models.Quota:
+    return models.Quota(quota.held, quota.limit or None)

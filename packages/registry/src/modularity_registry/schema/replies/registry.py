@@ -123,6 +123,37 @@ class Checks(Struct):
     failed: Annotated[int, count("How many checks have failed since the start.", 3)]
 
 
+class Quota(Struct):
+    """How much of something is held, and may be."""
+
+    held: Annotated[int, count("How much there is.", 2)]
+    limit: Annotated[int | None, count("How much there may be; null: any.", 1_000_000)]
+
+
+class Owner(Struct):
+    """What one token owns."""
+
+    name: Annotated[str, doc("The token's name.", "weather-team")]
+    services: Annotated[int, count("Its services.", 2)]
+    bytes: Annotated[int, count("Bytes of their registrations.", 612)]
+
+
+class Quotas(Struct):
+    """How much may be registered."""
+
+    services: Annotated[Quota, doc("All services.")]
+    bytes: Annotated[Quota, doc("Bytes of all registrations.")]
+    services_per_token: Annotated[
+        int | None, count("Services that one token may own; null: any.", 100)
+    ]
+    bytes_per_token: Annotated[
+        int | None, count("Bytes that one token may own; null: any.", 1_048_576)
+    ]
+    owners: Annotated[
+        list[Owner], doc("The tokens that own most services, at most 20.")
+    ]
+
+
 class Target(Struct):
     """A service for Prometheus to scrape."""
 
@@ -272,6 +303,7 @@ class Stats(Struct):
         dict[str, Number],
         doc("Services by mode.", {"http": 2}, propertyNames={"enum": list(MODES)}),
     ]
+    quotas: Annotated[Quotas, doc("What is registered of what may be.")]
     checks: Annotated[Checks, doc("The health checks.")]
     watchers: Annotated[int, count("Open event streams and waiting requests.", 0)]
     replica: ReplicaId

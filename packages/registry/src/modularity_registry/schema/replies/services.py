@@ -184,13 +184,8 @@ class Match(Struct):
 
     service: Annotated[Service, doc("The service.")]
     match_score: Annotated[
-        float,
-        doc(
-            "The share of the required and optional capabilities that it provides.",
-            0.5,
-            minimum=0,
-            maximum=1,
-        ),
+        int,
+        count("How many of the required and optional capabilities it provides.", 1),
     ]
     provides_required: Annotated[
         list[Capability],
