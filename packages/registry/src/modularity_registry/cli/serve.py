@@ -49,9 +49,11 @@ def _run(settings: config.Settings) -> int:
     leave_on_signals()
     # Imported late: --help and a bad setting need no web server.
     from modularity_registry.serve import factory, server_options
+    from modularity_registry.serving import descriptors
     from modularity_registry.serving.server import serve as serve_http
 
     logs.configure(settings.log_format, settings.level)
+    settings = descriptors.fitted(settings)
     for warning in config.warnings(os.environ):
         log.warning(warning)
     return serve_http(

@@ -9,8 +9,10 @@ import errno
 import logging
 import os
 import resource
+from dataclasses import replace
 from typing import Any
 
+from modularity_registry.config import Settings
 from modularity_registry.errors import BadSetting
 
 _log = logging.getLogger(__name__)
@@ -25,6 +27,36 @@ _FAULT = (
 )
 
 
+def fitted(settings: Settings) -> Settings:
+    """Return the settings with limits that leave room for other files.
+
+    Limits that nobody has set are lowered in proportion, which is logged. Those that
+    somebody has set stay, and `make_room` says whether they fit.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    defaults = Settings()
+    limits = settings.max_watchers, settings.max_connections
+    if limits != (defaults.max_watchers, defaults.max_connections):
+        return settings
+    total = sum(limits)
+    if hard == resource.RLIM_INFINITY or total + _reserve(hard) <= hard:
+        return settings
+    room = hard - _reserve(hard)
+    watchers, connections = (max(1, limit * room // total) for limit in limits)
+    _log.warning(
+        "this process may open only %d files, so --max-watchers is %d and"
+        " --max-connections %d; for more, raise the limit (ulimit -n)",
+        hard,
+        watchers,
+        connections,
+    )
+    return replace(settings, max_watchers=watchers, max_connections=connections)
+
+
+def _reserve(most: float) -> int:
+    return int(min(_LARGEST_RESERVE, most // 4))
+
+
 def make_room(connections: int, tls: bool) -> None:
     """Let this process and its children hold ``connections``, streams among them.
 
@@ -32,10 +64,10 @@ def make_room(connections: int, tls: bool) -> None:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = float("inf") if hard == resource.RLIM_INFINITY else hard
-    reserve = min(_LARGEST_RESERVE, most // 4)
+    reserve = _reserve(most)
     if connections + reserve > most:
         raise BadSetting(
-            f"{connections} connections and streams and {reserve:.0f} other files are"
+            f"{connections} connections and streams and {reserve} other files are"
             f" more than this process may open ({hard}); raise the limit (ulimit -n),"
             " or lower --max-connections or --max-watchers"
         )

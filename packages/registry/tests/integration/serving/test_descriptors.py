@@ -3,18 +3,20 @@
 import http.client
 import json
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import PROGRAMS
+from support.cli import environ
 from support.registry import eventually
-from support.serving import Server, free_port, read_some, running
+from support.serving import HOST, Server, free_port, read_some, running
 from support.tls import Authority, serving
 
 
@@ -78,6 +80,7 @@ def test_limits_that_leave_no_room_are_refused_with_what_to_do(
     command = [sys.executable, str(PROGRAMS / "cli.py"), "serve"]
     command += ["--port", str(free_port()), "--workers", str(workers)]
     command += ["--store", f"sqlite:///{tmp_path}/registry.db"]
+    command += ["--max-connections", "1500"]
     done = subprocess.run(
         ["bash", "-c", 'ulimit -n 2048 && exec "$@"', "_", *command],
         capture_output=True,
@@ -87,3 +90,46 @@ def test_limits_that_leave_no_room_are_refused_with_what_to_do(
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     for said in ("(2048)", "ulimit -n", "--max-connections", "--max-watchers"):
         assert said in done.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_default_limits_are_lowered_to_what_there_is_and_everyone_is_answered(
+    tmp_path: Path, workers: int
+) -> None:
+    port = free_port()
+    command = [sys.executable, str(PROGRAMS / "cli.py"), "serve"]
+    command += ["--port", str(port), "--workers", str(workers)]
+    command += ["--store", f"sqlite:///{tmp_path}/registry.db"]
+    limited = ["bash", "-c", 'ulimit -n 1024 && exec "$@"', "_", *command]
+    log = tmp_path / "log"
+    with log.open("wb") as errors, ExitStack() as stack:
+        program = subprocess.Popen(limited, env=environ(), stderr=errors)
+        stack.callback(program.wait)
+        stack.callback(program.terminate)
+
+        def get(path: str) -> tuple[int, Any]:
+            line = http.client.HTTPConnection(HOST, port, timeout=10)
+            line.request("GET", path)
+            reply = line.getresponse()
+            status, body = reply.status, reply.read()
+            line.close()
+            return status, json.loads(body)
+
+        def is_up() -> bool:
+            assert program.poll() is None, log.read_text()
+            with suppress(OSError):
+                return get("/ready")[0] == 200
+            return False
+
+        eventually(is_up)
+        # More than the places for watchers: all are told so, and nobody is left alone.
+        for _ in range(500):
+            stream = stack.enter_context(socket.create_connection((HOST, port), 10))
+            stream.sendall(b"GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert stream.recv(99).startswith(b"HTTP/1.1 ")
+        for _ in range(20):
+            assert get("/api/stats")[0] == 200
+        assert "descriptors" not in str(get("/health")[1].get("reasons"))
+    lowered = "--max-watchers is 456 and --max-connections 311"
+    assert log.read_text().count(lowered) == 1
+    assert program.returncode == 0
