@@ -111,7 +111,7 @@ OPTIONS = (
     Option(
         "dns_trusted_networks",
         "REGISTRY_DNS_TRUSTED_NETWORKS",
-        value_parsers.networks_or_none,
+        value_parsers.dns_trusted_networks,
         "Networks that get whole DNS answers by UDP without a rate, or off.",
     ),
     Option(

@@ -144,8 +144,11 @@ def networks(value: str) -> str:
     return value
 
 
-def networks_or_none(value: str) -> str:
-    return OFF if value.strip() == OFF else networks(value)
+def dns_trusted_networks(value: str) -> str:
+    if value.strip() == OFF:
+        return OFF
+    AddressPolicy.parse(value, "REGISTRY_DNS_TRUSTED_NETWORKS")
+    return value
 
 
 def store(value: str) -> str:

@@ -122,10 +122,10 @@ class AddressPolicy:
         self._verdict = lru_cache(maxsize=8192)(self._judge)
 
     @classmethod
-    def parse(cls, setting: str) -> "AddressPolicy":
+    def parse(cls, setting: str, name: str = SETTING) -> "AddressPolicy":
         """Read ``loopback``, ``private``, networks and addresses, comma-separated.
 
-        Raises ValueError with one line that says what to write.
+        Raises ValueError with one line that says what to write in the setting ``name``.
         """
         networks: list[Network] = []
         for item in setting.split(","):
@@ -133,7 +133,7 @@ class AddressPolicy:
             if word in _WORDS:
                 networks.extend(map(ipaddress.ip_network, _WORDS[word]))
             else:
-                networks.append(_parse_network(word))
+                networks.append(_parse_network(word, name))
         return cls(networks)
 
     def __repr__(self) -> str:
@@ -189,10 +189,10 @@ class AddressPolicy:
         )
 
 
-def _parse_network(word: str) -> Network:
+def _parse_network(word: str, name: str) -> Network:
     expected = "write loopback, private, an address or a network such as 10.0.0.0/8"
     if not word:
-        raise ValueError(f"{SETTING} has an empty entry: {expected}")
+        raise ValueError(f"{name} has an empty entry: {expected}")
     address, slash, prefix = word.partition("/")
     try:
         base = ipaddress.ip_address(address)
@@ -201,15 +201,15 @@ def _parse_network(word: str) -> Network:
             raise ValueError(word)
         network = ipaddress.ip_network(word, strict=False)
     except ValueError:
-        raise ValueError(f"{SETTING}: {word!r} is not understood: {expected}") from None
+        raise ValueError(f"{name}: {word!r} is not understood: {expected}") from None
     if slash and network.network_address != base:
         raise ValueError(
-            f"{SETTING}: {word} has bits set after its prefix: write {network} for the"
+            f"{name}: {word} has bits set after its prefix: write {network} for the"
             f" network, or {base} for the one address"
         )
     for never, rule in _NEVER:
         if network.version == never.version and _inside(network, never):
-            raise ValueError(f"{SETTING}: {word} is {rule}, which is never allowed")
+            raise ValueError(f"{name}: {word} is {rule}, which is never allowed")
     return network
 
 

@@ -1,5 +1,6 @@
 """Settings: flags over environment over defaults, and one line for what is wrong."""
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -171,3 +172,15 @@ def test_workers_need_a_store_that_they_can_share() -> None:
     assert "memory://" in caught.value.detail and "--store" in caught.value.detail
     settings = load({}, {"REGISTRY_WORKERS": "2", "REGISTRY_STORE": "sqlite:///r.db"})
     assert settings.workers == 2
+
+
+@pytest.mark.parametrize("value", ["10.0.0.300", "10.0.0.1/8", "everyone", ","])
+def test_networks_that_can_not_be_read_are_blamed_on_their_own_setting(
+    value: str,
+) -> None:
+    for setting in ("REGISTRY_DNS_TRUSTED_NETWORKS", "REGISTRY_ALLOWED_NETWORKS"):
+        with pytest.raises(BadSetting) as caught:
+            load({}, {setting: value})
+        named = re.findall(r"REGISTRY_\w+", caught.value.detail)
+        assert set(named) == {setting}
+    assert load({}, {"REGISTRY_DNS_TRUSTED_NETWORKS": "off"}).dns_trusted_networks
