@@ -138,9 +138,16 @@ def service(service_id: str) -> Call[Service]:
 
 
 def unregister(
-    service_id: str, *, revision: int | None = None, owner_key: str | None = None
+    service_id: str,
+    *,
+    revision: int | None = None,
+    instance: str | None = None,
+    owner_key: str | None = None,
 ) -> Call[Changed]:
     """Unregister a service; with ``revision``, only if it is at that revision.
+
+    With ``instance``, only this one leaves while there are others: the ``status`` of
+    the result is ``left`` instead of ``unregistered``.
 
     Raises `ServiceNotFound`, but not if a retry after a lost reply finds it gone.
     """
@@ -149,6 +156,7 @@ def unregister(
         "DELETE",
         f"/api/services/{path_segment(service_id)}",
         parser_of(Changed),
+        query=arguments(instance=instance),
         headers=_if_match(revision) | owner_key_header(owner_key),
         gone=Changed(service_id, "unregistered", None, message),
     )

@@ -1,9 +1,8 @@
-"""Takes a service out of the registry, unless another process registered it since."""
+"""Takes this process out of the registry, and the service with the last process."""
 
 import logging
 import threading
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 
 from modularity_client import calls
@@ -15,7 +14,6 @@ from modularity_client.errors import (
 )
 from modularity_client.http.call import Call
 from modularity_client.http.transport import Driver
-from modularity_client.types.services import Changed
 
 log = logging.getLogger("modularity_client")
 
@@ -27,16 +25,13 @@ CALL_TIMEOUT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a member knows of its registration.
+    """What a member has registered: a service, as one of its instances.
 
-    ``registered_at`` and ``revision`` are None while unknown; ``owner_key`` is None
-    when it was registered without one.
+    ``owner_key`` is None when it was registered without one.
     """
 
     service_id: str
-    location: str
-    registered_at: datetime | None
-    revision: int | None
+    instance: str
     owner_key: str | None
 
 
@@ -67,42 +62,36 @@ class _Departure:
         registration = self._registration
         service_id, key = registration.service_id, registration.owner_key
         try:
-            if self._replaced():
-                return "another process has registered this id; left as it is"
+            current = self._call(calls.service(service_id))
         except Forbidden:
-            # The token has no right to read, so nothing can tell who is registered.
-            self._call(self._unregister(registration.revision))
+            # The token has no right to read, so nothing can tell who else is there.
+            outcome = self._unregister()
             _pause(grace)
-            return "unregistered"
+            return outcome
+        if registration.instance not in current.instances:
+            return "another process has registered this id; left as it is"
+        if len(current.instances) > 1:
+            return self._unregister()
         reason = "it is shutting down"
         drained = self._call(calls.drain(service_id, reason=reason, owner_key=key))
         _pause(grace)
         try:
-            self._call(self._unregister(drained.revision))
-        except RevisionMismatch:
-            self._unregister_drained()
-        return "unregistered"
+            return self._unregister(drained.revision)
+        except RevisionMismatch:  # perhaps another instance has joined meanwhile
+            return self._unregister()
 
-    def _replaced(self) -> bool:
-        current = self._call(calls.service(self._registration.service_id))
-        if current.location != self._registration.location:
-            return True
-        since = self._registration.registered_at
-        return since is not None and current.registered_at != since
-
-    def _unregister_drained(self) -> None:
-        """Unregister a service that changed, unless it was registered again."""
-        current = self._call(calls.service(self._registration.service_id))
-        if current.status == "draining":
-            self._call(self._unregister(current.revision))
-
-    def _unregister(self, revision: int | None) -> Call[Changed]:
+    def _unregister(self, revision: int | None = None) -> str:
         registration = self._registration
-        return calls.unregister(
-            registration.service_id,
-            revision=revision,
-            owner_key=registration.owner_key,
+        changed = self._call(
+            calls.unregister(
+                registration.service_id,
+                revision=revision,
+                instance=registration.instance,
+                owner_key=registration.owner_key,
+            )
         )
+        is_last = changed.status != "left"
+        return "unregistered" if is_last else "left; other instances go on"
 
     def _call(self, call: Call[ResultT]) -> ResultT:
         return self._driver.run(call, CALL_TIMEOUT)

@@ -5,9 +5,9 @@ import logging
 import os
 import random
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Self, Unpack, cast
 
 from modularity_client import calls
@@ -70,8 +70,9 @@ class Membership:
 
     It registers the service, sends a heartbeat three times per ``ttl``, and registers
     again when the registry has forgotten the service. At the end of the context, at
-    exit and on SIGTERM, it drains and unregisters the service, unless another process
-    has registered the same id since.
+    exit and on SIGTERM, it leaves. Several processes may join with one id, as the
+    workers of gunicorn or uvicorn do: each is an instance of the service, and the last
+    one to leave drains and unregisters it.
 
     The service runs on while the registry is unreachable: the membership retries. It
     also retries after a refusal (an invalid token, or an id that belongs to another),
@@ -92,6 +93,7 @@ class Membership:
         options.setdefault("ttl", TTL)
         self._put = calls.put(**options)  # raises here, not in the thread
         self._service = options
+        self._instance = ""
         self._key: str | None = options.get("owner_key")
         self.service_id: str = options["id"]
         self._heartbeat_seconds = (options["ttl"] or TTL) / 3
@@ -104,8 +106,6 @@ class Membership:
         self._tried = threading.Event()
         self._registered = threading.Event()
         self._present = False  # also when a reply was lost and it may be registered
-        self._registered_at: datetime | None = None
-        self._revision: int | None = None
         self._reported = (False, "")
         self._failures = 0
         self._error: RegistryError | None = None
@@ -145,6 +145,9 @@ class Membership:
         if self.owner is not None:
             raise RuntimeError("a membership can start only once; call join() again")
         self.owner = os.getpid()
+        # Not before: the children of a fork are instances of their own.
+        self._instance = self._service.get("instance") or uuid.uuid4().hex[:12]
+        self._put = calls.put(**self._service | {"instance": self._instance})
         self._thread.start()
         shutdown_handler.add(self)
         return self
@@ -248,8 +251,6 @@ class Membership:
             self._present = self._present or error.sent
             raise
         self._present = True
-        self._revision = registered.revision
-        self._registered_at = self._read_registered_at()
         self._registered.set()
         if self._error is None:
             log.info("%s: registered", self.service_id)
@@ -257,13 +258,6 @@ class Membership:
         self._run_callback(self._on_registered, registered)
         if self._reported[0]:
             self._heartbeat()  # a registration begins as healthy
-
-    def _read_registered_at(self) -> datetime | None:
-        # Distinguishes this registration from a later one of the same id and location.
-        try:
-            return self._driver.run(calls.service(self.service_id)).registered_at
-        except RegistryError:
-            return None
 
     def _heartbeat(self) -> None:
         unhealthy, note = self._reported
@@ -280,10 +274,7 @@ class Membership:
         self._clear_error()
 
     def _registration(self) -> Registration:
-        location = self._service["location"]
-        return Registration(
-            self.service_id, location, self._registered_at, self._revision, self._key
-        )
+        return Registration(self.service_id, self._instance, self._key)
 
     def _clear_error(self) -> None:
         if self._error is not None:

@@ -17,7 +17,8 @@ Json = Mapping[str, Any]
 class ServiceFields(TypedDict, total=False):
     """The fields of a registration; the registry sets defaults for the others.
 
-    The service belongs to the ``owner_key``; without one, to the caller's token.
+    The service belongs to the ``owner_key``; without one, to the caller's token. With
+    an ``instance``, it stays until the last of its instances has left.
     """
 
     id: Required[str]
@@ -31,6 +32,7 @@ class ServiceFields(TypedDict, total=False):
     ttl: float | None
     health: Mapping[str, Any] | None
     owner_key: str | None
+    instance: str | None
 
 
 class Filters(TypedDict, total=False):
@@ -68,6 +70,7 @@ class Service:
     last_seen: datetime
     failed_checks: int
     owner: str | None = None
+    instances: tuple[str, ...] = ()
     evidence: dict[str, Any] | None = field(default=None, hash=False)
 
     @classmethod
@@ -90,6 +93,7 @@ class Service:
             last_seen=datetime.fromisoformat(data["last_seen"]),
             failed_checks=data["failed_checks"],
             owner=data.get("owner"),
+            instances=tuple(data.get("instances", ())),
             evidence=data.get("evidence"),
         )
 

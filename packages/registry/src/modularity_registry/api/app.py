@@ -67,7 +67,7 @@ def create_app(
     def refuse_parameters_of_writes() -> None:
         # Those who send ?dry_run=true must not take what follows for a rehearsal.
         if route_policy.current().cost in (Cost.WRITE, Cost.HEARTBEAT):
-            replies.query().finish()
+            replies.query(*route_policy.parameters()).finish()
 
     app.wsgi_app = ContextMiddleware(  # type: ignore[method-assign]
         app.wsgi_app, authenticator

@@ -17,6 +17,7 @@ from modularity_registry.catalog.selection import (
 from modularity_registry.errors import FieldError, InvalidRequest
 from modularity_registry.events import KINDS, Interest
 from modularity_registry.model.service import MODES, STATUSES
+from modularity_registry.schema.patterns import ID_PATTERN
 
 MAX_LIMIT = 10_000
 MAX_PARAMETERS = 64
@@ -32,6 +33,7 @@ STRATEGY = ("strategy", "key")
 WAIT = ("wait", "revision")
 LISTS = (*FILTERS, "metadata", *PAGES, *WAIT)
 EVENTS = ("capability", "service", "type")
+INSTANCE = ("instance",)
 METADATA = "metadata."
 
 # Digits, also as programs print small numbers: 1e-07.
@@ -146,6 +148,13 @@ class Query:
             services=frozenset(self._values.get("service", ())),
             kinds=kinds,
         )
+
+    def instance(self) -> str | None:
+        """Return the instance that leaves; None for the service as a whole."""
+        instance = self._one("instance")
+        if instance is not None and not re.fullmatch(ID_PATTERN, instance):
+            self._bad("instance", "must be an instance that has registered")
+        return instance
 
     def strategy(self) -> Strategy:
         """Return how to pick a provider."""

@@ -93,6 +93,19 @@ ROUTES: Final[dict[Route, RoutePolicy]] = {
 }
 
 
+PARAMETERS: Final[dict[Route, tuple[str, ...]]] = {
+    ("DELETE", "/api/services/<service_id>"): ("instance",),
+    ("DELETE", "/api/unregister/<service_id>"): ("instance",),
+}
+"""The query parameters of writes that have some."""
+
+
+def parameters() -> tuple[str, ...]:
+    """Return the query parameters of the write that Flask is at."""
+    rule = request.url_rule
+    return PARAMETERS.get((request.method, rule.rule), ()) if rule else ()
+
+
 @lru_cache
 def template(rule: str) -> str:
     """Return a rule as people write it: ``/api/services/{service_id}``."""

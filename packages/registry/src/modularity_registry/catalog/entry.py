@@ -179,6 +179,7 @@ class Renderer:
             ),
             revision=revision,
             owner=shown_owner(service.owner) or msgspec.UNSET,
+            instances=service.instances or msgspec.UNSET,
         )
         return encode(stored)[:-1] + b',"last_seen":'
 

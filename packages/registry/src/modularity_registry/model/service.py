@@ -1,7 +1,7 @@
 """The registry's values. All are frozen; `model.status` decides on them."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,10 @@ FaultSource = Literal["check", "lease", "report"]
 MODES: tuple[Mode, ...] = ("http", "tcp", "grpc", "embedded", "standalone", "ipc")
 CHECKED_MODES: frozenset[str] = frozenset({"http", "tcp", "grpc"})
 STATUSES: tuple[Status, ...] = ("healthy", "unhealthy", "draining")
+
+
+MOST_INSTANCES: Final = 64
+"""Instances of a service that are remembered; of more, the oldest are forgotten."""
 
 
 class HealthCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -52,6 +56,18 @@ class Registration(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return parse_location(self.location, self.mode)
 
 
+class RegistrationRequest(NamedTuple):
+    """A registration, and what its caller says of itself.
+
+    ``owner_key`` is secret. ``instance`` is one of several processes that register
+    the same service, each of which leaves by itself.
+    """
+
+    registration: Registration
+    owner_key: str | None = None
+    instance: str | None = None
+
+
 class Fault(msgspec.Struct, frozen=True, gc=False):
     """One reason why a service is unhealthy, and who found it."""
 
@@ -73,7 +89,8 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     This is the document that is stored. ``since`` is when the present status began.
     ``owner`` is who alone may change it: see `access.Claim`; empty for everybody.
     ``loopback`` says whether checks may connect to loopback: whoever registered it was
-    there, too, or it was stored when that was not noted yet.
+    there, too, or it was stored when that was not noted yet. ``instances`` are the
+    processes that have registered it and not left, the newest last.
     """
 
     registration: Registration
@@ -83,6 +100,7 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     drain: Drain | None = None
     owner: str = ""
     loopback: bool = True
+    instances: tuple[str, ...] = ()
 
 
 class CheckPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

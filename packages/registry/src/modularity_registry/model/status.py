@@ -7,6 +7,7 @@ import msgspec
 
 from modularity_registry.model.service import (
     CHECKED_MODES,
+    MOST_INSTANCES,
     CheckPlan,
     Drain,
     Fault,
@@ -67,6 +68,30 @@ def drained(service: Service, reason: str, now: datetime) -> Service:
 def undrained(service: Service, now: datetime) -> Service:
     """Return the service back in discovery; itself if it was never out."""
     return _updated(service, now, drain=None) if service.drain else service
+
+
+def joined(present: Service, anew: Service, instance: str) -> Service:
+    """Return the service when ``instance`` registers ``anew`` what is ``present``.
+
+    While it is healthy, one more process of the same service changes nothing of what
+    is known of it, but for an order to drain, which any registration ends.
+    """
+    instances = present.instances
+    if instance not in instances:
+        instances = (*instances, instance)[-MOST_INSTANCES:]
+    same = (present.registration, present.owner) == (anew.registration, anew.owner)
+    if not same or present.faults or present.loopback != anew.loopback:
+        return msgspec.structs.replace(anew, instances=instances)
+    if instances == present.instances and present.drain is None:
+        return present
+    now = anew.registered_at
+    return _updated(present, now, instances=instances, drain=None)
+
+
+def left(service: Service, instance: str) -> Service:
+    """Return the service without one of its instances."""
+    others = tuple(name for name in service.instances if name != instance)
+    return msgspec.structs.replace(service, instances=others)
 
 
 def _updated(service: Service, now: datetime, **changes: object) -> Service:

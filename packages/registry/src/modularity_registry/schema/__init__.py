@@ -13,7 +13,7 @@ from modularity_registry.schema.parse import (
     parse_invocation,
     parse_invocations,
     parse_registration,
-    parse_registration_and_key,
+    parse_registration_request,
     parse_rotation,
     parse_token,
 )
@@ -39,7 +39,7 @@ __all__ = [
     "parse_invocation",
     "parse_invocations",
     "parse_registration",
-    "parse_registration_and_key",
+    "parse_registration_request",
     "parse_rotation",
     "parse_token",
 ]

@@ -14,6 +14,7 @@ from modularity_registry.model.service import (
     MODES,
     HealthCheck,
     Registration,
+    RegistrationRequest,
 )
 from modularity_registry.schema import registration_decoder
 from modularity_registry.schema.request_models import (
@@ -35,6 +36,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
     healthy: bool = True
     note: str = ""
+    instance: str | None = None
 
 
 class Invocation(msgspec.Struct, frozen=True):
@@ -59,13 +61,13 @@ def parse_registration(body: bytes, service_id: str | None = None) -> Registrati
 
     With an id in the path, the body's may be missing, and must not differ.
     """
-    return parse_registration_and_key(body, service_id)[0]
+    return parse_registration_request(body, service_id).registration
 
 
-def parse_registration_and_key(
+def parse_registration_request(
     body: bytes, service_id: str | None = None
-) -> tuple[Registration, str | None]:
-    """Return the registration and its ``owner_key``, which is secret."""
+) -> RegistrationRequest:
+    """Return the registration with its ``owner_key`` and its ``instance``."""
     if service_id is None:
         decoded = registration_decoder.decode(body)
         if decoded is not None:
@@ -90,7 +92,7 @@ def parse_registration_and_key(
         ttl=model.ttl,
         health=HealthCheck(**dict(model.health)) if model.health else None,
     )
-    return registration, model.owner_key
+    return RegistrationRequest(registration, model.owner_key, model.instance)
 
 
 def _location_errors(data: Mapping[str, Any]) -> list[FieldError]:
@@ -122,7 +124,8 @@ def parse_drain(body: bytes) -> str:
 def parse_heartbeat(body: bytes) -> Heartbeat:
     """Return the heartbeat; without a body, the service is healthy."""
     model = validated(HeartbeatBody, _optional_object(body))
-    return Heartbeat(healthy=model.status in ("healthy", "active"), note=model.note)
+    healthy = model.status in ("healthy", "active")
+    return Heartbeat(healthy, model.note, model.instance)
 
 
 def parse_discovery(body: bytes) -> Discovery:

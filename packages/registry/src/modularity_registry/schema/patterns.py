@@ -1,5 +1,6 @@
 """The patterns of texts in requests, as JSON Schema and Python's ``re`` read them."""
 
+import re
 from unicodedata import category
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}$"
@@ -13,6 +14,9 @@ KEY_PATTERN = r"^[\x21-\x7e]*$"
 # No control characters and no lone surrogates: neither can be shown or stored.
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 
+# Controls, formats, surrogates, marks, separators. What this Python does not know may
+# be anything.
+_INVISIBLE = re.compile("C[cfs]|M|Z").match
 # Letters that are drawn as nothing.
 _FILLERS = "\u115f\u1160\u3164\uffa0\u2800"
 
@@ -20,7 +24,7 @@ _FILLERS = "\u115f\u1160\u3164\uffa0\u2800"
 def is_blank(text: str) -> bool:
     """Say whether nothing of a text can be seen, as with spaces and zero widths."""
     return not any(
-        category(letter)[0] not in "CMZ" and letter not in _FILLERS for letter in text
+        letter not in _FILLERS and not _INVISIBLE(category(letter)) for letter in text
     )
 
 

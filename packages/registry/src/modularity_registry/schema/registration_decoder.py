@@ -21,6 +21,7 @@ from modularity_registry.model.service import (
     HealthCheck,
     Mode,
     Registration,
+    RegistrationRequest,
 )
 from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
@@ -40,6 +41,7 @@ from modularity_registry.schema.strict_json import encode
 _ID, _CAPABILITY = ID_PATTERN.strip("^$"), CAPABILITY_PATTERN.strip("^$")
 _are_names = re.compile(rf"{_ID}(?:\n{_CAPABILITY})*").fullmatch
 _Key = Annotated[str, Meta(pattern=KEY_PATTERN, min_length=16, max_length=256)]
+_Instance = Annotated[str, Meta(pattern=ID_PATTERN)]
 
 
 class _Health(Struct, forbid_unknown_fields=True):
@@ -60,13 +62,14 @@ class _Body(Struct, forbid_unknown_fields=True):
     ttl: Annotated[float, Meta(ge=1, le=7 * 86_400)] | UnsetType | None = UNSET
     health: _Health | UnsetType | None = UNSET
     owner_key: _Key | UnsetType | None = UNSET
+    instance: _Instance | UnsetType | None = UNSET
 
 
 _decode = msgspec.json.Decoder(_Body).decode
 
 
-def decode(body: bytes) -> tuple[Registration, str | None] | None:
-    """Return the registration and its ``owner_key``; None leaves it to `parse`."""
+def decode(body: bytes) -> RegistrationRequest | None:
+    """Return the registration that is requested; None leaves it to `parse`."""
     # Without escapes, the one control character that a text may have is DEL.
     if b"\\" in body or b"\x7f" in body:
         return None
@@ -81,7 +84,9 @@ def decode(body: bytes) -> tuple[Registration, str | None] | None:
             return None
         if fields.mode in CHECKED_MODES:
             parse_location(fields.location, fields.mode)
-        return _registration(fields), fields.owner_key or None
+        return RegistrationRequest(
+            _registration(fields), fields.owner_key or None, fields.instance or None
+        )
     except (ValueError, RecursionError, InvalidLocation):
         return None  # the errors of msgspec and of Unicode are ValueErrors
 
@@ -140,6 +145,8 @@ def _texts(fields: _Body) -> int:
         texts += 2
     if fields.owner_key is not UNSET:
         texts += 1 if fields.owner_key is None else 2
+    if fields.instance is not UNSET:
+        texts += 1 if fields.instance is None else 2
     if fields.metadata is not UNSET:
         texts += 1 + _texts_in(fields.metadata)
     if fields.health is not UNSET:

@@ -112,6 +112,17 @@ Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, max_length=MAX_NOT
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
+Instance = Annotated[
+    Id | None,
+    doc(
+        "One of several processes that register the same service: the service stays"
+        " until the last of them has left.",
+        "web-7f3a",
+        **_LENGTHS,
+    ),
+]
+
+
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -222,6 +233,7 @@ class RegistrationBody(Body):
             "a-long-and-secret-text",
         ),
     ] = None
+    instance: Instance = None
 
 
 class DrainBody(Body):
@@ -241,6 +253,7 @@ class HeartbeatBody(Body):
         ),
     ] = "healthy"
     note: Annotated[Text, doc("The reason, for people.", "disk full")] = ""
+    instance: Instance = None
 
 
 class DiscoverBody(Body):

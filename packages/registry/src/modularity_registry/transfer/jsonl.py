@@ -15,6 +15,7 @@ from modularity_registry.clock import rfc3339
 from modularity_registry.errors import InvalidRequest, RegistryError, StoreCorrupt
 from modularity_registry.model.rights import OWNER_PATTERN
 from modularity_registry.model.service import Drain, Fault, Service
+from modularity_registry.schema.patterns import ID_PATTERN
 from modularity_registry.stores.base import Snapshot
 
 FORMAT: Final = "modularity-registry"
@@ -65,6 +66,7 @@ class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain: _Drain | None = None
     owner: Annotated[str, msgspec.Meta(pattern=OWNER_PATTERN)] = ""
     loopback: bool = True
+    instances: tuple[Annotated[str, msgspec.Meta(pattern=ID_PATTERN)], ...] = ()
 
 
 _decode_header = msgspec.json.Decoder(_AnyHeader).decode
@@ -165,9 +167,11 @@ def _read_service(number: int, line: bytes) -> tuple[str, bytes]:
 
 def _service(line: bytes) -> tuple[str, bytes]:
     outline = _decode_outline(line)
-    registration, owner_key = schema.parse_registration_and_key(
+    registration, owner_key, instance = schema.parse_registration_request(
         bytes(outline.registration)
     )
+    if instance is not None:
+        raise _NotAService("it registers an instance, which an export never does")
     if owner_key is not None:
         # It is a secret: only its hash is kept, as the owner.
         raise _NotAService("it has an owner_key, which an export never has")

@@ -1,6 +1,7 @@
 """Every write: decide by the view, compare-and-set, wait until it is visible."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from modularity_registry.audit import OFF, Audit
 from modularity_registry.catalog import documents
@@ -91,8 +92,12 @@ class Commands:
         caller_is_local: bool,
         precondition: Precondition = ANY,
         claim: Claim = ANYBODY,
+        instance: str | None = None,
     ) -> WriteResult:
         """Register a service or replace the one with its id, whole.
+
+        With an ``instance``, that joins those which the service has: see
+        `status.joined`.
 
         Its owner is that of ``claim``. Raises `AddressRefused` if the policy forbids
         its location, `OwnedByAnother` if another owner has the id,
@@ -109,13 +114,18 @@ class Commands:
             self._policy.check_addresses(addresses, caller_is_local=caller_is_local)
         owner = claim.owner(registration.id)
 
-        def decide(entry: Entry | None) -> Service:
+        def decide(entry: Entry | None) -> Service | None:
             _check(claim, entry)
             precondition.check(entry)
             now = self._clock.now()
             service = Service(
                 registration, now, now, owner=owner, loopback=caller_is_local
             )
+            if instance is not None:
+                present = entry.service if entry else service
+                service = status.joined(present, service, instance)
+                if entry is not None and service is present:
+                    return None
             self._quotas.check(entry, service)
             return service
 
@@ -131,9 +141,45 @@ class Commands:
         service_id: str,
         precondition: Precondition = ANY,
         claim: Claim = ANYBODY,
+        instance: str | None = None,
     ) -> WriteResult:
-        """Remove a service; raises `ServiceNotFound`, `OwnedByAnother`."""
-        return await self._remove(service_id, precondition, claim)
+        """Remove a service; with an ``instance``, only that, unless it is the last.
+
+        Raises `ServiceNotFound`, `OwnedByAnother`.
+        """
+        if instance is None:
+            return await self._remove(service_id, precondition, claim)
+        for _ in range(MAX_ATTEMPTS):
+            result = await self._leave(service_id, precondition, claim, instance)
+            if result.others:
+                return result
+            unchanged = Precondition(revisions=frozenset({result.revision}))
+            with suppress(RevisionMismatch):  # another instance may have joined
+                return await self._remove(service_id, unchanged, claim)
+        raise _contended(service_id)
+
+    async def _leave(
+        self,
+        service_id: str,
+        precondition: Precondition,
+        claim: Claim,
+        instance: str,
+    ) -> WriteResult:
+        """Have an instance leave, if there are ``others``; else change nothing."""
+        others = False
+
+        def leave(service: Service) -> Service:
+            nonlocal others
+            precondition.check(self._catalog.service(service_id))
+            if instance not in service.instances:
+                raise ServiceNotFound(
+                    f"no instance {instance!r} of {service_id!r} is registered"
+                )
+            others = len(service.instances) > 1
+            return status.left(service, instance) if others else service
+
+        result = await self._change(service_id, leave, claim)
+        return result._replace(others=others)
 
     async def _remove(
         self, service_id: str, precondition: Precondition, claim: Claim | None
@@ -200,6 +246,11 @@ class Commands:
                 f"no service {service_id!r} is registered here; register it again"
             )
         _check(claim, entry)
+        if heartbeat.instance and heartbeat.instance not in entry.service.instances:
+            raise NotRegistered(
+                f"no instance {heartbeat.instance!r} of {service_id!r} is registered"
+                " here; register it again"
+            )
         self.record_heartbeat(entry)
         if heartbeat.healthy:
             await self.remove_faults(entry, SELF_REPORTED)

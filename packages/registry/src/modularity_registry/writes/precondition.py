@@ -48,8 +48,12 @@ class Subject(Protocol):
 
 
 class WriteResult(NamedTuple):
-    """A write that is visible. ``created`` says that there was nothing before."""
+    """A write that is visible. ``created`` says that there was nothing before.
+
+    ``others`` says that other instances keep the service, which one has left.
+    """
 
     service_id: str
     revision: int
     created: bool = False
+    others: bool = False

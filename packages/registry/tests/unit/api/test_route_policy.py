@@ -8,6 +8,7 @@ from modularity_registry.catalog import call_graph, catalog
 from modularity_registry.config import OFF, OPTIONS, Settings
 from modularity_registry.events import history
 from modularity_registry.health import check_queue
+from modularity_registry.model import service
 from modularity_registry.ratelimit import FAILURES, memory_counters
 from modularity_registry.schema import strict_json
 from modularity_registry.serving import protocol
@@ -56,6 +57,7 @@ FIGURES: dict[str, object] = {
     "services that one token": SETTINGS.max_services_per_token,
     "MiB of registrations, in all": SETTINGS.max_megabytes,
     "MiB of registrations that one": SETTINGS.max_megabytes_per_token,
+    "instances of a service": service.MOST_INSTANCES,
     "capabilities of a service": schema.MAX_CAPABILITIES,
     "`metadata`": schema.MAX_METADATA_BYTES,
     "changes that a stream": history.MAX_EVENTS,

@@ -10,25 +10,23 @@ from hypothesis import strategies as st
 
 from modularity_registry import schema
 from modularity_registry.errors import InvalidRequest
-from modularity_registry.model.service import Registration
+from modularity_registry.model.service import RegistrationRequest
 from modularity_registry.schema import registration_decoder
 from modularity_registry.schema.patterns import is_blank
 from support.registry import registration
 
-Parsed = tuple[Registration, str | None]
 
-
-def slowly(body: bytes) -> Parsed | None:
+def slowly(body: bytes) -> RegistrationRequest | None:
     """What `parse` makes of it without the quick decoder; None if it refuses."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registration_decoder, "decode", lambda _: None)
         try:
-            return schema.parse_registration_and_key(body)
+            return schema.parse_registration_request(body)
         except InvalidRequest:
             return None
 
 
-def assert_agrees(body: bytes) -> Parsed | None:
+def assert_agrees(body: bytes) -> RegistrationRequest | None:
     """What the quick decoder takes is what `parse` takes, to the last byte."""
     quick = registration_decoder.decode(body)
     if quick is not None:
@@ -42,7 +40,11 @@ TEXT = st.text(
     st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20
 ).filter(lambda text: not is_blank(text))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
@@ -82,6 +84,7 @@ def good_bodies(draw: st.DrawFn) -> dict[str, Any]:
         "weight": st.integers(0, 65_535),
         "ttl": st.none() | st.floats(1, 604_800) | st.integers(1, 604_800),
         "owner_key": st.none() | st.just("0123456789abcdef"),
+        "instance": st.none() | NAME,
         "health": st.none(),
     }
     if mode in ("http", "tcp", "grpc"):
@@ -100,7 +103,7 @@ def test_a_good_body_without_escapes_is_taken_and_read_the_same(
     plain = "\\" not in text and "\x7f" not in text
     assert (quick is not None) == plain
     escaped = json.dumps(body).encode()
-    assert slowly(escaped) == schema.parse_registration_and_key(escaped)
+    assert slowly(escaped) == schema.parse_registration_request(escaped)
 
 
 ODD: st.SearchStrategy[Any] = st.one_of(

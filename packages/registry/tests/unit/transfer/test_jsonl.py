@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from modularity_registry import schema, transfer
 from modularity_registry.catalog import documents
 from modularity_registry.model.service import Drain, Fault, Service
+from modularity_registry.schema.patterns import is_blank
 from modularity_registry.stores.memory import MemoryStore
 from modularity_registry.transfer.jsonl import Outline, export_lines, read_documents
 from support.registry import registration
@@ -38,8 +39,10 @@ _values = st.recursive(
     | st.dictionaries(_texts, inner, max_size=3),
     max_leaves=8,
 ).filter(lambda value: "Infinity" not in json.dumps(value))
-_names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(
-    lambda text: text[:256]
+_names = (
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+    .map(lambda text: text[:256])
+    .filter(lambda text: not is_blank(text))
 )
 _moments = st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC))
 _faults = st.builds(

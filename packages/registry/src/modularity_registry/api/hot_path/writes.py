@@ -88,13 +88,14 @@ class Writes:
         return 200, replies.unregistered(result)
 
     async def _register(self, environ: Environ, body: bytes) -> Written:
-        registration, key = schema.parse_registration_and_key(body)
+        registration, key, instance = schema.parse_registration_request(body)
         caller = self._authenticator.caller(environ)
         caller.require_service(registration.id, registration.capabilities)
         result = await self._commands.register(
             registration,
             replies.caller_is_local(environ),
             claim=authorization.claim(environ, caller, key),
+            instance=instance,
         )
         reply, status = replies.registered(result, registration.name)
         return status.value, reply

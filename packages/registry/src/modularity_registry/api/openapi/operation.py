@@ -25,7 +25,13 @@ BODY = (
 WATCHING = ("too_many_watchers", "too_many_watchers_of_client")
 """The errors of every call that may wait."""
 
-REGISTERING = ("invalid_request", "address_refused", "name_not_resolved")
+REGISTERING = (
+    "invalid_request",
+    "address_refused",
+    "name_not_resolved",
+    "quota_exceeded",
+    "registry_full",
+)
 
 _HEADERS: dict[str, Json] = {
     "ETag": header(

@@ -7,6 +7,7 @@ from modularity_registry.catalog.selection import STRATEGIES
 from modularity_registry.events import KINDS
 from modularity_registry.model.rights import NAME_PATTERN
 from modularity_registry.model.service import MODES, STATUSES
+from modularity_registry.schema.patterns import ID_PATTERN
 
 # A version as it is, or a range as in PEP 440.
 _CLAUSE = r"(~=\s*[0-9]+\.[0-9]+|[<>]=?\s*[0-9]+|[!=]=\s*[0-9]+)(\.[0-9]+)*"
@@ -147,6 +148,12 @@ PARAMETERS: dict[str, Json] = {
         "With `wait`: the `revision` of the last reply.",
         {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
         7,
+    ),
+    "Instance": _query(
+        "instance",
+        "Take out only this instance. The service is unregistered with the last one.",
+        {"type": "string", "pattern": ID_PATTERN},
+        "web-7f3a",
     ),
     "Strategy": _query(
         "strategy",

@@ -5,12 +5,12 @@ from flask import Blueprint, Response, request
 from modularity_registry import schema
 from modularity_registry.api import authorization, rate_limits, replies
 from modularity_registry.api.long_replies.waits import require_place
-from modularity_registry.api.query import LISTS
+from modularity_registry.api.query import INSTANCE, LISTS
 from modularity_registry.api.routes import blueprint_of
 from modularity_registry.catalog.status_history import StatusChange
 from modularity_registry.clock import rfc3339
 from modularity_registry.model.rights import Claim
-from modularity_registry.model.service import Registration
+from modularity_registry.model.service import RegistrationRequest
 from modularity_registry.runtime import Registry
 from modularity_registry.writes.precondition import WriteResult
 
@@ -42,7 +42,8 @@ class _Handlers:
         self._commands = registry.commands
         self._call = registry.call
 
-    def _register(self, registration: Registration, key: str | None) -> Response:
+    def _register(self, asked: RegistrationRequest) -> Response:
+        registration = asked.registration
         caller = authorization.caller_of(request)
         caller.require_service(registration.id, registration.capabilities)
         result = self._call(
@@ -50,7 +51,8 @@ class _Handlers:
                 registration,
                 replies.caller_is_local(request.environ),
                 replies.precondition(),
-                authorization.claim(request.environ, caller, key),
+                authorization.claim(request.environ, caller, asked.owner_key),
+                asked.instance,
             )
         )
         body, status = replies.registered(result, registration.name)
@@ -62,11 +64,11 @@ class _Handlers:
         return authorization.claim(request.environ, caller)
 
     def register_anywhere(self) -> Response:
-        return self._register(*schema.parse_registration_and_key(replies.body()))
+        return self._register(schema.parse_registration_request(replies.body()))
 
     def register_here(self, service_id: str) -> Response:
         return self._register(
-            *schema.parse_registration_and_key(replies.body(), service_id)
+            schema.parse_registration_request(replies.body(), service_id)
         )
 
     def list_services(self) -> Response:
@@ -106,11 +108,18 @@ class _Handlers:
         return replies.read(schema.encode(answer), tag, revision)
 
     def unregister(self, service_id: str) -> Response:
+        query = replies.query(*INSTANCE)
+        instance = query.instance()
+        query.finish()
+        claim = self._claim(service_id)
         result = self._call(
             self._commands.unregister(
-                service_id, replies.precondition(), self._claim(service_id)
+                service_id, replies.precondition(), claim, instance
             )
         )
+        if result.others:
+            message = f"Instance {instance!r} left; others keep {service_id!r}"
+            return _changed(result, "left", message)
         return _changed(result, "unregistered", f"Service {service_id!r} unregistered")
 
     def drain(self, service_id: str) -> Response:

@@ -86,6 +86,14 @@ class StoredService(Struct):
             "weather-team",
         ),
     ] = UNSET
+    instances: Annotated[
+        tuple[str, ...] | UnsetType,
+        doc(
+            "The processes that have registered the service with an `instance` and not"
+            " left. Missing if there is none.",
+            ["web-7f3a", "web-91c2"],
+        ),
+    ] = UNSET
 
 
 class Service(StoredService, kw_only=True):
@@ -240,7 +248,7 @@ class Written(Struct):
         doc(
             "The service's status after the write.",
             "draining",
-            enum=["registered", "unregistered", *STATUSES],
+            enum=["registered", "unregistered", "left", *STATUSES],
         ),
     ]
     service_id: ServiceId

@@ -36,7 +36,7 @@ _REGISTERED = {
 
 def _unregister(name: str, description: str = "") -> Json:
     unregistered = _written(
-        "The service is unregistered.",
+        "The service is unregistered; or the instance has left, and others keep it.",
         "unregistered",
         "Service 'hello-service' unregistered",
     )
@@ -45,8 +45,8 @@ def _unregister(name: str, description: str = "") -> Json:
         _TAG,
         "Unregister a service",
         {"200": unregistered},
-        ("service_not_found", *_CONDITION, *WRITING),
-        ("ServiceId", "IfMatch"),
+        ("invalid_request", "service_not_found", *_CONDITION, *WRITING),
+        ("ServiceId", "Instance", "IfMatch"),
         description=description,
     )
 
@@ -149,7 +149,7 @@ PATHS: dict[str, Json] = {
                     "Service 'hello-service' is back in discovery",
                 )
             },
-            ("service_not_found", *WRITING),
+            ("invalid_request", "service_not_found", *WRITING),
             ("ServiceId",),
         ),
     },
