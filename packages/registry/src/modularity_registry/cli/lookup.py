@@ -130,7 +130,7 @@ def explain(session: Session, capability: str, **options: Any) -> None:
         headings = ("ID", "STATUS", "RETURNED", "WHY NOT")
         show(table(headings, map(_explained, reply["providers"])))
     else:
-        click.echo("No providers: the last one has unregistered.")
+        click.echo("No service offers it any more.")
 
 
 def _explained(provider: Any) -> tuple[Cell, ...]:

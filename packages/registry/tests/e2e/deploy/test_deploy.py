@@ -184,12 +184,14 @@ def test_the_dashboards_panels_are_told_apart_and_do_not_overlap() -> None:
 def test_the_operators_page_has_every_label_of_a_target(
     client: FlaskClient,
 ) -> None:
-    metadata = {"metrics_path": "/m"}
+    metadata = {"metrics_path": "/m?name=x"}
     client.post("/api/register", json=registration("a", metadata=metadata))
     reply = client.get("/api/sd/prometheus")
     rows = [row[0].strip("`") for row in table(PAGE.read_text(), "label")]
     real = {
-        name.replace("metadata_metrics_path", "metadata_<key>")
+        name.replace("metadata_metrics_path", "metadata_<key>").replace(
+            "__param_name", "__param_<name>"
+        )
         for name in json.loads(reply.data)[0]["labels"]
     }
     assert sorted(rows) == sorted(real)
