@@ -15,13 +15,13 @@ from modularity_client import (
     CapabilityNotFound,
     InvalidRequest,
     NoHealthyProvider,
-    NotRegistered,
     Registry,
     RevisionMismatch,
     ServiceNotFound,
     calls,
     errors,
 )
+from modularity_client.errors import NotRegistered
 
 Asking = Callable[..., Asker]
 DOCS = REPOSITORY / "docs" / "api.md"

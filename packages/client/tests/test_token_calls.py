@@ -13,12 +13,10 @@ from modularity_client import (
     AsyncRegistry,
     Conflict,
     Forbidden,
-    OwnedByAnother,
     Registry,
-    TokenConflict,
-    TokenNotFound,
     Unauthorized,
 )
+from modularity_client.errors import OwnedByAnother, TokenConflict, TokenNotFound
 from modularity_client.http import credentials
 
 Asking = Callable[..., Asker]

@@ -1,29 +1,24 @@
 """Client of the Modularity Registry: register services, find and call providers."""
 
+import warnings
+from importlib import import_module
+from typing import Any
+
 from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.errors import (
-    AddressRefused,
-    BadReply,
     CapabilityNotFound,
     Conflict,
-    FieldError,
     Forbidden,
     InvalidRequest,
     NoHealthyProvider,
     NotFound,
-    NotReady,
-    NotRegistered,
     OutcomeUnknown,
-    OwnedByAnother,
     RegistryError,
     RegistryUnreachable,
     RevisionMismatch,
     ServiceNotFound,
     StoreUnavailable,
-    TokenConflict,
-    TokenNotFound,
     TooManyRequests,
-    TooManyWatchers,
     Unauthorized,
     Unavailable,
 )
@@ -37,33 +32,25 @@ from modularity_client.resolver.errors import (
     UnknownProviders,
 )
 from modularity_client.resolver.resolver import Resolver
-from modularity_client.token_calls import IssuedToken, Token
 from modularity_client.types.services import Service, ServiceList
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AddressRefused",
     "AsyncEventStream",
     "AsyncRegistry",
-    "BadReply",
     "CallFailed",
     "CapabilityNotFound",
     "Conflict",
     "Event",
     "EventStream",
-    "FieldError",
     "Forbidden",
     "InvalidRequest",
-    "IssuedToken",
     "Membership",
     "NoHealthyProvider",
     "NoProvider",
     "NotFound",
-    "NotReady",
-    "NotRegistered",
     "OutcomeUnknown",
-    "OwnedByAnother",
     "ProviderLost",
     "ProviderRefused",
     "Registry",
@@ -75,12 +62,35 @@ __all__ = [
     "ServiceList",
     "ServiceNotFound",
     "StoreUnavailable",
-    "Token",
-    "TokenConflict",
-    "TokenNotFound",
     "TooManyRequests",
-    "TooManyWatchers",
     "Unauthorized",
     "Unavailable",
     "UnknownProviders",
 ]
+
+_MOVED = {
+    "AddressRefused": "errors",
+    "BadReply": "errors",
+    "FieldError": "errors",
+    "IssuedToken": "tokens",
+    "NotReady": "errors",
+    "NotRegistered": "errors",
+    "OwnedByAnother": "errors",
+    "Token": "tokens",
+    "TokenConflict": "errors",
+    "TokenNotFound": "errors",
+    "TooManyWatchers": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what has moved to another module, until the next version."""
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = f"{__name__}.{_MOVED[name]}"
+    warnings.warn(
+        f"import {name} from {module}; from {__name__} it goes with the next version",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return getattr(import_module(module), name)

@@ -22,6 +22,7 @@ from modularity_client.events.stream import AsyncEventStream, EventStream
 from modularity_client.http.call import Answer, Call
 from modularity_client.http.credentials import find_credentials
 from modularity_client.http.endpoints import parse_urls
+from modularity_client.http.reply_body import MAX_REPLY_BYTES
 from modularity_client.http.transport import AsyncDriver, Driver, Settings
 from modularity_client.membership.membership import Joining, Membership
 from modularity_client.types.services import Filters, Service
@@ -38,10 +39,12 @@ def _settings(
     token_file: str | os.PathLike[str] | None,
     timeout: float,
     tls: ssl.SSLContext | None,
+    max_reply_bytes: int,
 ) -> Settings:
     if url is None:
         url = os.environ.get("REGISTRY_URL") or DEFAULT_URL
-    return Settings(parse_urls(url), find_credentials(token, token_file), timeout, tls)
+    credentials = find_credentials(token, token_file)
+    return Settings(parse_urls(url), credentials, timeout, tls, max_reply_bytes)
 
 
 def _method(make: Callable[..., Any], method: Callable[..., Any]) -> None:
@@ -84,7 +87,8 @@ class Registry:
     defaults to ``REGISTRY_TOKEN``; an empty token is none. ``token_file``, or
     ``REGISTRY_TOKEN_FILE``, names a file with the token instead, which is read again
     when the token is refused. A call may take ``timeout`` seconds with all its retries,
-    plus its ``wait``. ``tls`` is for a private CA or a client certificate.
+    plus its ``wait``. ``tls`` is for a private CA or a client certificate. A reply of
+    more than ``max_reply_bytes`` is a `BadReply`.
 
     Raises `ValueError` for an invalid URL or token. Calls raise `RegistryError`. All
     threads can share one object, and so can the children of a fork.
@@ -98,8 +102,9 @@ class Registry:
         token_file: str | os.PathLike[str] | None = None,
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
-        self.settings = _settings(url, token, token_file, timeout, tls)
+        self.settings = _settings(url, token, token_file, timeout, tls, max_reply_bytes)
         self._driver = Driver(self.settings)
 
     register = _sync(calls.register)
@@ -161,6 +166,9 @@ class Registry:
         """Return the membership of a service, for ``with``: see `Membership`."""
         return Membership(self.settings, **joining)
 
+    def __repr__(self) -> str:
+        return f"Registry({', '.join(self.settings.urls)})"
+
     def close(self) -> None:
         """Close the connections of this process. Idempotent."""
         self._driver.close()
@@ -186,8 +194,9 @@ class AsyncRegistry:
         token_file: str | os.PathLike[str] | None = None,
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
-        self.settings = _settings(url, token, token_file, timeout, tls)
+        self.settings = _settings(url, token, token_file, timeout, tls, max_reply_bytes)
         self._driver = AsyncDriver(self.settings)
 
     register = _async(calls.register)
@@ -246,6 +255,9 @@ class AsyncRegistry:
     def join(self, **joining: Unpack[Joining]) -> Membership:
         """Return the membership of a service, to use with ``async with``."""
         return Membership(self.settings, **joining)
+
+    def __repr__(self) -> str:
+        return f"AsyncRegistry({', '.join(self.settings.urls)})"
 
     async def close(self) -> None:
         """Close the connections of this loop. Idempotent."""

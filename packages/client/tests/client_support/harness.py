@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import httpx
@@ -31,10 +32,22 @@ def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         pause.wait(0.02)
 
 
+FIRST_PORT, LOWEST_OUTGOING = 10_000, 32_768
+# Each process begins elsewhere, so that two of them seldom try the same.
+_ports = count(os.getpid() * 61 + 30)
+
+
 def free_port() -> int:
-    with socket.create_server((HOST, 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
+    """Return a port that nothing listens on.
+
+    Not one that the kernel gives to outgoing connections: such a port may be taken by
+    one of them before a server, which takes its time to start, listens there.
+    """
+    for _ in range(LOWEST_OUTGOING - FIRST_PORT):
+        port = FIRST_PORT + next(_ports) % (LOWEST_OUTGOING - FIRST_PORT)
+        with suppress(OSError), socket.create_server((HOST, port)):
+            return port
+    raise OSError("no port is free")
 
 
 class RegistryProcess:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,10 +17,18 @@ from client_support.harness import HOST, RegistryProcess, eventually, free_port
 WORKERS = 3
 
 
-class Workers:
-    """uvicorn with several workers, and what the registry knows of them."""
+COMMANDS = {
+    "uvicorn": "uvicorn worker_app:app --port {port} --workers 3 --log-level warning",
+    "gunicorn": "gunicorn flask_app:app -b 127.0.0.1:{port} -w 3 -c python:flask_app",
+    "gevent": "gunicorn flask_app:app -b 127.0.0.1:{port} -w 3 -c python:flask_app"
+    " -k gevent",
+}
 
-    def __init__(self, registry: RegistryProcess) -> None:
+
+class Workers:
+    """A server with several workers, and what the registry knows of them."""
+
+    def __init__(self, registry: RegistryProcess, server: str, log: Path) -> None:
         self.registry = registry
         self.location = f"http://{HOST}:{free_port()}"
         environ = {
@@ -29,12 +38,12 @@ class Workers:
             "MODULE_LOCATION": self.location,
         }
         port = self.location.rpartition(":")[2]
-        command = [sys.executable, "-m", "uvicorn", "worker_app:app", "--port", port]
-        self.process = subprocess.Popen(
-            [*command, "--workers", str(WORKERS), "--log-level", "warning"],
-            env=environ,
-            stderr=subprocess.DEVNULL,
-        )
+        command = COMMANDS[server].format(port=port).split()
+        self.log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *command], env=environ, stderr=file
+            )
 
     def instances(self) -> list[str]:
         try:
@@ -51,11 +60,13 @@ class Workers:
         return result
 
 
-@pytest.fixture
-def workers(own: Callable[[], RegistryProcess]) -> Iterator[Workers]:
+@pytest.fixture(params=COMMANDS)
+def workers(
+    own: Callable[[], RegistryProcess], request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Workers]:
     registry = own()
     registry.start()
-    running = Workers(registry)
+    running = Workers(registry, request.param, tmp_path / "log")
     try:
         eventually(lambda: len(running.instances()) == WORKERS)
         yield running
@@ -88,3 +99,5 @@ def test_one_that_leaves_takes_nobody_with_it_and_the_last_ends_the_service(
     workers.process.terminate()
     assert workers.process.wait(30) in (0, -signal.SIGTERM)
     assert workers.registry.status("web") is None
+    log = workers.log.read_text()
+    assert "Traceback" not in log and "Exception ignored" not in log, log

@@ -18,18 +18,17 @@ from client_support.harness import (
     problem,
 )
 from modularity_client import (
-    BadReply,
     NoHealthyProvider,
     RegistryError,
     RegistryUnreachable,
     RevisionMismatch,
     ServiceNotFound,
     StoreUnavailable,
-    TooManyWatchers,
     Unauthorized,
     Unavailable,
     calls,
 )
+from modularity_client.errors import BadReply, TooManyWatchers
 
 Asking = Callable[..., Asker]
 Scripted = Callable[..., ScriptedServer]

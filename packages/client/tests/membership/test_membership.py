@@ -23,12 +23,12 @@ from client_support.harness import (
     problem,
 )
 from modularity_client import (
-    AddressRefused,
     AsyncRegistry,
     Membership,
     Registry,
     RegistryError,
 )
+from modularity_client.errors import AddressRefused
 from modularity_client.membership.membership import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -250,6 +250,44 @@ def test_a_refused_registration_is_reported_and_tried_again(
     assert {type(each) for each in failures} == {AddressRefused}
     assert len(warnings(caplog)) == 1
     assert not membership.registered
+
+
+def test_a_mode_that_there_is_not_fails_at_once(registry: RegistryProcess) -> None:
+    with pytest.raises(ValueError, match="'htp' is not one of http, tcp"):
+        Registry(registry.url).join(
+            id="a",
+            name="A",
+            capabilities=["x"],
+            location="y",
+            mode="htp",  # type: ignore[arg-type]  # that is the test
+        )
+
+
+def test_joining_outside_the_main_thread_warns_of_sigterm(
+    registry: RegistryProcess, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    def join_and_leave() -> None:
+        join(registry.url).leave()
+
+    thread = threading.Thread(target=join_and_leave)
+    thread.start()
+    thread.join(30)
+    [warning] = [line for line in warnings(caplog) if "SIGTERM" in line]
+    assert "leave()" in warning
+
+
+def test_joining_in_the_main_thread_does_not(
+    registry: RegistryProcess, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    join(registry.url).leave()
+    assert warnings(caplog) == []
+
+
+def test_a_membership_shows_what_it_is(registry: RegistryProcess, join: Join) -> None:
+    membership = join(registry.url)
+    assert repr(membership) == "Membership('member', registered)"
+    membership.leave()
+    assert repr(membership) == "Membership('member', not registered)"
 
 
 def test_a_callback_that_fails_does_no_harm(

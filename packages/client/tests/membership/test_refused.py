@@ -22,10 +22,10 @@ from client_support.tokens import FIELDS, KEY, OTHER_KEY, Closed
 from modularity_client import (
     AsyncRegistry,
     Membership,
-    OwnedByAnother,
     Registry,
     Unauthorized,
 )
+from modularity_client.errors import OwnedByAnother
 from modularity_client.membership.membership import REFUSED_PAUSE, pause_after
 
 Asking = Callable[..., Asker]

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
+from typing import Any
 
 import pytest
 
@@ -233,17 +234,56 @@ def test_a_callback_that_fails_harms_nobody(
     def fail(capability: str, services: tuple[Service, ...]) -> None:
         raise LookupError(capability)
 
-    def wait(capability: str, services: tuple[Service, ...]) -> None:
-        resolver.resolve(f"{name}-never-asked-for")
-
     resolver.on_change(fail, name)
-    resolver.on_change(wait, name)
     resolver.on_change(changes, name)
     changes.until()
     register(shared, name, name)
     changes.until(name)
     errors = [each.exc_info[0] for each in caplog.records if each.exc_info]
-    assert {LookupError, UnknownProviders} <= set(errors)
+    assert set(errors) == {LookupError}
+
+
+def test_a_callback_that_takes_long_holds_up_nothing_but_callbacks(
+    shared: RegistryProcess, resolving: Make, name: str
+) -> None:
+    resolver, goes_on, calls = resolving(shared.url), threading.Event(), Changes()
+
+    def block(capability: str, services: tuple[Service, ...]) -> None:
+        goes_on.wait(60)
+        calls(capability, services)
+
+    try:
+        resolver.on_change(block, name)
+        for number in range(3):
+            register(shared, f"{name}-{number}", name)
+        eventually(lambda: len(resolver.providers(name)) == 3)
+        assert resolver.state == "live"
+    finally:
+        goes_on.set()
+    calls.until(*(f"{name}-{number}" for number in range(3)))
+
+
+def test_a_callback_may_ask_for_what_is_not_loaded_yet(
+    shared: RegistryProcess, resolving: Make, name: str
+) -> None:
+    resolver, found = resolving(shared.url), []
+    register(shared, f"{name}-other", f"{name}-other")
+    resolver.on_change(
+        lambda *_: found.append(resolver.resolve(f"{name}-other").id), name
+    )
+    eventually(lambda: found == [f"{name}-other"])
+
+
+@pytest.mark.parametrize("timeout", [None, 0, -1, float("nan")])
+def test_a_timeout_is_a_number_of_seconds(
+    shared: RegistryProcess, resolving: Make, name: str, timeout: Any
+) -> None:
+    resolver = resolving(shared.url)
+    for use in (resolver.resolve, resolver.invoke, resolver.providers):
+        with pytest.raises(ValueError, match="timeout must be a number of seconds"):
+            use(name, timeout=timeout)
+    with pytest.raises(ValueError, match="timeout must be a number of seconds"):
+        Registry(shared.url, timeout=timeout)
 
 
 def test_a_provider_that_failed_is_skipped_and_told_of(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,22 @@ APP = PROGRAMS / "serving.py"
 HOST = "127.0.0.1"
 
 
+FIRST_PORT, LOWEST_OUTGOING = 10_000, 32_768
+# Each process begins elsewhere, so that two of them seldom try the same.
+_ports = count(os.getpid() * 61)
+
+
 def free_port() -> int:
-    with socket.create_server((HOST, 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
+    """Return a port that nothing listens on.
+
+    Not one that the kernel gives to outgoing connections: such a port may be taken by
+    one of them before a server, which takes its time to start, listens there.
+    """
+    for _ in range(LOWEST_OUTGOING - FIRST_PORT):
+        port = FIRST_PORT + next(_ports) % (LOWEST_OUTGOING - FIRST_PORT)
+        with suppress(OSError), socket.create_server((HOST, port)):
+            return port
+    raise OSError("no port is free")
 
 
 def alive(pid: int) -> bool:

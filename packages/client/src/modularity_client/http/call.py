@@ -4,11 +4,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar, get_args
 from urllib.parse import quote, urlencode
 
 from modularity_client.errors import BadReply, RegistryError, from_problem
-from modularity_client.types.services import Filters, ServiceFields
+from modularity_client.types.services import Filters, Mode, ServiceFields
 
 ResultT = TypeVar("ResultT")
 Query = tuple[tuple[str, str], ...]
@@ -118,6 +118,15 @@ class Call(Generic[ResultT]):
             ) from error
 
 
+def check_timeout(timeout: float | None) -> None:
+    """Raise `ValueError` unless ``timeout`` is a number of seconds above 0."""
+    if not isinstance(timeout, int | float) or not timeout > 0:
+        raise ValueError(
+            f"timeout must be a number of seconds above 0, not {timeout!r}; for a long"
+            " time, give a large number"
+        )
+
+
 def registration_body(service: Mapping[str, Any]) -> dict[str, Any]:
     """Return a registration's body, without the fields that are None."""
     unknown = service.keys() - _FIELDS
@@ -130,7 +139,9 @@ def registration_body(service: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in service.items() if value is not None}
     fields["capabilities"] = string_list(service["capabilities"])
     owner_key_header(fields.get("owner_key"))  # fail before the call
-    fields.setdefault("mode", "http")
+    mode = fields.setdefault("mode", "http")
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode {mode!r} is not one of {', '.join(get_args(Mode))}")
     return fields
 
 

@@ -10,13 +10,14 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import httpx
 
-from modularity_client.http.call import Call, Reply
+from modularity_client.http.call import Call, Reply, check_timeout
 from modularity_client.http.credentials import Credentials
 from modularity_client.http.endpoints import Endpoints
+from modularity_client.http.loop_clients import LoopClients
+from modularity_client.http.reply_body import MAX_REPLY_BYTES, PLAIN, ReplyBody
 from modularity_client.http.retry import Attempts, Failure, Pause, Send, attempts
 
 ResultT = TypeVar("ResultT")
@@ -38,16 +39,21 @@ TOO_LATE = "it took too long to answer"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to reach a registry; ``timeout`` is the seconds that a call may take."""
+    """How to reach a registry; ``timeout`` is the seconds that a call may take.
+
+    ``max_reply_bytes`` is the longest reply that is read.
+    """
 
     urls: tuple[str, ...]
     credentials: Credentials
     timeout: float
     tls: ssl.SSLContext | None
+    max_reply_bytes: int = MAX_REPLY_BYTES
 
     def __post_init__(self) -> None:
-        if not self.timeout > 0:
-            raise ValueError("timeout must be a number of seconds above 0")
+        check_timeout(self.timeout)
+        if self.max_reply_bytes < 1:
+            raise ValueError("max_reply_bytes must be a number of bytes above 0")
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of an httpx client."""
@@ -121,12 +127,12 @@ class Driver:
         client = self.client()
         try:
             with client.stream(**_request(send)) as response:
-                parts = []
-                for part in response.iter_bytes():
-                    parts.append(part)
+                body = ReplyBody(response, self.settings.max_reply_bytes)
+                for part in response.iter_raw():
+                    body.add(part)
                     if time.monotonic() > send.deadline:
                         return Failure(TOO_LATE, sent=True)
-                return _reply(response, b"".join(parts))
+                return _reply(response, body.whole())
         except httpx.HTTPError as error:
             return _failure(error)
 
@@ -138,20 +144,13 @@ class AsyncDriver:
         self.settings = settings
         self.endpoints = Endpoints(settings.urls)
         self._closed = False
-        self._clients: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, httpx.AsyncClient
-        ] = WeakKeyDictionary()
+        self._clients = LoopClients(lambda: httpx.AsyncClient(**settings.options()))
 
     def client(self) -> httpx.AsyncClient:
         """Return this loop's HTTP client; raises `RuntimeError` once closed."""
         if self._closed:
             raise RuntimeError("this registry's client has been closed")
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = httpx.AsyncClient(**self.settings.options())
-            self._clients[loop] = client
-        return client
+        return self._clients.get()
 
     async def run(self, call: Call[ResultT], timeout: float | None = None) -> ResultT:
         """Make a call; returns and raises what `attempts` does."""
@@ -172,16 +171,17 @@ class AsyncDriver:
     async def close(self) -> None:
         """Close this loop's connections. Idempotent."""
         self._closed = True
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        await self._clients.close()
 
     async def _send(self, send: Send) -> Reply | Failure:
         client = self.client()
         try:
             async with asyncio.timeout(send.deadline - time.monotonic()):
-                response = await client.request(**_request(send))
-                return _reply(response, response.content)
+                async with client.stream(**_request(send)) as response:
+                    body = ReplyBody(response, self.settings.max_reply_bytes)
+                    async for part in response.aiter_raw():
+                        body.add(part)
+                    return _reply(response, body.whole())
         except TimeoutError:
             return Failure(TOO_LATE, sent=True)
         except httpx.HTTPError as error:
@@ -195,7 +195,7 @@ def _request(send: Send) -> dict[str, Any]:
     return {
         "method": send.method,
         "url": send.url,
-        "headers": send.headers,
+        "headers": {**send.headers, **PLAIN},
         "content": send.body,
         "timeout": timeout,
     }

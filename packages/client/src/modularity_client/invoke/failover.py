@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import httpx
 
 from modularity_client.balancing import Strategy
+from modularity_client.http.call import check_timeout
 from modularity_client.http.retry import GATEWAY
 from modularity_client.http.transport import NOT_SENT, TOO_LATE
 from modularity_client.resolver.errors import CallFailed, ProviderLost, ProviderRefused
@@ -101,6 +102,7 @@ class Invocation:
         self.providers = providers
         self._pick_options: dict[str, Any] = {"key": key, "strategy": strategy}
         self.resolve_options = {**self._pick_options, "timeout": timeout}
+        check_timeout(timeout)
         self.deadline = time.monotonic() + timeout
         self.result: Any = None
         self._idempotent = idempotent
@@ -145,7 +147,7 @@ class Invocation:
             timeout=httpx.Timeout(left, connect=min(left, CONNECT_TIMEOUT)),
         )
 
-    def failed(self, error: httpx.HTTPError | httpx.InvalidURL) -> None:
+    def failed(self, error: Exception) -> None:
         """Choose another provider after a lost answer, or raise `ProviderLost`."""
         sent = not isinstance(error, (*NOT_SENT, httpx.InvalidURL))
         timed_out = isinstance(error, httpx.TimeoutException)

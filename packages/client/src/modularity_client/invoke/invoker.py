@@ -4,13 +4,15 @@ import asyncio
 import ssl
 import threading
 import time
-from contextlib import closing
+from contextlib import aclosing, closing
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import httpx
 
 from modularity_client import _fork
+from modularity_client.errors import BadReply
+from modularity_client.http.loop_clients import LoopClients
+from modularity_client.http.reply_body import MAX_REPLY_BYTES, PLAIN, ReplyBody
 from modularity_client.http.transport import TOO_LATE
 from modularity_client.invoke.failover import Invocation
 
@@ -20,17 +22,18 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 class Invoker:
     """Makes calls; keeps its connections for the next call."""
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext | None, max_reply_bytes: int = MAX_REPLY_BYTES
+    ) -> None:
         self._tls = tls
+        self._max_reply_bytes = max_reply_bytes
         self._reset()
         _fork.register(self)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
-        self._clients: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, httpx.AsyncClient
-        ] = WeakKeyDictionary()
+        self._clients = LoopClients(lambda: httpx.AsyncClient(**self._options()))
 
     def invoke(self, call: Invocation) -> Any:
         """Call from a thread; see `Invocation`."""
@@ -38,8 +41,8 @@ class Invoker:
         client = self._client or self._open()
         while True:
             try:
-                status, body = _exchange(client, call)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                status, body = _exchange(client, call, self._max_reply_bytes)
+            except (httpx.HTTPError, httpx.InvalidURL, BadReply) as error:
                 call.failed(error)
             else:
                 if call.answered(status, body):
@@ -49,11 +52,11 @@ class Invoker:
         """Call from a task; see `Invocation`."""
         providers, options = call.providers, call.resolve_options
         call.begin(await providers.aresolve(call.capability, **options))
-        client = self._aopen()
+        client = self._clients.get()
         while True:
             try:
-                status, body = await _aexchange(client, call)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                status, body = await _aexchange(client, call, self._max_reply_bytes)
+            except (httpx.HTTPError, httpx.InvalidURL, BadReply) as error:
                 call.failed(error)
             else:
                 if call.answered(status, body):
@@ -68,19 +71,22 @@ class Invoker:
 
     async def aclose(self) -> None:
         """Close the connections of this loop. Idempotent."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        await self._clients.close()
 
     def forked(self) -> None:
         """Drop the parent's connections; called by `_fork` only."""
-        _fork.abandoned.extend((self._client, *self._clients.values()))
+        _fork.abandoned.extend((self._client, *self._clients.all()))
         self._reset()
 
     def _options(self) -> dict[str, Any]:
         # Providers are near, as the registry is: ignore the environment's proxies.
         self._tls = self._tls or ssl.create_default_context()
-        return {"verify": self._tls, "limits": LIMITS, "trust_env": False}
+        return {
+            "verify": self._tls,
+            "limits": LIMITS,
+            "trust_env": False,
+            "headers": PLAIN,
+        }
 
     def _open(self) -> httpx.Client:
         with self._lock:
@@ -88,28 +94,29 @@ class Invoker:
                 self._client = httpx.Client(**self._options())
             return self._client
 
-    def _aopen(self) -> httpx.AsyncClient:
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = httpx.AsyncClient(**self._options())
-        return client
 
-
-def _exchange(client: httpx.Client, call: Invocation) -> tuple[int, bytes]:
+def _exchange(
+    client: httpx.Client, call: Invocation, max_bytes: int
+) -> tuple[int, bytes]:
     with closing(client.send(call.request(client), stream=True)) as response:
-        parts = []
-        for part in response.iter_bytes():
-            parts.append(part)
+        body = ReplyBody(response, max_bytes)
+        for part in response.iter_raw():
+            body.add(part)
             if time.monotonic() > call.deadline:
                 raise httpx.ReadTimeout(TOO_LATE)
-        return response.status_code, b"".join(parts)
+        return response.status_code, body.whole()
 
 
-async def _aexchange(client: httpx.AsyncClient, call: Invocation) -> tuple[int, bytes]:
+async def _aexchange(
+    client: httpx.AsyncClient, call: Invocation, max_bytes: int
+) -> tuple[int, bytes]:
     try:
         async with asyncio.timeout(call.remaining):
-            response = await client.send(call.request(client))
-            return response.status_code, response.content
+            response = await client.send(call.request(client), stream=True)
+            async with aclosing(response):
+                body = ReplyBody(response, max_bytes)
+                async for part in response.aiter_raw():
+                    body.add(part)
+                return response.status_code, body.whole()
     except TimeoutError:
         raise httpx.ReadTimeout(TOO_LATE) from None

@@ -41,7 +41,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 REFUSED_PAUSE = 60.0
 """Seconds: as `LONGEST_PAUSE`, for a refusal, which only an operator can fix."""
 
-REFUSALS = (Unauthorized, Forbidden, Conflict)
+REFUSALS = (Unauthorized, Forbidden, Conflict, InvalidRequest)
 """The registry does not accept the member, and a retry alone does not help."""
 
 
@@ -123,6 +123,10 @@ class Membership:
         """The error of the last call; None if it succeeded."""
         return self._error if self._in_owner_process() else None
 
+    def __repr__(self) -> str:
+        state = "registered" if self.registered else "not registered"
+        return f"Membership({self.service_id!r}, {state})"
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait up to ``timeout`` seconds; return whether the service is registered."""
         return self._in_owner_process() and self._registered.wait(timeout)
@@ -173,7 +177,8 @@ class Membership:
     def ended(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds; return whether it has left."""
         if self._in_owner_process() and threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+            if timeout > 0:  # else it must not block: a signal handler asks
+                self._thread.join(timeout)
             return not self._thread.is_alive()
         return True
 

@@ -3,7 +3,9 @@
 Memberships of the parent process, which a fork has copied, are left alone.
 """
 
+import _thread
 import atexit
+import logging
 import os
 import signal
 import threading
@@ -11,6 +13,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
+
+log = logging.getLogger("modularity_client")
 
 SHUTDOWN_TIMEOUT = 5.0
 """Seconds that an ending process waits for its members, on top of their grace."""
@@ -59,6 +63,12 @@ class ShutdownHandler:
             self._at_exit = True
             atexit.register(self.end_all)
         self._install()
+        if self._installed is None and not _in_main_thread():
+            log.warning(
+                "joined outside the main thread: SIGTERM will end the process without"
+                " unregistering the service; join in the main thread, or call leave()"
+                " when the process gets the signal"
+            )
 
     def discard(self, member: Member) -> None:
         """Forget a member that has left. Idempotent."""
@@ -81,7 +91,7 @@ class ShutdownHandler:
         return tuple(member for member in self._members if member.owner == process)
 
     def _install(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
+        if not _in_main_thread():
             return
         current = signal.getsignal(signal.SIGTERM)
         if current is self._installed or not _can_chain(current):
@@ -90,7 +100,7 @@ class ShutdownHandler:
         signal.signal(signal.SIGTERM, self._installed)
 
     def _uninstall(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
+        if not _in_main_thread():
             return
         # A handler that was installed later may call this one: then it has to stay.
         if self._installed and signal.getsignal(signal.SIGTERM) is self._installed:
@@ -104,10 +114,10 @@ class ShutdownHandler:
             waiting = [member for member in self._own_members() if not member.ended(0)]
             if waiting and not self._ending:
                 # Not in this thread: it may hold a lock that leaving needs.
+                # Nor may it wait for a thread to begin, as `Thread.start` does:
+                # under gevent it would wait for itself.
                 self._ending = True
-                threading.Thread(
-                    target=self._end_and_forward, args=(number,), daemon=True
-                ).start()
+                _thread.start_new_thread(self._end_and_forward, (number,))
                 return
             self._ending = False
             if callable(previous):
@@ -120,9 +130,12 @@ class ShutdownHandler:
 
     def _end_and_forward(self, number: int) -> None:
         self.end_all()
-        main = threading.main_thread().ident
-        if self._ending and main is not None:
-            signal.pthread_kill(main, number)
+        if self._ending:
+            os.kill(os.getpid(), number)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _can_chain(handler: Any) -> bool:

@@ -209,7 +209,7 @@ class RegistryFollower:
             except Exception as error:
                 if not isinstance(error, RegistryError):
                     log.exception("the resolver failed to read a list")
-                self.fault = str(error)
+                self.fault = str(error) or type(error).__name__
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from modularity_client import _fork
+from modularity_client.http.call import check_timeout
 from modularity_client.http.transport import Settings
 from modularity_client.resolver.cache import Pending, ProviderCache
 from modularity_client.resolver.errors import UnknownProviders
@@ -73,6 +74,7 @@ class Lifecycle:
 
     def wait_loaded(self, capability: str, timeout: float) -> None:
         """Wait until the capability is loaded; raises `UnknownProviders`."""
+        check_timeout(timeout)
         pending = self._request(capability)
         if pending is None:
             return
@@ -85,6 +87,7 @@ class Lifecycle:
 
     async def await_loaded(self, capability: str, timeout: float) -> None:
         """As `wait_loaded`, for asyncio."""
+        check_timeout(timeout)
         pending = self._request(capability)
         if pending is None:
             return
@@ -119,10 +122,6 @@ class Lifecycle:
         pending = self._cache.wait(capability)
         if pending is not None:
             follower.add_capabilities([capability])
-            if follower.is_current_thread():
-                self._cache.cancel_wait(capability, pending)
-                reason = "a callback must not wait for them"
-                raise UnknownProviders(capability, reason)
         return pending
 
     def _unknown(self, capability: str, timeout: float) -> UnknownProviders:

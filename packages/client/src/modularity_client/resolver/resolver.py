@@ -61,7 +61,7 @@ class Resolver:
         self._lifecycle = Lifecycle(
             settings, self._cache, self._change_callbacks.run, keep_alive
         )
-        self._invoker = Invoker(settings.tls)
+        self._invoker = Invoker(settings.tls, settings.max_reply_bytes)
         self._cache.watch(map(_checked, capabilities))
 
     # Picking
@@ -162,8 +162,9 @@ class Resolver:
         """Call ``callback(capability, services)`` when the healthy providers change.
 
         For this capability, or for all that are followed; at once for those that are
-        loaded. It runs in the resolver's thread, and nothing is updated until it
-        returns. What it raises is logged.
+        loaded. Callbacks run one after the other in a thread of their own, so one that
+        takes long delays the others, but not the resolver. It gets the providers as
+        they are when it runs. What it raises is logged.
         """
         if capability is not None:
             self._cache.watch([_checked(capability)])
@@ -287,6 +288,9 @@ class Resolver:
         """As `close`, and closes this loop's connections to providers."""
         await self._invoker.aclose()
         await asyncio.to_thread(self.close)
+
+    def __repr__(self) -> str:
+        return f"Resolver({self.state}, {len(self._cache.choices)} capabilities)"
 
     def __enter__(self) -> Self:
         self.start()

@@ -9,9 +9,12 @@ otherwise.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Required, Self, TypedDict
+from typing import Any, Literal, Required, Self, TypedDict
 
 Json = Mapping[str, Any]
+
+
+Mode = Literal["http", "tcp", "grpc", "embedded", "standalone", "ipc"]
 
 
 class ServiceFields(TypedDict, total=False):
@@ -25,7 +28,7 @@ class ServiceFields(TypedDict, total=False):
     name: Required[str]
     capabilities: Required[Iterable[str]]
     location: Required[str]
-    mode: str
+    mode: Mode
     version: str
     metadata: Mapping[str, Any]
     weight: int

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import click
 
-from modularity_client import Forbidden, OwnedByAnother, ServiceNotFound, calls
+from modularity_client import Forbidden, ServiceNotFound, calls
+from modularity_client.errors import OwnedByAnother
 from modularity_client.types.services import ServiceFields
 from modularity_registry.cli import completion
 from modularity_registry.cli.exit import FAILED, PROGRAM

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.testing import Result
 
-from modularity_client import Token
+from modularity_client.tokens import Token
 from modularity_registry.cli.doctor import tokens
 from support.cli import Served, Stub, run
 from support.tokens import as_, asked, closed

@@ -267,7 +267,6 @@ def test_what_the_registry_refuses_is_one_line_and_code_1(
         ("find", "greet", "--strategy", "random", "--key", "k"),
         ("find", "greet", "--location", "--json"),
         ("find", "greet/services"),
-        ("discover",),
     ],
 )
 def test_a_mistake_in_the_command_is_code_2(command: tuple[str, ...]) -> None:

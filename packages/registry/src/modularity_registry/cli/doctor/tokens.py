@@ -6,8 +6,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import modularity_client as client
-from modularity_client import Token
 from modularity_client.http import credentials
+from modularity_client.tokens import Token
 from modularity_registry.cli.doctor.findings import Finding
 from modularity_registry.cli.exit import PROGRAM
 from modularity_registry.cli.output import count, moment, names, plain

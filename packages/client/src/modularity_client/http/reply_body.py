@@ -1,0 +1,47 @@
+"""The body of a reply, read to a limit."""
+
+from typing import Final
+
+import httpx
+
+from modularity_client.errors import BadReply
+
+MAX_REPLY_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of the longest reply that is read, unless you set another limit."""
+
+PLAIN: Final = {"Accept-Encoding": "identity"}
+"""Asks for no compression: few bytes may become very many."""
+
+
+class ReplyBody:
+    """Collects the body of ``response``, which may have ``limit`` bytes.
+
+    Raises `BadReply` when it is longer, or compressed although nobody asked for that.
+    """
+
+    def __init__(self, response: httpx.Response, limit: int) -> None:
+        self._limit = limit
+        self._status = response.status_code
+        self._parts: list[bytes] = []
+        self._size = 0
+        coding = response.headers.get("content-encoding", "identity")
+        if coding.strip().lower() not in ("", "identity"):
+            raise BadReply(
+                f"the reply is compressed ({coding[:64]}), which was not asked for",
+                status=self._status,
+            )
+
+    def add(self, part: bytes) -> None:
+        """Add what has arrived."""
+        self._size += len(part)
+        if self._size > self._limit:
+            raise BadReply(
+                f"the reply has more than {self._limit:,} bytes; read lists in pages"
+                " (iter_services, limit=), or raise max_reply_bytes",
+                status=self._status,
+            )
+        self._parts.append(part)
+
+    def whole(self) -> bytes:
+        """Return all that was added."""
+        return b"".join(self._parts)
