@@ -222,3 +222,39 @@ def test_a_page_can_not_invoke_without_asking() -> None:
         with pytest.raises(InvocationError):
             contract.read(b'{"capability": "x"}', content_type)
     assert contract.read(b'{"capability": "x"}', "application/json; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "declared"),
+    [
+        (None, ["pay"]),
+        ({"region": "eu"}, ["pay"]),
+        ({"not_repeatable": ["book"]}, ["book", "pay"]),
+        ({"not_repeatable": True}, True),
+    ],
+)
+def test_what_must_not_be_repeated_is_in_the_metadata(
+    metadata: dict[str, Any] | None, declared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: dict[str, Any] = {}
+
+    class Joined:
+        owner = os.getpid()
+
+        def start(self) -> "Joined":
+            return self
+
+    def join(registry: Registry, **fields: Any) -> Joined:
+        joined.update(fields)
+        return Joined()
+
+    monkeypatch.setattr(Registry, "join", join)
+    fields: Any = {"id": "m", "name": "M", "location": "http://a:1"}
+    if metadata is not None:
+        fields["metadata"] = metadata
+    module = flask.Module(flask_package.Flask("x"), **fields)
+    module.capability("pay", repeatable=False)(lambda: None)
+    module.capability("greet")(lambda: None)
+    module.start()
+    assert joined["metadata"]["not_repeatable"] == declared
+    assert set(metadata or ()) <= joined["metadata"].keys()

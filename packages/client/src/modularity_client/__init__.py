@@ -68,19 +68,19 @@ __all__ = [
     "UnknownProviders",
 ]
 
-_MOVED = {
-    "AddressRefused": "errors",
-    "BadReply": "errors",
-    "FieldError": "errors",
-    "IssuedToken": "tokens",
-    "NotReady": "errors",
-    "NotRegistered": "errors",
-    "OwnedByAnother": "errors",
-    "Token": "tokens",
-    "TokenConflict": "errors",
-    "TokenNotFound": "errors",
-    "TooManyWatchers": "errors",
-}
+_IN_ERRORS = (
+    "AddressRefused",
+    "BadReply",
+    "FieldError",
+    "NotReady",
+    "NotRegistered",
+    "OwnedByAnother",
+    "TokenConflict",
+    "TokenNotFound",
+    "TooManyWatchers",
+)
+_IN_TOKENS = ("IssuedToken", "Token")
+_MOVED = dict.fromkeys(_IN_ERRORS, "errors") | dict.fromkeys(_IN_TOKENS, "tokens")
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,9 @@ from typing import Any, Required, TypedDict, TypeVar
 
 from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.errors import RegistryError
+from modularity_client.invoke.failover import NOT_REPEATABLE
 from modularity_client.membership.membership import Membership
+from modularity_client.parameters import mismatch, signature_of
 from modularity_client.types.services import Registered
 
 log = logging.getLogger("modularity_client")
@@ -84,6 +86,8 @@ class Contract:
     def __init__(self, module_id: str) -> None:
         self.module_id = module_id
         self._handlers: dict[str, Handler] = {}
+        self._signatures: dict[str, inspect.Signature] = {}
+        self.not_repeatable: list[str] = []
         self._health: Callable[[], str | None] | None = None
 
     @property
@@ -91,11 +95,14 @@ class Contract:
         """The capabilities, in the order you added them."""
         return tuple(self._handlers)
 
-    def add(self, capability: str, handler: Handler) -> None:
+    def add(self, capability: str, handler: Handler, repeatable: bool = True) -> None:
         """Add a capability; raises `ValueError` if it already has a handler."""
         if capability in self._handlers:
             raise ValueError(f"the capability {capability!r} already has a handler")
         self._handlers[capability] = handler
+        self._signatures[capability] = signature_of(handler)
+        if not repeatable:
+            self.not_repeatable.append(capability)
 
     def watch_health(self, check: Callable[[], str | None]) -> None:
         """Set the health check; it returns why the module is unhealthy, or None."""
@@ -133,10 +140,9 @@ class Contract:
         if handler is None:
             detail = f"this module provides only {', '.join(self.names) or 'nothing'}"
             raise InvocationError(detail, status=404, code="capability_not_found")
-        try:
-            inspect.signature(handler).bind(**params)
-        except TypeError as error:
-            raise InvocationError(f"{capability}: {error}") from None
+        reason = mismatch(self._signatures[capability], params)
+        if reason is not None:
+            raise InvocationError(f"{capability}: {reason}")
         return InvokeRequest(capability, handler, params)
 
     def result(self, call: InvokeRequest, value: Any) -> ModuleReply:
@@ -181,11 +187,18 @@ class ModuleBase:
         for name, handler in (capabilities or {}).items():
             self.contract.add(name, handler)
 
-    def capability(self, name: str) -> Callable[[HandlerT], HandlerT]:
-        """Decorate the handler of a capability; it gets the ``params`` as arguments."""
+    def capability(
+        self, name: str, *, repeatable: bool = True
+    ) -> Callable[[HandlerT], HandlerT]:
+        """Decorate the handler of a capability; it gets the ``params`` as arguments.
+
+        Callers repeat a call whose answer was lost, up to three times in all. With
+        ``repeatable=False`` they don't, for what must not happen twice. All attempts at
+        one call carry the same ``Idempotency-Key`` header.
+        """
 
         def decorate(handler: HandlerT) -> HandlerT:
-            self.contract.add(name, handler)
+            self.contract.add(name, handler, repeatable)
             return handler
 
         return decorate
@@ -224,4 +237,9 @@ class ModuleBase:
             "location": configured or location,
             "when_listening": when_listening,
         }
+        once = self.contract.not_repeatable
+        declared = joining["metadata"].get(NOT_REPEATABLE, ())
+        if once and not isinstance(declared, bool):
+            names = sorted({*declared, *once})
+            joining["metadata"] = {**joining["metadata"], NOT_REPEATABLE: names}
         return self.registry.join(**joining)

@@ -56,7 +56,7 @@ CHANGE = {"status": "s", "service_id": "a", "revision": 8, "message": "done"}
 READ, DONE = Answer(200, SERVICE), Answer(200, CHANGE)
 NEW = Answer(201, CHANGE)
 BEAT = Answer(200, {"status": "ok", "message": "m", "ttl": None})
-COUNTED = Answer(200, {"message": "Invocation recorded"})
+COUNTED = Answer(200, {"message": "Invocation tracked"})
 SEVERAL = Answer(200, {"recorded": 1, "unknown": []})
 INVOCATION = {"consumer_id": "c", "provider_id": "a", "capability": "x"}
 

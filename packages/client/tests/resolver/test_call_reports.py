@@ -25,7 +25,7 @@ from modularity_client.types.registry import CallReport
 Scripted = Callable[..., ScriptedServer]
 
 SINGLE, SEVERAL = "/api/track/invocation", "/api/track/invocations"
-ONE_RECORDED = Answer(200, {"message": "Invocation recorded"})
+ONE_RECORDED = Answer(200, {"message": "Invocation tracked"})
 
 
 def recorded(number: int, *unknown: str) -> Answer:

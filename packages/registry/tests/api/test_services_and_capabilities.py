@@ -71,7 +71,7 @@ def test_register_answers_201_then_200(client: FlaskClient) -> None:
     for body in (first.json, second.json):
         assert body["status"] == "registered"
         assert body["service_id"] == "hello"
-        assert isinstance(body["message"], str)
+        assert body["message"] == "Service registered successfully"
     assert second.json["revision"] > first.json["revision"]
 
 
@@ -226,7 +226,7 @@ def test_unregister(client: FlaskClient, path: str) -> None:
     register(client, "a")
     body = body_of(client.delete(path))
     assert (body["status"], body["service_id"]) == ("unregistered", "a")
-    assert body["message"]
+    assert body["message"] == "Service unregistered successfully"
     problem(client.delete(path), 404, "service_not_found")
     problem(client.get("/api/services/a"), 404, "service_not_found")
 

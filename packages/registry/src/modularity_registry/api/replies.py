@@ -18,6 +18,9 @@ from modularity_registry.serving.forwarded import LOCAL, is_loopback
 from modularity_registry.writes.precondition import ANY, Precondition, WriteResult
 
 JSON = "application/json"
+# Word for word: clients in the field compare them.
+REGISTERED = "Service registered successfully"
+UNREGISTERED = "Service unregistered successfully"
 # What a proxy adds; as WSGI spells it.
 FORWARDED = (
     "HTTP_FORWARDED",
@@ -122,24 +125,15 @@ def stale(view_health: ViewHealth) -> list[tuple[str, str]]:
     return [] if seconds is None else [("X-Registry-Stale", str(seconds))]
 
 
-def registered(result: WriteResult, name: str) -> tuple[bytes, HTTPStatus]:
-    """Return body and status of the reply to a registration; ``name`` is for people."""
-    outcome = "registered" if result.created else "replaced"
-    answer = {
-        "status": "registered",
-        "service_id": result.service_id,
-        "revision": result.revision,
-        "message": f"Service {name!r} {outcome}",
-    }
+def registered(result: WriteResult) -> tuple[bytes, HTTPStatus]:
+    """Return body and status of the reply to a registration."""
     status = HTTPStatus.CREATED if result.created else HTTPStatus.OK
-    return schema.encode(answer), status
+    return changed(result, "registered", REGISTERED), status
 
 
 def unregistered(result: WriteResult) -> bytes:
     """Return the body of the reply to an unregistration."""
-    return changed(
-        result, "unregistered", f"Service {result.service_id!r} unregistered"
-    )
+    return changed(result, "unregistered", UNREGISTERED)
 
 
 def changed(result: WriteResult, status: str, message: str) -> bytes:

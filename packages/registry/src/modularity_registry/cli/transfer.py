@@ -44,7 +44,8 @@ def export_command(store: str | None, output: str) -> None:
     "source",
     metavar="FILE",
     default="-",
-    help="File that export wrote; - is standard input, the default.",
+    help="File that export wrote, or registry.json of the original registry;"
+    " - is standard input, the default.",
 )
 @click.option("--dry-run", is_flag=True, help="Check and count, but write nothing.")
 @click.option("--prune", is_flag=True, help="Delete services that are not in FILE.")

@@ -199,7 +199,7 @@ class RegistrationBody(Body):
     metadata: Annotated[
         bytes,
         BeforeValidator(_metadata),
-        WithJsonSchema({"type": "object"}),
+        WithJsonSchema({"type": "object", "additionalProperties": True}),
         doc(
             "Anything else about the service, at most 16 KiB as JSON.",
             {"runtime": "python", "region": "eu"},

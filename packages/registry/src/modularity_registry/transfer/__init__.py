@@ -5,8 +5,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
 from modularity_registry.clock import Clock, SystemClock
@@ -24,9 +25,11 @@ from modularity_registry.transfer.import_plan import (
 from modularity_registry.transfer.jsonl import (
     BadFile,
     export_lines,
+    is_header,
     read_documents,
     services,
 )
+from modularity_registry.transfer.original import read_original
 from modularity_registry.transfer.whole_files import STREAM, reading, writing
 
 __all__ = [
@@ -80,7 +83,7 @@ def import_services(
     `BadFile`, `BadSetting`, `StoreError`, and `ImportStopped` after a part was written.
     """
     with reading(source) as stream:
-        documents = read_documents(stream)
+        documents = _read(stream)
     file = file_of(url)
     if dry_run and file is not None and not file.exists():
         # Opening it would create it, which is a write as well.
@@ -92,6 +95,16 @@ def import_services(
         with _progress("importing", len(plan.steps)) as advance:
             overtaken = carry_out(store, plan.steps, advance)
     return Outcome(_summary("imported", plan, overtaken), len(overtaken))
+
+
+def _read(stream: BinaryIO) -> dict[str, bytes]:
+    """Return the documents in an export, or in what the original registry saved."""
+    first = stream.readline()
+    if is_header(first):
+        return read_documents(chain([first], stream))
+    data = first + stream.read()
+    original = read_original(data)
+    return read_documents(data.splitlines(True)) if original is None else original
 
 
 def begin_epoch(url: str) -> str:

@@ -127,6 +127,14 @@ def read_documents(lines: Iterable[bytes]) -> dict[str, bytes]:
     return documents
 
 
+def is_header(line: bytes) -> bool:
+    """Say whether the line begins an export, of any version."""
+    try:
+        return bool(_decode_header(line).format)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def _promised(first: tuple[int, bytes] | None) -> int:
     """Return how many services the header promises."""
     if first is None:

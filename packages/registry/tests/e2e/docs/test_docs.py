@@ -47,6 +47,7 @@ DOCUMENTS = {
 ELSEWHERE = {
     "examples/02-weather-system/README.md": "test_weather_system.py",
     "docs/replicas.md": "test_replicas_walk.py",
+    "docs/from-the-original.md": "test_original.py",
 }
 
 

@@ -97,7 +97,7 @@ class Writes:
             claim=authorization.claim(environ, caller, key),
             instance=instance,
         )
-        reply, status = replies.registered(result, registration.name)
+        reply, status = replies.registered(result)
         return status.value, reply
 
     def _write(self, head: Head, route: str, write: Write) -> Answer:

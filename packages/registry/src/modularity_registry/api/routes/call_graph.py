@@ -47,7 +47,7 @@ class _Handlers:
         self._catalog.require(call.provider_id)
         self._traffic.note(call)
         self._hub.invoked(call)
-        return replies.reply(Recorded("Invocation recorded"))
+        return replies.reply(Recorded("Invocation tracked"))
 
     def track_several(self) -> Response:
         calls = schema.parse_invocations(replies.body())

@@ -55,8 +55,8 @@ class _Handlers:
                 asked.instance,
             )
         )
-        body, status = replies.registered(result, registration.name)
-        return Response(body, status, content_type=replies.JSON)
+        body, status = replies.registered(result)
+        return _json(body, status)
 
     def _claim(self, service_id: str) -> Claim:
         caller = authorization.caller_of(request)
@@ -120,7 +120,7 @@ class _Handlers:
         if result.others:
             message = f"Instance {instance!r} left; others keep {service_id!r}"
             return _changed(result, "left", message)
-        return _changed(result, "unregistered", f"Service {service_id!r} unregistered")
+        return _json(replies.unregistered(result))
 
     def drain(self, service_id: str) -> Response:
         reason = schema.parse_drain(replies.body())
@@ -141,8 +141,7 @@ class _Handlers:
             rate_limits.take(self._registry.rates.writes)
         claim = self._claim(service_id)
         entry = self._call(self._commands.heartbeat(service_id, report, claim))
-        body = replies.acknowledgement(entry.ttl)
-        return Response(body, content_type=replies.JSON)
+        return _json(replies.acknowledgement(entry.ttl))
 
 
 def _change(change: StatusChange) -> dict[str, str | None]:
@@ -154,12 +153,8 @@ def _change(change: StatusChange) -> dict[str, str | None]:
 
 
 def _changed(result: WriteResult, status: str, message: str) -> Response:
-    """Return the reply to a write that is not a registration."""
-    return replies.reply(
-        {
-            "status": status,
-            "service_id": result.service_id,
-            "revision": result.revision,
-            "message": message,
-        }
-    )
+    return _json(replies.changed(result, status, message))
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, content_type=replies.JSON)

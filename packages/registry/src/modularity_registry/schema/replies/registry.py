@@ -261,7 +261,7 @@ class Graph(Struct):
 class Recorded(Struct):
     """The registry recorded the call."""
 
-    message: Annotated[str, doc("The result, for people.", "Invocation recorded")]
+    message: Annotated[str, doc("The result, for people.", "Invocation tracked")]
 
 
 class RecordedCalls(Struct):

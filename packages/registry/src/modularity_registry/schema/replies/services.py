@@ -65,6 +65,7 @@ class StoredService(Struct):
             "Anything else that the service registered with.",
             {"runtime": "python"},
             type="object",
+            additionalProperties=True,
         ),
     ]
     registered_at: Annotated[str, time("When the service registered.")]

@@ -12,6 +12,7 @@ from modularity_registry.api.openapi.operation import (
 )
 from modularity_registry.api.openapi.parameters import LISTS
 from modularity_registry.api.openapi.schemas.replies import SCHEMAS
+from modularity_registry.api.replies import REGISTERED, UNREGISTERED
 
 _TAG = "Services"
 _CONDITION = ("revision_mismatch",)
@@ -28,9 +29,9 @@ _REGISTERED = {
     "200": _written(
         "The service replaced the one with its id.",
         "registered",
-        "Service 'Hello' replaced",
+        REGISTERED,
     ),
-    "201": _written("The service is new.", "registered", "Service 'Hello' registered"),
+    "201": _written("The service is new.", "registered", REGISTERED),
 }
 
 
@@ -38,7 +39,7 @@ def _unregister(name: str, description: str = "") -> Json:
     unregistered = _written(
         "The service is unregistered; or the instance has left, and others keep it.",
         "unregistered",
-        "Service 'hello-service' unregistered",
+        UNREGISTERED,
     )
     return call(
         name,
