@@ -1,5 +1,6 @@
 """A client that others' programs generate from the OpenAPI document works."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,11 +40,10 @@ def test_a_generated_client_for_python_works(tmp_path: Path) -> None:
         )
         assert generated.returncode == 0, generated.stdout
         assert "Warning" not in generated.stdout, generated.stdout
+        generated_package = tmp_path / "modularity-registry-client"
         used = subprocess.run(
-            [
-                *(sys.executable, str(PROGRAM)),
-                *(str(tmp_path / "modularity-registry-client"), registry.url),
-            ],
+            [sys.executable, str(PROGRAM), registry.url],
+            env={**os.environ, "PYTHONPATH": str(generated_package)},
             capture_output=True,
             text=True,
             timeout=60,

@@ -3,8 +3,6 @@
 import sys
 from typing import Any
 
-sys.path.insert(0, sys.argv[1])
-
 from modularity_registry_client import (
     Client,
 )
@@ -25,7 +23,7 @@ from modularity_registry_client.models import (
     RegistrationMode,
 )
 
-client = Client(base_url=sys.argv[2])
+client = Client(base_url=sys.argv[1])
 metadata = RegistrationMetadata.from_dict({"region": "eu", "cores": 4})
 service = Registration(
     id="a",
