@@ -148,13 +148,13 @@ def complaint(error: RegistryError) -> str:
                 f"{detail}; start it, correct --url or REGISTRY_URL, or run"
                 f" {PROGRAM} doctor to find the cause"
             )
-        case client.BadReply():
+        case client.errors.BadReply():
             return f"{detail}; check --url, or run {PROGRAM} doctor to find the cause"
         case client.Unauthorized() | client.Forbidden():
             return f"{detail}; {TOKEN_HINT}"
-        case client.OwnedByAnother():
+        case client.errors.OwnedByAnother():
             return f"{detail}; give a key with --owner-key or REGISTRY_OWNER_KEY"
-        case client.TokenNotFound():
+        case client.errors.TokenNotFound():
             return detail
         case client.ServiceNotFound():
             return f"{detail}; {PROGRAM} ls lists the services"

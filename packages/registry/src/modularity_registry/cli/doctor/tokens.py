@@ -60,7 +60,7 @@ def admission(url: str, token: str, warned: bool, patience: float) -> Iterator[F
             own = registry.own_token()
         except client.Unauthorized as error:
             yield Finding("problem", url, plain(error.detail), ASK_AN_ADMIN)
-        except client.TokenNotFound:
+        except client.errors.TokenNotFound:
             yield from of_open(url, bool(token), warned)
         except client.RegistryError:
             return  # an old one without tokens, or one that has just stopped

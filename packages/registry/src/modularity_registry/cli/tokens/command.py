@@ -38,8 +38,8 @@ from modularity_registry.model.rights import Right
 
 # From a registry, and from a store or a file.
 REFUSALS: Final = (
-    client.TokenNotFound,
-    client.TokenConflict,
+    client.errors.TokenNotFound,
+    client.errors.TokenConflict,
     TokenNotFound,
     TokenConflict,
 )

@@ -28,21 +28,12 @@ _STREAM = (
     '"revision":7,"data":{"epoch":"3f9c0d"}}\n'
     "\n"
 )
-_STREAMED = content(
-    {
-        "type": "string",
-        "description": "Server-Sent Events, one after the other.",
-        "contentMediaType": "text/event-stream",
-        "contentSchema": ref("StreamedEvent"),
-    },
-    _STREAM,
-    "text/event-stream",
-)
+_STREAMED = content(ref("StreamedEvent"), _STREAM, "text/event-stream")
 _EVENTS = {
     "200": {
-        "description": "The stream, open until one side closes it. The"
-        " `contentSchema` is that of each event. Comment lines keep the stream open;"
-        " their `id` resumes it as an event's does.",
+        "description": "The stream, open until one side closes it. The schema is"
+        " that of each event. Comment lines keep the stream open; their `id` resumes"
+        " it as an event's does.",
         "headers": {
             "Cache-Control": header(
                 "Caches must not store the stream.",
