@@ -31,5 +31,7 @@ def test_objects_show_where_they_lead_and_no_secret() -> None:
     assert repr(with_token) == "AsyncRegistry(http://a:1)"
     resolver = Resolver(registry)
     assert repr(resolver) == "Resolver(idle, 0 capabilities)"
-    for shown in (registry, with_token, resolver, registry.settings):
+    stream = registry.events()
+    assert repr(stream) == "EventStream(http://a:1, http://b:2)"
+    for shown in (stream, registry, with_token, resolver, registry.settings):
         assert "secret-text" not in repr(shown)

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from client_support import SUPPORT
 from client_support.harness import Answer, RegistryProcess, ScriptedServer
-from modularity_client import AsyncRegistry, Registry, RegistryError
+from modularity_client import AsyncRegistry, Forbidden, Registry, RegistryError
 from modularity_client.errors import BadReply
+from modularity_client.events.session import Session
 
 LOOPS = SUPPORT / "loops.py"
 LONG = {"x": "y" * 100_000}
@@ -47,6 +49,31 @@ def test_a_reply_that_nobody_asked_to_compress_is_not_unpacked(
     server = scripted(Answer(200, {}, {"Content-Encoding": "gzip"}))
     error = ask(server.url, kind, 10**9)
     assert isinstance(error, BadReply) and "compressed (gzip)" in error.detail
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}])
+def test_a_refused_stream_is_refused_by_its_status_alone(
+    scripted: Callable[..., ScriptedServer], kind: str, headers: dict[str, str]
+) -> None:
+    url = scripted(Answer(403, LONG, headers)).url
+
+    async def read() -> None:
+        async with AsyncRegistry(url, max_reply_bytes=50_000).events() as events:
+            await anext(events)
+
+    with pytest.raises(Forbidden, match="HTTP 403"):
+        if kind == "async":
+            asyncio.run(read())
+        with Registry(url, max_reply_bytes=50_000).events() as stream:
+            next(stream)
+
+
+def test_a_failure_without_a_text_is_named_by_its_type() -> None:
+    session = Session(Registry("http://a:1").settings)
+    session.pause()
+    session.note_failure(httpx.ReadTimeout(""))
+    assert session.fault.endswith(": ReadTimeout")
 
 
 def test_a_limit_is_above_zero() -> None:

@@ -225,6 +225,6 @@ class Session:
     def note_failure(self, error: BaseException) -> None:
         """Note a failure, so that `pause` waits before the next attempt."""
         self.connected = False
-        self.fault = f"{self.url}: {error or type(error).__name__}"
+        self.fault = f"{self.url}: {str(error) or type(error).__name__}"
         retry_after = getattr(error, "retry_after", None)
         self._schedule.failed(self.url, self._clock(), retry_after)

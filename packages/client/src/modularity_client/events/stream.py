@@ -13,7 +13,9 @@ from typing import Self
 
 import httpx
 
+from modularity_client.errors import BadReply
 from modularity_client.events.session import KEEP_ALIVE, ConnectionLost, Event, Session
+from modularity_client.http.reply_body import ReplyBody
 from modularity_client.http.transport import Settings
 
 __all__ = ["AsyncEventStream", "Event", "EventStream", "afollow"]
@@ -68,6 +70,9 @@ class EventStream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"EventStream({', '.join(self._session.settings.urls)})"
+
     def close(self) -> None:
         """End the stream, and wake a thread that waits for an event. Idempotent."""
         self._stop.set()
@@ -94,9 +99,8 @@ class EventStream:
     def _connection(self, client: httpx.Client) -> Generator[Event, None, None]:
         session = self._session
         with closing(client.send(session.request(client), stream=True)) as response:
-            session.check_response(
-                response, b"" if _good(response) else response.read()
-            )
+            body = b"" if _good(response) else _error_body(session, response)
+            session.check_response(response, body)
             stream = response.extensions["network_stream"]
             self._socket = stream.get_extra_info("socket")
             try:
@@ -145,6 +149,9 @@ class AsyncEventStream:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __repr__(self) -> str:
+        return f"AsyncEventStream({', '.join(self._session.settings.urls)})"
+
     async def close(self) -> None:
         """End the stream. Idempotent."""
         await self._events.aclose()
@@ -169,7 +176,7 @@ async def afollow(
         try:
             response = await client.send(session.request(client), stream=True)
             async with aclosing(response):
-                body = b"" if _good(response) else await response.aread()
+                body = b"" if _good(response) else await _aerror_body(session, response)
                 session.check_response(response, body)
                 async for data in response.aiter_raw():
                     for event in session.feed(data):
@@ -178,6 +185,27 @@ async def afollow(
             error = caught
         for event in session.disconnected(error):
             yield event
+
+
+def _error_body(session: Session, response: httpx.Response) -> bytes:
+    """Return the body of a refusal; of one that is too long or compressed, nothing."""
+    try:
+        body = ReplyBody(response, session.settings.max_reply_bytes)
+        for part in response.iter_raw():
+            body.add(part)
+        return body.whole()
+    except BadReply:
+        return b""  # the status says what there is to know
+
+
+async def _aerror_body(session: Session, response: httpx.Response) -> bytes:
+    try:
+        body = ReplyBody(response, session.settings.max_reply_bytes)
+        async for part in response.aiter_raw():
+            body.add(part)
+        return body.whole()
+    except BadReply:
+        return b""
 
 
 def _good(response: httpx.Response) -> bool:

@@ -26,10 +26,10 @@ class LoopClients:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            open_ones = self._clients.items()
-            self._clients = {
-                other: kept for other, kept in open_ones if not other.is_closed()
-            }
+            # In place, since loops of other threads may add theirs meanwhile.
+            for other in list(self._clients):
+                if other.is_closed():
+                    self._clients.pop(other, None)
             client = self._clients[loop] = self._make()
         return client
 
