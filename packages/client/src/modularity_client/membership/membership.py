@@ -309,9 +309,7 @@ class Membership:
                 error.status,
             )
         else:
-            invalid = isinstance(error, InvalidRequest)
-            level = logging.ERROR if invalid else logging.WARNING
-            log.log(level, "%s: %s; retrying", self.service_id, error.detail)
+            log.warning("%s: %s; retrying", self.service_id, error.detail)
 
     def _run_callback(
         self, callback: Callable[[Any], object] | None, value: object
