@@ -15,7 +15,7 @@ import httpx
 
 from modularity_client.errors import BadReply
 from modularity_client.events.session import KEEP_ALIVE, ConnectionLost, Event, Session
-from modularity_client.http.reply_body import ReplyBody
+from modularity_client.http.reply_body import aread_body, read_body
 from modularity_client.http.transport import Settings
 
 __all__ = ["AsyncEventStream", "Event", "EventStream", "afollow"]
@@ -190,20 +190,14 @@ async def afollow(
 def _error_body(session: Session, response: httpx.Response) -> bytes:
     """Return the body of a refusal; of one that is too long or compressed, nothing."""
     try:
-        body = ReplyBody(response, session.settings.max_reply_bytes)
-        for part in response.iter_raw():
-            body.add(part)
-        return body.whole()
+        return read_body(response, session.settings.max_reply_bytes)
     except BadReply:
         return b""  # the status says what there is to know
 
 
 async def _aerror_body(session: Session, response: httpx.Response) -> bytes:
     try:
-        body = ReplyBody(response, session.settings.max_reply_bytes)
-        async for part in response.aiter_raw():
-            body.add(part)
-        return body.whole()
+        return await aread_body(response, session.settings.max_reply_bytes)
     except BadReply:
         return b""
 

@@ -1,5 +1,7 @@
 """The body of a reply, read to a limit."""
 
+import math
+import time
 from typing import Final
 
 import httpx
@@ -13,12 +15,34 @@ PLAIN: Final = {"Accept-Encoding": "identity"}
 """Asks for no compression: few bytes may become very many."""
 
 
-class ReplyBody:
-    """Collects the body of ``response``, which may have ``limit`` bytes.
+TOO_LATE: Final = "it took too long to answer"
 
-    Raises `BadReply` when it is longer, or compressed although nobody asked for that.
+
+def read_body(
+    response: httpx.Response, limit: int, deadline: float = math.inf
+) -> bytes:
+    """Return the body, of at most ``limit`` bytes, read until ``deadline`` (monotonic).
+
+    Raises `BadReply` when it is longer, or compressed although nobody asked for that,
+    and `httpx.ReadTimeout`.
     """
+    body = _Body(response, limit)
+    for part in response.iter_raw():
+        body.add(part)
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout(TOO_LATE)
+    return body.whole()
 
+
+async def aread_body(response: httpx.Response, limit: int) -> bytes:
+    """As `read_body`, for asyncio, which has time limits of its own."""
+    body = _Body(response, limit)
+    async for part in response.aiter_raw():
+        body.add(part)
+    return body.whole()
+
+
+class _Body:
     def __init__(self, response: httpx.Response, limit: int) -> None:
         self._limit = limit
         self._status = response.status_code
@@ -32,7 +56,6 @@ class ReplyBody:
             )
 
     def add(self, part: bytes) -> None:
-        """Add what has arrived."""
         self._size += len(part)
         if self._size > self._limit:
             raise BadReply(
@@ -43,5 +66,4 @@ class ReplyBody:
         self._parts.append(part)
 
     def whole(self) -> bytes:
-        """Return all that was added."""
         return b"".join(self._parts)

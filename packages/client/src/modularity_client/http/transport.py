@@ -17,7 +17,13 @@ from modularity_client.http.call import Call, Reply, check_timeout
 from modularity_client.http.credentials import Credentials
 from modularity_client.http.endpoints import Endpoints
 from modularity_client.http.loop_clients import LoopClients
-from modularity_client.http.reply_body import MAX_REPLY_BYTES, PLAIN, ReplyBody
+from modularity_client.http.reply_body import (
+    MAX_REPLY_BYTES,
+    PLAIN,
+    TOO_LATE,
+    aread_body,
+    read_body,
+)
 from modularity_client.http.retry import Attempts, Failure, Pause, Send, attempts
 
 ResultT = TypeVar("ResultT")
@@ -34,7 +40,6 @@ NOT_SENT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
-TOO_LATE = "it took too long to answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +132,8 @@ class Driver:
         client = self.client()
         try:
             with client.stream(**_request(send)) as response:
-                body = ReplyBody(response, self.settings.max_reply_bytes)
-                for part in response.iter_raw():
-                    body.add(part)
-                    if time.monotonic() > send.deadline:
-                        return Failure(TOO_LATE, sent=True)
-                return _reply(response, body.whole())
+                limit = self.settings.max_reply_bytes
+                return _reply(response, read_body(response, limit, send.deadline))
         except httpx.HTTPError as error:
             return _failure(error)
 
@@ -178,10 +179,8 @@ class AsyncDriver:
         try:
             async with asyncio.timeout(send.deadline - time.monotonic()):
                 async with client.stream(**_request(send)) as response:
-                    body = ReplyBody(response, self.settings.max_reply_bytes)
-                    async for part in response.aiter_raw():
-                        body.add(part)
-                    return _reply(response, body.whole())
+                    limit = self.settings.max_reply_bytes
+                    return _reply(response, await aread_body(response, limit))
         except TimeoutError:
             return Failure(TOO_LATE, sent=True)
         except httpx.HTTPError as error:

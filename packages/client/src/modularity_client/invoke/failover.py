@@ -10,8 +10,9 @@ import httpx
 
 from modularity_client.balancing import Strategy
 from modularity_client.http.call import check_timeout
+from modularity_client.http.reply_body import TOO_LATE
 from modularity_client.http.retry import GATEWAY
-from modularity_client.http.transport import NOT_SENT, TOO_LATE
+from modularity_client.http.transport import NOT_SENT
 from modularity_client.resolver.errors import CallFailed, ProviderLost, ProviderRefused
 from modularity_client.types.services import Service
 

@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 import threading
-import time
 from contextlib import aclosing, closing
 from typing import Any
 
@@ -12,8 +11,13 @@ import httpx
 from modularity_client import _fork
 from modularity_client.errors import BadReply
 from modularity_client.http.loop_clients import LoopClients
-from modularity_client.http.reply_body import MAX_REPLY_BYTES, PLAIN, ReplyBody
-from modularity_client.http.transport import TOO_LATE
+from modularity_client.http.reply_body import (
+    MAX_REPLY_BYTES,
+    PLAIN,
+    TOO_LATE,
+    aread_body,
+    read_body,
+)
 from modularity_client.invoke.failover import Invocation
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
@@ -99,12 +103,8 @@ def _exchange(
     client: httpx.Client, call: Invocation, max_bytes: int
 ) -> tuple[int, bytes]:
     with closing(client.send(call.request(client), stream=True)) as response:
-        body = ReplyBody(response, max_bytes)
-        for part in response.iter_raw():
-            body.add(part)
-            if time.monotonic() > call.deadline:
-                raise httpx.ReadTimeout(TOO_LATE)
-        return response.status_code, body.whole()
+        body = read_body(response, max_bytes, call.deadline)
+        return response.status_code, body
 
 
 async def _aexchange(
@@ -114,9 +114,6 @@ async def _aexchange(
         async with asyncio.timeout(call.remaining):
             response = await client.send(call.request(client), stream=True)
             async with aclosing(response):
-                body = ReplyBody(response, max_bytes)
-                async for part in response.aiter_raw():
-                    body.add(part)
-                return response.status_code, body.whole()
+                return response.status_code, await aread_body(response, max_bytes)
     except TimeoutError:
         raise httpx.ReadTimeout(TOO_LATE) from None
