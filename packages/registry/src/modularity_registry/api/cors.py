@@ -43,8 +43,7 @@ PREFLIGHT_SECONDS = 600
 # Characters of an origin that an error repeats: more than a real one has.
 _SHOWN = 300
 
-HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that change nothing."""
+_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Every file and frame without an origin of its own sends "null".
 _ANY = re.compile(r"(?!null\Z).+\Z", re.IGNORECASE)
 
@@ -67,7 +66,7 @@ def install(app: Flask, allowed: Sequence[str]) -> None:
 
     @app.before_request
     def refuse_foreign_writes() -> None:
-        if request.method not in HARMLESS and is_foreign(request.environ, origins):
+        if is_foreign_write(request.environ, origins):
             raise OriginRefused(_detail(request.environ))
 
 
@@ -92,6 +91,13 @@ def of_read(
         ("Access-Control-Allow-Origin", origin),
         ("Access-Control-Expose-Headers", ", ".join(sorted(READABLE))),
     ]
+
+
+def is_foreign_write(
+    environ: Mapping[str, Any], allowed: Sequence[re.Pattern[str]]
+) -> bool:
+    """Say whether a request of such a page may change something: see `is_foreign`."""
+    return environ["REQUEST_METHOD"] not in _HARMLESS and is_foreign(environ, allowed)
 
 
 def is_foreign(environ: Mapping[str, Any], allowed: Sequence[re.Pattern[str]]) -> bool:

@@ -186,12 +186,11 @@ class Collector:
             "Checks that wait until their owner or host has fewer under way.",
             checks.waiting,
         )
-        late = CounterMetricFamily(
+        yield _counter(
             "registry_health_checks_late",
             "Checks that began more than an interval after they were due.",
+            self._registry.metrics.late_checks,
         )
-        late.add_metric([], self._registry.metrics.late_checks)
-        yield late
 
     def _queries(self) -> dict[str, int]:
         results = {"hit": 0, "miss": 0}

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from flask import Flask, request
 
+from modularity_registry.api.query import INSTANCE
 from modularity_registry.model.rights import Right
 
 Route = tuple[str, str]
@@ -94,8 +95,8 @@ ROUTES: Final[dict[Route, RoutePolicy]] = {
 
 
 PARAMETERS: Final[dict[Route, tuple[str, ...]]] = {
-    ("DELETE", "/api/services/<service_id>"): ("instance",),
-    ("DELETE", "/api/unregister/<service_id>"): ("instance",),
+    ("DELETE", "/api/services/<service_id>"): INSTANCE,
+    ("DELETE", "/api/unregister/<service_id>"): INSTANCE,
 }
 """The query parameters of writes that have some."""
 

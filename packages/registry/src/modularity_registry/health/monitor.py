@@ -195,7 +195,7 @@ class Monitor:
         if entry is not None and (entry.mode in CHECKED_MODES or entry.ttl is not None):
             if self._is_own(service_id):
                 service = entry.service
-            elif self._schedule.watches(service_id):
+            elif before is not None:
                 entry.forget_check()
         self._schedule.follow(service_id, service, self._clock.monotonic(), spread)
         if before is not None and before.gone and before in self._probes:

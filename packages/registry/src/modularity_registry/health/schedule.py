@@ -64,10 +64,6 @@ class Schedule:
         """Return a service as it is under watch here; None if it is not."""
         return self._watched.get(service_id)
 
-    def watches(self, service_id: str) -> bool:
-        """Say whether a service is under watch here."""
-        return service_id in self._watched
-
     def ids(self) -> list[str]:
         """Return the ids of all services under watch."""
         return list(self._watched)

@@ -4,7 +4,7 @@ import sys
 from datetime import datetime
 
 from modularity_registry.model.location import InvalidLocation
-from modularity_registry.model.rights import KEY_OWNER
+from modularity_registry.model.rights import token_of
 from modularity_registry.model.service import CheckPlan, Registration, Service
 
 
@@ -39,8 +39,7 @@ class WatchedService:
         self.registered_at: datetime = service.registered_at
         self.plan = plan
         self.ttl = registration.ttl
-        # Whoever registers may choose an owner_key for each service: it names nobody.
-        self.owner = "" if service.owner.startswith(KEY_OWNER) else service.owner
+        self.owner = token_of(service.owner)
         self.host = _host(registration) if plan is not None else ""
         self.has_fault = has_check_fault(service)
         self.passed = passed

@@ -209,6 +209,14 @@ def shown_owner(owner: str) -> str | None:
     return OWNER_KEY if owner.startswith(KEY_OWNER) else owner or None
 
 
+def token_of(owner: str) -> str:
+    """Return the name of the token that an owner is; empty for any other owner.
+
+    Whoever registers may choose an ``owner_key`` for each service: it names nobody.
+    """
+    return "" if owner.startswith(KEY_OWNER) else owner
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """On whose behalf a service is written: a caller, and the key that they showed."""

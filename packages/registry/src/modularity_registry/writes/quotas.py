@@ -9,7 +9,7 @@ from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.config import Settings
 from modularity_registry.errors import QuotaExceeded, RegistryFull
-from modularity_registry.model.rights import KEY_OWNER
+from modularity_registry.model.rights import token_of
 from modularity_registry.model.service import Service
 
 MIB = 1024 * 1024
@@ -65,7 +65,7 @@ class Quotas:
         At most `MOST_OWNERS`, the one with most services first.
         """
         services = self._catalog.by_owner.copy()
-        tokens = (owner for owner in services if owner and ":" not in owner)
+        tokens = filter(token_of, services)
         most = nlargest(MOST_OWNERS, tokens, key=lambda owner: services[owner])
         size = self._catalog.bytes_by_owner
         return [(owner, services[owner], size[owner]) for owner in most]
@@ -97,11 +97,10 @@ class Quotas:
             size = len(documents.encode(service))
             old_size = len(old.document) if old else 0
         self._check_total(0 if old else 1, size - old_size)
-        owner = service.owner
-        if owner and not owner.startswith(KEY_OWNER):
-            is_own = old is not None and old.owner == owner
+        if token := token_of(service.owner):
+            is_own = old is not None and old.owner == token
             more = size - old_size if is_own else size
-            self._check_token(owner, 0 if is_own else 1, more)
+            self._check_token(token, 0 if is_own else 1, more)
 
     def _check_total(self, services: int, size: int) -> None:
         if not self.services.allows(services):
@@ -115,16 +114,16 @@ class Quotas:
                 " unregister some, or have --max-megabytes raised"
             )
 
-    def _check_token(self, owner: str, services: int, size: int) -> None:
-        held = self._catalog.by_owner[owner]
+    def _check_token(self, token: str, services: int, size: int) -> None:
+        held = self._catalog.by_owner[token]
         if not Quota(held, self.token_services).allows(services):
             raise QuotaExceeded(
-                f"the token {owner!r} has {held:,} services, which is all that one may"
+                f"the token {token!r} has {held:,} services, which is all that one may"
                 " have; unregister some, or have --max-services-per-token raised"
             )
-        held = self._catalog.bytes_by_owner[owner]
+        held = self._catalog.bytes_by_owner[token]
         if not Quota(held, self.token_bytes).allows(size):
             raise QuotaExceeded(
-                f"the token {owner!r} has {held:,} bytes of registrations, and this is"
+                f"the token {token!r} has {held:,} bytes of registrations, and this is"
                 " too much; unregister some, or have --max-megabytes-per-token raised"
             )

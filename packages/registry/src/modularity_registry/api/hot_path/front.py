@@ -110,9 +110,7 @@ class RegistryFront(Front):
         if policy is None or policy.right is route_policy.PUBLIC:
             return False
         caller = self._authenticator.caller(environ)
-        foreign = method not in cors.HARMLESS and cors.is_foreign(
-            environ, self._origins
-        )
+        foreign = cors.is_foreign_write(environ, self._origins)
         if foreign or not caller.may(policy.right):
             return False
         rate = self._rates.get(policy.cost)
