@@ -7,13 +7,14 @@ from typing import Final
 from modularity_registry.health.check_queue import CheckQueue, is_late
 from modularity_registry.health.watched_service import WatchedService
 from modularity_registry.telemetry.counters import Metrics
+from modularity_registry.telemetry.spell import Spell
 
 log = logging.getLogger(__name__)
 
 LOOK: Final = 1.0
 """Seconds between two looks at the checks that wait."""
 
-SPELL: Final = 60.0
+SPELL_SECONDS: Final = 60.0
 """The log has one line for checks that are late within so many seconds."""
 
 
@@ -28,7 +29,7 @@ class Lateness:
         self._metrics = metrics
         self._delay = 0.0
         self._looked = -inf
-        self._spell_ends = -inf
+        self._spell = Spell(SPELL_SECONDS)
 
     @property
     def reason(self) -> str | None:
@@ -62,6 +63,5 @@ class Lateness:
         if not is_late(watched, now):
             return
         self._metrics.late_checks += 1
-        if now >= self._spell_ends:
+        if self._spell.extend(now):
             log.warning("a health check begins %.0f s late", now - watched.due)
-        self._spell_ends = now + SPELL

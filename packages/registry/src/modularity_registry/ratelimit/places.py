@@ -4,10 +4,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from math import inf
 from typing import Final
 
 from modularity_registry.telemetry import logs
+from modularity_registry.telemetry.spell import Spell
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Places:
         self.refused = Counter(dict.fromkeys(REASONS, 0))
         self._advice = advice
         self._clock = clock
-        self._spell_ends = dict.fromkeys(REASONS, -inf)
+        self._spells = {reason: Spell(SPELL_SECONDS) for reason in REASONS}
         self._taken_by: Counter[str] = Counter()
 
     @property
@@ -55,7 +55,7 @@ class Places:
         """A reason to be degraded: all are taken, or were within the last minute."""
         if self.full:
             return f"{self._all_of_them()} are taken{self._advice}"
-        if self._clock() < self._spell_ends[FULL]:
+        if self._spells[FULL].lasts(self._clock()):
             return f"{self._all_of_them()} were taken a moment ago{self._advice}"
         return None
 
@@ -83,9 +83,7 @@ class Places:
         """Count a refusal of ``client``; the first of a spell goes to the log."""
         reason = FULL if self.full else SHARE
         self.refused[reason] += 1
-        now = self._clock()
-        first = now >= self._spell_ends[reason]
-        self._spell_ends[reason] = now + SPELL_SECONDS
+        first = self._spells[reason].extend(self._clock())
         if first and reason == FULL:
             _log.warning("%s are taken%s", self._all_of_them(), self._advice)
         elif first:
