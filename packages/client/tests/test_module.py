@@ -18,9 +18,10 @@ import httpx
 import pytest
 
 from client_support import SUPPORT
-from client_support.harness import HOST, RegistryProcess, eventually, free_port
+from client_support.harness import HOST, RegistryProcess, eventually
 from modularity_client import Registry, fastapi, flask
 from modularity_client.module import Contract, InvocationError
+from support.serving import free_port
 
 MODULE = SUPPORT / "module.py"
 NAMES = ["greet", "fail", "refuse", "strange", "fall-ill"]

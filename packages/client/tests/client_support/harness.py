@@ -11,13 +11,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 import httpx
 
 from client_support import REPOSITORY
 from modularity_client import AsyncRegistry, Registry
+from support.serving import free_port
 
 HOST = "127.0.0.1"
 REGISTRY = REPOSITORY / "packages" / "registry" / "registry_service.py"
@@ -30,24 +30,6 @@ def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         pause.wait(0.02)
-
-
-FIRST_PORT, LOWEST_OUTGOING = 10_000, 32_768
-# Each process begins elsewhere, so that two of them seldom try the same.
-_ports = count(os.getpid() * 61 + 30)
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on.
-
-    Not one that the kernel gives to outgoing connections: such a port may be taken by
-    one of them before a server, which takes its time to start, listens there.
-    """
-    for _ in range(LOWEST_OUTGOING - FIRST_PORT):
-        port = FIRST_PORT + next(_ports) % (LOWEST_OUTGOING - FIRST_PORT)
-        with suppress(OSError), socket.create_server((HOST, port)):
-            return port
-    raise OSError("no port is free")
 
 
 class RegistryProcess:

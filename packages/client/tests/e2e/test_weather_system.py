@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from client_support import REPOSITORY
-from client_support.harness import eventually, free_port
+from client_support.harness import eventually
 from modularity_client import Registry, Resolver
+from support.serving import free_port
 
 ROOT = REPOSITORY
 EXAMPLE = ROOT / "examples" / "02-weather-system"

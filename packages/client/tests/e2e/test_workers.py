@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from client_support import SUPPORT
-from client_support.harness import HOST, RegistryProcess, eventually, free_port
+from client_support.harness import HOST, RegistryProcess, eventually
+from support.serving import free_port
 
 WORKERS = 3
 

@@ -13,10 +13,10 @@ from client_support.harness import (
     Asker,
     RegistryProcess,
     ScriptedServer,
-    free_port,
 )
 from modularity_client import Registry, RegistryUnreachable, ServiceNotFound
 from modularity_client.http.endpoints import AVOID_SECONDS, Endpoints, parse_urls
+from support.serving import free_port
 
 Asking = Callable[..., Asker]
 STATS = {

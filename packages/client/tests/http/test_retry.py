@@ -14,7 +14,6 @@ from client_support.harness import (
     Answer,
     Asker,
     ScriptedServer,
-    free_port,
     problem,
 )
 from modularity_client import (
@@ -29,6 +28,7 @@ from modularity_client import (
     calls,
 )
 from modularity_client.errors import BadReply, TooManyWatchers
+from support.serving import free_port
 
 Asking = Callable[..., Asker]
 Scripted = Callable[..., ScriptedServer]

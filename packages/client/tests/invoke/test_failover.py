@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from client_support.harness import DRIP, DROP, HANG, Answer, ScriptedServer, free_port
+from client_support.harness import DRIP, DROP, HANG, Answer, ScriptedServer
 from client_support.proxy import Proxy
 from client_support.services import service
 from modularity_client import Service
 from modularity_client.invoke.failover import Invocation
 from modularity_client.invoke.invoker import Invoker
 from modularity_client.resolver.errors import ProviderLost, ProviderRefused
+from support.serving import free_port
 
 Scripted = Callable[..., ScriptedServer]
 GOOD = Answer(200, {"capability": "greet", "result": {"message": "Hello"}})

@@ -15,10 +15,11 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from client_support import SUPPORT
-from client_support.harness import RegistryProcess, eventually, free_port
+from client_support.harness import RegistryProcess, eventually
 from modularity_client import Registry
 from modularity_client.resolver.errors import NoProvider
 from modularity_client.resolver.resolver import Resolver
+from support.serving import free_port
 
 PROVIDER = SUPPORT / "provider.py"
 

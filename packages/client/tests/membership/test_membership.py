@@ -19,7 +19,6 @@ from client_support.harness import (
     RegistryProcess,
     ScriptedServer,
     eventually,
-    free_port,
     problem,
 )
 from modularity_client import (
@@ -35,6 +34,7 @@ from modularity_client.membership.membership import (
     pause_after,
 )
 from modularity_client.membership.shutdown import SHUTDOWN_TIMEOUT
+from support.serving import free_port
 
 FIELDS: dict[str, Any] = {
     "id": "member",

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from client_support import SUPPORT
-from client_support.harness import RegistryProcess, eventually, free_port
+from client_support.harness import RegistryProcess, eventually
 from client_support.proxy import Proxy
 from client_support.services import register, service
 from modularity_client import Registry
@@ -19,6 +19,7 @@ from modularity_client.events.session import Session
 from modularity_client.resolver.call_reports import QUEUE
 from modularity_client.resolver.errors import UnknownProviders
 from modularity_client.resolver.resolver import Resolver
+from support.serving import free_port
 
 CHILD = SUPPORT / "child.py"
 Own = Callable[[], RegistryProcess]

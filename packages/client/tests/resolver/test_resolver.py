@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from client_support.harness import RegistryProcess, eventually, free_port
+from client_support.harness import RegistryProcess, eventually
 from client_support.proxy import Proxy
 from client_support.services import register
 from modularity_client import AsyncRegistry, Registry, Service
 from modularity_client.resolver.errors import NoProvider, UnknownProviders
 from modularity_client.resolver.resolver import Resolver
+from support.serving import free_port
 
 Own = Callable[[], RegistryProcess]
 Make = Callable[..., Resolver]

@@ -11,23 +11,11 @@ import requests
 from e2e.browser.test_openapi_page import answer, opened
 from e2e.dashboard.browser import RegistryProcess, browser, open_page, running_registry
 from support.registry import eventually
-from support.servers import program
+from support.servers import nginx, program
 from support.servers.program import Program
 from support.serving import HOST, free_port
 
 NGINX = """
-daemon off;
-master_process off;
-error_log stderr;
-pid {folder}/nginx.pid;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     server {{
         listen {host}:{port};
         location /deep/registry/ {{
@@ -35,7 +23,6 @@ http {{
             proxy_set_header Host $http_host;
         }}
     }}
-}}
 """
 HAPROXY = """
 defaults
@@ -55,36 +42,31 @@ backend registry
 """
 
 
-def nginx(config: Path, tool: Path) -> list[str | Path]:
-    return [tool, "-p", config.parent, "-c", config, "-e", "stderr"]
-
-
-def haproxy(config: Path, tool: Path) -> list[str | Path]:
+def haproxy(folder: Path, text: str) -> list[str | Path]:
+    tool = program.find(["haproxy"], None, "haproxy")
+    config = folder / "haproxy.cfg"
+    config.write_text(text)
     return [tool, "-db", "-f", config]
 
 
 @pytest.fixture(
     params=[
-        pytest.param(("nginx", NGINX, nginx), id="nginx"),
-        pytest.param(("haproxy", HAPROXY, haproxy), id="haproxy"),
+        pytest.param((NGINX, nginx.command), id="nginx"),
+        pytest.param((HAPROXY, haproxy), id="haproxy"),
     ]
 )
 def prefixed(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[tuple[RegistryProcess, str]]:
     """A registry, and where it is reached through a proxy; no slash at the end."""
-    name, template, command = request.param
-    tool = Path(program.find([name], None, name))
+    template: str
+    command: Callable[[Path, str], list[str | Path]]
+    template, command = request.param
     with running_registry() as registry:
-        port, config = free_port(), tmp_path / "config"
-        config.write_text(
-            template.format(
-                folder=tmp_path, host=HOST, port=port, upstream=registry.port
-            )
-        )
+        port = free_port()
+        text = template.format(host=HOST, port=port, upstream=registry.port)
         url = f"http://{HOST}:{port}/deep/registry"
-        start: Callable[[Path, Path], list[str | Path]] = command
-        proxy = Program(start(config, tool), tmp_path / "log")
+        proxy = Program(command(tmp_path, text), tmp_path / "log")
         try:
             proxy.wait_until(lambda: _answers(f"{url}/ready"))
             yield registry, url

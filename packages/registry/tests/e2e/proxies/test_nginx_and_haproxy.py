@@ -5,7 +5,6 @@ played on this machine.
 """
 
 import json
-import os
 import re
 import socket
 import ssl
@@ -19,7 +18,7 @@ import pytest
 
 from e2e.docs.reader import ROOT
 from support.registry import eventually, registration
-from support.servers import program
+from support.servers import nginx, program
 from support.servers.program import Program
 from support.serving import HOST, free_port
 from support.tls import Authority, TlsRegistry
@@ -30,22 +29,6 @@ STRANGER = "203.0.113.9"
 STRANGER6 = "2001:db8::9"
 NUMBERS = count(1)
 
-NGINX_MAIN = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.err info;
-worker_processes 1;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    {body}
-}}
-"""
 # HAProxy as most have it: it adds one header, and lets all else through.
 USUAL = """
 defaults
@@ -197,8 +180,7 @@ def substituted(text: str, *pairs: tuple[str, str]) -> str:
 
 
 def start_nginx(front: Front) -> None:
-    tool = program.find(["nginx"], None, "nginx")
-    body = substituted(
+    servers = substituted(
         NGINX.read_text(),
         ("127.0.0.1:5000;", f"{HOST}:{front.registry.port};"),
         (
@@ -209,10 +191,7 @@ def start_nginx(front: Front) -> None:
         ("/etc/ssl/registry.pem", str(front.cert)),
         ("/etc/ssl/registry.key", str(front.key)),
     )
-    config = front.folder / "nginx.conf"
-    config.write_text(NGINX_MAIN.format(folder=front.folder, body=body))
-    os.chmod(front.folder, 0o755)
-    front.start([tool, "-p", front.folder, "-c", config, "-e", "stderr"])
+    front.start(nginx.command(front.folder, servers))
 
 
 def start_haproxy(front: Front) -> None:
