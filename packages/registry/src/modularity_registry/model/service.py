@@ -88,9 +88,10 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     This is the document that is stored. ``since`` is when the present status began.
     ``owner`` is who alone may change it: see `access.Claim`; empty for everybody.
-    ``loopback`` says whether checks may connect to loopback: whoever registered it was
-    there, too, or it was stored when that was not noted yet. ``instances`` are the
-    processes that have registered it and not left, the newest last.
+    ``loopback`` says whether checks may connect to loopback addresses: only if the
+    service was registered from one. It is true for services stored by versions without
+    this field. ``instances`` are the processes that registered the service and have not
+    left, the newest last.
     """
 
     registration: Registration

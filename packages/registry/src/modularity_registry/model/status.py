@@ -70,22 +70,26 @@ def undrained(service: Service, now: datetime) -> Service:
     return _updated(service, now, drain=None) if service.drain else service
 
 
-def joined(present: Service, anew: Service, instance: str) -> Service:
-    """Return the service when ``instance`` registers ``anew`` what is ``present``.
+def joined(current: Service, registered: Service, instance: str) -> Service:
+    """Return the service after ``instance`` has registered ``registered``.
 
-    While it is healthy, one more process of the same service changes nothing of what
-    is known of it, but for an order to drain, which any registration ends.
+    If ``current`` is healthy and has the same content, only the list of instances
+    changes, and a drain ends. Otherwise ``registered`` replaces it, and the list stays.
     """
-    instances = present.instances
+    instances = current.instances
     if instance not in instances:
         instances = (*instances, instance)[-MOST_INSTANCES:]
-    same = (present.registration, present.owner) == (anew.registration, anew.owner)
-    if not same or present.faults or present.loopback != anew.loopback:
-        return msgspec.structs.replace(anew, instances=instances)
-    if instances == present.instances and present.drain is None:
-        return present
-    now = anew.registered_at
-    return _updated(present, now, instances=instances, drain=None)
+    is_same = (
+        current.registration == registered.registration
+        and current.owner == registered.owner
+        and current.loopback == registered.loopback
+    )
+    if current.faults or not is_same:
+        return msgspec.structs.replace(registered, instances=instances)
+    if instances == current.instances and current.drain is None:
+        return current
+    now = registered.registered_at
+    return _updated(current, now, instances=instances, drain=None)
 
 
 def left(service: Service, instance: str) -> Service:

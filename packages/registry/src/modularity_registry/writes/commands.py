@@ -122,9 +122,9 @@ class Commands:
                 registration, now, now, owner=owner, loopback=caller_is_local
             )
             if instance is not None:
-                present = entry.service if entry else service
-                service = status.joined(present, service, instance)
-                if entry is not None and service is present:
+                current = entry.service if entry else service
+                service = status.joined(current, service, instance)
+                if entry is not None and service is current:
                     return None
             self._quotas.check(entry, service)
             return service
