@@ -18,7 +18,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 5000
     debug: bool = False
-    health_check_interval: float = 30.0
+    health_check_interval: float = 5.0
     health_check_timeout: float = 5.0
     health_check_fall: int = 3
     health_check_rise: int = 1

@@ -299,8 +299,7 @@ class Monitor:
         )
         self._note(watched, outcome)
         if verdict == "add_fault":
-            message = f"{watched.failures} checks failed in a row: {outcome.message}"
-            fault = Fault("check", message, self._clock.now())
+            fault = Fault("check", _reason(outcome, watched), self._clock.now())
             await _write(self._commands.add_fault, watched, fault)
         elif verdict == "remove_faults":
             await _write(self._commands.remove_faults, watched, CHECK)
@@ -354,6 +353,12 @@ class Monitor:
         if entry is None or entry.registered_at != watched.registered_at:
             return None
         return entry
+
+
+def _reason(outcome: Outcome, watched: WatchedService) -> str:
+    count = watched.failures
+    checks = "1 check" if count == 1 else f"{count} checks in a row"
+    return f"{outcome.message}; {checks} failed"
 
 
 async def _write(

@@ -15,6 +15,13 @@ from modularity_registry.model.service import CheckPlan, Service
 JITTER = 0.1
 """An interval varies by this share, so that checks don't fall into step."""
 
+RECHECK = 0.1
+"""The share of the interval until the next check, after a failure of one that may be
+accused at once."""
+
+RECHECK_MINIMUM = 1.0
+"""The seconds until then at least, unless the interval itself is shorter."""
+
 Verdict = Literal["add_fault", "remove_faults"]
 LeaseState = Literal["held", "missed", "expired"]
 
@@ -83,16 +90,16 @@ class Schedule:
         even if the doubt has ended meanwhile. A verdict is returned again after the
         next check if it was not carried out.
         """
-        watched.due = max(started + self._pause(watched), now)
         if ok is None or watched.gone:
+            watched.due = max(started + self._pause(watched), now)
             return None
         self.suspicion.count(watched, -1)
-        watched.checked = True
         watched.passed = watched.passed or ok
         watched.failures = 0 if ok else watched.failures + 1
         watched.doubted = 0 if ok else watched.doubted + doubted
         watched.successes = watched.successes + 1 if ok else 0
         self.suspicion.count(watched, 1)
+        watched.due = max(started + self._pause(watched), now)
         return self._verdict(watched)
 
     def end_check(self, watched: WatchedService, now: float) -> None:
@@ -156,7 +163,19 @@ class Schedule:
 
     def _pause(self, watched: WatchedService) -> float:
         interval = watched.plan.interval if watched.plan else 0.0
+        if 0 < watched.failures < self._fall:
+            interval = self._recheck(watched, interval)
         # After the first check, services that registered together drift apart.
-        if not watched.checked:
+        elif not watched.drifted:
+            watched.drifted = True
             return interval * self._rng.uniform(0.5, 1.0)
         return interval * self._rng.uniform(1 - JITTER, 1 + JITTER)
+
+    def _recheck(self, watched: WatchedService, interval: float) -> float:
+        """Return the seconds from a failure to the next check."""
+        share = RECHECK
+        if watched.passed and self.suspicion.possible:
+            # The verdict takes an interval, in which all other hosts are checked once:
+            # they show whether the fault is the registry's own.
+            share = 1 / (self._fall - 1)
+        return min(interval, max(interval * share, RECHECK_MINIMUM))

@@ -47,6 +47,11 @@ class SelfSuspicion:
             self._owners.count(watched.owner or watched.host, good, failing)
 
     @property
+    def possible(self) -> bool:
+        """Whether there are enough hosts for their failures to prove anything."""
+        return len(self._hosts) >= status.SUSPICION_MINIMUM
+
+    @property
     def active(self) -> bool:
         """Whether the fault is likely with this registry or its network."""
         hosts, owners = self._hosts, self._owners

@@ -13,12 +13,13 @@ class WatchedService:
 
     ``passed`` says that a check has succeeded since the registration, ``doubted`` how
     many of the ``failures`` in a row began while the registry doubted itself. ``due``
-    is when the next check should begin (seconds, monotonic).
+    is when the next check should begin (seconds, monotonic). ``drifted`` says that a
+    shorter interval has moved it apart from those that registered at the same time.
     """
 
     __slots__ = (
-        "checked",
         "doubted",
+        "drifted",
         "due",
         "failures",
         "gone",
@@ -43,9 +44,9 @@ class WatchedService:
         self.host = _host(registration) if plan is not None else ""
         self.has_fault = has_check_fault(service)
         self.passed = passed
-        self.checked = False
         self.failures = 0
         self.doubted = 0
+        self.drifted = False
         self.successes = 0
         self.due = 0.0
         self.gone = False

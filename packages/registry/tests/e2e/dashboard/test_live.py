@@ -77,7 +77,7 @@ def test_a_service_that_dies_turns_red_and_its_page_says_why(
         page.locator(row(page, "mortal")).click()
         box = page.locator(".reason-box")
         expect(box).to_contain_text("Health checks are failing")
-        expect(box).to_contain_text("1 checks failed in a row: connection refused")
+        expect(box).to_contain_text("connection refused; 1 check failed")
         expect(page.locator(".facts").first).to_contain_text(
             "Nothing is listening on this port"
         )

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gzip
+import json
 import socket
 import ssl
 import struct
@@ -169,13 +170,61 @@ def test_any_2xx_is_ok(status: str) -> None:
     assert 0 < outcome.latency_ms < 20_000
 
 
-@pytest.mark.parametrize(
-    "status", ["101 x", "404 Not Found", "500 x", "503 x", "600 x"]
-)
+@pytest.mark.parametrize("status", ["101 x", "403 x", "500 x", "503 x", "600 x"])
 def test_any_other_status_is_a_failure(status: str) -> None:
     outcome = check(replying(answer(status, b"")))
     assert (outcome.ok, outcome.kind) == (False, "status")
     assert outcome.message == f"HTTP {status[:3]}"
+
+
+def test_a_404_says_what_to_set() -> None:
+    outcome = check(replying(answer("404 Not Found", b"no such page")))
+    assert (outcome.ok, outcome.kind) == (False, "status")
+    assert outcome.message.startswith(
+        "nothing is served at /_module/health; set health.path"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (
+            "200 OK",
+            {"status": "unhealthy", "reason": "model file missing"},
+            "model file missing (HTTP 200, but its status is 'unhealthy')",
+        ),
+        ("503 x", {"reason": "model file missing"}, "model file missing (HTTP 503)"),
+        ("503 x", {"status": "DOWN", "output": "no disk"}, "no disk (HTTP 503)"),
+        ("500 x", {"reason": " ", "message": "no disk"}, "no disk (HTTP 500)"),
+        ("500 x", {"detail": "a\x1b[31m\n\u202eb"}, "a[31m b (HTTP 500)"),
+        ("500 x", {"reason": "x" * 201}, "x" * 199 + "… (HTTP 500)"),
+        ("500 x", {"reason": ["no", "text"]}, "HTTP 500"),
+        ("500 x", {"status": "down"}, "HTTP 500"),
+    ],
+)
+def test_the_services_own_words_lead(
+    status: str, body: dict[str, object], message: str
+) -> None:
+    outcome = check(replying(answer(status, json.dumps(body).encode())))
+    assert (outcome.kind, outcome.message) == ("status", message)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"reason": "cut', b"\xff", b"<html>", b'{"reason": "x"}' * 9_000]
+)
+def test_an_error_whose_body_can_t_be_read_is_still_that_error(body: bytes) -> None:
+    assert check(replying(answer("503 x", body))).message == "HTTP 503"
+
+
+def test_an_error_whose_body_never_comes_is_still_that_error() -> None:
+    async def handler(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 x\r\nContent-Length: 10\r\n\r\n{")
+        await reader.read()  # until the check gives up
+
+    assert check(handler).message == "HTTP 503"
 
 
 @pytest.mark.parametrize("word", ["unhealthy", "DOWN", " fail ", "Out-of-Service"])

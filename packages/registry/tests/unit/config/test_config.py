@@ -23,7 +23,7 @@ def test_defaults_are_the_documented_ones() -> None:
     settings = load({}, {})
     assert settings == Settings()
     assert (settings.host, settings.port, settings.debug) == ("127.0.0.1", 5000, False)
-    assert settings.health_check_interval == 30
+    assert settings.health_check_interval == 5
     assert settings.health_check_timeout == 5
     assert (settings.health_check_fall, settings.health_check_rise) == (3, 1)
     assert settings.store == "memory://"

@@ -104,6 +104,50 @@ def test_failures_in_a_row_add_a_fault(fall: int) -> None:
         assert verdict == ("add_fault" if number == fall else None)
 
 
+def test_after_a_failure_the_next_checks_come_sooner() -> None:
+    plan = schedule()
+    plan.follow("a", service(), 0.0, spread=False)
+    _, due = record(plan, pop(plan, 0.0), True, 0.0)
+    gaps = []
+    for _ in range(4):
+        now = due
+        _, due = record(plan, pop(plan, now), False, now)
+        gaps.append(due - now)
+    for gap, share in zip(gaps, (0.1, 0.1, 1.0, 1.0), strict=True):
+        assert gap == pytest.approx(INTERVAL * share, rel=JITTER)
+
+
+@pytest.mark.parametrize(
+    ("interval", "pause"), [(5.0, 1.0), (0.5, 0.5)], ids=["a second", "its interval"]
+)
+def test_a_sooner_check_is_not_too_soon(interval: float, pause: float) -> None:
+    plan = schedule()
+    quick = service(health=HealthCheck(interval=interval))
+    plan.follow("a", quick, 0.0, spread=False)
+    _, due = record(plan, pop(plan, 0.0), False, 0.0)
+    assert due == pytest.approx(pause, rel=JITTER)
+
+
+@pytest.mark.parametrize("fall", [2, 3, 5])
+def test_a_verdict_waits_until_the_other_hosts_were_checked(fall: int) -> None:
+    """The registry's network fails: who fails first must not be accused before."""
+    plan = herd(20, fall=fall)
+    verdicts, now = [], 0.0
+    while now < 10 * INTERVAL:
+        now += 0.1
+        for watched in all_due(plan, now):
+            verdicts.append(record(plan, watched, False, now)[0])
+    assert plan.suspicion.active
+    assert set(verdicts) == {None}
+
+
+def test_who_never_passed_waits_for_nobody() -> None:
+    plan = herd(20)
+    plan.follow("new", hosted("new", "10.0.1.1"), 0.0, spread=False)
+    _, due = record(plan, pop(plan, 0.0), False, 0.0)
+    assert due == pytest.approx(INTERVAL * 0.1, rel=JITTER)
+
+
 def test_a_success_in_between_starts_the_count_again() -> None:
     plan = schedule(fall=2)
     plan.follow("a", service(), 0.0, spread=False)

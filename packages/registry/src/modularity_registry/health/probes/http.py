@@ -1,5 +1,6 @@
 """The HTTP check: any 2xx, unless its body says that the service is not well."""
 
+import asyncio
 import socket
 import ssl
 import time
@@ -12,7 +13,11 @@ from yarl import URL
 from modularity_registry import __version__
 from modularity_registry.errors import AddressRefused
 from modularity_registry.health.probes.address_gate import Gate
-from modularity_registry.health.probes.http_body import BODY_LIMIT, check_body
+from modularity_registry.health.probes.http_body import (
+    BODY_LIMIT,
+    HealthReport,
+    read_report,
+)
 from modularity_registry.health.probes.outcome import (
     HEAD_LINE_LIMIT,
     HEADERS_LIMIT,
@@ -22,6 +27,8 @@ from modularity_registry.health.probes.outcome import (
 from modularity_registry.model.location import InvalidLocation, Location
 
 KEEPALIVE: Final = 3.0  # seconds
+REASON_SECONDS: Final = 0.5
+"""How long to wait for the body of an error status, which only adds a reason."""
 _AUTHORITIES: Final = 4_096
 _HEADERS: Final = {
     "User-Agent": f"modularity-registry/{__version__}",
@@ -112,13 +119,19 @@ class HttpChecker:
                 raise CheckFailed(
                     "status", f"HTTP {status}: redirects are not followed"
                 )
+            if status == 404:
+                raise CheckFailed(
+                    "status",
+                    f"nothing is served at {location.path}{path}; set health.path to"
+                    " where this service answers (HTTP 404)",
+                )
             if not 200 <= status < 300:
-                raise CheckFailed("status", f"HTTP {status}")
-            body = await _read(response.content)
-            coding = response.headers.get("Content-Encoding", "").strip().lower()
-            charset = response.charset
-        if (word := check_body(body, coding, charset)) is not None:
-            raise CheckFailed("status", f"HTTP {status}, but its status is {word!r}")
+                reason = await _reason_of_failure(response)
+                raise CheckFailed("status", _failure(f"HTTP {status}", reason))
+            report = await _read_report(response)
+        if report.status:
+            what = f"HTTP {status}, but its status is {report.status!r}"
+            raise CheckFailed("status", _failure(what, report.reason))
         return f"HTTP {status}"
 
     def _choose(self, host: str, port: int) -> aiohttp.ClientSession:
@@ -149,9 +162,25 @@ def _url(location: Location, path: str) -> URL:
     return url
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    """Return the body; of one that is over the limit, a byte more than that."""
+def _failure(what: str, reason: str) -> str:
+    """Return a message that leads with the service's own words, if it has any."""
+    return f"{reason} ({what})" if reason else what
+
+
+async def _reason_of_failure(response: aiohttp.ClientResponse) -> str:
+    """Return what a service says beside an error status; empty if it can't be read."""
+    try:
+        async with asyncio.timeout(REASON_SECONDS):
+            return (await _read_report(response)).reason
+    except (CheckFailed, TimeoutError, aiohttp.ClientError):
+        return ""
+
+
+async def _read_report(response: aiohttp.ClientResponse) -> HealthReport:
+    """Read a body, up to a byte more than the limit."""
     body = b""
+    content = response.content
     while len(body) <= BODY_LIMIT and (chunk := await content.readany()):
         body += chunk
-    return body[: BODY_LIMIT + 1]
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    return read_report(body[: BODY_LIMIT + 1], coding, response.charset)

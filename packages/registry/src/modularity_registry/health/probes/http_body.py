@@ -1,13 +1,15 @@
 """What the body of an answer says of the service's health.
 
-A JSON object may name a status. It is decoded as HTTP and JSON say; one that can't be
-read is a failure, since it may say anything. All other bodies say nothing.
+A JSON object may name a status, and a reason for it. It is decoded as HTTP and JSON
+say; one that can't be read is a failure, since it may say anything. All other bodies
+say nothing.
 """
 
 import codecs
 import json
 import re
 import zlib
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -16,6 +18,9 @@ from modularity_registry.health.probes.outcome import CheckFailed
 
 BODY_LIMIT: Final = 65_536
 """Bytes of a body, as it is sent and when it is decompressed."""
+
+REASON_LIMIT: Final = 200
+"""Characters of a service's own reason; a longer one is cut."""
 
 # Spring's health, Consul, draft-inadarei-api-health-check and what else is in use.
 # Words that are on neither side (healthy, up, pass, degraded, warn) do no harm.
@@ -32,15 +37,31 @@ _CHARSETS: Final = re.compile(r"(utf-(8|16|32)|ascii|iso8859-|cp125)")
 _WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # see zlib
 
 
+# Ours, and what Spring, problem+json and draft-inadarei-api-health-check write.
 class _Body(msgspec.Struct):
     status: object = None
+    reason: object = None
+    message: object = None
+    detail: object = None
+    output: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """What a service says of itself: a bad word as its ``status``, and why.
+
+    Both are empty where it says nothing. ``reason`` is one line of printable text.
+    """
+
+    status: str = ""
+    reason: str = ""
 
 
 _decoder: Final = msgspec.json.Decoder(_Body)
 
 
-def check_body(body: bytes, coding: str, charset: str | None) -> str | None:
-    """Return the ``status`` that a body names if it is one of the bad words.
+def read_report(body: bytes, coding: str, charset: str | None) -> HealthReport:
+    """Return what a body says.
 
     ``body`` is what was sent, up to a byte more than `BODY_LIMIT`; ``coding`` is its
     ``Content-Encoding`` and ``charset`` that of its ``Content-Type``. Raises
@@ -53,7 +74,7 @@ def check_body(body: bytes, coding: str, charset: str | None) -> str | None:
     encoding = _encoding(body, charset)
     start = body[:256].decode(encoding, "ignore").lstrip("\ufeff \t\r\n")
     if not start.startswith("{"):
-        return None
+        return HealthReport()
     if too_long:
         raise CheckFailed(
             "status",
@@ -61,17 +82,31 @@ def check_body(body: bytes, coding: str, charset: str | None) -> str | None:
         )
     try:
         text = body.decode(encoding).removeprefix("\ufeff")
-        status = _decoder.decode(text).status
+        content = _decoder.decode(text)
     except UnicodeDecodeError:
         raise CheckFailed("status", f"the body is not valid {encoding}") from None
     except (msgspec.MsgspecError, RecursionError):
         raise CheckFailed(
             "status", "the body begins as a JSON object, but is not valid JSON"
         ) from None
+    texts = (content.reason, content.message, content.detail, content.output)
+    reasons = (_one_line(text) for text in texts if isinstance(text, str))
+    reason = next(filter(None, reasons), "")
+    return HealthReport(_bad_word(content.status), reason)
+
+
+def _bad_word(status: object) -> str:
     if not isinstance(status, str):
-        return None
+        return ""
     word = _SEPARATORS.sub("_", status.strip().lower())
-    return word if word in _BAD else None
+    return word if word in _BAD else ""
+
+
+def _one_line(text: str) -> str:
+    """Return a text as something that can't spoil a table or a terminal."""
+    line = " ".join(text[: REASON_LIMIT * 4].split())
+    line = "".join(character for character in line if character.isprintable())
+    return line if len(line) <= REASON_LIMIT else f"{line[: REASON_LIMIT - 1]}…"
 
 
 def _encoding(body: bytes, charset: str | None) -> str:
