@@ -359,7 +359,8 @@ def graph(**filters: Unpack[Filters]) -> Call[Graph]:
 
 def _registered(data: Any, reply: Reply) -> Registered:
     revision, created = int(data["revision"]), reply.status == 201
-    return Registered(data["service_id"], revision, created, data["message"])
+    message, displaced = data["message"], data.get("displaced")
+    return Registered(data["service_id"], revision, created, message, displaced)
 
 
 def _if_match(revision: int | None) -> dict[str, str]:

@@ -28,6 +28,8 @@ from modularity_client import (
     RegistryError,
 )
 from modularity_client.errors import AddressRefused
+from modularity_client.membership import announcement
+from modularity_client.membership.announcement import announce
 from modularity_client.membership.membership import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -116,6 +118,39 @@ def test_before_it_goes_callers_are_sent_elsewhere(
     eventually(lambda: registry.status("member") == "draining")
     leaving.join(20)
     assert registry.status("member") is None
+
+
+def test_who_joins_is_told_where_to_look(
+    registry: RegistryProcess, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "modularity_client"):
+        join(registry.url)
+    location = registry.get("/api/services/member")["location"]
+    url = registry.url
+    assert caplog.messages == [
+        f"member: joined {url} as {location}; see {url}/#/services/member"
+    ]
+
+
+def test_without_logging_the_line_goes_to_stderr(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announcement.log, "hasHandlers", lambda: False)
+    announce("a/b", "http://127.0.0.1:1", "https://name:pw@r")
+    assert capsys.readouterr().err == (
+        "a/b: joined https://***@r as http://127.0.0.1:1;"
+        " see https://***@r/#/services/a%2Fb\n"
+    )
+
+
+def test_a_second_process_with_a_live_id_is_warned(
+    registry: RegistryProcess, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    join(registry.url)
+    first = registry.get("/api/services/member")["location"]
+    join(registry.url, location="z")
+    [warning] = warnings(caplog)
+    assert warning.startswith("member: ") and first in warning
 
 
 def test_a_registry_that_has_forgotten_the_member_is_told_again(

@@ -15,7 +15,7 @@ from modularity_registry.api.request_log import RequestLog
 from modularity_registry.api.tracing import Tracing, require
 from modularity_registry.config import OFF, Settings
 from modularity_registry.events import KEEP_ALIVE
-from modularity_registry.network.listen_address import authority
+from modularity_registry.network.listen_address import authority, browser_url
 from modularity_registry.ratelimit import warn_of_workers
 from modularity_registry.runtime import Registry
 from modularity_registry.serving import bind_warnings, certificates, file_warnings
@@ -160,11 +160,14 @@ def _print_first_token(registry: Registry) -> None:
 
 def _log_started(registry: Registry) -> None:
     settings = registry.settings
+    url = browser_url(settings.host, settings.port, settings.tls_cert != OFF)
     log.info(
         "registry started",
         extra=logs.fields(
             version=__version__,
             address=authority(settings.host, settings.port),
+            dashboard=f"{url}/",
+            docs=f"{url}/docs",
             store=settings.store_kind,
             workers=settings.workers,
             services=len(registry.catalog),

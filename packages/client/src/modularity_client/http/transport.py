@@ -94,6 +94,11 @@ class Driver:
         # TLS on connections that the parent is using.
         self._clients: dict[int, httpx.Client] = {}
 
+    @property
+    def server(self) -> str:
+        """The URL to which the next call goes: the one that answered last."""
+        return self.endpoints.order(time.monotonic())[0]
+
     def client(self) -> httpx.Client:
         """Return this process's HTTP client; raises `RuntimeError` once closed."""
         if self._closed.is_set():

@@ -22,6 +22,7 @@ from modularity_client.errors import (
     Unauthorized,
 )
 from modularity_client.http.transport import Driver, Settings
+from modularity_client.membership.announcement import announce
 from modularity_client.membership.leave import Registration, leave
 from modularity_client.membership.port_check import wait_until_listening
 from modularity_client.membership.shutdown import SHUTDOWN_TIMEOUT, shutdown_handler
@@ -106,6 +107,7 @@ class Membership:
         self._tried = threading.Event()
         self._registered = threading.Event()
         self._present = False  # also when a reply was lost and it may be registered
+        self._announced = False
         self._reported = (False, "")
         self._failures = 0
         self._error: RegistryError | None = None
@@ -257,7 +259,12 @@ class Membership:
             raise
         self._present = True
         self._registered.set()
-        if self._error is None:
+        if registered.displaced:
+            log.warning("%s: %s", self.service_id, registered.message)
+        if not self._announced:
+            self._announced = True
+            announce(self.service_id, self._service["location"], self._driver.server)
+        elif self._error is None:
             log.info("%s: registered", self.service_id)
         self._clear_error()
         self._run_callback(self._on_registered, registered)

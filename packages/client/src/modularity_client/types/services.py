@@ -124,12 +124,16 @@ class ServiceList:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A successful registration; ``created`` if the id is new."""
+    """A successful registration; ``created`` if the id is new.
+
+    ``displaced`` is the location of a healthy provider whose id it took, if any.
+    """
 
     service_id: str
     revision: int
     created: bool
     message: str
+    displaced: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

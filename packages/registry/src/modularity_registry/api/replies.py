@@ -128,7 +128,13 @@ def stale(view_health: ViewHealth) -> list[tuple[str, str]]:
 def registered(result: WriteResult) -> tuple[bytes, HTTPStatus]:
     """Return body and status of the reply to a registration."""
     status = HTTPStatus.CREATED if result.created else HTTPStatus.OK
-    return changed(result, "registered", REGISTERED), status
+    if not result.displaced:
+        return changed(result, "registered", REGISTERED), status
+    message = (
+        f"{REGISTERED}, in place of the one at {result.displaced}, which was healthy;"
+        " if both run, give each an id of its own"
+    )
+    return changed(result, "registered", message, displaced=result.displaced), status
 
 
 def unregistered(result: WriteResult) -> bytes:
@@ -136,13 +142,14 @@ def unregistered(result: WriteResult) -> bytes:
     return changed(result, "unregistered", UNREGISTERED)
 
 
-def changed(result: WriteResult, status: str, message: str) -> bytes:
+def changed(result: WriteResult, status: str, message: str, **more: str) -> bytes:
     """Return the body of the reply to a write that is not a registration."""
     answer = {
         "status": status,
         "service_id": result.service_id,
         "revision": result.revision,
         "message": message,
+        **more,
     }
     return schema.encode(answer)
 

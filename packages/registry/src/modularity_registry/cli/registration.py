@@ -95,6 +95,8 @@ def register(session: Session, source: Any, only_new: bool, **options: Any) -> N
     else:
         verb = "registered" if result.created else "replaced"
         click.echo(f"{verb} {plain(result.service_id)} at revision {result.revision}")
+        if result.displaced:
+            click.echo(f"Warning: {plain(result.message)}", err=True)
 
 
 def _option(field: str) -> str:

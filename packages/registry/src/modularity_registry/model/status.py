@@ -92,6 +92,16 @@ def joined(current: Service, registered: Service, instance: str) -> Service:
     return _updated(current, now, instances=instances, drain=None)
 
 
+def displaced(current: Service, registered: Service) -> str:
+    """Return the location of a live provider that loses its id; empty if none does.
+
+    It may be a second process with the same id, or one that was moved on purpose.
+    """
+    location = current.registration.location
+    moved = location != registered.registration.location
+    return location if moved and not current.faults else ""
+
+
 def left(service: Service, instance: str) -> Service:
     """Return the service without one of its instances."""
     others = tuple(name for name in service.instances if name != instance)

@@ -47,6 +47,13 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def browser_url(host: str, port: int, https: bool) -> str:
+    """Return what to open on this machine for a server that listens there."""
+    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+    scheme = "https" if https else "http"
+    return f"{scheme}://{authority(everywhere.get(host, host), port)}"
+
+
 def on_loopback(host: str) -> bool:
     """Say whether only this machine reaches ``host``; a name may mean any."""
     try:

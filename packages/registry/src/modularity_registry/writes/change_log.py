@@ -19,9 +19,10 @@ def written(old: Entry | None, new: Service, revision: int) -> None:
     """Log that ``new`` was written over ``old`` as of ``revision``.
 
     A registration that only repeats the one before is logged at debug: services that
-    register on a beat would fill the log with nothing new.
+    register on a beat would fill the log with nothing new. One that takes the id of a
+    live provider at another location is a warning.
     """
-    if not log.isEnabledFor(logging.INFO):
+    if not log.isEnabledFor(logging.WARNING):
         return
     if old is None:
         _registered("service registered", logging.INFO, new, revision)
@@ -32,6 +33,8 @@ def written(old: Entry | None, new: Service, revision: int) -> None:
         _altered(before, new, revision)
     elif before.registration == new.registration:
         _registered("service registered again", logging.DEBUG, new, revision)
+    elif displaced := status.displaced(before, new):
+        _registered("service replaced", logging.WARNING, new, revision, displaced)
     else:
         _registered("service replaced", logging.INFO, new, revision)
 
@@ -48,7 +51,9 @@ def removed(old: Entry, revision: int, expired: bool) -> None:
     )
 
 
-def _registered(event: str, level: int, new: Service, revision: int) -> None:
+def _registered(
+    event: str, level: int, new: Service, revision: int, displaced: str = ""
+) -> None:
     registration = new.registration
     logs.log_event(
         log,
@@ -59,6 +64,7 @@ def _registered(event: str, level: int, new: Service, revision: int) -> None:
         mode=registration.mode,
         location=registration.location,
         version=registration.version,
+        displaced=displaced or None,
     )
 
 

@@ -113,8 +113,10 @@ class Commands:
                 addresses = await self._names.addresses(location)
             self._policy.check_addresses(addresses, caller_is_local=caller_is_local)
         owner = claim.owner(registration.id)
+        displaced = ""
 
         def decide(entry: Entry | None) -> Service | None:
+            nonlocal displaced
             _check(claim, entry)
             precondition.check(entry)
             now = self._clock.now()
@@ -127,6 +129,7 @@ class Commands:
                 if entry is not None and service is current:
                     return None
             self._quotas.check(entry, service)
+            displaced = status.displaced(entry.service, service) if entry else ""
             return service
 
         result = await self._write(registration.id, decide, claim)
@@ -134,7 +137,7 @@ class Commands:
             self._metrics.registered += 1
         else:
             self._metrics.replaced += 1
-        return result
+        return result._replace(displaced=displaced)
 
     async def unregister(
         self,

@@ -50,10 +50,12 @@ class Subject(Protocol):
 class WriteResult(NamedTuple):
     """A write that is visible. ``created`` says that there was nothing before.
 
-    ``others`` says that other instances keep the service, which one has left.
+    ``others`` says that other instances keep the service, which one has left;
+    ``displaced`` is the location of a live provider whose id a registration took.
     """
 
     service_id: str
     revision: int
     created: bool = False
     others: bool = False
+    displaced: str = ""

@@ -45,6 +45,8 @@ def test_a_registry_logs_in_one_form_from_its_start_to_its_end(
         process.wait()
     (started,) = (each for each in log() if each["event"] == "registry started")
     assert started["address"] == f"{HOST}:{port}"
+    assert started["dashboard"] == f"http://{HOST}:{port}/"
+    assert started["docs"] == f"http://{HOST}:{port}/docs"
     assert (started["store"], started["workers"]) == ("memory", 1)
     assert started["version"]
     (change,) = (each for each in log() if each["logger"] == CHANGES.name)

@@ -38,7 +38,7 @@ Capability = Annotated[
 class CheckPlan(Struct):
     """The check that the registry runs against a service."""
 
-    interval: Annotated[float, doc("Seconds between two checks.", 30)]
+    interval: Annotated[float, doc("Seconds between two checks.", 5)]
     timeout: Annotated[float, doc("Seconds after which a check fails.", 5)]
     path: Annotated[
         str | UnsetType,
@@ -258,6 +258,13 @@ class Written(Struct):
         str,
         doc("The result, for people.", "Service 'hello-service' gets no new calls"),
     ]
+    displaced: Annotated[
+        str | UnsetType,
+        doc(
+            "The location of a healthy provider whose id this registration took.",
+            "http://127.0.0.1:9002",
+        ),
+    ] = UNSET
 
 
 class Acknowledgement(Struct):

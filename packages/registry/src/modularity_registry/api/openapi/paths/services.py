@@ -20,6 +20,7 @@ _CONDITION = ("revision_mismatch",)
 
 def _written(description: str, status: str, message: str) -> Json:
     example = example_of(SCHEMAS["Written"])
+    example.pop("displaced")
     return reply(
         description, "Written", {**example, "status": status, "message": message}
     )
