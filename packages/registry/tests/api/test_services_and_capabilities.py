@@ -654,6 +654,8 @@ def test_a_service_may_report_itself_unhealthy(client: FlaskClient) -> None:
     shown = body_of(client.get("/api/services/a"))
     assert shown["status"] == "unhealthy"
     assert shown["evidence"]["faults"][0]["reason"] == "disk full"
+    assert shown["status_reason"] == "disk full"
+    assert shown["status_since"] == shown["evidence"]["since"]
     again = client.post("/api/heartbeat/a", json=sick)
     assert again.status_code == 200
     unchanged = body_of(client.get("/api/services/a"))

@@ -54,7 +54,8 @@ class Service:
     """A service as the registry stores it. Lists leave out ``evidence``.
 
     ``owner`` is the name of the token that it belongs to, ``owner_key`` if it has such
-    a key, or None.
+    a key, or None. ``status_reason`` and ``status_since`` say why the service is not
+    healthy and since when; they are None when it is.
     """
 
     id: str
@@ -74,11 +75,14 @@ class Service:
     failed_checks: int
     owner: str | None = None
     instances: tuple[str, ...] = ()
+    status_reason: str | None = None
+    status_since: datetime | None = None
     evidence: dict[str, Any] | None = field(default=None, hash=False)
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
         """Return the service of a reply."""
+        since = data.get("status_since")
         return cls(
             id=data["id"],
             name=data["name"],
@@ -97,6 +101,8 @@ class Service:
             failed_checks=data["failed_checks"],
             owner=data.get("owner"),
             instances=tuple(data.get("instances", ())),
+            status_reason=data.get("status_reason"),
+            status_since=None if since is None else datetime.fromisoformat(since),
             evidence=data.get("evidence"),
         )
 

@@ -21,7 +21,7 @@ from modularity_registry.model.service import (
     Service,
     Status,
 )
-from modularity_registry.model.status import check_plan, status
+from modularity_registry.model.status import check_plan, reason, status
 from modularity_registry.schema import encode
 from modularity_registry.schema.replies import services as replies
 
@@ -158,6 +158,7 @@ class Renderer:
     def _head(self, service: Service, revision: int) -> bytes:
         registration = service.registration
         plan = check_plan(registration, self._defaults)
+        trouble = reason(service)
         stored = replies.StoredService(
             id=registration.id,
             name=registration.name,
@@ -180,6 +181,8 @@ class Renderer:
             revision=revision,
             owner=shown_owner(service.owner) or msgspec.UNSET,
             instances=service.instances or msgspec.UNSET,
+            status_reason=trouble or msgspec.UNSET,
+            status_since=rfc3339(service.since) if trouble else msgspec.UNSET,
         )
         return encode(stored)[:-1] + b',"last_seen":'
 

@@ -41,20 +41,25 @@ def list_services(session: Session, **options: Any) -> None:
 
 
 def services_table(services: list[Any]) -> Any:
-    """Return a table with a row for each service."""
-    headings = ("ID", "STATUS", "MODE", "VERSION", "LOCATION", "CAPABILITIES")
-    return table(headings, map(_row, services))
+    """Return a table with a row for each service, and a reason if any has one."""
+    headings = ["ID", "STATUS", "MODE", "VERSION", "LOCATION", "CAPABILITIES"]
+    rows = list(map(_row, services))
+    if any("status_reason" in service for service in services):
+        headings.append("REASON")
+        for row, service in zip(rows, services, strict=True):
+            row.append(plain(service.get("status_reason", "")))
+    return table(headings, rows)
 
 
-def _row(service: Any) -> tuple[Cell, ...]:
-    return (
+def _row(service: Any) -> list[Cell]:
+    return [
         plain(service["id"]),
         status_cell(service["status"]),
         plain(service["mode"]),
         plain(service["version"]),
         plain(service["location"]),
         names(service["capabilities"]),
-    )
+    ]
 
 
 @click.command()

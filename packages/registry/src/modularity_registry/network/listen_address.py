@@ -4,6 +4,7 @@ import errno
 import ipaddress
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from modularity_registry.errors import BadSetting
@@ -49,9 +50,11 @@ def authority(host: str, port: int) -> str:
 
 def browser_url(host: str, port: int, https: bool) -> str:
     """Return what to open on this machine for a server that listens there."""
-    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+    with suppress(ValueError):
+        if ipaddress.ip_address(host).is_unspecified:
+            host = "::1" if ":" in host else "127.0.0.1"
     scheme = "https" if https else "http"
-    return f"{scheme}://{authority(everywhere.get(host, host), port)}"
+    return f"{scheme}://{authority(host, port)}"
 
 
 def on_loopback(host: str) -> bool:

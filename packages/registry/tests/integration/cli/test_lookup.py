@@ -96,9 +96,9 @@ def test_ls_is_a_table(served: Served) -> None:
     result = served.run("ls")
     assert result.exit_code == 0
     assert spaced(result.stdout) == [
-        "ID STATUS MODE VERSION LOCATION CAPABILITIES",
+        "ID STATUS MODE VERSION LOCATION CAPABILITIES REASON",
         "a healthy standalone 1.2.0 worker 7 greet, greet/formal",
-        "b draining ipc 2.0.0 worker 7 greet",
+        "b draining ipc 2.0.0 worker 7 greet upgrade",
         "c healthy standalone 1.2.0 worker 7 report",
     ]
 

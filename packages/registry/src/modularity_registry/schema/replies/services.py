@@ -75,7 +75,7 @@ class StoredService(Struct):
         CheckPlan | None,
         doc(
             "How the registry checks the service; null if it does not.",
-            {"interval": 30, "timeout": 5, "path": "/_module/health"},
+            {"interval": 5, "timeout": 5, "path": "/_module/health"},
         ),
     ]
     revision: Annotated[int, count("The revision of the service's last write.", 7)]
@@ -97,6 +97,19 @@ class StoredService(Struct):
     ] = UNSET
 
 
+    status_reason: Annotated[
+        str | UnsetType,
+        doc(
+            "Why the service is not healthy. Missing if it is.",
+            "connection refused; 3 checks in a row failed",
+        ),
+    ] = UNSET
+    status_since: Annotated[
+        str | UnsetType,
+        time("When the status began. Missing if the service is healthy."),
+    ] = UNSET
+
+
 class Service(StoredService, kw_only=True):
     """A service."""
 
@@ -109,7 +122,7 @@ class Service(StoredService, kw_only=True):
 class Fault(Struct):
     """A reason why a service is unhealthy."""
 
-    reason: Annotated[str, doc("What is wrong.", "3 checks failed: connection refused")]
+    reason: Annotated[str, doc("What is wrong.", "connection refused; 3 checks in a row failed")]
     at: Annotated[str, time("When it began.", _SINCE)]
     source: Annotated[
         str,
