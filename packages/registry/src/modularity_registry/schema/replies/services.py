@@ -96,7 +96,6 @@ class StoredService(Struct):
         ),
     ] = UNSET
 
-
     status_reason: Annotated[
         str | UnsetType,
         doc(
@@ -122,7 +121,9 @@ class Service(StoredService, kw_only=True):
 class Fault(Struct):
     """A reason why a service is unhealthy."""
 
-    reason: Annotated[str, doc("What is wrong.", "connection refused; 3 checks in a row failed")]
+    reason: Annotated[
+        str, doc("What is wrong.", "connection refused; 3 checks in a row failed")
+    ]
     at: Annotated[str, time("When it began.", _SINCE)]
     source: Annotated[
         str,
