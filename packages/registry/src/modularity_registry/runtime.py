@@ -23,6 +23,7 @@ from modularity_registry.health.monitor import Monitor
 from modularity_registry.health.probes import Prober
 from modularity_registry.health.schedule import Schedule
 from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.network.listen_address import reachable
 from modularity_registry.network.name_lookup import NameLookup
 from modularity_registry.ratelimit import Places, Rates
 from modularity_registry.replicas.announcer import PERIOD, Announcer
@@ -232,7 +233,13 @@ def _build_view(base: _Base, period: float) -> _View:
     standstill = Standstill(clock, membership.renew)
     announcer = None
     if store.shared:
-        announcer = Announcer(base.writer, membership, standstill, clock)
+        announcer = Announcer(
+            base.writer,
+            membership,
+            standstill,
+            clock,
+            reachable(base.settings.host, base.settings.port),
+        )
     view_health = ViewHealth(store, feed, membership, clock)
     feed.on_connection_change(view_health.check)
     feed.listen_to_records(REPLICAS, membership)

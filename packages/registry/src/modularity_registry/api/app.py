@@ -27,6 +27,7 @@ from modularity_registry.api.routes import (
     services,
     tokens,
 )
+from modularity_registry.model.rights import ALL
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.certificate_reload import Certificates
 
@@ -48,7 +49,8 @@ def create_app(
     for module in (services, capabilities, events, call_graph, prometheus_sd, tokens):
         app.register_blueprint(module.routes(registry))
     app.register_blueprint(routes.routes(registry.settings.auth))
-    app.register_blueprint(openapi.routes())
+    anonymous = ALL if registry.tokens is None else registry.settings.anonymous
+    app.register_blueprint(openapi.routes(anonymous))
 
     metrics.time_requests(app, registry.metrics)
 

@@ -54,7 +54,8 @@ class ReplicaRecord(
     """What a replica stores of itself every few seconds.
 
     ``count`` grows with each write; ``heartbeats`` are the ids of the services whose
-    heartbeats it took since the last one.
+    heartbeats it took since the last one. ``address`` (``host:port``) is where it
+    serves; versions without this field leave it empty.
     """
 
     count: int
@@ -62,6 +63,7 @@ class ReplicaRecord(
     version: str
     started_at: datetime
     heartbeats: tuple[str, ...] = ()
+    address: str = ""
 
 
 _decode_replica = msgspec.json.Decoder(ReplicaRecord).decode

@@ -159,7 +159,7 @@ def stats_page(stats: Any) -> Iterator["RenderableType"]:
     )
     if stats["replicas"]:
         yield ""
-        headings = ("REPLICA", "STATE", "SEEN", "HOST", "VERSION", "STARTED")
+        headings = ("REPLICA", "STATE", "SEEN", "HOST", "ADDRESS", "VERSION", "STARTED")
         yield table(headings, map(_replica, stats["replicas"]))
 
 
@@ -175,6 +175,7 @@ def _replica(replica: Any) -> tuple[Cell, ...]:
         (plain(replica["state"]), style),
         f"{replica['seen']:.1f} s ago",
         plain(replica["host"]),
+        plain(replica.get("address", "-")),
         plain(replica["version"]),
         moment(replica["started_at"]),
     )

@@ -4,7 +4,6 @@ import errno
 import ipaddress
 import os
 import socket
-from contextlib import suppress
 from typing import Any
 
 from modularity_registry.errors import BadSetting
@@ -43,16 +42,28 @@ def why_not(error: Exception, setting: str) -> str:
     return f"{reason}; give --host an address of this machine, such as 127.0.0.1"
 
 
+def is_unspecified(host: str) -> bool:
+    """Say whether ``host`` means all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def authority(host: str, port: int) -> str:
     """Return ``host:port`` as in a URL, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def reachable(host: str, port: int) -> str:
+    """Return ``host:port`` for other machines: by this one's name, if it is on all."""
+    return authority(socket.gethostname() if is_unspecified(host) else host, port)
+
+
 def browser_url(host: str, port: int, https: bool) -> str:
     """Return what to open on this machine for a server that listens there."""
-    with suppress(ValueError):
-        if ipaddress.ip_address(host).is_unspecified:
-            host = "::1" if ":" in host else "127.0.0.1"
+    if is_unspecified(host):
+        host = "::1" if ":" in host else "127.0.0.1"
     scheme = "https" if https else "http"
     return f"{scheme}://{authority(host, port)}"
 

@@ -38,12 +38,14 @@ class Announcer:
         membership: Membership,
         standstill: Standstill,
         clock: Clock,
+        address: str,
     ) -> None:
         self._writer = writer
         self._membership = membership
         self._standstill = standstill
         self._key = documents.key_of_replica(membership.own)
         self._host = socket.gethostname()
+        self._address = address
         self._started_at = clock.now()
         self._heartbeats: dict[str, None] = {}
         self._count = 0
@@ -87,6 +89,7 @@ class Announcer:
             __version__,
             self._started_at,
             tuple(heartbeats),
+            self._address,
         )
         try:
             await self._writer.write(Write(self._key, documents.encode_replica(record)))

@@ -107,6 +107,7 @@ class Membership:
                 replica.record.version,
                 rfc3339(replica.record.started_at),
                 replica.id == self.own,
+                replica.record.address or msgspec.UNSET,
             )
             for replica in replicas
         ]

@@ -1,11 +1,14 @@
 """The page that shows the API, in a real browser."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from e2e.dashboard.browser import RegistryProcess, browser, open_page, running_registry
+from modularity_registry.model.rights import Right
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,44 @@ def test_a_call_can_be_tried_out_and_nothing_is_asked_elsewhere(
         # Optional parameters are not filled in, or this would find nobody.
         listed = answer(opened(page, "-list_services"))
         assert '"id": "hello-service"' in listed.inner_text()
+
+
+def locked(page: Page) -> set[str]:
+    """Return the calls that have a lock."""
+    page.locator(".opblock").first.wait_for()
+    blocks = page.locator(".opblock:has(.authorization__btn)")
+    ids: list[str] = blocks.evaluate_all("all => all.map(({ id }) => id)")
+    return {each.rpartition("-")[2] for each in ids}
+
+
+def test_only_calls_that_need_a_token_have_a_lock(
+    chromium: Browser, live: RegistryProcess, tmp_path: Path
+) -> None:
+    with open_page(chromium, live) as page:
+        page.goto(f"{live.url}/docs")
+        assert locked(page) == set()
+        assert page.get_by_role("button", name="Authorize").count() == 0
+    tokens = {"auth": True, "tokens_file": str(tmp_path / "tokens")}
+    for anonymous, reading in (([], True), ([Right.READ], False)):
+        settings = {**tokens, "anonymous": anonymous}
+        with running_registry(**settings) as registry:
+            with open_page(chromium, registry) as page:
+                page.goto(f"{registry.url}/docs")
+                calls = locked(page)
+                assert "register" in calls and "create_token" in calls
+                assert ("list_services" in calls) is reading
+                assert "read_health" not in calls
+
+
+@pytest.mark.parametrize(("theme", "dark"), [("light", False), ("dark", True)])
+def test_the_page_has_the_systems_theme(
+    chromium: Browser, live: RegistryProcess, theme: Any, dark: bool
+) -> None:
+    with open_page(chromium, live, color_scheme=theme) as page:
+        page.goto(f"{live.url}/docs")
+        page.locator(".opblock").first.wait_for()
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (colour == "rgb(255, 255, 255)") is not dark
 
 
 def test_the_page_shows_every_call(chromium: Browser, live: RegistryProcess) -> None:

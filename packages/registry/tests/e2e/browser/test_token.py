@@ -81,18 +81,25 @@ def dialog(page: Page) -> Locator:
     return page.get_by_role("dialog")
 
 
-def enter(page: Page, token: str) -> None:
+def enter(page: Page, token: str, keep: bool = True) -> None:
     """Answer the page's question, or give it another token."""
     if not dialog(page).count():
         page.get_by_role("button", name="Access token").click()
+    dialog(page).get_by_label("Keep it").set_checked(keep)
     dialog(page).get_by_label("Token").fill(token)
     page.keyboard.press("Enter")
 
 
-def come(page: Page, registry: Guarded, token: str, view: str = "/services") -> None:
+def come(
+    page: Page,
+    registry: Guarded,
+    token: str,
+    view: str = "/services",
+    keep: bool = True,
+) -> None:
     page.goto(f"{registry.url}/#{view}")
     expect(dialog(page)).to_contain_text(ASKED)
-    enter(page, token)
+    enter(page, token, keep)
     expect(dialog(page)).to_have_count(0)
     expect(page.locator("#live")).to_have_text("Live")
 
@@ -157,7 +164,7 @@ def test_the_token_is_in_no_place_but_the_pages_memory(
     sent: list[Request] = []
     with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
         page.on("request", lambda request: sent.append(request))
-        come(page, closed, closed.admin)
+        come(page, closed, closed.admin, keep=False)
         stored = page.evaluate(
             "async () => JSON.stringify([{...localStorage}, {...sessionStorage},"
             " document.cookie, location.href, history.state, window.name,"
@@ -176,6 +183,26 @@ def test_the_token_is_in_no_place_but_the_pages_memory(
             or request.url == f"{closed.url}/health"
             for request in with_token
         )
+        page.reload()
+        expect(dialog(page)).to_contain_text(ASKED)
+
+
+def test_a_token_outlives_a_reload_of_its_tab_and_no_more(
+    chromium: Browser, closed: Guarded
+) -> None:
+    with open_page(chromium, closed.registry, (NO_ANSWER,)) as page:
+        come(page, closed, closed.admin)
+        assert page.evaluate("Object.values(localStorage)") == []
+        page.reload()
+        expect(page.locator("#live")).to_have_text("Live")
+        expect(page.get_by_role("button", name="Access token: ")).to_be_visible()
+        other = page.context.new_page()
+        other.goto(f"{closed.url}/")
+        expect(dialog(other)).to_contain_text(ASKED)
+        other.close()
+        page.get_by_role("button", name="Access token").click()
+        dialog(page).get_by_role("button", name="Forget").click()
+        expect(dialog(page)).to_contain_text(ASKED)
         page.reload()
         expect(dialog(page)).to_contain_text(ASKED)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from e2e.dashboard.browser import (
     RegistryProcess,
@@ -15,6 +15,8 @@ from e2e.dashboard.browser import (
     running_registry,
     texts,
 )
+from modularity_registry import __version__
+from support.registry import eventually
 
 COUNT = 10_001  # one more than a page of the list holds
 PHONE: Any = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
@@ -125,6 +127,56 @@ def test_ten_thousand_services_are_filtered_in_a_tenth_of_a_second(
         assert page.locator(".sizer .row").count() < 40
 
 
+def test_the_first_rows_do_not_wait_for_the_last(
+    chromium: Browser, crowded: RegistryProcess
+) -> None:
+    with open_page(chromium, crowded) as page:
+        held: list[Route] = []
+        page.route("**/api/services?limit=10000&cursor=*", lambda route: held.append(route))
+        show(page, crowded)
+        expect(page.locator(".found")).to_have_text("200 of 200")
+        expect(page.locator(".sizer .row").first).to_be_visible()
+        eventually(lambda: len(held) == 1)
+        held[0].continue_()
+        expect(page.locator(".found")).to_have_text("10,001 of 10,001")
+
+
+def test_trouble_comes_first_and_numbers_are_numbers(
+    chromium: Browser, crowded: RegistryProcess
+) -> None:
+    with open_page(chromium, crowded) as page:
+        show_all(page, crowded)
+        names = page.locator(".sizer .row .at-name a")
+        expect(names.first).to_have_text("service-00002")
+        page.goto(f"{crowded.url}/#/capabilities?q=CAN.")
+        first = texts(page, ".sizer .row .at-name a")[:12]
+        assert first == [f"can.{number}" for number in range(12)]
+        page.reload()
+        expect(page.locator(".found")).to_have_text("500 of 507")
+
+
+def test_an_empty_list_offers_a_command_to_copy(chromium: Browser) -> None:
+    command = "modularity-registry demo"
+    with running_registry() as empty, open_page(chromium, empty) as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        show(page, empty)
+        expect(page.locator(".command code")).to_have_text(command)
+        page.get_by_role("button", name="Copy").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == command
+
+
+def test_the_foot_leads_to_the_documentation_and_the_metrics(
+    chromium: Browser, crowded: RegistryProcess
+) -> None:
+    with open_page(chromium, crowded) as page:
+        show(page, crowded)
+        foot = page.locator(".foot")
+        expect(foot).to_contain_text(f"Modularity Registry {__version__}")
+        addresses = foot.locator("a").evaluate_all("links => links.map((a) => a.href)")
+        assert addresses == [f"{crowded.url}/docs", f"{crowded.url}/metrics"]
+
+
 def test_a_long_list_is_scrolled_to_its_end(
     chromium: Browser, crowded: RegistryProcess
 ) -> None:
@@ -153,9 +205,10 @@ def test_filters_and_order_outlive_a_reload(
         page.get_by_role("button", name="Draining").click()
         expect(page.locator(".found")).to_have_text("1 of 10,001")
         page.get_by_role("button", name=re.compile("^All")).click()
-        page.get_by_label("Capability", exact=True).fill("can.12")
+        page.get_by_label("Capability", exact=True).fill("AN.123")
         page.get_by_label("Mode").select_option("standalone")
         head = page.get_by_role("columnheader", name="Service")
+        head.get_by_role("button").click()
         head.get_by_role("button").click()
         expect(head).to_have_attribute("aria-sort", "descending")
         before = texts(page, ".sizer .row .at-name")

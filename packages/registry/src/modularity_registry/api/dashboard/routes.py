@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort
 
+from modularity_registry import __version__
 from modularity_registry.api import security_headers
 from modularity_registry.api.static_files import File
 
@@ -22,6 +23,7 @@ HEADERS = security_headers.page(
 # Without it the page would have to call /api/whoami, which a registry without tokens
 # answers with 404, and the browser would log that as an error.
 _OPEN, _WITH_TOKENS = b'data-access="open"', b'data-access="tokens"'
+_VERSION = b'<span id="version">%b</span>'
 
 
 def routes(has_tokens: bool) -> Blueprint:
@@ -48,7 +50,9 @@ def load(has_tokens: bool = False) -> dict[str, File]:
     for path in STATIC.rglob("*"):
         if path.suffix in KINDS:
             name, data = path.relative_to(STATIC).as_posix(), path.read_bytes()
-            if has_tokens and name == PAGE:
+            if name == PAGE:
+                data = data.replace(_VERSION % b"0", _VERSION % __version__.encode())
+            if name == PAGE and has_tokens:
                 data = data.replace(_OPEN, _WITH_TOKENS)
             assets[name] = File.of(data, KINDS[path.suffix])
     return assets

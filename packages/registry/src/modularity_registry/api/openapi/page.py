@@ -10,6 +10,7 @@ from modularity_registry.api import security_headers
 from modularity_registry.api.openapi.builders import JSON
 from modularity_registry.api.openapi.document import document
 from modularity_registry.api.static_files import File
+from modularity_registry.model.rights import Right
 
 _SCRIPT = "text/javascript; charset=utf-8"
 _STYLE = "text/css; charset=utf-8"
@@ -28,9 +29,18 @@ _FILES: dict[str, tuple[tuple[str, str], str]] = {
 HEADERS = security_headers.page(img_src="'self' data:")
 
 
-def routes() -> Blueprint:
-    """Return ``/openapi.json``, ``/docs`` and what the page is made of."""
+_ANONYMOUS = b'data-anonymous="%b"'
+
+
+def routes(anonymous: frozenset[Right]) -> Blueprint:
+    """Return ``/openapi.json``, ``/docs`` and what the page is made of.
+
+    The page is told the rights of callers without a token.
+    """
     blueprint = Blueprint("openapi", __name__)
+    rights = " ".join(sorted(anonymous)).encode()
+    index = _file("index.html").data.replace(_ANONYMOUS % b"", _ANONYMOUS % rights)
+    start = File.of(index, _FILES["index.html"][1])
 
     @blueprint.get("/openapi.json")
     def read() -> Response:
@@ -38,7 +48,7 @@ def routes() -> Blueprint:
 
     @blueprint.get("/docs")
     def page() -> Response:
-        return _file("index.html").reply(HEADERS)
+        return start.reply(HEADERS)
 
     @blueprint.get("/docs/<name>")
     def asset(name: str) -> Response:

@@ -41,6 +41,7 @@ def _guarded(operation: Json, right: Right | None) -> Json:
     if right is PUBLIC:
         result["security"] = []
     else:
+        result["x-right"] = right
         # No token at all if the registry is open.
         result["security"] = [{SCHEME: []}, {}]
         description = result.get("description", "")

@@ -44,6 +44,10 @@ class Replica(Struct, frozen=True, gc=False):
     version: Annotated[str, doc("Its version.", "0.1.0")]
     started_at: Annotated[str, time("When it started.")]
     self: Annotated[bool, doc("Whether it is the replica that answered.", True)]
+    address: Annotated[
+        str | UnsetType,
+        doc("Where it serves. Missing for versions before 0.2.", "10.0.0.5:5000"),
+    ] = UNSET
 
 
 Replicas = Annotated[

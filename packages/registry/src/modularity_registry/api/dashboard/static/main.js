@@ -5,7 +5,7 @@ import { address, onTokenChange, onTokenRefused, read } from "./lib/api.js";
 import { openTokenDialog } from "./lib/dialogs.js";
 import { h, icon, setText } from "./lib/dom.js";
 import { EventStream } from "./lib/event_stream.js";
-import { duration } from "./lib/format.js";
+import { count, dateTime, duration, plural } from "./lib/format.js";
 import { ServiceCache } from "./lib/service_cache.js";
 import { CapabilitiesView, CapabilityView } from "./views/capabilities.js";
 import { GraphView } from "./views/graph.js";
@@ -114,8 +114,22 @@ function showBanner() {
   if (connectionProblem) messages.push(`${connectionProblem} The data on this page may be out of date.`);
   if (health?.stale_seconds !== undefined) messages.push(`The registry's data has been stale for ${duration(health.stale_seconds)}.`);
   for (const reason of health?.reasons ?? []) messages.push(`The registry is degraded: ${reason}.`);
-  element.hidden = messages.length === 0;
-  element.replaceChildren(...messages.map((text) => h("p", null, text)));
+  const lines = [trouble(), ...messages].filter(Boolean);
+  element.hidden = lines.length === 0;
+  const key = JSON.stringify(lines.map((line) => line.textContent ?? line));
+  if (element.dataset.key === key) return; // so that a link keeps the focus
+  element.dataset.key = key;
+  element.replaceChildren(...lines.map((line) => h("p", null, line)));
+}
+
+/** How many services are unhealthy, and since when; null if none is. */
+function trouble() {
+  const failing = cache.all().filter(({ service }) => service.status === "unhealthy");
+  if (!failing.length) return null;
+  const since = failing.map(({ service }) => service.status_since).sort()[0];
+  const verb = failing.length === 1 ? "is" : "are";
+  const link = h("a", { href: "#/services?status=unhealthy" }, `${plural(failing.length, "service")} of ${count(cache.size)} ${verb} unhealthy`);
+  return h("span", null, link, since ? `, the first since ${dateTime(since)}` : "");
 }
 
 async function refreshHealth() {
@@ -183,6 +197,7 @@ onTokenRefused((message, hadToken) => {
 
 setUpThemeButton();
 setUpTokenButton();
+cache.listen((event) => event === null && showBanner());
 document.getElementById("skip").addEventListener("click", (event) => {
   // The URL's fragment names the view, so it can't be a link target too.
   event.preventDefault();

@@ -38,8 +38,8 @@ export class Access {
     }
   }
 
-  /** Use another token if the registry accepts it, else throw its `Problem`. */
-  async use(text) {
+  /** Use another token if the registry accepts it, else throw its `Problem`; `keep`: see `setToken`. */
+  async use(text, keep) {
     const token = text.trim();
     if (!/^[\x21-\x7e]+$/.test(token)) {
       throw new Problem(token ? "This is not a token: it contains a space or an unusual character." : "Enter a token.");
@@ -47,7 +47,7 @@ export class Access {
     // If the registry has no tokens, a proxy in front of it may need this one.
     const caller = this.#open ? null : await this.#readCaller(token);
     this.#set(caller, caller === null);
-    setToken(token);
+    setToken(token, keep);
   }
 
   async #readCaller(token) {

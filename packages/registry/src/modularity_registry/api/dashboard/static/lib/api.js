@@ -2,14 +2,28 @@
 
 const BASE = new URL("../..", import.meta.url);
 
-// In memory only, so that it is gone with the page.
-let token = "";
+const KEPT = "modularity-token"; // in the tab's own storage, if the user wants it there
+
+let token = storage()?.getItem(KEPT) ?? "";
 let tokenListener = () => {};
 let refusedListener = () => {};
 
-export function setToken(text) {
+/** Send this token from now on; with `keep` also after a reload, until the tab is closed. */
+export function setToken(text, keep) {
   token = text.trim();
+  if (keep) storage()?.setItem(KEPT, token);
+  else forgetKeptToken();
   tokenListener();
+}
+
+export const forgetKeptToken = () => storage()?.removeItem(KEPT);
+
+function storage() {
+  try {
+    return sessionStorage;
+  } catch {
+    return null; // the browser forbids it
+  }
 }
 
 export const hasToken = () => token !== "";
@@ -59,7 +73,10 @@ export async function send(method, path, { body, signal, headers, candidate } = 
   if (response.ok || response.status === 304) return response;
   const failure = await problem(response, sentToken);
   // A reply to an older token says nothing about the current one.
-  if (failure.status === 401 && sentToken === token) refusedListener(failure.message, sentToken !== "");
+  if (failure.status === 401 && sentToken === token) {
+    forgetKeptToken();
+    refusedListener(failure.message, sentToken !== "");
+  }
   throw failure;
 }
 

@@ -1,6 +1,6 @@
 // Dialogs that confirm a change or take the access token, and toasts with the result.
 
-import { hasToken, send, servicePath } from "./api.js";
+import { forgetKeptToken, hasToken, send, servicePath } from "./api.js";
 import { factList, h, icon, isolated } from "./dom.js";
 
 const TOAST_TIME = 6_000;
@@ -22,7 +22,7 @@ function field(label, input, hint) {
  * Open a dialog. `action(value)` returns the toast's message; if it throws, the dialog
  * shows the error and stays open.
  */
-function openDialog({ title, text, input, label, hint, verb, danger, action, extraButton = null }) {
+function openDialog({ title, text, input, label, hint, option = null, verb, danger, action, extraButton = null }) {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const cancel = h("button", { class: "button", type: "button" }, "Cancel");
   const confirm = h("button", { class: `button ${danger ? "danger" : "primary"}`, type: "button" }, verb);
@@ -32,6 +32,7 @@ function openDialog({ title, text, input, label, hint, verb, danger, action, ext
     h("h2", { id: "dialog-title" }, title),
     text.map((paragraph) => (paragraph instanceof Element ? paragraph : h("p", null, paragraph))),
     input ? field(label, input, hint) : null,
+    option,
     problem,
     h("div", { class: "choices" }, extraButton, cancel, confirm),
   );
@@ -67,20 +68,26 @@ function openDialog({ title, text, input, label, hint, verb, danger, action, ext
 export function openTokenDialog(access, requested = false) {
   const input = h("input", { type: "password", autocomplete: "off", spellcheck: "false", maxlength: 512 });
   // A reload drops everything that was read with the token.
-  const forgetButton = h("button", { class: "button apart", type: "button", onclick: () => location.reload() }, "Forget");
+  const forget = () => {
+    forgetKeptToken();
+    location.reload();
+  };
+  const forgetButton = h("button", { class: "button apart", type: "button", onclick: forget }, "Forget");
+  const keep = h("input", { type: "checkbox", checked: true });
   const caller = h("div", { class: "whoami" });
   const update = () => caller.replaceChildren(access.tokenPrompt ? h("p", null, access.tokenPrompt) : factList(access.facts()));
   const unlisten = access.listen(update);
   update();
   const dialog = openDialog({
     title: requested ? "Enter an access token" : "Access token",
-    text: [caller, "This page sends the token with every request and keeps it in memory only. Closing or reloading the page forgets it."],
+    text: [caller, "This page sends the token with every request. Closing the tab forgets it."],
     input,
     label: "Token",
+    option: h("label", { class: "option" }, keep, "Keep it when this tab is reloaded"),
     verb: "Use token",
     extraButton: hasToken() ? forgetButton : null,
     action: async (value) => {
-      await access.use(value);
+      await access.use(value, keep.checked);
       return access.name ? `You are signed in as ${access.name}.` : "This page now sends the token.";
     },
   });

@@ -71,6 +71,23 @@ export const isolated = (text) => h("bdi", null, text);
 export const factList = (pairs) =>
   h("dl", { class: "facts" }, pairs.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
 
+/** A command with a button that copies it. */
+export function copyable(command) {
+  const code = h("code", null, command);
+  const button = h("button", { class: "button", type: "button" }, "Copy");
+  button.addEventListener("click", async () => {
+    // Without HTTPS only pages of this machine may write to the clipboard.
+    try {
+      await navigator.clipboard.writeText(command);
+      setText(button, "Copied");
+    } catch {
+      getSelection().selectAllChildren(code);
+      setText(button, "Selected");
+    }
+  });
+  return h("p", { class: "command" }, code, button);
+}
+
 /** Set the text unless it is there already, so that a selection survives. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

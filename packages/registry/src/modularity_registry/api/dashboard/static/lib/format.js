@@ -2,6 +2,11 @@
 
 const NUMBERS = new Intl.NumberFormat("en");
 
+const ORDER = new Intl.Collator("en", { numeric: true });
+
+/** Compare texts or numbers, as people do: `web-2` comes before `web-10`. */
+export const byNumber = (a, b) => (typeof a === "number" ? a - b : ORDER.compare(a, b));
+
 export const count = (number) => NUMBERS.format(number);
 
 export const plural = (number, one, many = `${one}s`) =>

@@ -3,17 +3,17 @@
 import { Problem, read } from "./api.js";
 import { metadataValue } from "./format.js";
 
+const FIRST_PAGE_SIZE = 200; // small, so that there is something to see at once
 const PAGE_SIZE = 10_000;
 const RELOAD_PERIOD = 3_000; // milliseconds between two reads of the whole list, at least
 
 /** A service with what search and sorting need. Never changed once made. */
 function record(service) {
   const metadata = Object.entries(service.metadata).map(([key, value]) => `${key}=${metadataValue(value)}`);
-  const fields = [service.id, service.name, service.version, service.location];
+  const fields = [service.id, service.name, service.version, service.location, service.status_reason ?? ""];
   return {
     service,
     searchText: [...fields, ...service.capabilities, ...metadata].join("\n").toLowerCase(),
-    name: service.name.toLowerCase(),
   };
 }
 
@@ -87,9 +87,11 @@ export class ServiceCache {
       let next = "";
       do {
         const cursor = next ? `&cursor=${encodeURIComponent(next)}` : "";
-        const page = await read(`api/services?limit=${PAGE_SIZE}${cursor}`);
+        const size = next ? PAGE_SIZE : FIRST_PAGE_SIZE;
+        const page = await read(`api/services?limit=${size}${cursor}`);
         for (const service of page.services) records.set(service.id, record(service));
         next = page.next;
+        if (next && !this.#records.size) this.#showFirst(records);
       } while (next);
       this.#records = records;
       this.#pendingEvents = null;
@@ -104,6 +106,13 @@ export class ServiceCache {
       // After a refusal only another token helps, and that reloads by itself.
       if (error.status !== 401 && error.status !== 403) setTimeout(() => this.load(), RELOAD_PERIOD);
     }
+    this.#notify();
+  }
+
+  /** Show the first page while the others are read. */
+  #showFirst(records) {
+    this.#records = new Map(records);
+    this.loaded = true;
     this.#notify();
   }
 

@@ -27,12 +27,8 @@ export class VirtualList {
     this.#open = open;
     this.#sizer = h("div", { class: "sizer", role: "rowgroup" });
     this.#head = h("div", { role: "rowgroup", class: "head" }, head);
-    this.#scroller = h("div", { class: "scroller", tabindex: -1, role: "presentation" }, this.#head, this.#sizer);
-    this.element = h(
-      "div",
-      { class: "grid", role: "grid", "aria-label": label, "aria-readonly": "true" },
-      this.#scroller,
-    );
+    this.#scroller = h("div", { class: "scroller", tabindex: -1, role: "grid", "aria-label": label, "aria-readonly": "true" }, this.#head, this.#sizer);
+    this.element = h("div", { class: "grid" }, this.#scroller);
     this.#scroller.addEventListener("scroll", () => this.#scheduleRender(), { passive: true });
     this.#sizer.addEventListener("keydown", (event) => this.#onKeydown(event));
     this.#sizer.addEventListener("click", (event) => this.#onClick(event));
@@ -44,13 +40,14 @@ export class VirtualList {
   set(items) {
     const active = this.#items[this.#active];
     this.#items = items;
-    if (active !== undefined) {
+    const inUse = this.#active > 0 || this.element.contains(document.activeElement);
+    if (active !== undefined && inUse) {
       // The active row stays the same, wherever it is now.
       const key = this.#key(active);
       const inPlace = this.#key(items[this.#active] ?? active) === key && this.#active < items.length;
       if (!inPlace) this.#active = Math.max(0, items.findIndex((item) => this.#key(item) === key));
     }
-    this.element.setAttribute("aria-rowcount", items.length + 1);
+    this.#scroller.setAttribute("aria-rowcount", items.length + 1);
     this.render();
   }
 

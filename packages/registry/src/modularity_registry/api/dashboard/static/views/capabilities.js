@@ -1,8 +1,8 @@
 // The list of capabilities, and the page of one capability with its providers.
 
 import { read } from "../lib/api.js";
-import { badge, h, icon, setText } from "../lib/dom.js";
-import { count, plural } from "../lib/format.js";
+import { badge, copyable, h, icon, setText } from "../lib/dom.js";
+import { byNumber, count, plural } from "../lib/format.js";
 import { VirtualList } from "../lib/virtual_list.js";
 
 const MAX_CHIPS = 4;
@@ -25,6 +25,8 @@ export class CapabilitiesView {
       autocomplete: "off",
       spellcheck: "false",
       oninput: () => {
+        // In the URL, so that a reload keeps the search and a link shares it.
+        history.replaceState(null, "", this.href);
         this.#render();
         this.#list.scrollToTop();
       },
@@ -56,8 +58,15 @@ export class CapabilitiesView {
     cache.listen((event) => event === null && this.element.isConnected && this.#render());
   }
 
-  open() {
+  open(query) {
+    this.#search.value = query.get("q") ?? "";
     this.#render();
+  }
+
+  /** The URL of the list with its current search. */
+  get href() {
+    const q = this.#search.value;
+    return q ? `#/capabilities?${new URLSearchParams({ q })}` : "#/capabilities";
   }
 
   focusSearch() {
@@ -72,6 +81,7 @@ export class CapabilitiesView {
   clear() {
     if (!this.#search.value) return false;
     this.#search.value = "";
+    history.replaceState(null, "", this.href);
     this.#render();
     return true;
   }
@@ -83,18 +93,23 @@ export class CapabilitiesView {
     setText(this.#resultCount, `${count(matching.length)} of ${count(capabilities.length)}`);
     this.#list.element.hidden = matching.length === 0;
     this.#empty.hidden = matching.length > 0;
-    if (!matching.length) setText(this.#empty, emptyState(this.#cache, capabilities.length));
+    if (!matching.length) this.#empty.replaceChildren(...emptyState(this.#cache, capabilities.length));
     this.#list.set(matching);
   }
 }
 
 function emptyState({ loaded, problem }, total) {
-  if (problem) return problem;
-  if (!loaded) return "Loading services…";
-  return total ? "No capability matches." : "No capabilities yet. They appear here when services register them.";
+  if (problem) return [h("h2", null, "Can't load the services"), h("p", null, problem)];
+  if (!loaded) return [h("p", null, "Loading services…")];
+  if (total) return [h("h2", null, "No capability matches"), h("p", null, "Change the search.")];
+  return [
+    h("h2", null, "No capabilities yet"),
+    h("p", null, "They appear here when services register them. To see some, start a small system that lives for a while:"),
+    copyable("modularity-registry demo"),
+  ];
 }
 
-/** All capabilities sorted by name, each with its providers sorted by id. */
+/** All capabilities each with its providers, sorted by id. */
 function byCapability(records) {
   const byName = new Map();
   for (const { service } of records) {
@@ -104,11 +119,13 @@ function byCapability(records) {
       else byName.set(name, { name, providers: [service] });
     }
   }
-  const capabilities = [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const capabilities = [...byName.values()];
   for (const capability of capabilities) {
     capability.healthy = capability.providers.filter(({ status }) => status === "healthy").length;
-    capability.providers.sort((a, b) => (a.id < b.id ? -1 : 1));
+    capability.providers.sort((a, b) => byNumber(a.id, b.id));
   }
+  // First those that nobody can use.
+  capabilities.sort((a, b) => Math.min(a.healthy, 1) - Math.min(b.healthy, 1) || byNumber(a.name, b.name));
   return capabilities;
 }
 
@@ -121,7 +138,7 @@ function rowCells({ name, providers, healthy }) {
     cell("at-status", badge(state, `${count(healthy)} of ${count(providers.length)}`)),
     cell(
       "at-capabilities",
-      providers.slice(0, MAX_CHIPS).map((service) => h("span", { class: "chip", "data-status": service.status }, service.name)),
+      providers.slice(0, MAX_CHIPS).map((service) => h("span", { class: "chip", "data-status": service.status }, service.id)),
       hiddenCount > 0 ? h("span", { class: "more" }, `+${count(hiddenCount)}`) : null,
     ),
   ];
@@ -190,7 +207,7 @@ function providerItem({ service_id: id, name, status, reasons }) {
   return h(
     "li",
     { class: "card" },
-    h("a", { href: `#/services/${encodeURIComponent(id)}` }, name, h("small", null, id)),
+    h("a", { href: `#/services/${encodeURIComponent(id)}` }, id, name === id ? null : h("small", null, name)),
     badge(status),
     reasons.length ? h("p", null, `Not available: ${reasons.join("; ")}.`) : h("p", { class: "faint" }, "Available"),
   );

@@ -106,12 +106,11 @@ function replicaTable({ replicas, store }) {
   }
   return table(
     "Replicas",
-    ["Replica", "State", "Last seen", "Host", "Version", "Started"],
+    ["Replica", "State", "Last seen", "Version", "Started"],
     replicas.map((replica) => [
-      replica.self ? `${replica.id} (this one)` : replica.id,
+      h("div", { class: "two-lines" }, `${replica.host}${replica.address ? ` at ${replica.address}` : ""}${replica.self ? " (this one)" : ""}`, h("small", null, replica.id)),
       badge(replica.state === "alive" ? "healthy" : "unhealthy", replica.state),
       replica.seen < 1 ? "just now" : `${duration(replica.seen)} ago`,
-      replica.host,
       replica.version,
       ago(replica.started_at),
     ]),

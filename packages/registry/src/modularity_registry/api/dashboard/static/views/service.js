@@ -280,7 +280,7 @@ function connectionTables({ consuming, providing }) {
             title,
             [capitalize(role), "Capability", "Calls", "Success", "Latency", "Last call"],
             entries.map((entry) => [
-              h("a", { href: `#/services/${encodeURIComponent(entry[`${role}_id`])}` }, entry[`${role}_name`] ?? entry[`${role}_id`]),
+              h("a", { href: `#/services/${encodeURIComponent(entry[`${role}_id`])}`, title: entry[`${role}_name`] }, entry[`${role}_id`]),
               entry.capability,
               format.count(entry.request_count),
               rateLabel(entry.success_rate),

@@ -1,7 +1,7 @@
 // The list of all services, with search, filters and sorting.
 
-import { badge, h, icon, mark, setText } from "../lib/dom.js";
-import { count, dateTime } from "../lib/format.js";
+import { badge, copyable, h, icon, mark, setText } from "../lib/dom.js";
+import { byNumber, count, dateTime } from "../lib/format.js";
 import { VirtualList } from "../lib/virtual_list.js";
 
 const STATUSES = ["healthy", "unhealthy", "draining"];
@@ -11,18 +11,19 @@ const MODES = ["http", "tcp", "grpc", "embedded", "standalone", "ipc"];
 const URGENCY = { unhealthy: 0, draining: 1, healthy: 2 };
 const COLUMNS = {
   status: { title: "Status", sortKey: (record) => URGENCY[record.service.status] },
-  name: { title: "Service", sortKey: (record) => record.name },
-  capabilities: { title: "Capabilities", sortKey: (record) => record.service.capabilities.join().toLowerCase() },
+  name: { title: "Service", sortKey: (record) => record.service.id },
+  capabilities: { title: "Capabilities", sortKey: (record) => record.service.capabilities.join() },
   location: { title: "Location", sortKey: (record) => `${record.service.mode} ${record.service.location}` },
   registered: { title: "Registered", sortKey: (record) => record.service.registered_at },
 };
+const SORT = "status"; // by default, so that trouble is in sight
 const MAX_CHIPS = 3; // capabilities shown in a row
 const MAX_SUGGESTIONS = 500; // capabilities that the filter suggests
 
 export class ServicesView {
   title = "Services";
   #cache;
-  #filters = { q: "", status: "", mode: "", capability: "", sort: "name", down: "" };
+  #filters = { q: "", status: "", mode: "", capability: "", sort: SORT, down: "" };
   #sorted = null;
   #sortedBy = "";
   #list;
@@ -37,9 +38,9 @@ export class ServicesView {
   /** Show the list with the filters of the URL's query. */
   open(query) {
     for (const name of Object.keys(this.#filters)) {
-      this.#filters[name] = query.get(name) ?? (name === "sort" ? "name" : "");
+      this.#filters[name] = query.get(name) ?? (name === "sort" ? SORT : "");
     }
-    if (!Object.hasOwn(COLUMNS, this.#filters.sort)) this.#filters.sort = "name";
+    if (!Object.hasOwn(COLUMNS, this.#filters.sort)) this.#filters.sort = SORT;
     const { search, mode, capability, sort } = this.#parts;
     search.value = this.#filters.q;
     mode.value = this.#filters.mode;
@@ -183,7 +184,7 @@ export class ServicesView {
   }
 
   #queryString() {
-    const filters = Object.entries(this.#filters).filter(([name, value]) => value && !(name === "sort" && value === "name"));
+    const filters = Object.entries(this.#filters).filter(([name, value]) => value && !(name === "sort" && value === SORT));
     const query = new URLSearchParams(filters).toString();
     return query ? `?${query}` : "";
   }
@@ -204,7 +205,7 @@ export class ServicesView {
       const { sortKey } = COLUMNS[sort];
       const sign = down ? -1 : 1;
       const keyed = this.#cache.all().map((record) => ({ record, key: sortKey(record) }));
-      keyed.sort((a, b) => (a.key < b.key ? -sign : a.key > b.key ? sign : a.record.service.id < b.record.service.id ? -1 : 1));
+      keyed.sort((a, b) => sign * byNumber(a.key, b.key) || byNumber(a.record.service.id, b.record.service.id));
       this.#sorted = keyed.map(({ record }) => record);
       this.#sortedBy = sortState;
     }
@@ -213,11 +214,12 @@ export class ServicesView {
 
   #matcher() {
     const { q, status, mode, capability } = this.#filters;
+    const part = capability.toLowerCase();
     const terms = q.toLowerCase().split(/\s+/).filter(Boolean);
     return ({ service, searchText }) =>
       (!status || service.status === status) &&
       (!mode || service.mode === mode) &&
-      (!capability || service.capabilities.includes(capability)) &&
+      (!part || service.capabilities.some((name) => name.toLowerCase().includes(part))) &&
       terms.every((term) => searchText.includes(term));
   }
 
@@ -253,7 +255,8 @@ function emptyState(loaded, problem, total, clear) {
   }
   return [
     h("h2", null, "No service is registered yet"),
-    h("p", null, "Services appear here when they register with ", h("code", null, "POST /api/register"), "."),
+    h("p", null, "Services appear here when they register. To see some, start a small system that lives for a while:"),
+    copyable("modularity-registry demo"),
   ];
 }
 
@@ -261,14 +264,16 @@ function rowCells(service) {
   const cell = (name, ...children) => h("div", { class: `cell ${name}`, role: "gridcell" }, ...children);
   const hiddenCount = service.capabilities.length - MAX_CHIPS;
   const href = `#/services/${encodeURIComponent(service.id)}`;
+  const name = service.name === service.id ? "" : `${service.name} · `;
+  const chips = [
+    service.capabilities.slice(0, MAX_CHIPS).map((capability) => h("span", { class: "chip" }, capability)),
+    hiddenCount > 0 ? h("span", { class: "more" }, `+${hiddenCount}`) : null,
+  ];
+  const reason = service.status_reason;
   return [
     cell("at-status", badge(service.status)),
-    cell("at-name", h("a", { href, tabindex: -1 }, service.name), h("small", null, `${service.id} · ${service.version}`)),
-    cell(
-      "at-capabilities",
-      service.capabilities.slice(0, MAX_CHIPS).map((name) => h("span", { class: "chip" }, name)),
-      hiddenCount > 0 ? h("span", { class: "more" }, `+${hiddenCount}`) : null,
-    ),
+    cell("at-name", h("a", { href, tabindex: -1 }, service.id), h("small", null, `${name}${service.version}`)),
+    reason ? cell("at-capabilities at-reason", h("span", { title: reason }, reason)) : cell("at-capabilities", chips),
     cell("at-location", h("span", { class: "mode" }, service.mode), h("small", null, service.location)),
     cell("at-registered", h("small", null, dateTime(service.registered_at))),
   ];
