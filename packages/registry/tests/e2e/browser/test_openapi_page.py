@@ -72,13 +72,15 @@ def test_only_calls_that_need_a_token_have_a_lock(
     tokens = {"auth": True, "tokens_file": str(tmp_path / "tokens")}
     for anonymous, reading in (([], True), ([Right.READ], False)):
         settings = {**tokens, "anonymous": anonymous}
-        with running_registry(**settings) as registry:
-            with open_page(chromium, registry) as page:
-                page.goto(f"{registry.url}/docs")
-                calls = locked(page)
-                assert "register" in calls and "create_token" in calls
-                assert ("list_services" in calls) is reading
-                assert "read_health" not in calls
+        with (
+            running_registry(**settings) as registry,
+            open_page(chromium, registry) as page,
+        ):
+            page.goto(f"{registry.url}/docs")
+            calls = locked(page)
+            assert "register" in calls and "create_token" in calls
+            assert ("list_services" in calls) is reading
+            assert "read_health" not in calls
 
 
 @pytest.mark.parametrize(("theme", "dark"), [("light", False), ("dark", True)])

@@ -132,7 +132,8 @@ def test_the_first_rows_do_not_wait_for_the_last(
 ) -> None:
     with open_page(chromium, crowded) as page:
         held: list[Route] = []
-        page.route("**/api/services?limit=10000&cursor=*", lambda route: held.append(route))
+        second = "**/api/services?limit=10000&cursor=*"
+        page.route(second, lambda route: held.append(route))
         show(page, crowded)
         expect(page.locator(".found")).to_have_text("200 of 200")
         expect(page.locator(".sizer .row").first).to_be_visible()
