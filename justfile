@@ -36,7 +36,7 @@ lint:
 types:
     uv run mypy packages/registry examples/01-hello-world
     uv run mypy packages/client examples/02-weather-system
-    uv run --group bench mypy benchmarks docs/draw_architecture.py
+    uv run --group bench mypy benchmarks docs
 
 # Repair what linters can repair
 fix:
@@ -46,6 +46,10 @@ fix:
 # Measure, beside Consul, etcd and nginx; `just bench --quick` for a trial
 bench *arguments:
     uv run --group bench python -m benchmarks {{ arguments }}
+
+# Build the documentation's site in site/, to open site/index.html
+site *arguments:
+    uv run python docs/site/build.py {{ arguments }}
 
 # Draw the picture of the architecture, and run the commands in the documentation
 docs:
