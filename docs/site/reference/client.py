@@ -9,6 +9,7 @@ from typing import Any, is_typeddict
 
 import black
 
+import modularity_client
 from modularity_client import errors
 from reference.markdown_text import docstring
 
@@ -51,7 +52,9 @@ def _belongs_to(module: ModuleType, name: str, kind: type) -> bool:
     if kind.__module__ == errors.__name__:
         return module is errors
     listed = getattr(module, "__all__", None)
-    return kind.__module__ == module.__name__ if listed is None else name in listed
+    if listed is not None:
+        return name in listed
+    return kind.__module__ == module.__name__ and name not in modularity_client.__all__
 
 
 def _class(name: str, kind: type[Any]) -> Iterator[str]:

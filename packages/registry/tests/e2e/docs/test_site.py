@@ -22,7 +22,9 @@ from modularity_registry import config
 from modularity_registry.cli.main import COMMANDS
 
 BUILD_SECONDS = 120
-NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "tests")
+NOT_COPIED = shutil.ignore_patterns(
+    ".*", "__pycache__", "*.egg-info", "htmlcov", "results", "tests"
+)
 PHONE = {"width": 390, "height": 844}
 
 
