@@ -263,6 +263,15 @@ def firing(prometheus: Prometheus) -> set[str]:
     }
 
 
+def test_what_is_set_anywhere_in_deploy_is_a_setting() -> None:
+    settings = {option.env for option in OPTIONS}
+    files = [path for path in DEPLOY.rglob("*") if path.is_file()]
+    for path in files:
+        found = re.findall(r"\b(?:REGISTRY|HEALTH_CHECK)_[A-Z_]+\b", path.read_text())
+        assert set(found) <= settings, path
+    assert len(files) > 12
+
+
 UNIT = DEPLOY / "systemd" / "modularity-registry.service"
 
 
