@@ -33,6 +33,7 @@ class Podman:
             str(find(["podman"], None, "podman")),
             f"--root={folder / 'storage'}",
             f"--runroot={folder / 'run'}",
+            f"--tmpdir={folder / 'tmp'}",
             "--storage-driver=overlay",
             "--cgroup-manager=cgroupfs",
             f"--runtime={find(['runc'], None, 'runc')}",

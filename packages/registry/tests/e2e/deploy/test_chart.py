@@ -121,6 +121,7 @@ def test_pods_have_no_privileges(chart: helm_python.Chart) -> None:
     for pod in (documents["Deployment"]["spec"]["template"], documents["Pod"]):
         spec = pod["spec"]
         assert spec["automountServiceAccountToken"] is False
+        assert spec["enableServiceLinks"] is False
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["containers"][0]["securityContext"] == {
