@@ -1,5 +1,6 @@
 """Who calls whom: what services report of their calls, summed up and bounded."""
 
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -14,12 +15,16 @@ MAX_PAIRS = 20_000
 KEPT_SECONDS = 3_600.0
 """A pair that has been silent for this long is forgotten."""
 
+RATE_SECONDS = 60.0
+"""Calls per second are an average over about this long; older calls fade from it."""
+
 
 @dataclass(slots=True)
 class Pair:
     """All calls of one consumer to one provider for one capability.
 
-    ``latency_ms`` is the sum over all calls that told theirs, ``timed`` their number.
+    ``latency_ms`` is the sum over all calls that told theirs, ``timed`` their number,
+    and ``rate`` the calls per second when ``heard``.
     """
 
     consumer_id: str
@@ -32,6 +37,7 @@ class Pair:
     successes: int = 0
     timed: int = 0
     latency_ms: float = 0.0
+    rate: float = 0.0
 
     @property
     def success_rate(self) -> float:
@@ -42,6 +48,10 @@ class Pair:
     def avg_latency_ms(self) -> float | None:
         """The mean latency in milliseconds; None when no call told it."""
         return round(self.latency_ms / self.timed, 3) if self.timed else None
+
+    def calls_per_second(self, now: float) -> float:
+        """Return the rate as it has faded since the last call."""
+        return self.rate * math.exp((self.heard - now) / RATE_SECONDS)
 
 
 class Traffic:
@@ -65,6 +75,7 @@ class Traffic:
         if pair is None or self._silent(pair, heard):
             pair = self._pairs[key] = Pair(*key, now, now, heard)
         self._pairs.move_to_end(key)
+        pair.rate = pair.calls_per_second(heard) + 1 / RATE_SECONDS
         pair.last_seen, pair.heard = now, heard
         pair.calls += 1
         pair.successes += call.success
@@ -75,7 +86,10 @@ class Traffic:
             self._pairs.popitem(last=False)
 
     def pairs(self, service_id: str | None = None) -> list[Pair]:
-        """Return the pairs, or those of one service on either side, oldest first."""
+        """Return the pairs, or those of one service on either side, oldest first.
+
+        Their rates are those of now.
+        """
         heard = self._clock.monotonic()
         with self._lock:
             while self._pairs:
@@ -83,7 +97,10 @@ class Traffic:
                 if not self._silent(oldest, heard):
                     break
                 self._pairs.popitem(last=False)
-            found = [replace(pair) for pair in self._pairs.values()]
+            found = [
+                replace(pair, rate=round(pair.calls_per_second(heard), 2), heard=heard)
+                for pair in self._pairs.values()
+            ]
         if service_id is None:
             return found
         return [p for p in found if service_id in (p.consumer_id, p.provider_id)]

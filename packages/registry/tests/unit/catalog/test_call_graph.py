@@ -1,5 +1,6 @@
 """Who calls whom, by HTTP."""
 
+import math
 from typing import Any
 
 import pytest
@@ -68,6 +69,7 @@ def test_a_caller_need_not_be_registered(client: FlaskClient) -> None:
             "weight": 1,
             "avg_latency_ms": None,
             "success_rate": 1.0,
+            "calls_per_second": 0.02,
         }
     ]
 
@@ -208,6 +210,26 @@ def test_the_graph_follows_filters(client: FlaskClient) -> None:
 
 def note(pairs: Traffic, consumer: str) -> None:
     pairs.note(Invocation(consumer, "p", "greet", True, None))
+
+
+def test_the_rate_is_that_of_the_last_minute(
+    client: FlaskClient, clock: ManualClock
+) -> None:
+    register(client, "p")
+    # Two calls a second, for a quarter of an hour.
+    for _ in range(900):
+        report(client, *[invocation("p")] * 2)
+        clock.advance(1)
+    response = client.get("/api/graph")
+    [edge] = response.get_json()["edges"]
+    assert edge["calls_per_second"] == pytest.approx(2, rel=0.02)
+    # It fades while nobody calls, and whoever asks again is told.
+    clock.advance(60)
+    tag = {"If-None-Match": response.headers["ETag"]}
+    [edge] = client.get("/api/graph", headers=tag).get_json()["edges"]
+    assert edge["calls_per_second"] == pytest.approx(2 / math.e, rel=0.02)
+    clock.advance(600)
+    assert shown(client, "/api/graph")["edges"][0]["calls_per_second"] == 0
 
 
 def test_silent_pairs_are_forgotten(clock: ManualClock) -> None:

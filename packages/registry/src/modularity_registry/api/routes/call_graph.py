@@ -99,7 +99,9 @@ class _Handlers:
             if pair.consumer_id not in nodes:
                 nodes[pair.consumer_id] = _caller(pair.consumer_id, self._catalog)
         answer = Graph(list(nodes.values()), [_edge(pair) for pair in pairs])
-        return replies.read(schema.encode(answer), _tag(pairs, revision), revision)
+        # Rates fade without any call.
+        tag = f"{_tag(pairs, revision)}-{sum(pair.rate for pair in pairs):.2f}"
+        return replies.read(schema.encode(answer), tag, revision)
 
 
 def _tag(pairs: list[Pair], revision: int) -> str:
@@ -143,4 +145,5 @@ def _edge(pair: Pair) -> Edge:
         pair.calls,
         pair.avg_latency_ms,
         pair.success_rate,
+        pair.rate,
     )

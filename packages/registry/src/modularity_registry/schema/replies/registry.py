@@ -115,6 +115,10 @@ class Edge(Struct):
     weight: Calls
     avg_latency_ms: Latency
     success_rate: SuccessRate
+    calls_per_second: Annotated[
+        float,
+        doc("Calls per second, averaged over about the last minute.", 2.0, minimum=0),
+    ]
 
 
 class Checks(Struct):
