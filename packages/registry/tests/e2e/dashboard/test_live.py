@@ -236,33 +236,6 @@ def test_a_capability_says_who_is_given_to_callers(
         expect(page.get_by_role("heading", level=1)).to_have_text("Two")
 
 
-def test_the_graph_draws_calls_as_they_are_reported(
-    chromium: Browser, registry: RegistryProcess
-) -> None:
-    for name in ("front", "middle", "back"):
-        registry.register(name, name=name.capitalize())
-    with open_page(chromium, registry) as page:
-        show(page, registry, "/graph")
-        expect(page.get_by_text("No calls reported yet")).to_be_visible()
-        registry.invoked("front", "middle", latency_ms=12)
-        registry.invoked("middle", "back", success=False)
-        registry.invoked("back", "front")  # a circle
-        expect(page.locator(".node")).to_have_count(3, timeout=10_000)
-        expect(page.locator('.line[data-rate="poor"]')).to_have_count(1)
-        words = page.locator('.line[data-from="front"] title')
-        expect(words).to_have_text(
-            re.compile("greet: 1 call, 100% successful, latency 12 ms")
-        )
-        boxes = [node.bounding_box() for node in page.locator(".node").all()]
-        corners = {(box["x"], box["y"]) for box in boxes if box}
-        assert len(corners) == 3
-        page.locator('.node[data-id="middle"]').click()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Middle")
-        expect(
-            page.get_by_role("table", name="Outgoing calls", exact=True)
-        ).to_contain_text("back")
-
-
 def test_trouble_of_the_registry_is_told_on_every_view(
     chromium: Browser, registry: RegistryProcess
 ) -> None:

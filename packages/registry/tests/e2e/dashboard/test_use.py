@@ -281,26 +281,6 @@ def test_keys_alone_are_enough(chromium: Browser, crowded: RegistryProcess) -> N
         expect(page.locator(".found")).to_have_text("10 of 10,001")
 
 
-def test_the_graph_is_walked_by_keys(
-    chromium: Browser, crowded: RegistryProcess
-) -> None:
-    with open_page(chromium, crowded) as page:
-        show(page, crowded, "/graph")
-        expect(page.locator(".node")).to_have_count(9)
-        page.locator(".picture").focus()
-        before = page.locator(".picture").get_attribute("viewBox")
-        page.keyboard.press("+")
-        page.keyboard.press("ArrowRight")
-        assert page.locator(".picture").get_attribute("viewBox") != before
-        seen = set()
-        for _ in range(9):
-            page.keyboard.press("Tab")
-            seen.add(page.evaluate("document.activeElement.dataset.id"))
-        assert seen == {f"service-{number:05}" for number in range(9)}
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", level=1)).to_be_focused()
-
-
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_phone_shows_it_without_sideways_scrolling(
     chromium: Browser, crowded: RegistryProcess, view: str

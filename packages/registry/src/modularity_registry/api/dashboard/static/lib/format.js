@@ -45,6 +45,13 @@ export const timeOfDay = (text) => CLOCK.format(new Date(text));
 export const milliseconds = (value) =>
   value === null || value === undefined ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 
+/** Calls per second: `0.25/s`, `12/s`, `1,200/s`. */
+export const perSecond = (rate) => {
+  if (rate > 0 && rate < 0.01) return "under 0.01/s";
+  const digits = rate >= 10 ? 0 : rate >= 1 ? 1 : 2;
+  return `${count(Number(rate.toFixed(digits)))}/s`;
+};
+
 export const percent = (share) => {
   const value = share * 100;
   // 99.96% must not read as 100%.

@@ -1,8 +1,8 @@
 // Pans and zooms an SVG by pointer, wheel, touch and keys.
 
 const MAX_SCALE = 3; // screen pixels per unit of the picture
-const MIN_SCALE = 1 / 1.4; // below that names can't be read
 const ZOOM_STEP = 1.3;
+const EDGE = 8; // kept free around what is revealed
 const CLICK_TOLERANCE = 4; // pixels that a click may move
 
 export class PanZoom {
@@ -27,22 +27,20 @@ export class PanZoom {
 
   /** Set the picture's size; the view fits it until the user pans or zooms. */
   size(width, height) {
-    const margin = 28;
-    this.#picture = { x: -margin, y: -margin, width: width + 2 * margin, height: height + 2 * margin };
+    this.#picture = { x: 0, y: 0, width, height };
     if (!this.touched) this.fit();
   }
 
-  /** Show the left side at a readable scale, or with `all` the whole picture. */
+  /** Show the top left at a scale of 1, or with `all` the whole picture. */
   fit(all = false) {
     const { clientWidth, clientHeight } = this.#svg;
     if (!clientWidth || !clientHeight) return;
     const { x, y, width, height } = this.#picture;
     // A small picture is not enlarged.
-    const whole = Math.max(width / clientWidth, height / clientHeight, 0.9);
-    const scale = all ? whole : Math.min(whole, 1 / MIN_SCALE);
+    const scale = all ? Math.max(width / clientWidth, height / clientHeight, 1) : 1;
     const boxWidth = clientWidth * scale;
     const boxHeight = clientHeight * scale;
-    this.#box = { x: x + Math.min(0, (width - boxWidth) / 2), y: y + (height - boxHeight) / 2, width: boxWidth, height: boxHeight };
+    this.#box = { x: x + Math.min(0, (width - boxWidth) / 2), y: y + Math.min(0, (height - boxHeight) / 2), width: boxWidth, height: boxHeight };
     this.touched = all;
     this.#apply();
   }
@@ -66,12 +64,19 @@ export class PanZoom {
     this.#apply();
   }
 
-  /** Center this point if it is not visible. */
-  reveal(x, y) {
-    const { x: left, y: top, width, height } = this.#box;
-    if (x > left && x < left + width && y > top && y < top + height) return;
-    this.#box = { x: x - width / 2, y: y - height / 2, width, height };
-    this.touched = true;
+  /**
+   * Move as little as it takes to show this part of the picture. `cover` is a rectangle of
+   * the screen that hides what is below it: at the right of the picture, or at its bottom.
+   */
+  reveal({ x, y, width, height }, cover = null) {
+    const { left, top, right, bottom } = this.#svg.getBoundingClientRect();
+    const hides = cover !== null && cover.width > 0;
+    const atRight = hides && cover.left > left;
+    const scale = this.#box.width / (right - left);
+    const freeWidth = ((atRight ? cover.left : right) - left) * scale;
+    const freeHeight = ((hides && !atRight ? Math.max(cover.top, top + height) : bottom) - top) * scale;
+    this.#box.x = Math.min(x - EDGE, Math.max(this.#box.x, x + width + EDGE - freeWidth));
+    this.#box.y = Math.min(y - EDGE, Math.max(this.#box.y, y + height + EDGE - freeHeight));
     this.#apply();
   }
 

@@ -1,253 +1,265 @@
-// The call graph, as a picture and as a table.
+// The call graph: who calls whom, how much and how well, as a picture and as a table.
 
 import { CachedReader } from "../lib/api.js";
-import { h, icon, setText, svg, table } from "../lib/dom.js";
-import { count, milliseconds, percent, plural } from "../lib/format.js";
-import { HEIGHT, WIDTH, layout } from "../lib/graph_layout.js";
+import { h, svg } from "../lib/dom.js";
+import { count, plural } from "../lib/format.js";
 import { PanZoom } from "../lib/pan_zoom.js";
+import { Toolbar, graphUrl, legend, parseFilters, zoomButtons } from "./graph/controls.js";
+import { buildModel, filterModel, mostImportant } from "./graph/model.js";
+import { Panel } from "./graph/panel.js";
+import { drawGraph } from "./graph/picture.js";
+import { MAX_ALL, sizeFor } from "./graph/sizes.js";
+import { callTable, emptyState } from "./graph/table.js";
 
-const MAX_NODES = 60; // the busiest services are drawn
-const MAX_ROWS = 200; // in the table
 const PERIOD = 2_000; // milliseconds between two reads, at least
-const RATES = { good: "At least 99% successful", fair: "At least 90%", poor: "Below 90%" };
-const MAX_NAME = 19; // letters of a name; the line below it has a smaller font
-const MAX_STATE = 21;
+const FADE_PERIOD = 10_000; // and at most, because rates fade without any event
+const DENSE = 1.8; // connections a box, from which on lines are thinner and lighter
 
 export class GraphView {
   title = "Graph";
+  #cache;
   #unlisten;
   #timer;
   #reader = new CachedReader("api/graph");
   #abort = new AbortController();
+  #readAt = 0;
   #dirty = true;
+  #graph = null;
+  #model = null;
+  #filters = parseFilters(new URLSearchParams());
+  #selected = null;
+  #shown = new Set();
   #shape = "";
+  #positions = new Map();
+  #resize = new ResizeObserver(() => this.#render());
+  #toolbar = new Toolbar((changes) => this.#apply(changes));
   #picture = svg("svg", { class: "picture", tabindex: 0, role: "group", "aria-label": "Call graph. Move it with the arrow keys, zoom with plus and minus." });
   #panzoom = new PanZoom(this.#picture);
-  #summary = h("p", { class: "found", role: "status" });
-  #rows = h("div");
+  #panel = new Panel({
+    select: (key) => this.#select(key),
+    close: () => this.#close(),
+    open: (key) => this.#regroup(key, true),
+    collapse: (key) => this.#regroup(key, false),
+  });
+  #more = h("p", { class: "more-boxes", hidden: true });
+  #stage = h("div", { class: "stage" }, this.#picture, this.#panel.element);
+  #frame = h("div", { class: "frame" }, this.#stage, h("div", { class: "below" }, legend(), this.#more, zoomButtons(this.#panzoom)));
   #empty = h("div", { class: "empty", hidden: true });
+  #rows = h("div");
 
   constructor(cache) {
-    this.#build();
+    this.#cache = cache;
+    const asTable = h("details", { class: "card" }, h("summary", null, "Show as a table"), this.#rows);
+    this.element = h("section", { class: "view graph" }, this.#toolbar.element, this.#frame, this.#empty, asTable);
+    this.#resize.observe(this.#stage);
     // An event may be a call or a change of status.
     this.#unlisten = cache.listen(() => {
       this.#dirty = true;
     });
-    this.#timer = setInterval(() => this.#dirty && document.visibilityState === "visible" && this.#refresh(), PERIOD);
+    this.#timer = setInterval(() => this.#tick(), PERIOD);
     this.#refresh();
   }
 
   close() {
     this.#abort.abort();
+    this.#resize.disconnect();
     clearInterval(this.#timer);
     this.#unlisten();
   }
 
-  #build() {
-    const tool = (label, name, action) => h("button", { class: "icon", type: "button", "aria-label": label, title: label, onclick: action }, icon(name));
-    const key = ([rate, label]) => h("li", { "data-rate": rate }, h("i"), label);
-    this.frame = h(
-      "div",
-      { class: "frame" },
-      this.#picture,
-      h(
-        "div",
-        { class: "zoom" },
-        tool("Zoom in", "plus", () => this.#panzoom.zoom(1.3)),
-        tool("Zoom out", "minus", () => this.#panzoom.zoom(1 / 1.3)),
-        tool("Show the whole graph", "fit", () => this.#panzoom.fit(true)),
-      ),
-      h("ul", { class: "legend", "aria-label": "Success rate" }, Object.entries(RATES).map(key)),
-    );
-    this.element = h(
-      "section",
-      { class: "view graph" },
-      h("div", { class: "heading" }, h("h1", { tabindex: -1 }, "Call graph"), this.#summary),
-      this.frame,
-      this.#empty,
-      h("details", { class: "card" }, h("summary", null, "Show as a table"), this.#rows),
-    );
+  /** Show the graph with the filters of the URL's query. */
+  open(query) {
+    this.#filters = parseFilters(query);
+    this.#toolbar.set(this.#filters);
+    this.#render();
+  }
+
+  focusSearch() {
+    this.#toolbar.focus();
+  }
+
+  /** Close the panel, else clear the filters; return whether there was anything to do. */
+  clear() {
+    const { q, failing } = this.#filters;
+    if (this.#selected) this.#close();
+    else if (q || failing) this.#apply({ q: "", failing: false });
+    else return false;
+    return true;
+  }
+
+  #tick() {
+    const due = this.#dirty || performance.now() - this.#readAt > FADE_PERIOD;
+    if (due && document.visibilityState === "visible") this.#refresh();
   }
 
   async #refresh() {
     this.#dirty = false;
+    this.#readAt = performance.now();
     try {
       const graph = await this.#reader.read(this.#abort.signal);
-      if (graph) this.#render(graph);
+      if (!graph) return;
+      this.#graph = graph;
+      this.#rows.replaceChildren(callTable(graph));
+      this.#render();
     } catch (error) {
       if (error.name === "AbortError") return;
       this.#dirty = true;
-      setText(this.#summary, error.message);
+      this.#toolbar.summarize(error.message);
     }
   }
 
-  #render({ nodes, edges }) {
-    const calls = mergeEdges(edges);
-    const { busy, hiddenCount } = busiestNodes(nodes, calls);
-    const ids = new Set(busy.map(({ id }) => id));
-    const visibleCalls = calls.filter(({ from, to }) => ids.has(from) && ids.has(to));
-    const quietCount = nodes.length - busy.length - hiddenCount;
-    this.frame.hidden = busy.length === 0;
-    this.#empty.hidden = busy.length > 0;
-    if (busy.length === 0) this.#empty.replaceChildren(...emptyState());
-    const parts = [plural(busy.length, "service"), plural(visibleCalls.length, "connection")];
-    if (hiddenCount) parts.push(`showing the busiest, ${count(hiddenCount)} more in the table`);
-    if (quietCount) parts.push(`${count(quietCount)} without calls`);
-    setText(this.#summary, parts.join(" · "));
-    this.#draw(busy, visibleCalls);
-    this.#rows.replaceChildren(callTable(calls, nodes));
+  #apply(changes) {
+    Object.assign(this.#filters, changes);
+    // In the URL, so that a reload keeps the filters and a link shares them.
+    history.replaceState(null, "", graphUrl(this.#filters));
+    this.#toolbar.set(this.#filters);
+    this.#shown.clear();
+    this.#panzoom.touched = false;
+    this.#render();
   }
 
-  #draw(nodes, calls) {
-    if (nodes.length === 0) return;
-    const drawing = layout(nodes.map(({ id }) => id), calls);
-    const shape = JSON.stringify([...drawing.nodes.keys()]);
-    const focused = document.activeElement?.dataset?.id;
-    const byPair = new Map(calls.map((call) => [pair(call), call]));
-    const edgeElements = drawing.edges.map((edge) => edgeElement(edge, byPair.get(pair(edge))));
-    const nodeElements = nodes.map((node) => this.#nodeElement(node, drawing.nodes.get(node.id)));
-    this.#picture.replaceChildren(arrowHeads(), svg("g", { class: "lines" }, edgeElements), svg("g", { class: "boxes" }, nodeElements));
+  #capabilitiesOf = (id) => this.#cache.get(id)?.capabilities ?? [];
+
+  #buildModel(open) {
+    return buildModel(this.#graph, { by: this.#filters.by, open, capabilitiesOf: this.#capabilitiesOf });
+  }
+
+  #render() {
+    if (!this.#graph) return;
+    this.#model = this.#buildModel(this.#filters.open);
+    const visible = filterModel(this.#model, { ...this.#filters, capabilitiesOf: this.#capabilitiesOf });
+    this.#summarize(visible);
+    this.#frame.hidden = visible.boxes.length === 0;
+    this.#empty.hidden = visible.boxes.length > 0;
+    if (this.#frame.hidden) {
+      this.#empty.replaceChildren(...emptyState(this.#model.connections.size > 0, () => this.#apply({ q: "", failing: false })));
+      this.#selected = null;
+    }
+    const { clientWidth: width, clientHeight: height } = this.#stage;
+    if (!width || !height) return;
+    const { size, limit } = sizeFor(visible.boxes.length, width, height);
+    const boxes = mostImportant(visible, this.#filters.all ? MAX_ALL : limit, this.#shown);
+    this.#shown = new Set(boxes.map(({ key }) => key));
+    const connections = visible.connections.filter(({ from, to }) => this.#shown.has(from) && this.#shown.has(to));
+    this.#offerMore(visible.boxes.length - boxes.length, limit < visible.boxes.length);
+    // What fails is drawn last, on top.
+    connections.sort((a, b) => b.success - a.success);
+    this.#draw(boxes, connections, { size, width, height });
+    this.#showPanel();
+  }
+
+  #summarize({ boxes, connections, quiet }) {
+    const services = boxes.reduce((total, { instances }) => total + instances.length, 0);
+    const groups = new Set(boxes.map(({ key, group }) => group?.key ?? key)).size;
+    const parts = [`${plural(services, "service")}${groups < services ? ` in ${plural(groups, "group")}` : ""}`, plural(connections.length, "connection")];
+    if (quiet) parts.push(`${count(quiet)} without calls`);
+    this.#toolbar.summarize(parts.join(" · "));
+  }
+
+  /** Say how many boxes are left out, and let the user see them all. */
+  #offerMore(hiddenCount, limited) {
+    const { all } = this.#filters;
+    this.#more.hidden = !limited;
+    const button = h("button", { class: "link", type: "button", onclick: () => this.#apply({ all: !all }) }, all ? "Show fewer" : "show all");
+    const text = hiddenCount ? `${count(hiddenCount)} more, less busy, are not shown. Filter for them${all ? "." : ", or"}` : "";
+    if (this.#more.textContent !== `${text} ${button.textContent}`) this.#more.replaceChildren(text, " ", button);
+  }
+
+  #draw(boxes, connections, { size, width, height }) {
+    const font = getComputedStyle(this.#picture).fontFamily;
+    const dense = connections.length > boxes.length * DENSE;
+    const drawing = drawGraph(boxes, connections, { size, width, height, font, dense, select: (key) => this.#select(key) });
+    const hovered = this.#picture.querySelector("[data-key]:hover")?.dataset.key;
+    const focused = this.#picture.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    this.#picture.replaceChildren(...drawing.elements);
+    for (const element of this.#picture.querySelectorAll(".node, .group, .line")) this.#listen(element);
+    const shape = JSON.stringify([width, height, ...drawing.positions.keys()]);
     if (shape !== this.#shape) this.#panzoom.size(drawing.width, drawing.height);
     this.#shape = shape;
-    if (focused) nodeElements.find((box) => box.dataset.id === focused)?.focus();
+    this.#picture.classList.toggle("dense", dense);
+    this.#positions = drawing.positions;
+    if (focused) this.#elementOf(focused)?.focus();
+    this.#highlight(hovered ?? focused ?? this.#selected);
   }
 
-  #nodeElement(node, { x, y }) {
-    const name = node.name ?? node.id;
-    const status = node.registered ? node.status : "unknown";
-    const statusLabel = node.registered ? node.status : "not registered";
-    // Services may share a name, so show the id too, and any status but healthy.
-    const state = [statusLabel === "healthy" ? "" : statusLabel, name === node.id ? "" : node.id].filter(Boolean).join(" · ");
-    const link = svg(
-      "a",
-      { class: "node", href: `#/services/${encodeURIComponent(node.id)}`, "data-status": status, "data-id": node.id, "aria-label": `${name}, ${statusLabel}` },
-      svg("title", null, `${name} (${node.id}), ${statusLabel}`),
-      svg("rect", { x: x - WIDTH / 2, y: y - HEIGHT / 2, width: WIDTH, height: HEIGHT, rx: 9 }),
-      svg("rect", { class: "side", x: x - WIDTH / 2 + 8, y: y - 12, width: 4, height: 24, rx: 2 }),
-      svg("text", { class: "name", x: x - WIDTH / 2 + 22, y: y - 3 }, truncate(name, MAX_NAME)),
-      svg("text", { class: "state", x: x - WIDTH / 2 + 22, y: y + 14 }, truncate(state, MAX_STATE)),
-    );
-    const highlight = (on) => () => this.#highlight(on ? node.id : null);
-    link.addEventListener("pointerenter", highlight(true));
-    link.addEventListener("pointerleave", highlight(false));
-    link.addEventListener("blur", highlight(false));
-    link.addEventListener("focus", () => {
-      this.#highlight(node.id);
-      this.#panzoom.reveal(x, y);
+  #listen(element) {
+    const { key } = element.dataset;
+    const reset = () => this.#highlight(this.#selected);
+    element.addEventListener("pointerenter", () => this.#highlight(key));
+    element.addEventListener("pointerleave", reset);
+    // A listener for the focus would make a line a stop of the Tab key.
+    if (element.getAttribute("role") !== "button") return;
+    element.addEventListener("blur", reset);
+    element.addEventListener("focus", () => {
+      this.#highlight(key);
+      this.#reveal(key);
     });
-    return link;
   }
 
-  /** Dim everything but this service, its callers and its providers; null shows all again. */
-  #highlight(id) {
-    this.#picture.classList.toggle("lit", id !== null);
-    const near = new Set([id]);
+  #elementOf(key) {
+    return this.#picture.querySelector(`[role="button"][data-key="${CSS.escape(key)}"]`);
+  }
+
+  /** Move the picture until a box, or both ends of a line, are beside the panel. */
+  #reveal(key) {
+    const connection = this.#model.connections.get(key);
+    for (const each of connection ? [connection.from, connection.to] : [key]) {
+      const box = this.#positions.get(each);
+      if (box) this.#panzoom.reveal(box, this.#panel.element.getBoundingClientRect());
+    }
+  }
+
+  /** Dim all but a box or a group with its neighbours, or a line with its ends; null shows all. */
+  #highlight(key) {
+    const nodes = [...this.#picture.querySelectorAll(".node")];
+    const centre = new Set(nodes.filter(({ dataset }) => dataset.key === key || dataset.group === key).map(({ dataset }) => dataset.key));
+    const near = new Set(centre);
     for (const line of this.#picture.querySelectorAll(".line")) {
       const { from, to } = line.dataset;
-      const isAdjacent = from === id || to === id;
-      line.classList.toggle("near", isAdjacent);
-      if (isAdjacent) near.add(from).add(to);
+      const isNear = centre.has(from) || centre.has(to) || line.dataset.key === key;
+      line.classList.toggle("near", isNear);
+      if (isNear) near.add(from).add(to);
     }
-    for (const node of this.#picture.querySelectorAll(".node")) node.classList.toggle("near", near.has(node.dataset.id));
+    for (const node of nodes) {
+      node.classList.toggle("near", near.has(node.dataset.key));
+      node.classList.toggle("selected", node.dataset.key === this.#selected);
+    }
+    this.#picture.classList.toggle("lit", near.size > 0);
   }
-}
 
-const pair = ({ from, to }) => JSON.stringify([from, to]);
-const truncate = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
-const rateClass = (share) => (share >= 0.99 ? "good" : share >= 0.9 ? "fair" : "poor");
-
-/** One connection for each caller and provider, busiest first, with its capabilities. */
-function mergeEdges(edges) {
-  const merged = new Map();
-  for (const { from, to, capability, weight, success_rate: rate, avg_latency_ms: latency } of edges) {
-    const key = pair({ from, to });
-    const call = merged.get(key) ?? { from, to, weight: 0, good: 0, capabilities: [] };
-    call.weight += weight;
-    call.good += weight * rate;
-    call.capabilities.push({ capability, weight, rate, latency });
-    merged.set(key, call);
+  #select(key) {
+    this.#selected = key;
+    this.#showPanel();
+    this.#highlight(key);
+    this.#reveal(key);
+    this.#panel.focus();
   }
-  return [...merged.values()].map((call) => ({ ...call, rate: call.good / call.weight })).sort((a, b) => b.weight - a.weight);
-}
 
-function busiestNodes(nodes, calls) {
-  const weights = new Map();
-  for (const { from, to, weight } of calls) {
-    for (const id of new Set([from, to])) weights.set(id, (weights.get(id) ?? 0) + weight);
+  #close() {
+    const key = this.#selected;
+    this.#selected = null;
+    this.#showPanel();
+    this.#highlight(null);
+    if (!this.#panzoom.touched) this.#panzoom.fit();
+    (this.#elementOf(key) ?? this.#picture).focus();
   }
-  const busy = nodes.filter(({ id }) => weights.has(id));
-  busy.sort((a, b) => weights.get(b.id) - weights.get(a.id) || (a.id < b.id ? -1 : 1));
-  return { busy: busy.slice(0, MAX_NODES), hiddenCount: Math.max(0, busy.length - MAX_NODES) };
-}
 
-function arrowHeads() {
-  const arrowHead = (rate) =>
-    svg(
-      "marker",
-      { id: `head-${rate}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto", "data-rate": rate },
-      svg("path", { d: "M0 .5L8 4L0 7.5z" }),
-    );
-  return svg("defs", null, Object.keys(RATES).map(arrowHead));
-}
-
-function edgeElement(edge, call) {
-  const rate = rateClass(call.rate);
-  const parts = call.capabilities.map((entry) => `${entry.capability}: ${plural(entry.weight, "call")}, ${percent(entry.rate)} successful, latency ${milliseconds(entry.latency)}`);
-  const d = curve(edge);
-  return svg(
-    "g",
-    { class: "line", "data-rate": rate, "data-from": edge.from, "data-to": edge.to },
-    svg("title", null, [`${edge.from} calls ${edge.to}`, ...parts].join("\n")),
-    svg("path", { class: "reach", d }),
-    svg("path", { class: "stroke", d, "stroke-width": (1.2 + Math.log10(call.weight + 1) * 0.9).toFixed(2), "marker-end": `url(#head-${rate})` }),
-  );
-}
-
-/** A smooth line through the points of an edge. */
-function curve({ points, reversed }) {
-  const half = WIDTH / 2;
-  if (points.length === 1) {
-    const [{ x, y }] = points;
-    return `M${x + half - 24} ${y - HEIGHT / 2}c-8 -26 36 -26 24 0l-4 2`;
+  #regroup(key, isOpen) {
+    const open = new Set(this.#filters.open);
+    if (isOpen) open.add(key);
+    else open.delete(key);
+    this.#selected = key;
+    this.#apply({ open });
+    this.#panel.focus();
   }
-  const last = points.length - 1;
-  const side = reversed ? -1 : 1;
-  const corners = points.map(({ x, y }, index) => {
-    if (index === 0) return [x + side * half, y];
-    return index === last ? [x - side * (half + 2), y] : [x, y];
-  });
-  let d = `M${corners[0].join(" ")}`;
-  for (let index = 1; index < corners.length; index += 1) {
-    const [x0, y0] = corners[index - 1];
-    const [x1, y1] = corners[index];
-    const bend = (x1 - x0) / 2;
-    d += `C${x0 + bend} ${y0} ${x1 - bend} ${y1} ${x1} ${y1}`;
+
+  #showPanel() {
+    const key = this.#selected;
+    const { open } = this.#filters;
+    // An open group is shown as what it is when closed.
+    const opened = open.has(key) ? key : null;
+    const model = opened ? this.#buildModel(new Set([...open].filter((each) => each !== key))) : this.#model;
+    this.#panel.show({ key, box: model.boxes.get(key), connection: model.connections.get(key), opened }, model);
+    if (this.#panel.element.hidden) this.#selected = null;
   }
-  return d;
-}
-
-function callTable(calls, nodes) {
-  const names = new Map(nodes.map(({ id, name }) => [id, name ?? id]));
-  const rows = calls.flatMap(({ from, to, capabilities }) => capabilities.map((entry) => ({ from, to, ...entry })));
-  rows.sort((a, b) => b.weight - a.weight);
-  const link = (id) => h("a", { href: `#/services/${encodeURIComponent(id)}` }, names.get(id) ?? id);
-  return table(
-    "Connections",
-    ["Caller", "Provider", "Capability", "Calls", "Success", "Latency"],
-    rows.slice(0, MAX_ROWS).map((entry) => [
-      link(entry.from),
-      link(entry.to),
-      entry.capability,
-      count(entry.weight),
-      h("span", { class: "rate", "data-rate": rateClass(entry.rate) }, percent(entry.rate)),
-      milliseconds(entry.latency),
-    ]),
-  );
-}
-
-function emptyState() {
-  return [
-    h("h2", null, "No calls reported yet"),
-    h("p", null, "Services report calls with ", h("code", null, "POST /api/track/invocation"), ". The graph shows the last hour."),
-  ];
 }
