@@ -224,6 +224,7 @@ function coordinates(ranks, space, axes) {
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
     for (const rank of sweep % 2 ? ranks : [...ranks].reverse()) straighten(rank, sweep % 2 === 0, gaps[rank[0].rank], length);
   }
+  center(ranks.flat());
   const whole = thick + rankGap * (ranks.length - 1);
   let main = space.margin + Math.max(0, (space[axes.main] - whole) / 2);
   const placed = ranks.map((rank, index) => {
@@ -232,6 +233,12 @@ function coordinates(ranks, space, axes) {
     return rank.map((place) => placeItem(place, start, space.margin + place.at + (length - place.cross) / 2, space.down));
   });
   return { ranks: placed, [axes.main]: Math.max(space[axes.main], whole) + 2 * space.margin, [axes.cross]: length + 2 * space.margin };
+}
+
+/** Straightening may have moved all places towards one side. */
+function center(places) {
+  const shift = (Math.min(...places.map(({ at, cross }) => at - cross / 2)) + Math.max(...places.map(({ at, cross }) => at + cross / 2))) / 2;
+  for (const place of places) place.at -= shift;
 }
 
 const lengthOf = (rank) => rank.reduce((sum, { cross }) => sum + cross, 0);

@@ -45,7 +45,7 @@ export class Panel {
       this.#about(box),
       this.#grouping(box, opened),
       h("h3", null, "Traffic"),
-      table("Traffic", ["", ...TRAFFIC], [["Incoming", ...trafficCells(box.in)], ["Outgoing", ...trafficCells(box.out)]]),
+      table("Traffic", ["Calls", ...TRAFFIC], [["Incoming", ...trafficCells(box.in)], ["Outgoing", ...trafficCells(box.out)]]),
       ...(box.instances.length > 1 ? [h("h3", null, "Instances"), instanceList(box.instances)] : []),
       ...this.#neighbours("Called by", box.incoming, "from", model),
       ...this.#neighbours("Calls", box.outgoing, "to", model),

@@ -9,6 +9,7 @@ import { HEAD, PADDING } from "./sizes.js";
 
 const TRIANGLE = "M5 0L10 9H0z";
 const DASHED_TRIANGLE = "M5 0L10 9H0zM5 3.2L2.6 7.6H7.4z";
+const PILE = 3; // how far the lower of two boxes is seen
 const measure = new OffscreenCanvas(1, 1).getContext("2d");
 
 /**
@@ -24,11 +25,14 @@ export function drawGraph(boxes, connections, { size, width, height, font, dense
   const positions = new Map(items.flatMap((item) => boxPositions(item, placed.get(item.id), size)));
   const paths = routes(connections, positions, drawing.ranks, size.down);
   const names = new Map(boxes.map(({ key, label }) => [key, label]));
+  // The Tab key goes through the boxes as one reads them.
+  const place = ({ key }) => positions.get(key);
+  const inOrder = [...boxes].sort((a, b) => place(a).rank - place(b).rank || place(a).y - place(b).y || place(a).x - place(b).x);
   const elements = [
     arrowHeads(),
     svg("g", { class: "groups" }, items.filter(({ group }) => group).map((item) => groupElement(item, placed.get(item.id), { size, font, select }))),
     svg("g", { class: "lines" }, connections.map((connection, index) => lineElement(connection, paths[index], { names, dense, select }))),
-    svg("g", { class: "boxes" }, boxes.map((box) => boxElement(box, positions.get(box.key), { size, font, select }))),
+    svg("g", { class: "boxes" }, inOrder.map((box) => boxElement(box, positions.get(box.key), { size, font, select }))),
   ];
   return { elements, width: drawing.width, height: drawing.height, positions };
 }
@@ -94,8 +98,10 @@ export function stateOf(box) {
   return box.outgoing.length ? `${perSecond(box.out.rate)} out` : "no calls";
 }
 
-function boxElement(box, { x, y, width, height }, { size, font, select }) {
+function boxElement(box, { x, y, ...outer }, { size, font, select }) {
   const several = box.instances.length > 1;
+  // Several look like a pile.
+  const [width, height] = several ? [outer.width - PILE, outer.height - PILE] : [outer.width, outer.height];
   const state = stateOf(box);
   const badge = several && !box.key.startsWith("rest") ? `×${box.instances.length}` : "";
   const badgeWidth = badge ? textWidth(badge, `600 ${size.small}px ${font}`) + 8 : 0;
@@ -113,7 +119,7 @@ function boxElement(box, { x, y, width, height }, { size, font, select }) {
     },
     () => select(box.key),
     svg("title", null, [box.label, several ? plural(box.instances.length, "instance") : box.instances[0].id, state].join("\n")),
-    several ? svg("rect", { class: "behind", x: x + 4, y: y + 4, width: width - 1, height: height - 1, rx: 8 }) : null,
+    several ? svg("rect", { class: "behind", x: x + PILE, y: y + PILE, width, height, rx: 8 }) : null,
     svg("rect", { class: "front", x, y, width, height, rx: 8 }),
     text("name", x + left, middle - 3.5, truncate(box.label, `600 ${size.name}px ${font}`, width - 2 * left - badgeWidth), size.name),
     badge ? svg("text", { class: "badge", x: x + width - left, y: middle - 3.5, "text-anchor": "end", "font-size": size.small }, badge) : null,
