@@ -3,13 +3,16 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import click
 
 from modularity_registry import config
 from modularity_registry.cli.exit import fail
+from modularity_registry.cli.setting_options import (
+    SettingsCommand,
+    Texts,
+    setting_options,
+)
 from modularity_registry.errors import RegistryError
 from modularity_registry.serving.process import leave_on_signals
 from modularity_registry.telemetry import logs
@@ -17,28 +20,12 @@ from modularity_registry.telemetry import logs
 log = logging.getLogger(__name__)
 
 
-def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    defaults = config.Settings()
-    for option in reversed(config.OPTIONS):
-        default = getattr(defaults, option.field)
-        is_list = isinstance(default, tuple | frozenset)
-        default_text = ",".join(default) or config.OFF if is_list else default
-        text = f"{option.help} [{option.env}; default: {default_text}]"
-        if isinstance(default, bool):
-            add = click.option(option.flag, is_flag=True, default=None, help=text)
-        else:
-            add = click.option(option.flag, metavar="VALUE", help=text)
-        command = add(command)
-    return command
-
-
-@click.command()
-@_setting_options
-def serve(**flags: Any) -> None:
+@click.command(cls=SettingsCommand)
+@setting_options
+def serve(flags: Texts) -> None:
     """Run the registry until Ctrl-C or SIGTERM."""
-    texts = {name: "true" if value is True else value for name, value in flags.items()}
     try:
-        exit_code = _run(config.load(texts, os.environ))
+        exit_code = _run(config.load(flags, os.environ))
     except RegistryError as error:
         fail(error.detail)
     sys.exit(exit_code)

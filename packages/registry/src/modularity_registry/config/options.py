@@ -1,39 +1,39 @@
 """The table of options: each setting's flag, environment variable, parser and help."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from itertools import chain
+from typing import Final
 
 from modularity_registry.config import value_parsers
+from modularity_registry.config.option import Option
 
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One setting: its field in `Settings`, its variable, its parser and its help.
-
-    The value of a ``secret`` one may hold a password, so it is never printed.
-    """
-
-    field: str
-    env: str
-    parse: Callable[[str], Any]
-    help: str
-    secret: bool = False
-
-    @property
-    def flag(self) -> str:
-        """Its flag on the command line."""
-        return "--" + self.field.replace("_", "-")
-
-
-OPTIONS = (
+_LISTENING = (
     Option("host", "REGISTRY_HOST", value_parsers.host, "Address to listen on."),
     Option("port", "REGISTRY_PORT", value_parsers.port, "Port to listen on."),
     Option(
-        "debug",
-        "REGISTRY_DEBUG",
-        value_parsers.flag,
-        "Log more, show tracebacks; loopback only.",
+        "workers",
+        "REGISTRY_WORKERS",
+        value_parsers.workers,
+        "Number of serving processes; several need a store that they can share.",
+    ),
+)
+
+_STORE = (
+    Option(
+        "store",
+        "REGISTRY_STORE",
+        value_parsers.store,
+        "URL of the store for services: memory://, sqlite:///path, etcd://host, ...",
+        secret=True,
+    ),
+)
+
+_CHECKS = (
+    Option(
+        "allowed_networks",
+        "REGISTRY_ALLOWED_NETWORKS",
+        value_parsers.networks,
+        "Networks of services: loopback, private, or such as 10.0.0.0/8; use commas.",
     ),
     Option(
         "health_check_interval",
@@ -59,86 +59,9 @@ OPTIONS = (
         value_parsers.times,
         "Successes in a row that make it healthy again.",
     ),
-    Option(
-        "store",
-        "REGISTRY_STORE",
-        value_parsers.store,
-        "URL of the store for services: memory://, sqlite:///path, etcd://host, ...",
-        secret=True,
-    ),
-    Option(
-        "allowed_origins",
-        "REGISTRY_ALLOWED_ORIGINS",
-        value_parsers.origins,
-        "Origins of web pages that may call from a browser, separated by commas.",
-    ),
-    Option(
-        "allowed_networks",
-        "REGISTRY_ALLOWED_NETWORKS",
-        value_parsers.networks,
-        "Networks of services: loopback, private, or such as 10.0.0.0/8; use commas.",
-    ),
-    Option(
-        "max_watchers",
-        "REGISTRY_MAX_WATCHERS",
-        value_parsers.places,
-        "Most open streams and waiting reads for each worker; more get 503.",
-    ),
-    Option(
-        "workers",
-        "REGISTRY_WORKERS",
-        value_parsers.workers,
-        "Number of serving processes; several need a store that they can share.",
-    ),
-    Option(
-        "dns_port",
-        "REGISTRY_DNS_PORT",
-        value_parsers.dns_port,
-        "Port for DNS over UDP and TCP; 0 for no DNS.",
-    ),
-    Option(
-        "dns_domain",
-        "REGISTRY_DNS_DOMAIN",
-        value_parsers.domain,
-        "DNS domain, such as registry.internal.",
-    ),
-    Option(
-        "dns_ttl",
-        "REGISTRY_DNS_TTL",
-        value_parsers.dns_ttl,
-        "Seconds that DNS answers, negative ones included, may be cached.",
-    ),
-    Option(
-        "dns_trusted_networks",
-        "REGISTRY_DNS_TRUSTED_NETWORKS",
-        value_parsers.dns_trusted_networks,
-        "Networks that get whole DNS answers by UDP without a rate, or off.",
-    ),
-    Option(
-        "dns_rate",
-        "REGISTRY_DNS_RATE",
-        value_parsers.rate,
-        "Most DNS queries of one sender by UDP, or off; more are told to use TCP.",
-    ),
-    Option(
-        "log_format",
-        "REGISTRY_LOG_FORMAT",
-        value_parsers.log_format,
-        "Log format: human for people, json for programs.",
-    ),
-    Option(
-        "log_level",
-        "REGISTRY_LOG_LEVEL",
-        value_parsers.log_level,
-        "Lowest level to log: debug, info, warning or error.",
-    ),
-    Option(
-        "otel_endpoint",
-        "REGISTRY_OTEL_ENDPOINT",
-        value_parsers.endpoint,
-        "URL to send OpenTelemetry traces to (OTLP over HTTP), or off.",
-        secret=True,
-    ),
+)
+
+_ACCESS = (
     Option(
         "auth",
         "REGISTRY_AUTH",
@@ -157,6 +80,15 @@ OPTIONS = (
         value_parsers.rights,
         "Rights of callers without a token, such as read, or off; needs --auth.",
     ),
+    Option(
+        "allowed_origins",
+        "REGISTRY_ALLOWED_ORIGINS",
+        value_parsers.origins,
+        "Origins of web pages that may call from a browser, separated by commas.",
+    ),
+)
+
+_TLS = (
     Option(
         "tls_cert",
         "REGISTRY_TLS_CERT",
@@ -193,6 +125,9 @@ OPTIONS = (
         value_parsers.forwarded_header,
         "Header that these proxies write: forwarded (RFC 7239) or x-forwarded-for.",
     ),
+)
+
+_LIMITS = (
     Option(
         "write_rate",
         "REGISTRY_WRITE_RATE",
@@ -217,6 +152,12 @@ OPTIONS = (
         "REGISTRY_MAX_CONNECTIONS",
         value_parsers.places,
         "Most connections for each worker, beside streams and waiting reads.",
+    ),
+    Option(
+        "max_watchers",
+        "REGISTRY_MAX_WATCHERS",
+        value_parsers.places,
+        "Most open streams and waiting reads for each worker; more get 503.",
     ),
     Option(
         "max_watchers_per_client",
@@ -248,6 +189,70 @@ OPTIONS = (
         value_parsers.quota,
         "Most MiB of registrations that one token may own; 0 for no limit.",
     ),
+)
+
+_DNS = (
+    Option(
+        "dns_port",
+        "REGISTRY_DNS_PORT",
+        value_parsers.dns_port,
+        "Port for DNS over UDP and TCP; 0 for no DNS.",
+    ),
+    Option(
+        "dns_domain",
+        "REGISTRY_DNS_DOMAIN",
+        value_parsers.domain,
+        "DNS domain, such as registry.internal.",
+    ),
+    Option(
+        "dns_ttl",
+        "REGISTRY_DNS_TTL",
+        value_parsers.dns_ttl,
+        "Seconds that DNS answers, negative ones included, may be cached.",
+    ),
+    Option(
+        "dns_trusted_networks",
+        "REGISTRY_DNS_TRUSTED_NETWORKS",
+        value_parsers.dns_trusted_networks,
+        "Networks that get whole DNS answers by UDP without a rate, or off.",
+    ),
+    Option(
+        "dns_rate",
+        "REGISTRY_DNS_RATE",
+        value_parsers.rate,
+        "Most DNS queries of one sender by UDP, or off; more are told to use TCP.",
+    ),
+)
+
+_LOGS = (
+    Option(
+        "debug",
+        "REGISTRY_DEBUG",
+        value_parsers.flag,
+        "Log more, show tracebacks; loopback only.",
+    ),
+    Option(
+        "log_format",
+        "REGISTRY_LOG_FORMAT",
+        value_parsers.log_format,
+        "Log format: human for people, json for programs.",
+    ),
+    Option(
+        "log_level",
+        "REGISTRY_LOG_LEVEL",
+        value_parsers.log_level,
+        "Lowest level to log: debug, info, warning or error.",
+    ),
+    Option(
+        "otel_endpoint",
+        "REGISTRY_OTEL_ENDPOINT",
+        value_parsers.endpoint,
+        "URL to send OpenTelemetry traces to (OTLP over HTTP), or off.",
+        secret=True,
+    ),
+)
+
+_AUDIT = (
     Option(
         "audit_file",
         "REGISTRY_AUDIT_FILE",
@@ -267,3 +272,18 @@ OPTIONS = (
         "How many renamed audit files to keep.",
     ),
 )
+
+GROUPS: Final[Mapping[str, tuple[Option, ...]]] = {
+    "Listening": _LISTENING,
+    "Store": _STORE,
+    "Services and health checks": _CHECKS,
+    "Access and tokens": _ACCESS,
+    "TLS and proxies": _TLS,
+    "Limits": _LIMITS,
+    "DNS": _DNS,
+    "Logs and traces": _LOGS,
+    "Audit": _AUDIT,
+}
+"""The options by the heading that they have in ``--help``, in its order."""
+
+OPTIONS: Final = tuple(chain.from_iterable(GROUPS.values()))

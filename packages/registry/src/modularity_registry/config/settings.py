@@ -17,31 +17,21 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 5000
-    debug: bool = False
+    workers: int = 1
+    store: str = field(default="memory://", repr=False)
+    allowed_networks: str = "loopback,private"
     health_check_interval: float = 5.0
     health_check_timeout: float = 5.0
     health_check_fall: int = 3
     health_check_rise: int = 1
-    store: str = field(default="memory://", repr=False)
+    auth: bool = False
+    tokens_file: str = OFF
+    anonymous: frozenset[Right] = frozenset()
     allowed_origins: tuple[str, ...] = (
         "http://localhost:3000",
         "http://localhost:8080",
         "http://127.0.0.1:3000",
     )
-    allowed_networks: str = "loopback,private"
-    max_watchers: int = 6000
-    workers: int = 1
-    dns_port: int = 0
-    dns_domain: str = "modularity"
-    dns_ttl: int = 5
-    dns_trusted_networks: str = "loopback"
-    dns_rate: str = "1000/second"
-    log_format: str = "human"
-    log_level: str = "info"
-    otel_endpoint: str = field(default=OFF, repr=False)
-    auth: bool = False
-    tokens_file: str = OFF
-    anonymous: frozenset[Right] = frozenset()
     tls_cert: str = OFF
     tls_key: str = OFF
     tls_client_ca: str = OFF
@@ -52,11 +42,21 @@ class Settings:
     read_rate: str = OFF
     rate_store: str = field(default="memory://", repr=False)
     max_connections: int = 4096
+    max_watchers: int = 6000
     max_watchers_per_client: int = 0
     max_services: int = 1_000_000
     max_services_per_token: int = 0
     max_megabytes: int = 0
     max_megabytes_per_token: int = 0
+    dns_port: int = 0
+    dns_domain: str = "modularity"
+    dns_ttl: int = 5
+    dns_trusted_networks: str = "loopback"
+    dns_rate: str = "1000/second"
+    debug: bool = False
+    log_format: str = "human"
+    log_level: str = "info"
+    otel_endpoint: str = field(default=OFF, repr=False)
     audit_file: str = OFF
     audit_megabytes: int = 100
     audit_files: int = 10

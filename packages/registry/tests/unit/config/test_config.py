@@ -166,6 +166,20 @@ def test_help_names_every_setting() -> None:
         assert option.env in output.replace("\n", "").replace(" ", "")
 
 
+def test_help_lists_the_settings_under_headings() -> None:
+    output = CliRunner().invoke(main.main, ["serve", "--help"]).output
+    sections = re.split(r"^(\S.*):$", output, flags=re.MULTILINE)[1:]
+    flags = [
+        (heading, re.findall(r"^  (--[\w-]+)", text, re.MULTILINE))
+        for heading, text in zip(sections[::2], sections[1::2], strict=True)
+        if heading != "Options"
+    ]
+    assert flags == [
+        (heading, [option.flag for option in options])
+        for heading, options in config.GROUPS.items()
+    ]
+
+
 def test_workers_need_a_store_that_they_can_share() -> None:
     with pytest.raises(BadSetting) as caught:
         load({"workers": "2"}, {})
