@@ -13,7 +13,12 @@ FAILED: Final = 1
 """The exit code of a command that did not get, or do, what it was told to."""
 
 
-def fail(message: str) -> NoReturn:
-    """End the program with one line that says what is wrong and what to do."""
-    click.echo(f"{PROGRAM}: {printable(message)}", err=True)
-    sys.exit(FAILED)
+REFUSED: Final = 2
+"""The exit code of a command that was told something that makes no sense."""
+
+
+def fail(*messages: str, code: int = FAILED) -> NoReturn:
+    """End the program with a line for each thing that is wrong and what to do."""
+    for message in messages:
+        click.echo(f"{PROGRAM}: {printable(message)}", err=True)
+    sys.exit(code)

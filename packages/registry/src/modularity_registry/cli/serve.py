@@ -1,7 +1,6 @@
 """The command serve: reads the settings and runs the registry."""
 
 import logging
-import os
 import sys
 
 import click
@@ -11,7 +10,9 @@ from modularity_registry.cli.exit import fail
 from modularity_registry.cli.setting_options import (
     SettingsCommand,
     Texts,
+    load_or_fail,
     setting_options,
+    warnings,
 )
 from modularity_registry.errors import RegistryError
 from modularity_registry.serving.process import leave_on_signals
@@ -24,14 +25,15 @@ log = logging.getLogger(__name__)
 @setting_options
 def serve(flags: Texts) -> None:
     """Run the registry until Ctrl-C or SIGTERM."""
+    settings, sources = load_or_fail(flags)
     try:
-        exit_code = _run(config.load(flags, os.environ))
+        exit_code = _run(settings, warnings(flags, settings, sources))
     except RegistryError as error:
         fail(error.detail)
     sys.exit(exit_code)
 
 
-def _run(settings: config.Settings) -> int:
+def _run(settings: config.Settings, warned: list[str]) -> int:
     # The imports take most of the time until there is something to stop.
     leave_on_signals()
     # Imported late: --help and a bad setting need no web server.
@@ -41,7 +43,7 @@ def _run(settings: config.Settings) -> int:
 
     logs.configure(settings.log_format, settings.level)
     settings = descriptors.fitted(settings)
-    for warning in config.warnings(os.environ):
+    for warning in warned:
         log.warning(warning)
     return serve_http(
         factory(settings), settings.host, settings.port, server_options(settings)

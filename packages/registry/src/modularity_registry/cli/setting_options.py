@@ -1,12 +1,17 @@
-"""The options for the settings, under their headings."""
+"""The options for the settings, which ``serve`` and ``config`` share."""
 
+import os
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from modularity_registry import config
+from modularity_registry.cli.exit import FAILED, fail
+from modularity_registry.errors import BadSetting
+from modularity_registry.serving import file_warnings
 
 Texts = Mapping[str, str | None]
 """The texts of flags by the names of settings; None where one is not given."""
@@ -35,19 +40,30 @@ class SettingsCommand(click.Command):
                 formatter.write_dl(records)
 
 
+def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--config`` to a command."""
+    return click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(),
+        help=f"Configuration file (TOML), or off. [{config.CONFIG_ENV}]",
+    )(command)
+
+
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the texts of all settings' flags.
+    """Give a command the texts of all settings' flags, and of ``--config``.
 
     Other options of the command are its keyword arguments.
     """
+    names = {"config", *_GROUP_OF}
 
     @wraps(command)
     def with_flags(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in _GROUP_OF}
+        flags = {name: given.pop(name) for name in names}
         texts = {k: "true" if v is True else v for k, v in flags.items()}
         command(texts, **given)
 
-    decorated: Callable[..., None] = with_flags
+    decorated: Callable[..., None] = config_option(with_flags)
     for option in reversed(config.OPTIONS):
         default = config.written(option.default)
         text = f"{option.help} [{option.env}; default: {default}]"
@@ -57,3 +73,27 @@ def setting_options(command: Callable[..., None]) -> Callable[..., None]:
             add = click.option(option.flag, metavar="VALUE", help=text)
         decorated = add(decorated)
     return decorated
+
+
+def load_or_fail(
+    flags: Texts, exit_code: int = FAILED
+) -> tuple[config.Settings, Mapping[str, str]]:
+    """Return the settings and their sources; end the program if any is wrong."""
+    try:
+        return config.load_with_sources(flags, os.environ)
+    except BadSetting as error:
+        fail(*error.detail.split("\n"), code=exit_code)
+
+
+def warnings(
+    flags: Texts, settings: config.Settings, sources: Mapping[str, str]
+) -> list[str]:
+    """Return a sentence for each former name, and for a file that shows a password."""
+    path = config.config_file(flags, os.environ)
+    with_password = path and any(
+        sources.get(option.field, "").startswith(f"{path}:")
+        and option.hides(getattr(settings, option.field))
+        for option in config.OPTIONS
+    )
+    files = {"configuration file": Path(path)} if path and with_password else {}
+    return [*config.warnings(os.environ), *file_warnings.warnings(files)]

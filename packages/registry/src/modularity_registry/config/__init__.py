@@ -1,18 +1,27 @@
-"""Typed settings: flags win over the environment, that over the defaults."""
+"""Typed settings: flags win over the environment, that over a file and the defaults."""
 
-from modularity_registry.config.load import load, warnings
+from modularity_registry.config.load import (
+    CONFIG_ENV,
+    config_file,
+    load,
+    load_with_sources,
+    warnings,
+)
 from modularity_registry.config.option import Option, written
 from modularity_registry.config.options import GROUPS, OPTIONS
 from modularity_registry.config.settings import LOOPBACK_HOSTS, OFF, Settings
 
 __all__ = [
+    "CONFIG_ENV",
     "GROUPS",
     "LOOPBACK_HOSTS",
     "OFF",
     "OPTIONS",
     "Option",
     "Settings",
+    "config_file",
     "load",
+    "load_with_sources",
     "warnings",
     "written",
 ]

@@ -1,46 +1,72 @@
-"""Load the settings: flags win over the environment, that over the defaults."""
+"""Load the settings: flags win over the environment, that over the file."""
 
 import difflib
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Final
 
+from modularity_registry.config.contradictions import contradictions
+from modularity_registry.config.file import ConfigFile, read_file
 from modularity_registry.config.options import OPTIONS
 from modularity_registry.config.settings import OFF, Settings
 from modularity_registry.errors import BadSetting
-from modularity_registry.model.rights import Right
+
+CONFIG_ENV: Final = "REGISTRY_CONFIG"
+"""The variable with the path of the configuration file."""
+
+FORMER: Final[Mapping[str, str]] = {"REGISTRY_ALLOWED_ORIGINS": "ALLOWED_ORIGINS"}
+"""Variables that had another name in the first registry; it still counts."""
 
 
 def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
     """Return the settings; ``flags`` by field name, None where not given.
 
-    Raises `BadSetting` with one line that names the setting, its value and what it
-    should be. A variable that looks like a misspelled setting is refused as well.
+    The flag ``config`` names the configuration file. Raises `BadSetting` with a line
+    for each fault, which names the setting, its value and what it should be. A variable
+    that looks like a misspelled setting is one as well.
     """
-    values: dict[str, Any] = {}
+    return load_with_sources(flags, environ)[0]
+
+
+def load_with_sources(
+    flags: Mapping[str, str | None], environ: Mapping[str, str]
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings as `load` does, and where each that is set was set.
+
+    A source is a flag, a variable, or a file and the line in it.
+    """
+    path = config_file(flags, environ)
+    file = read_file(path) if path else ConfigFile()
+    values, sources = file.values, file.sources
+    faults: list[str] = []
     for option in OPTIONS:
-        flag = flags.get(option.field)
-        name, text = option.flag, flag
+        name, text = option.flag, flags.get(option.field)
         if text is None:
             name, text = _variable(option.env, environ)
         if text is None:
             continue
+        sources[option.field] = name
         try:
-            values[option.field] = option.parse(text)
-        except (ValueError, BadSetting) as error:
-            detail = error.detail if isinstance(error, BadSetting) else str(error)
-            # Nor is that of a mix-up: a URL with an @ may hold a password.
-            hidden = option.secret or "@" in text
-            setting = name if hidden else f"{name}={text!r}"
-            raise BadSetting(f"{setting}: {detail}") from None
-    _refuse_typos(environ)
+            values[option.field] = option.read(name, text)
+        except BadSetting as error:
+            faults.append(error.detail)
+    faults += file.faults
     settings = Settings(**values)
-    _refuse_contradictions(settings)
-    return settings
+    # With a value that can't be read, nobody knows what it contradicts.
+    contradicted = [] if faults else contradictions(settings)
+    faults += [*file.unknown, *_typos(environ), *contradicted]
+    if faults:
+        raise BadSetting("\n".join(faults))
+    return settings, sources
 
 
-FORMER: Mapping[str, str] = {"REGISTRY_ALLOWED_ORIGINS": "ALLOWED_ORIGINS"}
-"""Variables that had another name in the first registry; it still counts."""
+def config_file(
+    flags: Mapping[str, str | None], environ: Mapping[str, str]
+) -> str | None:
+    """Return the path of the configuration file; None if there is none."""
+    path = flags.get("config")
+    path = environ.get(CONFIG_ENV) if path is None else path
+    return None if path in ("", OFF) else path
 
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
@@ -60,86 +86,6 @@ def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
     return name, environ.get(name) or None
 
 
-def _refuse_contradictions(settings: Settings) -> None:
-    """Raise `BadSetting` for settings that contradict each other."""
-    if settings.workers > 1 and settings.store_kind == "memory":
-        raise BadSetting(
-            f"--workers {settings.workers} needs a store that processes can share, and"
-            " memory:// lives in one process; add for example"
-            " --store sqlite:///registry.db"
-        )
-    if settings.dns_port == settings.port:
-        raise BadSetting(
-            f"--dns-port {settings.dns_port} is the HTTP port already; choose another"
-            " one"
-        )
-    _refuse_unused_rate_store(settings)
-    if settings.audit_file != OFF and settings.audit_file == settings.tokens_file:
-        raise BadSetting(
-            f"--audit-file {settings.audit_file} is the --tokens-file already; choose"
-            " another file for one of them"
-        )
-    _refuse_half_auth(settings)
-    _refuse_half_tls(settings)
-
-
-def _refuse_unused_rate_store(settings: Settings) -> None:
-    # With --auth, calls with bad tokens are.
-    counted = settings.auth or {settings.write_rate, settings.read_rate} != {OFF}
-    if settings.rate_store != "memory://" and not counted:
-        raise BadSetting(
-            "--rate-store has no effect, because no calls are counted; add --write-rate"
-            " or --read-rate, such as 600/minute, or leave it out"
-        )
-
-
-def _refuse_half_auth(settings: Settings) -> None:
-    if not settings.auth:
-        for name, is_set in (
-            ("--tokens-file", settings.tokens_file != OFF),
-            ("--anonymous", bool(settings.anonymous)),
-        ):
-            if is_set:
-                raise BadSetting(
-                    f"{name} has no effect without --auth, since everybody can do"
-                    f" everything; add --auth, or leave out {name}"
-                )
-    elif settings.dns_port and Right.READ not in settings.anonymous:
-        raise BadSetting(
-            f"--dns-port {settings.dns_port} would answer everybody, since DNS has no"
-            " tokens, but with --auth callers need the right to read; add --anonymous"
-            " read, or leave out --dns-port"
-        )
-
-
-def _refuse_half_tls(settings: Settings) -> None:
-    defaults = Settings()
-    has_cert, has_key = settings.tls_cert != OFF, settings.tls_key != OFF
-    if has_cert and not has_key:
-        raise BadSetting(
-            f"--tls-cert {settings.tls_cert} needs its private key; add --tls-key, or"
-            " leave out --tls-cert for plain HTTP"
-        )
-    for name, is_set in (
-        ("--tls-key", has_key),
-        ("--tls-client-ca", settings.tls_client_ca != OFF),
-        ("--tls-min-version", settings.tls_min_version != defaults.tls_min_version),
-    ):
-        if is_set and not has_cert:
-            raise BadSetting(
-                f"{name} has no effect without --tls-cert: the registry would serve"
-                f" plain HTTP; add --tls-cert, or leave out {name}"
-            )
-    if (
-        settings.forwarded_header != defaults.forwarded_header
-        and settings.trusted_proxies == OFF
-    ):
-        raise BadSetting(
-            "--forwarded-header has no effect without --trusted-proxies; add it with"
-            " the addresses of your proxies, or leave out --forwarded-header"
-        )
-
-
 # What Kubernetes sets in every pod for a Service named "registry".
 _SERVICE_LINK = re.compile(r"REGISTRY_(SERVICE_.*|PORT_[0-9]+_(TCP|UDP).*)")
 
@@ -150,11 +96,11 @@ _CLIENT_VARIABLES = frozenset(
 )
 
 
-def _refuse_typos(environ: Mapping[str, str]) -> None:
-    names = [option.env for option in OPTIONS]
+def _typos(environ: Mapping[str, str]) -> Iterator[str]:
+    names = [CONFIG_ENV, *(option.env for option in OPTIONS)]
     for name in sorted(environ.keys() - _CLIENT_VARIABLES):
         if not name.startswith(("REGISTRY_", "HEALTH_CHECK_")) or name in names:
             continue
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.88)
         if close and not _SERVICE_LINK.fullmatch(name):
-            raise BadSetting(f"{name} is not a setting; did you mean {close[0]}?")
+            yield f"{name} is not a setting; did you mean {close[0]}?"

@@ -34,6 +34,7 @@ _CHECKS = (
         "REGISTRY_ALLOWED_NETWORKS",
         value_parsers.networks,
         "Networks of services: loopback, private, or such as 10.0.0.0/8; use commas.",
+        several=True,
     ),
     Option(
         "health_check_interval",
@@ -79,12 +80,14 @@ _ACCESS = (
         "REGISTRY_ANONYMOUS",
         value_parsers.rights,
         "Rights of callers without a token, such as read, or off; needs --auth.",
+        several=True,
     ),
     Option(
         "allowed_origins",
         "REGISTRY_ALLOWED_ORIGINS",
         value_parsers.origins,
         "Origins of web pages that may call from a browser, separated by commas.",
+        several=True,
     ),
 )
 
@@ -118,6 +121,7 @@ _TLS = (
         "REGISTRY_TRUSTED_PROXIES",
         value_parsers.proxies,
         "Networks of proxies that may report the caller's address, or off.",
+        several=True,
     ),
     Option(
         "forwarded_header",
@@ -215,6 +219,7 @@ _DNS = (
         "REGISTRY_DNS_TRUSTED_NETWORKS",
         value_parsers.dns_trusted_networks,
         "Networks that get whole DNS answers by UDP without a rate, or off.",
+        several=True,
     ),
     Option(
         "dns_rate",

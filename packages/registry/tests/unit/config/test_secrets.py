@@ -1,5 +1,7 @@
 """No value of a secret is printed: URLs that hold one, right and wrong."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -92,3 +94,19 @@ def test_what_a_driver_says_of_a_url_is_not_repeated() -> None:
         open_counters(f"redis://h:6379/0?socket_timeout={SECRET}", lambda: 0.0)
     assert SECRET not in caught.value.detail
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("url", STORES)
+@pytest.mark.parametrize("setting", ["store", "rate_store", "otel_endpoint", "host"])
+def test_a_file_that_is_refused(setting: str, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "registry.toml"
+    for line in (
+        f"{setting} = '{url}'",
+        f"{setting} = ['{url}']",
+        f"port = 0\nstoer = '{url}'",
+        f"{setting} '{url}'",
+        f"{setting} = {url}",
+        f"{setting} = '{url}",
+    ):
+        file.write_text(f"{line}\nworkers = 0\n")
+        assert SECRET not in output_of("serve", "--config", str(file))
