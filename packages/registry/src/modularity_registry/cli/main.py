@@ -15,6 +15,10 @@ COMMANDS: Final = {
         "Show who did what, from an audit file.",
     ),
     "completion": ("completion:completion", "Print the completion script for SHELL."),
+    "config": (
+        "config:config",
+        "Check the settings of serve, show them, or begin a file.",
+    ),
     "discover": ("lookup:discover", "Find healthy services with every CAPABILITY."),
     "doctor": ("doctor.command:doctor", "Find common problems and how to fix them."),
     "drain": ("registration:drain", "Take a service out of discovery."),

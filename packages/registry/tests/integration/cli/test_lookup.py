@@ -20,7 +20,7 @@ from support.cli import Served, Stub, environ, run, spaced
 from support.serving import free_port
 
 UNCHECKED = ("--capability", "x", "--location", "here", "--mode", "ipc")
-WITHOUT_JSON = {"completion", "export", "import", "serve", "store"}
+WITHOUT_JSON = {"completion", "config", "export", "import", "serve", "store"}
 HEAVY = {"aiohttp", "flask", "grpc", "httpx", "pydantic", "uvicorn", "uvloop"}
 
 
