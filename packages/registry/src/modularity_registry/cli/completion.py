@@ -12,8 +12,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from modularity_client import Registry, Service
+from modularity_registry.cli.connection_options import DEFAULT_URL
 from modularity_registry.cli.exit import PROGRAM
-from modularity_registry.cli.session import DEFAULT_URL
 
 PATIENCE: Final = 1.0
 """Seconds that completion may take."""

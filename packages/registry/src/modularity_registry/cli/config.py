@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from modularity_registry.cli.exit import PROGRAM, REFUSED
+from modularity_registry.cli.group import Group
 from modularity_registry.cli.output import Cell, plain, show, show_json, table
 from modularity_registry.cli.setting_options import (
     SettingsCommand,
@@ -27,7 +28,7 @@ DEFAULT: Final = "default"
 """The source of a setting that nobody has set."""
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Check the settings of serve, show them, or begin a file.
 

@@ -7,6 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from modularity_registry import __version__
+from modularity_registry.cli.connection_options import before_command, refuse_unused
 from modularity_registry.cli.exit import PROGRAM
 
 COMMANDS: Final = {
@@ -76,6 +77,14 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@before_command
 @click.version_option(__version__, prog_name=PROGRAM)
-def main() -> None:
-    """Modularity Registry: find a healthy provider of the capability you need."""
+def main(**given: str | None) -> None:
+    """Modularity Registry: find a healthy provider of the capability you need.
+
+    The options for a registry work before a command as well as after it.
+    """
+    context = click.get_current_context()
+    command = main.get_command(context, context.invoked_subcommand or "")
+    if command is not None:
+        refuse_unused(command, given)

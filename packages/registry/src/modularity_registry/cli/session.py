@@ -12,14 +12,16 @@ import modularity_client as client
 from modularity_client import Registry, RegistryError
 from modularity_client.http.call import Call
 from modularity_client.http.endpoints import parse_urls
+from modularity_registry.cli.connection_options import (
+    DEFAULT_URL,
+    connection_option,
+)
 from modularity_registry.cli.exit import PROGRAM, fail
 from modularity_registry.cli.output import plain, take_any_text
 from modularity_registry.cli.tls_options import context, tls_options
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-DEFAULT_URL: Final = "http://127.0.0.1:5000"
 
 TOKEN_HINT: Final = (
     "give a token with --token-file, or with REGISTRY_TOKEN or REGISTRY_TOKEN_FILE"
@@ -58,24 +60,11 @@ class Session:
 def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for the registry's URL, the token and TLS to a command."""
     # The client reads the environment: an option of either kind wins over both there.
-    command = tls_options(command)
-    command = click.option(
-        "--token-file",
-        metavar="FILE",
-        help="File with the token, instead of --token. [REGISTRY_TOKEN_FILE]",
-    )(command)
-    command = click.option(
-        "--token",
-        metavar="TOKEN",
-        help="Your token; other users of this machine can see it. [REGISTRY_TOKEN]",
-    )(command)
-    return click.option(
-        "--url",
-        metavar="URL",
-        envvar="REGISTRY_URL",
-        default=DEFAULT_URL,
-        help=f"URL, or several with commas. [REGISTRY_URL; default: {DEFAULT_URL}]",
-    )(command)
+    command = connection_option("--token-file")(tls_options(command))
+    command = connection_option("--token")(command)
+    url = connection_option("--url", envvar="REGISTRY_URL", default=DEFAULT_URL)
+    decorated: Callable[..., Any] = url(command)
+    return decorated
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

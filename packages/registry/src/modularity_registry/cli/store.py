@@ -6,11 +6,12 @@ import click
 
 from modularity_registry import transfer
 from modularity_registry.cli.exit import fail
+from modularity_registry.cli.group import Group
 from modularity_registry.cli.transfer import store_option
 from modularity_registry.errors import RegistryError
 
 
-@click.group()
+@click.group(cls=Group)
 def store() -> None:
     """Look after a store: begin a new epoch in it."""
 

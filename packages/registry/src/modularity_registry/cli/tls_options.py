@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import click
 
+from modularity_registry.cli.connection_options import connection_option
+
 _META_KEY: Final = "modularity_registry.tls"
 
 
@@ -14,30 +16,12 @@ def tls_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     They are not arguments of the command: `context` reads them.
     """
-    for flag, environment, text in (
-        (
-            "--client-key",
-            "REGISTRY_CLIENT_KEY",
-            "Key of the client certificate, if in another file.",
-        ),
-        (
-            "--client-cert",
-            "REGISTRY_CLIENT_CERT",
-            "Client certificate (PEM), for a registry that needs one.",
-        ),
-        (
-            "--ca-file",
-            "REGISTRY_CA_FILE",
-            "CA (PEM) of the registry's certificate, instead of the system's CAs.",
-        ),
-    ):
-        command = click.option(
+    for flag in ("--client-key", "--client-cert", "--ca-file"):
+        command = connection_option(
             flag,
-            metavar="FILE",
-            envvar=environment,
+            envvar=f"REGISTRY_{flag[2:].replace('-', '_').upper()}",
             expose_value=False,
             callback=_keep,
-            help=f"{text} [{environment}]",
         )(command)
     return command
 

@@ -58,12 +58,16 @@ def test_commands_and_flags_are_completed() -> None:
     nowhere = f"http://{HOST}:{free_port()}"
     assert words(nowhere, "und") == {"undrain"}
     assert "--strategy" in words(nowhere, "find", "--s")
+    assert words(nowhere, "config", "") == {"check", "init", "show"}
+    assert words(nowhere, "--u") == {"--url"}
+    assert "--health-check-fall" in words(nowhere, "config", "check", "--health")
 
 
 def test_ids_are_completed(served: Served) -> None:
     assert words(served.url, "info", "hel") == {"hello-1", "hello-2"}
     assert words(served.url, "unregister", "hello-1", "h") == {"hello-2"}
     assert words("http://x", "drain", "--url", served.url, "o") == {"other"}
+    assert words("http://x", "--url", served.url, "drain", "o") == {"other"}
     assert words(served.url, "watch", "--service", "o") == {"other"}
 
 

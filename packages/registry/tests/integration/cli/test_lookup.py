@@ -78,12 +78,21 @@ def test_the_list_of_commands_has_each_ones_own_first_line() -> None:
         assert command.get_short_help_str(limit=200) == text
 
 
+@pytest.mark.parametrize("group", ["token", "store", "config"])
+def test_no_summary_is_cut_however_narrow_the_terminal(group: str) -> None:
+    wide = run(group, "--help", COLUMNS="200").stdout.partition("Commands:")[2]
+    narrow = run(group, "--help", COLUMNS="30").stdout.partition("Commands:")[2]
+    assert narrow.split() == wide.split()
+    assert len(wide.split()) > 5 and "..." not in wide
+
+
 def test_help_and_completion_of_a_name_import_no_command() -> None:
     program = (
         "import sys; from modularity_registry.cli.main import COMMANDS, main;"
         "main(['--help'], standalone_mode=False);"
         "main.shell_complete(main.make_context('', ['x'], resilient_parsing=True), '');"
-        "mine = {f'modularity_registry.cli.{name}' for name in ('exit', 'main')};"
+        "mine = {f'modularity_registry.cli.{name}' for name in"
+        "  ('connection_options', 'exit', 'main')};"
         "loaded = {m for m in sys.modules if m.startswith('modularity_registry.cli.')};"
         "assert loaded <= mine, loaded"
     )

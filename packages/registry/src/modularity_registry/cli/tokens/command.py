@@ -14,6 +14,7 @@ import click
 import modularity_client as client
 from modularity_client import calls
 from modularity_registry.cli.exit import FAILED, PROGRAM, fail
+from modularity_registry.cli.group import Group
 from modularity_registry.cli.output import (
     Cell,
     facts,
@@ -94,7 +95,7 @@ def _with_backend(command: Callable[..., None]) -> Callable[..., None]:
     return with_backend
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Create, list, rotate and revoke tokens.
 
