@@ -3,6 +3,7 @@
 from modularity_registry.config.load import (
     CONFIG_ENV,
     config_file,
+    find,
     load,
     load_with_sources,
     warnings,
@@ -20,6 +21,7 @@ __all__ = [
     "Option",
     "Settings",
     "config_file",
+    "find",
     "load",
     "load_with_sources",
     "warnings",

@@ -7,6 +7,7 @@ from typing import Final
 
 from modularity_registry.config.contradictions import contradictions
 from modularity_registry.config.file import ConfigFile, read_file
+from modularity_registry.config.option import written
 from modularity_registry.config.options import OPTIONS
 from modularity_registry.config.settings import OFF, Settings
 from modularity_registry.errors import BadSetting
@@ -58,6 +59,24 @@ def load_with_sources(
     if faults:
         raise BadSetting("\n".join(faults))
     return settings, sources
+
+
+def find(field: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return where the environment or its file sets one setting, and its text.
+
+    The text is empty if neither sets it; it has not been checked if the environment
+    does. Raises `BadSetting` for a file with a fault.
+    """
+    [option] = (option for option in OPTIONS if option.field == field)
+    name, text = _variable(option.env, environ)
+    path = config_file({}, environ)
+    if text is None and path is not None:
+        file = read_file(path)
+        if file.faults:
+            raise BadSetting(file.faults[0])
+        if field in file.values:
+            return file.sources[field], written(file.values[field])
+    return name, text or ""
 
 
 def config_file(

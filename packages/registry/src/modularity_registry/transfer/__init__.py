@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
+from modularity_registry import config
 from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.errors import BadSetting
 from modularity_registry.stores import check_store_url, file_of, open_store
@@ -120,12 +121,11 @@ def begin_epoch(url: str) -> str:
 
 
 def store_url(flag: str | None, environ: Mapping[str, str]) -> str:
-    """Return the URL of the store: ``flag``, else ``REGISTRY_STORE``.
+    """Return the URL of the store: ``flag``, else ``REGISTRY_STORE``, else the file's.
 
     Raises `BadSetting` if there is none, or it is memory://.
     """
-    name = "REGISTRY_STORE" if flag is None else "--store"
-    url = environ.get(name) if flag is None else flag
+    name, url = config.find("store", environ) if flag is None else ("--store", flag)
     if not url:
         raise BadSetting(
             "no store given: add --store, for example --store sqlite:///registry.db, or"

@@ -215,6 +215,40 @@ def test_init_is_a_file_of_all_defaults(tmp_path: Path) -> None:
     assert all(entry["from"] != "default" for entry in shown["settings"])
 
 
+def test_doctor_looks_at_the_file(file: Path) -> None:
+    def findings(*arguments: str) -> list[dict[str, str]]:
+        line = ("doctor", "--json", "--url", f"http://{HOST}:{free_port()}", *arguments)
+        result = run(*line, REGISTRY_CONFIG=str(file))
+        return list(json.loads(result.stdout)["findings"])
+
+    valid, port, *_ = findings()
+    assert valid["message"] == f"its settings, and those in {file}, are valid"
+    assert port["message"].startswith(f"the port in {file}:1 is ")
+    refused = ("--location", "http://127.0.0.1:9001", "--mode", "http")
+    file.write_text("allowed_networks = '10.0.0.0/8'\n")
+    assert "refused" in findings(*refused)[1]["message"]
+    file.write_text("port = 0\ncolour = 1\n")
+    assert [each["message"] for each in findings()][:2] == [
+        f"{file}:1: port='0': must be a whole number from 1 to 65535",
+        f"{file}:2: colour is not a setting",
+    ]
+
+
+def test_commands_on_the_store_and_the_audit_find_them_in_the_file(file: Path) -> None:
+    environ = {"REGISTRY_CONFIG": str(file)}
+    audit = file.parent / "audit.jsonl"
+    audit.touch()
+    file.write_text(f"{file.read_text()}audit_file = '{audit}'\n")
+    assert run("audit", **environ).stdout == "No entries.\n"
+    result = run("export", **environ)
+    assert f"there is no store file {file.parent}/registry.db" in result.stderr
+    file.write_text("store = 5\n")
+    for command in ("export", "audit"):
+        result = run(command, **environ)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"{PROGRAM}: {file}:1: store: must be text in quotes\n"
+
+
 def test_the_files_in_the_documentation_are_valid(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs" / "configuration.md").read_text()
     examples = [block.text for block in blocks(page) if block.language == "toml"]

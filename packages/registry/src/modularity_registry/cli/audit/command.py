@@ -1,5 +1,6 @@
 """The command audit: shows who did what, from a registry's audit file."""
 
+import os
 import re
 import sys
 import zlib
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import click
 
+from modularity_registry import config
 from modularity_registry.audit import reader as audit_reader
 from modularity_registry.audit.reader import InvalidLine, Line, LineFilter
 from modularity_registry.cli.audit.lines import page, sentence
@@ -25,6 +27,7 @@ from modularity_registry.cli.output import (
     take_any_text,
 )
 from modularity_registry.clock import rfc3339
+from modularity_registry.errors import BadSetting
 
 DEFAULT_LIMIT: Final = 100
 """How many rows a table has without ``--limit``."""
@@ -61,7 +64,6 @@ def _moment(
     "--file",
     "name",
     metavar="PATH",
-    envvar="REGISTRY_AUDIT_FILE",
     help="Audit file of the registry. [REGISTRY_AUDIT_FILE]",
 )
 @click.option("--service", metavar="ID", help="Only changes to this service.")
@@ -141,11 +143,16 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _file(name: str | None) -> Path:
-    if name in (None, "", "off"):
+    if name is None:
+        try:
+            _, name = config.find("audit_file", os.environ)
+        except BadSetting as error:
+            fail(error.detail)
+    if name in ("", config.OFF):
         raise click.UsageError(
             "Missing --file or REGISTRY_AUDIT_FILE; give the registry's --audit-file."
         )
-    path = Path(str(name)).resolve()
+    path = Path(name).resolve()
     if not path.is_file() and not path.with_name(f"{path.name}.1").is_file():
         fail(f"there is no file {plain(path)}; check the registry's --audit-file")
     return path

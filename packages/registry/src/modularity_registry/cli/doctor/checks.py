@@ -39,24 +39,27 @@ SCHEMES: Final = {"tcp": "tcp", "grpc": "grpc"}
 
 
 def environment(environ: Mapping[str, str], url: str) -> Iterator[Finding]:
-    """Yield whether the settings in the environment are valid, and match the URL."""
+    """Yield whether the settings in the environment are valid, and match the URL.
+
+    Its configuration file counts as well.
+    """
     try:
-        settings = config.load({}, environ)
+        settings, sources = config.load_with_sources({}, environ)
     except BadSetting as error:
-        yield Finding(
-            "problem",
-            "environment",
-            plain(error.detail),
-            "correct or unset it; serve does not start with it",
-        )
+        for fault in error.detail.split("\n"):
+            advice = "correct or unset it; serve does not start with it"
+            yield Finding("problem", "environment", plain(fault), advice)
         return
-    yield Finding("ok", "environment", "its settings are valid")
+    file = config.config_file({}, environ)
+    whose = f"its settings, and those in {plain(file)}," if file else "its settings"
+    yield Finding("ok", "environment", f"{whose} are valid")
     ports = {urlsplit(part).port for part in url.split(",")}
-    if "REGISTRY_PORT" in environ and settings.port not in ports:
+    if "port" in sources and settings.port not in ports:
         yield Finding(
             "note",
             "environment",
-            f"REGISTRY_PORT is {settings.port}, but {url} was checked",
+            f"the port in {plain(sources['port'])} is {settings.port}, but {url} was"
+            " checked",
             f"to check that port: --url http://127.0.0.1:{settings.port}",
         )
 
@@ -213,10 +216,10 @@ def location(place: str, mode: str | None, environ: Mapping[str, str]) -> Findin
     ``mode`` None is that of the scheme. Names are looked up from here.
     """
     about = f"location {plain(place)}"
-    setting = environ.get("REGISTRY_ALLOWED_NETWORKS")
-    networks = setting or config.Settings().allowed_networks
     mode = mode or SCHEMES.get(place.partition(":")[0].lower(), "http")
     try:
+        _, setting = config.find("allowed_networks", environ)
+        networks = setting or config.Settings().allowed_networks
         policy = AddressPolicy.parse(networks)
         parsed = parse_location(place, mode)
         lookup = NameLookup(timeout=PATIENCE).resolve
@@ -224,7 +227,7 @@ def location(place: str, mode: str | None, environ: Mapping[str, str]) -> Findin
     except AddressRefused as error:
         advice = "" if setting else f"REGISTRY_ALLOWED_NETWORKS is not set: {networks}"
         return Finding("problem", about, f"refused: {plain(error.detail)}", advice)
-    except ValueError as error:
+    except (BadSetting, ValueError) as error:
         return Finding("problem", about, plain(error), "correct the setting")
     try:
         policy.check_location(parsed, caller_is_local=False, lookup=lookup)
