@@ -40,16 +40,6 @@ class SettingsCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--config`` to a command."""
-    return click.option(
-        "--config",
-        metavar="FILE",
-        type=click.Path(),
-        help=f"Configuration file (TOML), or off. [{config.CONFIG_ENV}]",
-    )(command)
-
-
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the texts of all settings' flags, and of ``--config``.
 
@@ -63,7 +53,12 @@ def setting_options(command: Callable[..., None]) -> Callable[..., None]:
         texts = {k: "true" if v is True else v for k, v in flags.items()}
         command(texts, **given)
 
-    decorated: Callable[..., None] = config_option(with_flags)
+    decorated: Callable[..., None] = click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(),
+        help=f"Configuration file (TOML), or off. [{config.CONFIG_ENV}]",
+    )(with_flags)
     for option in reversed(config.OPTIONS):
         default = config.written(option.default)
         text = f"{option.help} [{option.env}; default: {default}]"
@@ -91,7 +86,7 @@ def warnings(
     """Return a sentence for each former name, and for a file that shows a password."""
     path = config.config_file(flags, os.environ)
     with_password = path and any(
-        sources.get(option.field, "").startswith(f"{path}:")
+        sources.get(option.field, "").startswith(path)
         and option.hides(getattr(settings, option.field))
         for option in config.OPTIONS
     )
