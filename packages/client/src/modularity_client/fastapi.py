@@ -1,8 +1,9 @@
 """A FastAPI application as a module: needs ``modularity-client[fastapi]``."""
 
 import inspect
+import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Unpack
 
 from fastapi import FastAPI, Request, Response
@@ -16,6 +17,7 @@ from modularity_client.module import (
     ModuleBase,
     ModuleFields,
     ModuleReply,
+    address,
 )
 
 __all__ = ["InvocationError", "Module"]
@@ -24,7 +26,8 @@ __all__ = ["InvocationError", "Module"]
 class Module(ModuleBase):
     """Adds the three calls of a module to ``app``; a member while it is served.
 
-    It joins in the application's lifespan, once something listens at the location.
+    It joins in the application's lifespan, once something listens at the location: with
+    `run`, or with any other server.
     Handlers that are not coroutines run in a thread.
     """
 
@@ -37,6 +40,8 @@ class Module(ModuleBase):
         **fields: Unpack[ModuleFields],
     ) -> None:
         super().__init__(registry, capabilities, fields)
+        self.app = app
+        self._address: str | None = None
         add = app.add_api_route
         add("/_module/health", self._health, include_in_schema=False)
         add("/_module/capabilities", self._capabilities, include_in_schema=False)
@@ -47,13 +52,30 @@ class Module(ModuleBase):
         async def lifespan(app: Any) -> AsyncIterator[Any]:
             async with inner(app) as state:
                 # The server listens only after startup: the thread waits for that.
-                membership = self.start(when_listening=True)
+                membership = self.start(self._address, when_listening=True)
                 try:
                     yield state
                 finally:
                     await membership.aleave()
 
         app.router.lifespan_context = lifespan
+
+    def run(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Join, and serve until Ctrl-C or SIGTERM; port 0 picks a free one.
+
+        For development: one process of uvicorn. Raises `SystemExit` if the application
+        does not start, as it does on a wildcard host such as 0.0.0.0 without a
+        location.
+        """
+        import uvicorn  # those who run another server may not have it
+
+        config = uvicorn.Config(self.app, host=host, port=port)
+        server = uvicorn.Server(config)
+        with config.bind_socket() as listener, suppress(KeyboardInterrupt):
+            self._address = address(host, listener.getsockname()[1])
+            server.run(sockets=[listener])
+        if not server.started:
+            sys.exit(1)
 
     async def _health(self) -> Response:
         return _send(await run_in_threadpool(self.contract.health))

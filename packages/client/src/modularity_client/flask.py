@@ -13,12 +13,10 @@ from modularity_client.module import (
     ModuleBase,
     ModuleFields,
     ModuleReply,
+    address,
 )
 
 __all__ = ["InvocationError", "Module"]
-
-# Compared with only; this module does not choose to listen there.
-ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # nosec B104
 
 
 class Module(ModuleBase):
@@ -57,10 +55,8 @@ class Module(ModuleBase):
         """
         server = make_server(host, port, self.app, threaded=True)
         try:
-            name = f"[{host}]" if ":" in host else host
-            address = None if host in ANYWHERE else f"http://{name}:{server.port}"
             # The server already listens: the registry's first check comes at once.
-            membership = self.start(address)
+            membership = self.start(address(host, server.port))
             try:
                 server.serve_forever()
             finally:

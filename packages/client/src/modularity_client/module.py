@@ -23,6 +23,8 @@ from modularity_client.types.services import Registered
 log = logging.getLogger("modularity_client")
 
 JSON, PROBLEM = "application/json", "application/problem+json"
+# Compared with only; this module does not choose to listen there.
+ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # nosec B104
 EXPECTED = 'send {"capability": ..., "params": {...}} as JSON'
 
 Handler = Callable[..., Any]
@@ -168,6 +170,12 @@ class Contract:
 
 def _json(status: int, value: Any, content_type: str = JSON) -> ModuleReply:
     return ModuleReply(status, content_type, json.dumps(value).encode())
+
+
+def address(host: str, port: int) -> str | None:
+    """Return the location of a server on this host; None for a wildcard host."""
+    name = f"[{host}]" if ":" in host else host
+    return None if host in ANYWHERE else f"http://{name}:{port}"
 
 
 class ModuleBase:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from flask import Flask
 
@@ -55,15 +54,14 @@ def run_fastapi(port: int) -> None:
         print("the application's own lifespan has ended", flush=True)
 
     app = FastAPI(lifespan=lifespan)
-    location = f"http://127.0.0.1:{port}"
-    module = fastapi.Module(app, location=location, **FIELDS)
+    module = fastapi.Module(app, **FIELDS)
     provide(module)
 
     @module.capability("later")
     async def later(name: str) -> str:
         return name
 
-    uvicorn.run(app, port=port, log_level="warning")
+    module.run(port=port)
 
 
 if __name__ == "__main__":
