@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "graph": ("overview:graph", "Show which services call which."),
     "import": ("transfer:import_command", "Write the services of a file to a store."),
     "info": ("lookup:info", "Show everything about one service."),
+    "init": ("init.command:init", "Write a module to begin with."),
     "ls": ("lookup:list_services", "List services, sorted by id."),
     "register": ("registration:register", "Register or replace a service."),
     "serve": ("serve:serve", "Run the registry until Ctrl-C or SIGTERM."),

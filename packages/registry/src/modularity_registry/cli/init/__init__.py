@@ -1,0 +1,1 @@
+"""The command ``init``: writes a module to begin with."""
