@@ -20,6 +20,7 @@ COMMANDS: Final = {
         "config:config",
         "Check the settings of serve, show them, or begin a file.",
     ),
+    "demo": ("demo.command:demo", "Run a small shop of services, to look around."),
     "discover": ("lookup:discover", "Find healthy services with every CAPABILITY."),
     "doctor": ("doctor.command:doctor", "Find common problems and how to fix them."),
     "drain": ("registration:drain", "Take a service out of discovery."),

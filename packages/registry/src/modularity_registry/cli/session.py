@@ -9,7 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import click
 
 import modularity_client as client
-from modularity_client import Registry, RegistryError
+from modularity_client import AsyncRegistry, Registry, RegistryError
 from modularity_client.http.call import Call
 from modularity_client.http.endpoints import parse_urls
 from modularity_registry.cli.connection_options import (
@@ -22,6 +22,7 @@ from modularity_registry.cli.tls_options import context, tls_options
 
 P = ParamSpec("P")
 T = TypeVar("T")
+ClientT = TypeVar("ClientT", Registry, AsyncRegistry)
 
 TOKEN_HINT: Final = (
     "give a token with --token-file, or with REGISTRY_TOKEN or REGISTRY_TOKEN_FILE"
@@ -101,7 +102,19 @@ def connected(
     token_file: str | None = None,
     timeout: float = 5.0,
 ) -> Iterator[Registry]:
-    """Open a client of the registry.
+    """Open a client of the registry; see `opened`."""
+    with opened(Registry, url, token, token_file, timeout) as registry:
+        yield registry
+
+
+def opened(
+    kind: type[ClientT],
+    url: str,
+    token: str | None = None,
+    token_file: str | None = None,
+    timeout: float = 5.0,
+) -> ClientT:
+    """Return a client of the registry, to be closed.
 
     Raises `click.BadParameter` (code 2) for a bad URL or token.
     """
@@ -110,13 +123,9 @@ def connected(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
     try:
-        registry = Registry(
-            urls, token, token_file=token_file, timeout=timeout, tls=context()
-        )
+        return kind(urls, token, token_file=token_file, timeout=timeout, tls=context())
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--token") from None
-    with registry:
-        yield registry
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The command ``demo``: a small shop of services that call each other."""
