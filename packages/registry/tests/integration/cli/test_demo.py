@@ -19,7 +19,7 @@ from support.registry import eventually
 from support.serving import HOST, free_port
 from support.tokens import as_, asked, closed
 
-FLAPPING = "demo-recommendations-2"
+FLAPPING = "demo-ranking-2"
 CALLED = {
     ("demo-web-1", "demo-catalog-2"),
     ("demo-web-1", FLAPPING),
@@ -78,7 +78,7 @@ def test_twelve_services_call_each_other_and_one_flaps(served: Served) -> None:
         flapping = f"/api/services/{FLAPPING}"
         assert served.get(flapping)["ttl"] == 6
         eventually(lambda: served.get(flapping)["status"] == "unhealthy")
-        explained = served.run("explain", "demo.recommend").stdout
+        explained = served.run("explain", "demo.rank").stdout
         assert "model file missing" in explained
         eventually(lambda: "demo-mail-1" in ids(served))
 
@@ -119,7 +119,7 @@ def test_it_ends_by_itself_on_the_ports_that_it_is_told(served: Served) -> None:
     )
     assert done.exit_code == 0, done.stderr
     assert f"http://{HOST}:{port + 2}" in done.stdout
-    assert "demo-recommendations-1 fails for 15 s of every 40 s" in done.stdout
+    assert "demo-ranking-1 fails for 15 s of every 40 s" in done.stdout
     assert ids(served) == []
 
 
@@ -172,7 +172,7 @@ def test_each_role_has_a_service_before_any_has_two() -> None:
     twelve = plan(12)
     assert len({each.id for each in twelve}) == 12
     assert [each.id for each in twelve if each.flaps] == [FLAPPING]
-    assert [each.id for each in plan(3) if each.flaps] == ["demo-recommendations-1"]
+    assert [each.id for each in plan(3) if each.flaps] == ["demo-ranking-1"]
     assert ENTRANCE in {each.role.capability for each in plan(3)}
     provided = {role.capability for role in ROLES}
     assert all(need in provided for role in ROLES for need in role.needs)

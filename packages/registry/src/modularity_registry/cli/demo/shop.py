@@ -31,13 +31,13 @@ class Role:
 
 # The prefix keeps callers of real services away from these, and these from real ones.
 ROLES: Final = (
-    Role("recommendations", "demo.recommend", 0.008, {"demo.search": 1}),
+    Role("ranking", "demo.rank", 0.008, {"demo.search": 1}),
     Role("catalog", "demo.search", 0.004, {"demo.price": 1, "demo.stock": 1}),
     Role(
         "web",
         ENTRANCE,
         0.002,
-        {"demo.search": 1, "demo.recommend": 0.8, "demo.cart": 0.5, "demo.order": 0.2},
+        {"demo.search": 1, "demo.rank": 0.8, "demo.cart": 0.5, "demo.order": 0.2},
     ),
     Role("cart", "demo.cart", 0.002, {"demo.price": 1}),
     Role("prices", "demo.price", 0.001),
@@ -67,7 +67,7 @@ class Planned:
 def plan(count: int) -> list[Planned]:
     """Return ``count`` services: one of each role, then a second of each, and so on.
 
-    The last of the recommendations flaps.
+    The last service of the ranking flaps.
     """
     roles = list(islice(cycle(ROLES), count))
     total, numbers = Counter(role.name for role in roles), Counter[str]()
