@@ -55,3 +55,7 @@ site *arguments:
 docs:
     uv run python docs/draw_architecture.py
     uv run pytest packages/registry/tests/e2e/docs
+
+# Take the quick start's pictures again; needs Chromium, and ports 5000, 9001 and 9002
+pictures:
+    uv run python docs/quick_start_pictures.py

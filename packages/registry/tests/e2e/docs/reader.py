@@ -35,26 +35,28 @@ CURL_FAILED = 22  # with --fail-with-body: the status was 400 or more
 OUTPUTS = ("json", "text")
 PROBLEM = "urn:modularity-registry:"
 REGISTRY_PORT, HELLO_PORT, ETCD_PORT = 5000, 9001, 2379
-DEFAULT_PORTS = {"hello_service": HELLO_PORT, "etcd": ETCD_PORT}
+DEFAULT_PORTS = {"hello_service": HELLO_PORT, "greeter": HELLO_PORT, "etcd": ETCD_PORT}
+PORT_SETTINGS = {"hello_service": "HELLO_PORT", "greeter": "PORT"}
 START_REGISTRY = "uv run --directory packages/registry python registry_service.py"
 
 # What may run as it stands; `Substitute` is for the rest.
 HARMLESS = re.compile(
-    r"curl\s|uv run python examples/01-hello-world/call\.py\b"
+    r"curl\s|uv run python (examples/01-hello-world/)?call\.py\b"
     r"|uv run (flake8|mypy) registry_service\.py$"
     r"|uv run modularity-registry (completion|discover|doctor|drain|explain|find|graph"
-    r"|info|ls|register|stats|undrain|unregister)\b"
+    r"|info|init greeter\.py$|ls|register|stats|undrain|unregister)\b"
     r"|python3 -c \"import sqlite3 as s; s\.connect\('/tmp/"
 )
 _START = re.compile(
     r"(?:pip install uv && )?"
     r"(?P<settings>(?:[A-Z_]+=\S+ )*)"
-    r"(?:uv run (?:--directory \S+ )?python \S*(?P<script>(registry|hello)_service)\.py"
+    r"(?:uv run (?:--directory \S+ )?python"
+    r" \S*(?P<script>(registry|hello)_service|greeter)\.py"
     r"|uv run (?P<store>etcd)"
     r"|python3 -m (?P<server>http\.server) \d+ --bind 127\.0\.0\.1)"
     r"(?P<flags>(?: --?[\w-]+(?:[= ][^-\s]\S*)?)*)"
 )
-_PORT = re.compile(r"(?:--port[ =]|REGISTRY_PORT=|http\.server )(\d+)")
+_PORT = re.compile(r"(?:--port[ =]|PORT=|http\.server )(\d+)")
 _STORE = re.compile(r"(--store \w+://127\.0\.0\.1:)(\d+)")
 _AUTHORITY = re.compile(r"\b(localhost|127\.0\.0\.1):(\d{4,5})\b")
 _URL = re.compile(r"\b\w+://([^/\s:'\"]+)")
@@ -175,8 +177,7 @@ class Reader:
             command += _etcd_flags(port)
         environ = self._environ()
         if not explicit:
-            name = "HELLO_PORT" if kind == "hello_service" else "REGISTRY_PORT"
-            environ[name] = str(port)
+            environ[PORT_SETTINGS.get(kind, "REGISTRY_PORT")] = str(port)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 ["bash", "-c", command],
@@ -203,9 +204,15 @@ class Reader:
         url = f"http://{HOST}:{server.port}/"
         if server.kind == "registry_service":
             return _ok(url + "ready")
-        if server.kind == "hello_service":
-            return _ok(self._registry + "/api/services/hello-service")
+        if server.kind in PORT_SETTINGS:
+            return self._is_healthy(server.port)
         return _ok(url + "health" if server.kind == "etcd" else url)
+
+    def _is_healthy(self, port: int) -> bool:
+        healthy = requests.get(
+            f"{self._registry}/api/services?status=healthy", timeout=10
+        ).json()["services"]
+        return any(each["location"] == f"http://{HOST}:{port}" for each in healthy)
 
     @property
     def _registry(self) -> str:

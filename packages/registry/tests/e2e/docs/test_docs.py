@@ -46,6 +46,7 @@ DOCUMENTS = {
 # Documents whose commands a test of their own runs.
 ELSEWHERE = {
     "examples/02-weather-system/README.md": "test_weather_system.py",
+    "docs/quick-start.md": "test_quick_start.py",
     "docs/replicas.md": "test_replicas_walk.py",
     "docs/from-the-original.md": "test_original.py",
 }
