@@ -51,6 +51,18 @@ bench *arguments:
 site *arguments:
     uv run python docs/site/build.py {{ arguments }}
 
+# Set the version of everything that is released, such as 0.2.0
+version number:
+    sed -i -E 's/^__version__ = ".*"/__version__ = "{{ number }}"/' packages/registry/src/modularity_registry/__init__.py packages/client/src/modularity_client/__init__.py
+    sed -i -E 's/(image\.version=)"[^"]*"/\1"{{ number }}"/' deploy/docker/Dockerfile
+    sed -i -E 's/(modularity-registry:)[0-9][0-9.]*/\1{{ number }}/' deploy/compose.yaml
+    sed -i -E 's/^((appV|v)ersion:).*/\1 "{{ number }}"/' deploy/helm/modularity-registry/Chart.yaml
+
+# Build and check both packages into dist; set MODULARITY_HOME and MODULARITY_CONTACT
+dist folder="dist":
+    uv build --all-packages --out-dir {{ folder }}
+    uv run twine check {{ folder }}/*.whl {{ folder }}/*.gz
+
 # Draw the picture of the architecture, and run the commands in the documentation
 docs:
     uv run python docs/draw_architecture.py

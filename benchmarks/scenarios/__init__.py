@@ -11,6 +11,7 @@ from benchmarks.scenarios.callers import callers, flask, lists
 from benchmarks.scenarios.capacity import checks, memory, start
 from benchmarks.scenarios.client import resolve, subscribed, takeover
 from benchmarks.scenarios.dns import srv
+from benchmarks.scenarios.first_day import firstday
 from benchmarks.scenarios.fuzz import fuzz
 from benchmarks.scenarios.leader_loss import leader
 from benchmarks.scenarios.lookups import lookup, peers, scale
@@ -50,6 +51,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         "adoption": adoption,
         "beats": beats,
         "firstview": firstview,
+        "firstday": firstday,
         "leader": leader,
         "fuzz": fuzz,
         "slow": slow,
