@@ -45,7 +45,8 @@ class _RequestIds:
 
 
 _request_ids = _RequestIds()
-os.register_at_fork(after_in_child=_request_ids.renew)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks either
+    os.register_at_fork(after_in_child=_request_ids.renew)
 
 
 def new_id() -> str:

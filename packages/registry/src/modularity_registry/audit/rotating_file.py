@@ -7,7 +7,6 @@ concurrent-log-handler was tried: on a full disk it leaves half a line in front 
 another process's, and both are lost; a line takes it 14 us, and this 6.
 """
 
-import fcntl
 import os
 import stat
 import threading
@@ -16,6 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from modularity_registry.errors import BadSetting
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 COMPRESSED = ".gz"
 """How the name of a rotated file ends that was compressed since."""
@@ -26,7 +30,7 @@ MODE = 0o600
 PATIENCE = 2.0
 """Seconds to wait for another process's write, which takes microseconds."""
 
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOCTTY", 0)
 _TRIES = 100
 _FIRST_PAUSE = 0.0002
 _LONGEST_PAUSE = 0.01
@@ -34,6 +38,8 @@ _LONGEST_PAUSE = 0.01
 
 def check(path: str) -> None:
     """Create the file; raises `BadSetting` if no audit can be written there."""
+    if fcntl is None:
+        raise BadSetting("--audit-file needs flock, which Windows lacks; leave it out")
     file = Path(path).resolve()
     if not file.parent.is_dir():
         raise BadSetting(

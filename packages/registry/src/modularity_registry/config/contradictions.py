@@ -1,5 +1,6 @@
 """Settings that are valid each, but not together."""
 
+import os
 from collections.abc import Iterator
 
 from modularity_registry.config.settings import OFF, Settings
@@ -8,6 +9,8 @@ from modularity_registry.model.rights import Right
 
 def contradictions(settings: Settings) -> Iterator[str]:
     """Yield a sentence for each setting that another one contradicts."""
+    if settings.workers > 1 and not hasattr(os, "fork"):
+        yield f"--workers {settings.workers} needs fork, which Windows lacks; use one"
     if settings.workers > 1 and settings.store_kind == "memory":
         yield (
             f"--workers {settings.workers} needs a store that processes can share, and"

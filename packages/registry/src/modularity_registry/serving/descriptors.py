@@ -8,12 +8,16 @@ import asyncio
 import errno
 import logging
 import os
-import resource
 from dataclasses import replace
 from typing import Any
 
 from modularity_registry.config import Settings
 from modularity_registry.errors import BadSetting
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None  # type: ignore[assignment]
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +37,8 @@ def fitted(settings: Settings) -> Settings:
     Limits that nobody has set are lowered in proportion, which is logged. Those that
     somebody has set stay, and `make_room` says whether they fit.
     """
+    if resource is None:
+        return settings
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     defaults = Settings()
     limits = settings.max_watchers, settings.max_connections
@@ -62,6 +68,8 @@ def make_room(connections: int, tls: bool) -> None:
 
     Raises `BadSetting` when the hard limit of descriptors leaves no room for them.
     """
+    if resource is None:
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = float("inf") if hard == resource.RLIM_INFINITY else hard
     reserve = _reserve(most)

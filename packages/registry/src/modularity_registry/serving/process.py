@@ -1,5 +1,6 @@
 """How a serving process ends: with a line that says why, or with its parent."""
 
+import asyncio
 import contextlib
 import ctypes
 import logging
@@ -7,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import NoReturn
 
 from modularity_registry.model.printable import printable
@@ -33,6 +35,15 @@ def leave(code: int) -> NoReturn:
     finally:
         # Whatever else fails: a signal may have come amid a write to that stream.
         os._exit(code)
+
+
+def on_signal(number: int, callback: Callable[[], None]) -> None:
+    """Call ``callback`` on the running event loop when the signal comes."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, callback)
+    except NotImplementedError:  # Windows
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
 
 
 def leave_on_signals() -> None:

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from modularity_registry.errors import RegistryError
-from modularity_registry.serving import descriptors, sockets, supervisor
+from modularity_registry.serving import descriptors, sockets
 from modularity_registry.serving.certificate_reload import Certificates
 from modularity_registry.serving.descriptors import DescriptorWatch
 from modularity_registry.serving.forwarded import Proxies
@@ -29,6 +29,7 @@ from modularity_registry.serving.process import (
     complain,
     leave,
     leave_on_signals,
+    on_signal,
 )
 from modularity_registry.serving.protocol import HttpConnection, Shared
 from modularity_registry.serving.wsgi import BASE, Bridge, Failure, WsgiApp
@@ -100,6 +101,8 @@ def serve(
         _log.info("listening at %s", address)
 
     if options.workers > 1:
+        from modularity_registry.serving import supervisor  # not for Windows
+
         return supervisor.run(listeners, child, options.stop_seconds, listening)
     child(listeners[0], listening)
 
@@ -116,7 +119,8 @@ def run(
     stderr, when ``factory`` raises.
     """
     leave_on_signals()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(factory, listener, options, ready))
     leave(0)
@@ -144,9 +148,10 @@ async def _serve(
     told, look = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        on_signal(number, told.set)
     if served.certificates is not None:
-        loop.add_signal_handler(signal.SIGHUP, look.set)
+        if hasattr(signal, "SIGHUP"):
+            on_signal(signal.SIGHUP, look.set)
         look.set()  # they may have been renewed since the parent read them
     loop.set_exception_handler(served.descriptors.on_exception)
     _spare_the_collector()

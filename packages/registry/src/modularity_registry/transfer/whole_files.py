@@ -48,7 +48,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     """
     draft = path.with_name(f".export-{uuid.uuid4().hex[:12]}")
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with os.fdopen(os.open(draft, flags, PRIVATE), "wb") as stream:
             if path.exists():
                 os.chmod(draft, stat.S_IMODE(path.stat().st_mode))

@@ -26,6 +26,7 @@ from modularity_registry.cli.demo.shop import (
 from modularity_registry.cli.exit import PROGRAM, fail
 from modularity_registry.cli.output import count, plain, show, table
 from modularity_registry.cli.session import explained, opened, url_option
+from modularity_registry.serving.process import on_signal
 
 VISITS: Final = 4
 """Visitors a second, at most: each makes about nine calls, one after the other."""
@@ -99,7 +100,7 @@ async def _run(
     """Run the shop; return how many services could not be unregistered."""
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        on_signal(name, stop.set)
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
     async with registry, aiohttp.ClientSession(timeout=timeout) as http:
         caller = Caller(registry, http)

@@ -55,7 +55,7 @@ class IdentityFile:
         self._path = beside(path, ".identity")
         self._revision = -1
         self._descriptor = -1
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         try:
             self._descriptor = os.open(self._path, flags, PRIVATE)
         except OSError as error:
@@ -66,7 +66,8 @@ class IdentityFile:
         if self._descriptor < 0:
             return None
         with suppress(OSError):
-            content = os.pread(self._descriptor, 1_000, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            content = os.read(self._descriptor, 1_000)
             if match := _PATTERN.fullmatch(content):
                 epoch, inode, openings, revision, state = match.groups()
                 numbers = int(inode), int(openings), int(revision)
@@ -81,7 +82,7 @@ class IdentityFile:
         numbers = inode, ledger.openings, ledger.revision
         content = _FORM.format(ledger.epoch, *numbers, state).encode()
         try:
-            os.pwrite(self._descriptor, content, 0)
+            self._write_at(0, content)
             os.ftruncate(self._descriptor, len(content))
             os.fsync(self._descriptor)
             self._revision = ledger.revision
@@ -93,7 +94,14 @@ class IdentityFile:
         if revision > self._revision and self._descriptor >= 0:
             self._revision = revision
             with suppress(OSError):
-                os.pwrite(self._descriptor, b"%20d" % revision, _REVISION_AT)
+                self._write_at(_REVISION_AT, b"%20d" % revision)
+
+    def _write_at(self, position: int, content: bytes) -> None:
+        if hasattr(os, "pwrite"):
+            os.pwrite(self._descriptor, content, position)
+        else:  # Windows
+            os.lseek(self._descriptor, position, os.SEEK_SET)
+            os.write(self._descriptor, content)
 
     def close(self) -> None:
         """Close it. Idempotent."""
