@@ -53,10 +53,14 @@ site *arguments:
 
 # Set the version of everything that is released, such as 0.2.0
 version number:
-    sed -i -E 's/^__version__ = ".*"/__version__ = "{{ number }}"/' packages/registry/src/modularity_registry/__init__.py packages/client/src/modularity_client/__init__.py
-    sed -i -E 's/(image\.version=)"[^"]*"/\1"{{ number }}"/' deploy/docker/Dockerfile
-    sed -i -E 's/(modularity-registry:)[0-9][0-9.]*/\1{{ number }}/' deploy/compose.yaml
-    sed -i -E 's/^((appV|v)ersion:).*/\1 "{{ number }}"/' deploy/helm/modularity-registry/Chart.yaml
+    #!/usr/bin/env bash
+    set -euo pipefail
+    file=packages/registry/src/modularity_registry/__init__.py
+    old=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$file")
+    sed -i "s/${old//./\\.}/{{ number }}/" "$file" \
+        packages/client/src/modularity_client/__init__.py packages/registry/README.md \
+        deploy/docker/Dockerfile deploy/compose.yaml \
+        deploy/helm/modularity-registry/Chart.yaml docs/cli.md docs/replicas.md
 
 # Build and check both packages into dist; set MODULARITY_HOME and MODULARITY_CONTACT
 dist folder="dist":

@@ -34,7 +34,7 @@ from modularity_client.resolver.errors import (
 from modularity_client.resolver.resolver import Resolver
 from modularity_client.types.services import Service, ServiceList
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AsyncEventStream",

@@ -152,7 +152,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The calls from a consumer to a provider; ``weight`` is their number."""
+    """The calls from a consumer to a provider; ``weight`` is their number.
+
+    ``calls_per_second`` is an average over about the last minute; None from a registry
+    before 0.2.
+    """
 
     consumer_id: str
     provider_id: str
@@ -160,6 +164,7 @@ class Edge:
     weight: int
     avg_latency_ms: float | None
     success_rate: float | None
+    calls_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +189,7 @@ class Graph:
                 edge["weight"],
                 edge["avg_latency_ms"],
                 edge["success_rate"],
+                edge.get("calls_per_second"),
             )
             for edge in data["edges"]
         )

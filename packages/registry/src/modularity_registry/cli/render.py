@@ -221,7 +221,9 @@ def _node(service_id: str, node: Any) -> Any:
 
 
 def _edge(edge: Any) -> str:
+    rate = edge.get("calls_per_second")  # missing from a registry before 0.2
     return (
         f"  {compact(edge['capability'])}: {count(edge['weight'], 'call')},"
         f" {percent(edge['success_rate'])} ok, {milliseconds(edge['avg_latency_ms'])}"
+        + (f", {rate:g}/s" if rate is not None else "")
     )

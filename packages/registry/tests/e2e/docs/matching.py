@@ -67,6 +67,7 @@ VOLATILE: dict[str, Kind] = {
 
 # What differs from run to run in a text, and what stands for all of its kind.
 _TEXT = (
+    (re.compile(r"\b[0-9.]+/s\b"), "N/s"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
     (re.compile(r"\b\S+-[0-9a-f]{6}\b"), "REPLICA"),
     (re.compile(r"\b[\d,]+\.\d ms\b"), "LATENCY"),

