@@ -72,6 +72,8 @@ docs:
     uv run python docs/draw_architecture.py
     uv run pytest packages/registry/tests/e2e/docs
 
-# Take the quick start's pictures again; needs Chromium, and ports 5000, 9001 and 9002
+# Take the documentation's pictures again; needs Chromium, pngquant, and free ports
 pictures:
     uv run python docs/quick_start_pictures.py
+    PYTHONPATH=packages/registry/tests uv run python -m e2e.dashboard.pictures docs/images
+    pngquant --ext .png --force docs/images/*.png

@@ -1,6 +1,6 @@
 // The table below the graph, and what is said when there is no graph.
 
-import { h, table } from "../../lib/dom.js";
+import { copyable, h, table } from "../../lib/dom.js";
 import { count, milliseconds, perSecond, percent } from "../../lib/format.js";
 import { rateClass } from "./model.js";
 
@@ -36,6 +36,7 @@ export function emptyState(hasCalls, clear) {
   }
   return [
     h("h2", null, "No calls reported yet"),
-    h("p", null, "Services report calls with ", h("code", null, "POST /api/track/invocation"), ". The graph shows the last hour."),
+    h("p", null, "Services report calls with ", h("code", null, "POST /api/track/invocation"), ". The graph shows the last hour. To see some, start a small system that lives for a while:"),
+    copyable("modularity-registry demo"),
   ];
 }

@@ -1,9 +1,4 @@
-"""Takes the pictures of the call graph for the documentation.
-
-From the repository's root: ``PYTHONPATH=packages/registry/tests uv run python -m
-e2e.dashboard.graph_pictures docs/images``. Debian's ``pngquant --ext .png --force``
-makes them small.
-"""
+"""Takes the pictures of the dashboard for the documentation: ``just pictures``."""
 
 import sys
 from pathlib import Path
@@ -26,11 +21,13 @@ SCREENS: dict[str, dict[str, Any]] = {
 }
 
 
-def take(browser: Browser, registry: RegistryProcess, folder: Path, name: str) -> None:
-    """Take a picture on every screen, of the graph at first sight."""
+def take(
+    browser: Browser, registry: RegistryProcess, folder: Path, name: str, view: str
+) -> None:
+    """Take a picture of a view at first sight, on every screen."""
     for screen, options in SCREENS.items():
         with open_page(browser, registry, reduced_motion="reduce", **options) as page:
-            show(page, registry)
+            show(page, registry, view)
             page.screenshot(path=folder / f"{name}-{screen}.png")
 
 
@@ -38,7 +35,7 @@ def take_panel(browser: Browser, registry: RegistryProcess, path: Path) -> None:
     """Take a picture of an open group and the panel about it."""
     options: dict[str, Any] = {"reduced_motion": "reduce", **SCREENS["light"]}
     with open_page(browser, registry, **options) as page:
-        show(page, registry)
+        show(page, registry, "graph")
         page.locator('.node[data-key="name catalogue"]').click()
         page.get_by_role("button", name="Show instances in the graph").click()
         page.locator(".group").wait_for()
@@ -46,9 +43,9 @@ def take_panel(browser: Browser, registry: RegistryProcess, path: Path) -> None:
         page.screenshot(path=path)
 
 
-def show(page: Page, registry: RegistryProcess) -> None:
-    page.goto(f"{registry.url}/#/graph")
-    page.locator(".node").first.wait_for()
+def show(page: Page, registry: RegistryProcess, view: str) -> None:
+    page.goto(f"{registry.url}/#/{view}")
+    page.locator(".node, .sizer .row").first.wait_for()
     page.get_by_text("Live", exact=True).wait_for()
 
 
@@ -57,10 +54,12 @@ def main() -> None:
     with browser() as started:
         with running_registry() as registry:
             graph_systems.start(registry, graph_systems.forty())
-            take(started, registry, folder, "graph-40")
+            take(started, registry, folder, "graph-40", "graph")
+            registry.put("/api/services/search/drain", {"reason": "upgrade to 2.1"})
+            take(started, registry, folder, "dashboard", "services")
         with running_registry() as registry:
             graph_systems.start(registry, graph_systems.five_hundred())
-            take(started, registry, folder, "graph-500")
+            take(started, registry, folder, "graph-500", "graph")
             take_panel(started, registry, folder / "graph-panel.png")
 
 
