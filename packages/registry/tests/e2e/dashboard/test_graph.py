@@ -82,6 +82,8 @@ def made() -> Iterator[Made]:
 def show(page: Page, registry: RegistryProcess, query: str = "") -> None:
     page.goto(f"{registry.url}/#/graph{query}")
     page.locator(".node").first.wait_for()
+    # It counts the unhealthy, and takes its place from the graph's frame.
+    page.locator("#banner a").wait_for()
 
 
 def inside(inner: list[float], outer: list[float], slack: float = 0.5) -> bool:
