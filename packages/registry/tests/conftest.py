@@ -23,13 +23,17 @@ LIBRARIES = {
     "e2e/docs/test_quick_start.py": "playwright",
     "e2e/docs/test_site.py": "zensical",
     "e2e/fuzz": "schemathesis",
+    "e2e/openapi": "openapi_python_client",
+    "e2e/packaging": "twine",
     "e2e/ratelimit": "redis",
+    "e2e/upgrade": "pyetcd",
     "integration/stores/consul": "consul",
     "integration/stores/etcd": "pyetcd",
     "integration/stores/postgresql": "psycopg",
     "integration/stores/redis": "redis",
     "integration/stores/zookeeper": "kazoo",
     "integration/transfer": "redis",
+    "unit/config/test_secrets.py": "redis",
     "unit/test_executes_nothing_by_name.py": "pyetcd",
 }
 """Tests, and what they import that only the environment of the root has."""
