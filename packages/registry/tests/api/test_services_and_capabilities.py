@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from modularity_registry.api.app import create_app
-from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.entry import Entry, Vitals
 from modularity_registry.catalog.selection import Filter
 from modularity_registry.errors import OutcomeUnknown
 from modularity_registry.model.service import Fault
@@ -826,3 +826,42 @@ def test_cors_is_for_the_origins_that_are_set(client: FlaskClient) -> None:
     )
     assert preflight.status_code == 200
     assert "PUT" in preflight.headers["Access-Control-Allow-Methods"]
+
+
+def test_secrets_of_checks_are_kept_but_never_shown(
+    client: FlaskClient, registry: Registry
+) -> None:
+    check = {"kind": "http", "method": "POST", "headers": {"X-Key": "s3cret"}}
+    checks = [{"name": "db", "body": "s3cret", **check}, {"name": "b", "kind": "tcp"}]
+    register(client, checks=checks)
+    replies = [
+        client.get(path).data
+        for path in ("/api/services/a", "/api/services", "/api/capabilities/greet")
+    ]
+    assert all(b"s3cret" not in reply for reply in replies)
+    shown = body_of(client.get("/api/services/a"))
+    assert shown["checks"] == [
+        {
+            "name": "db",
+            "kind": "http",
+            "method": "POST",
+            "headers": {"X-Key": "(hidden)"},
+            "body": "(hidden)",
+        },
+        {"name": "b", "kind": "tcp"},
+    ]
+    assert [each["status"] for each in shown["evidence"]["checks"]] == ["unknown"] * 2
+    entry = registry.catalog.service("a")
+    assert entry is not None
+    assert entry.service.registration.checks[0].headers == {"X-Key": "s3cret"}
+
+
+def test_a_service_without_checks_is_shown_as_before_and_takes_no_more_memory(
+    client: FlaskClient, registry: Registry
+) -> None:
+    register(client)
+    entry = registry.catalog.service("a")
+    assert entry is not None and type(entry.vitals) is Vitals
+    shown = body_of(client.get("/api/services/a"))
+    assert "checks" not in shown
+    assert "checks" not in shown["evidence"]

@@ -13,8 +13,8 @@ AuditEvent = tuple[str, dict[str, Any]]
 
 _FIELDS = tuple(name for name in Registration.__struct_fields__ if name != "id")
 
-_NAMED_ONLY = frozenset({"metadata"})
-"""Up to 16 KiB: a line says that these changed, not how."""
+_NAMED_ONLY = frozenset({"metadata", "checks"})
+"""Long, or with secrets: a line says that these changed, not how."""
 
 
 def of_request(request: RequestContext | None, claim: Claim | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from modularity_registry.catalog import documents
-from modularity_registry.catalog.entry import Entry, Renderer, Vitals
+from modularity_registry.catalog.entry import Entry, Renderer, vitals
 from modularity_registry.catalog.sorted_keys import SortedKeys
 from modularity_registry.clock import Clock
 from modularity_registry.errors import ServiceNotFound
@@ -345,8 +345,8 @@ class Catalog:
         service, document, revision = stored
         if old is not None and old.registered_at == service.registered_at:
             return self._renderer.entry(service, document, revision, old.vitals)
-        vitals = Vitals(service.registered_at, lease_seen=self._clock.monotonic())
-        return self._renderer.entry(service, document, revision, vitals)
+        new = vitals(service, self._clock.monotonic())
+        return self._renderer.entry(service, document, revision, new)
 
     def _offer(self, entry: Entry) -> None:
         for name in entry.capabilities:

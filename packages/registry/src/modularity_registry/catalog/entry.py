@@ -12,11 +12,13 @@ import msgspec
 
 from modularity_registry.catalog import documents
 from modularity_registry.clock import rfc3339, rfc3339_json
+from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.rights import shown_owner
 from modularity_registry.model.service import (
     CHECKED_MODES,
     CheckEvidence,
     CheckPlan,
+    CheckResult,
     Mode,
     Service,
     Status,
@@ -42,6 +44,13 @@ class Vitals(msgspec.Struct, gc=False, eq=False):
         """The end of a service's JSON object, from the value of ``last_seen`` on."""
         seen = rfc3339_json(self.last_seen)
         return b'%b,"failed_checks":%d}' % (seen, self.failed_checks)
+
+
+class CheckedVitals(Vitals, gc=False, eq=False):
+    """The same for a service that has checks of its own, with what each has seen."""
+
+    # Apart, so that the many services that have none take no more memory.
+    checks: dict[str, CheckResult] = msgspec.field(default_factory=dict)
 
 
 class Entry(msgspec.Struct, gc=False, eq=False):
@@ -93,8 +102,15 @@ class Entry(msgspec.Struct, gc=False, eq=False):
             self.vitals.last_seen = evidence.checked_at
         self.json = self.json[: self.head] + self.vitals.json
 
+    def record_named_check(self, name: str, result: CheckResult) -> None:
+        """Record what one of the service's own checks has come to."""
+        if isinstance(self.vitals, CheckedVitals):
+            self.vitals.checks[name] = result
+
     def forget_check(self) -> None:
-        """Forget the last check: another replica checks the service from now on."""
+        """Forget the last checks: another replica makes them from now on."""
+        if isinstance(self.vitals, CheckedVitals):
+            self.vitals.checks.clear()
         self.vitals.failed_checks = 0
         self.vitals.evidence = None
         self.json = self.json[: self.head] + self.vitals.json
@@ -117,13 +133,27 @@ class Entry(msgspec.Struct, gc=False, eq=False):
             next_check=rfc3339(check.next_check) if check else None,
             checked_by=_checker(self.mode, check, checker),
             faults=[
-                replies.Fault(fault.reason, rfc3339(fault.at), fault.source)
+                replies.Fault(
+                    fault.reason,
+                    rfc3339(fault.at),
+                    fault.source,
+                    fault.check or msgspec.UNSET,
+                )
                 for fault in service.faults
             ],
             drain=replies.Drained(drain.reason, rfc3339(drain.at)) if drain else None,
+            checks=self._named_checks(service) or msgspec.UNSET,
         )
         tail = encode(evidence)
         return b'%b,"evidence":%b}' % (self.json[:-1], tail)
+
+    def _named_checks(self, service: Service) -> list[replies.NamedCheck]:
+        results = self.vitals.checks if isinstance(self.vitals, CheckedVitals) else {}
+        faulty = {fault.check for fault in service.faults}
+        return [
+            _named_check(check, results.get(check.name), check.name in faulty)
+            for check in service.registration.checks
+        ]
 
 
 class Renderer:
@@ -180,6 +210,7 @@ class Renderer:
             ),
             revision=revision,
             owner=shown_owner(service.owner) or msgspec.UNSET,
+            checks=_shown(registration.checks),
             instances=service.instances or msgspec.UNSET,
             status_reason=trouble or msgspec.UNSET,
             status_since=rfc3339(service.since) if trouble else msgspec.UNSET,
@@ -191,6 +222,42 @@ def metadata(service: Service) -> dict[str, Any]:
     """Return the service's metadata as Python values."""
     decoded: dict[str, Any] = msgspec.json.decode(service.registration.metadata)
     return decoded
+
+
+def vitals(service: Service, monotonic: float) -> Vitals:
+    """Return those of a service that registered just now."""
+    kind = CheckedVitals if service.registration.checks else Vitals
+    return kind(service.registered_at, lease_seen=monotonic)
+
+
+def _shown(checks: tuple[ServiceCheck, ...]) -> msgspec.Raw | msgspec.UnsetType:
+    if not checks:
+        return msgspec.UNSET
+    return msgspec.Raw(encode([check.shown() for check in checks]))
+
+
+def _named_check(
+    check: ServiceCheck, result: CheckResult | None, faulty: bool
+) -> replies.NamedCheck:
+    """Return what is known of a check; a fault is known to every replica."""
+    status = "unknown"
+    if faulty:
+        status = "unhealthy"
+    elif result is not None:
+        status = "warning" if result.warns else "healthy"
+    seen = result.evidence if result else None
+    return replies.NamedCheck(
+        name=check.name,
+        kind=check.kind,
+        critical=check.critical,
+        status=status,
+        failed_checks=result.failures if result else 0,
+        checked_at=rfc3339(seen.checked_at) if seen else None,
+        latency_ms=seen.latency_ms if seen else None,
+        outcome=seen.outcome if seen else None,
+        message=seen.message if seen else None,
+        next_check=rfc3339(seen.next_check) if seen else None,
+    )
 
 
 def _checker(mode: Mode, check: CheckEvidence | None, checker: str) -> str | None:

@@ -6,6 +6,7 @@ nobody behind it.
 
 import heapq
 from collections import Counter, OrderedDict
+from collections.abc import Hashable
 from itertools import count
 from typing import Final
 
@@ -23,8 +24,8 @@ MOVES: Final = 200
 SMALL: Final = 64
 """A queue that holds no more of those that are gone is left as it is."""
 
-Line = OrderedDict[str, WatchedService]
-"""Services of one owner at one host that wait for a place, by id, in order."""
+Line = OrderedDict[Hashable, WatchedService]
+"""Who waits for a place, of one owner at one host, by key, in order."""
 
 
 class DueQueue:
@@ -122,7 +123,7 @@ class CheckQueue:
     def forget(self, watched: WatchedService) -> None:
         """Take note that ``watched`` is gone; its place is still to be given back."""
         line = self._lines_at_host.get(watched.host, {}).get(watched.owner)
-        if line is not None and line.get(watched.id) is watched:
+        if line is not None and line.get(watched.key) is watched:
             self._leave(line, watched)
             return
         self._due.forget()
@@ -168,9 +169,9 @@ class CheckQueue:
         line = lines.setdefault(watched.owner, Line())
         self._lines_of_owner.setdefault(watched.owner, {})[watched.host] = line
         first = next(iter(line.values()), watched)
-        line[watched.id] = watched
+        line[watched.key] = watched
         if watched.due < first.due:  # it had been called, but another was faster
-            line.move_to_end(watched.id, last=False)
+            line.move_to_end(watched.key, last=False)
         self.waiting += 1
 
     def _call_next(self, owner: str, host: str) -> None:
@@ -193,7 +194,7 @@ class CheckQueue:
         self._due.push(watched.due, watched)
 
     def _leave(self, line: Line, watched: WatchedService) -> None:
-        del line[watched.id]
+        del line[watched.key]
         self.waiting -= 1
         # To the end, so that the lines have their turns; or away, when it is empty.
         for lines, name, other in (

@@ -21,10 +21,12 @@ from modularity_registry.health.check_queue import CheckQueue
 from modularity_registry.health.lateness import Lateness
 from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.health.schedule import Schedule
-from modularity_registry.health.watched_service import WatchedService
+from modularity_registry.health.watched_service import WatchedCheck, WatchedService
+from modularity_registry.model.checks import named
 from modularity_registry.model.service import (
     CHECKED_MODES,
     CheckEvidence,
+    CheckResult,
     Fault,
     FaultSource,
 )
@@ -190,16 +192,17 @@ class Monitor:
                     self._follow(service_id, None, spread=True)
 
     def _follow(self, service_id: str, entry: Entry | None, spread: bool) -> None:
-        before = self._schedule.get(service_id)
+        before = self._schedule.units(service_id)
         service = None
-        if entry is not None and (entry.mode in CHECKED_MODES or entry.ttl is not None):
+        if entry is not None and _is_watched(entry):
             if self._is_own(service_id):
                 service = entry.service
-            elif before is not None:
+            elif before:
                 entry.forget_check()
         self._schedule.follow(service_id, service, self._clock.monotonic(), spread)
-        if before is not None and before.gone and before in self._probes:
-            self._probes[before].cancel()  # its place is free for others
+        for watched in before:
+            if watched.gone and watched in self._probes:
+                self._probes[watched].cancel()  # its place is free for others
 
     def _is_own(self, service_id: str) -> bool:
         return self._membership.owner(service_id) == self._membership.own
@@ -284,8 +287,13 @@ class Monitor:
         started, stalls = self._clock.monotonic(), self._standstill.count
         doubted = self._schedule.suspicion.active
         service = entry.service
+        name = watched.name if isinstance(watched, WatchedCheck) else ""
         target = Target(
-            service.registration, plan.path or "", plan.timeout, service.loopback
+            service.registration,
+            plan.path or "",
+            plan.timeout,
+            service.loopback,
+            named(service.registration.checks, name),
         )
         outcome = await self._probe(watched, target)
         kind = "success" if outcome.ok else "failure"
@@ -297,12 +305,19 @@ class Monitor:
         verdict = self._schedule.record_check(
             watched, ok, started, self._clock.monotonic(), doubted
         )
+        if isinstance(watched, WatchedCheck) and not watched.critical:
+            # It only warns: its evidence says so, and nothing is written. A warning
+            # that all replicas are to know of would be written from here.
+            if verdict is not None:
+                watched.has_fault = verdict == "add_fault"
+            verdict = None
         self._note(watched, outcome)
         if verdict == "add_fault":
-            fault = Fault("check", _reason(outcome, watched), self._clock.now())
+            reason = _reason(outcome, watched)
+            fault = Fault("check", reason, self._clock.now(), name)
             await _write(self._commands.add_fault, watched, fault)
         elif verdict == "remove_faults":
-            await _write(self._commands.remove_faults, watched, CHECK)
+            await _write(self._commands.remove_faults, watched, CHECK, name)
 
     async def _probe(self, watched: WatchedService, target: Target) -> Outcome:
         """Return what a check finds. It is cancelled when the registration is gone."""
@@ -327,7 +342,12 @@ class Monitor:
             next_check=now + timedelta(seconds=watched.due - self._clock.monotonic()),
             checked_by=self._membership.own,
         )
-        entry.record_check(outcome.ok, watched.failures, evidence)
+        if isinstance(watched, WatchedCheck):
+            warns = watched.has_fault and not watched.critical
+            result = CheckResult(warns, watched.failures, evidence)
+            entry.record_named_check(watched.name, result)
+        else:
+            entry.record_check(outcome.ok, watched.failures, evidence)
 
     def _judge_lease(self, watched: WatchedService) -> Coroutine[Any, Any, None] | None:
         """Return what is to be written about a lease, if anything."""
@@ -358,7 +378,14 @@ class Monitor:
 def _reason(outcome: Outcome, watched: WatchedService) -> str:
     count = watched.failures
     checks = "1 check" if count == 1 else f"{count} checks in a row"
-    return f"{outcome.message}; {checks} failed"
+    reason = f"{outcome.message}; {checks} failed"
+    if isinstance(watched, WatchedCheck):
+        return f"check '{watched.name}': {reason}"
+    return reason
+
+
+def _is_watched(entry: Entry) -> bool:
+    return entry.mode in CHECKED_MODES or entry.ttl is not None
 
 
 async def _write(

@@ -8,8 +8,13 @@ from typing import Literal
 
 from modularity_registry.health.check_queue import CheckQueue, DueQueue
 from modularity_registry.health.self_suspicion import SelfSuspicion
-from modularity_registry.health.watched_service import WatchedService, has_check_fault
+from modularity_registry.health.watched_service import (
+    WatchedCheck,
+    WatchedService,
+    has_check_fault,
+)
 from modularity_registry.model import status
+from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.service import CheckPlan, Service
 
 JITTER = 0.1
@@ -45,6 +50,7 @@ class Schedule:
         self.leases = DueQueue()
         self.suspicion = SelfSuspicion()
         self._watched: dict[str, WatchedService] = {}
+        self._named: dict[str, list[WatchedCheck]] = {}
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -64,12 +70,21 @@ class Schedule:
                 self._refresh(known, service)
                 return
             self._drop(known)
+            for check in self._named.pop(service_id, ()):
+                self._drop_check(check)
         if service is not None:
             self._add(service_id, service, now, spread)
 
     def get(self, service_id: str) -> WatchedService | None:
         """Return a service as it is under watch here; None if it is not."""
         return self._watched.get(service_id)
+
+    def units(self, service_id: str) -> list[WatchedService]:
+        """Return all that is under watch of a service: itself and its named checks."""
+        watched = self._watched.get(service_id)
+        if watched is None:
+            return []
+        return [watched, *self._named.get(service_id, ())]
 
     def ids(self) -> list[str]:
         """Return the ids of all services under watch."""
@@ -127,7 +142,7 @@ class Schedule:
     def _add(self, key: str, service: Service, now: float, spread: bool) -> None:
         plan = status.check_plan(service.registration, self._defaults)
         ttl = service.registration.ttl
-        if plan is None and ttl is None:
+        if plan is None and ttl is None and not service.registration.checks:
             return
         passed = spread and not has_check_fault(service)
         watched = self._watched[key] = WatchedService(service, plan, passed)
@@ -137,6 +152,25 @@ class Schedule:
             self.checks.push(now + delay, watched)
         if ttl is not None:
             self.leases.push(now + ttl, watched)
+        if service.registration.checks:
+            self._named[key] = [
+                self._add_check(check, service, now, spread)
+                for check in service.registration.checks
+            ]
+
+    def _add_check(
+        self, check: ServiceCheck, service: Service, now: float, spread: bool
+    ) -> WatchedCheck:
+        plan = status.named_plan(check, self._defaults)
+        passed = spread and not has_check_fault(service, check.name)
+        watched = WatchedCheck(service, plan, passed, check)
+        delay = self._rng.uniform(0, plan.interval) if spread else 0.0
+        self.checks.push(now + delay, watched)
+        return watched
+
+    def _drop_check(self, watched: WatchedCheck) -> None:
+        watched.gone = True
+        self.checks.forget(watched)
 
     def _drop(self, watched: WatchedService) -> None:
         self.suspicion.count(watched, -1)
@@ -151,19 +185,29 @@ class Schedule:
         self.suspicion.count(watched, -1)
         watched.has_fault = has_check_fault(service)
         self.suspicion.count(watched, 1)
+        for check in self._named.get(watched.id, ()):
+            if check.critical:
+                check.has_fault = has_check_fault(service, check.name)
 
     def _verdict(self, watched: WatchedService) -> Verdict | None:
+        fall, rise = self._fall_of(watched), self._rise
+        if watched.plan is not None and watched.plan.rise is not None:
+            rise = watched.plan.rise
         if watched.has_fault:
-            return "remove_faults" if watched.successes >= self._rise else None
+            return "remove_faults" if watched.successes >= rise else None
         if not watched.passed:
-            return "add_fault" if watched.failures >= self._fall else None
-        if watched.failures - watched.doubted < self._fall or self.suspicion.active:
+            return "add_fault" if watched.failures >= fall else None
+        if watched.failures - watched.doubted < fall or self.suspicion.active:
             return None
         return "add_fault"
 
+    def _fall_of(self, watched: WatchedService) -> int:
+        plan = watched.plan
+        return self._fall if plan is None or plan.fall is None else plan.fall
+
     def _pause(self, watched: WatchedService) -> float:
         interval = watched.plan.interval if watched.plan else 0.0
-        if 0 < watched.failures < self._fall:
+        if 0 < watched.failures < self._fall_of(watched):
             interval = self._recheck(watched, interval)
         # After the first check, services that registered together drift apart.
         elif not watched.drifted:
@@ -177,5 +221,5 @@ class Schedule:
         if watched.passed and self.suspicion.possible:
             # The verdict takes an interval, in which all other hosts are checked once:
             # they show whether the fault is the registry's own.
-            share = 1 / (self._fall - 1)
+            share = 1 / (self._fall_of(watched) - 1)
         return min(interval, max(interval * share, RECHECK_MINIMUM))

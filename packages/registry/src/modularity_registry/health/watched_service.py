@@ -1,8 +1,10 @@
 """A registration under watch, and what has been seen of it since."""
 
 import sys
+from collections.abc import Hashable
 from datetime import datetime
 
+from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.location import InvalidLocation
 from modularity_registry.model.rights import token_of
 from modularity_registry.model.service import CheckPlan, Registration, Service
@@ -52,6 +54,11 @@ class WatchedService:
         self.gone = False
 
     @property
+    def key(self) -> Hashable:
+        """What is different for each under watch."""
+        return self.id
+
+    @property
     def good(self) -> bool:
         """It has passed a check, and was not found unhealthy since."""
         return self.passed and not self.has_fault
@@ -62,9 +69,38 @@ class WatchedService:
         return self.good and self.failures > 0
 
 
-def has_check_fault(service: Service) -> bool:
-    """Say whether a check has found the service unhealthy."""
-    return any(fault.source == "check" for fault in service.faults)
+class WatchedCheck(WatchedService):
+    """A check with a name: of one registration, but under watch by itself.
+
+    Of one that is not ``critical``, ``has_fault`` is known to this process alone.
+    """
+
+    __slots__ = ("critical", "name")
+
+    def __init__(
+        self, service: Service, plan: CheckPlan, passed: bool, check: ServiceCheck
+    ) -> None:
+        super().__init__(service, plan, passed)
+        self.name = check.name
+        self.critical = check.critical
+        self.ttl = None  # that is the service's
+        self.has_fault = has_check_fault(service, check.name)
+
+    @property
+    def key(self) -> Hashable:
+        return self.id, self.name
+
+    @property
+    def good(self) -> bool:
+        """Never: the registry doubts itself because of services, each counted once."""
+        return False
+
+
+def has_check_fault(service: Service, name: str = "") -> bool:
+    """Say whether the check with this name, or the mode's own, has found fault."""
+    return any(
+        fault.source == "check" and fault.check == name for fault in service.faults
+    )
 
 
 def _host(registration: Registration) -> str:

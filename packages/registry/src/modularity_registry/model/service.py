@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.location import Location, parse_location
 
 Mode = Literal["http", "tcp", "grpc", "embedded", "standalone", "ipc"]
@@ -44,6 +45,7 @@ class Registration(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     weight: int = 1
     ttl: float | None = None
     health: HealthCheck | None = None
+    checks: tuple[ServiceCheck, ...] = ()
 
     @property
     def parsed_location(self) -> Location:
@@ -68,12 +70,16 @@ class RegistrationRequest(NamedTuple):
     instance: str | None = None
 
 
-class Fault(msgspec.Struct, frozen=True, gc=False):
-    """One reason why a service is unhealthy, and who found it."""
+class Fault(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One reason why a service is unhealthy, and who found it.
+
+    ``check`` is the name of the check that did; empty for the one of the mode.
+    """
 
     source: FaultSource
     reason: str
     at: datetime
+    check: str = ""
 
 
 class Drain(msgspec.Struct, frozen=True, gc=False):
@@ -105,11 +111,16 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class CheckPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """The check that a service really gets. ``path`` is for HTTP only."""
+    """The check that a service really gets. ``path`` is for HTTP only.
+
+    None for ``fall`` and ``rise`` leaves them to the registry's settings.
+    """
 
     interval: float
     timeout: float
     path: str | None = None
+    fall: int | None = None
+    rise: int | None = None
 
 
 class CheckEvidence(msgspec.Struct, frozen=True, gc=False):
@@ -121,3 +132,15 @@ class CheckEvidence(msgspec.Struct, frozen=True, gc=False):
     message: str
     next_check: datetime
     checked_by: str
+
+
+class CheckResult(msgspec.Struct, frozen=True, gc=False):
+    """What a check with a name has come to, but for its fault: that is stored.
+
+    ``failures`` is how many failed in a row. ``warns`` says that they were enough, of
+    a check that can only warn.
+    """
+
+    warns: bool
+    failures: int
+    evidence: CheckEvidence

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import msgspec
 
+from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.service import (
     CHECKED_MODES,
     MOST_INSTANCES,
@@ -43,16 +44,26 @@ def reason(service: Service) -> str | None:
 
 
 def with_fault(service: Service, fault: Fault) -> Service:
-    """Return the service with ``fault`` in place of an earlier one of its source."""
-    kept = tuple(other for other in service.faults if other.source != fault.source)
+    """Return the service with ``fault`` in place of an earlier one of its check."""
+    finder = fault.source, fault.check
+    kept = tuple(
+        other for other in service.faults if (other.source, other.check) != finder
+    )
     return _updated(service, fault.at, faults=(*kept, fault))
 
 
 def without_faults(
-    service: Service, sources: frozenset[FaultSource], now: datetime
+    service: Service, sources: frozenset[FaultSource], now: datetime, check: str = ""
 ) -> Service:
-    """Return the service without the faults of these sources; itself if none."""
-    kept = tuple(fault for fault in service.faults if fault.source not in sources)
+    """Return the service without the faults of these sources; itself if none.
+
+    With ``check``, it is those that the check with this name has found.
+    """
+    kept = tuple(
+        fault
+        for fault in service.faults
+        if fault.source not in sources or fault.check != check
+    )
     if len(kept) == len(service.faults):
         return service
     return _updated(service, now, faults=kept)
@@ -133,6 +144,16 @@ def check_plan(registration: Registration, defaults: CheckPlan) -> CheckPlan | N
     if registration.mode not in CHECKED_MODES:
         return None
     return _plan(registration.mode, registration.health, defaults)
+
+
+def named_plan(check: ServiceCheck, defaults: CheckPlan) -> CheckPlan:
+    """Return when to make a check that has a name."""
+    return CheckPlan(
+        interval=check.interval or defaults.interval,
+        timeout=check.timeout or defaults.timeout,
+        fall=check.fall,
+        rise=check.rise,
+    )
 
 
 def lease_missed(seen: float, ttl: float, now: float) -> bool:

@@ -16,7 +16,7 @@ from modularity_registry.model.service import (
     Registration,
     RegistrationRequest,
 )
-from modularity_registry.schema import registration_decoder
+from modularity_registry.schema import check_rules, registration_decoder
 from modularity_registry.schema.request_models import (
     DiscoverBody,
     DrainBody,
@@ -91,6 +91,7 @@ def parse_registration_request(
         weight=model.weight,
         ttl=model.ttl,
         health=HealthCheck(**dict(model.health)) if model.health else None,
+        checks=check_rules.parsed(model.checks),
     )
     return RegistrationRequest(registration, model.owner_key, model.instance)
 
@@ -106,6 +107,7 @@ def _location_errors(data: Mapping[str, Any]) -> list[FieldError]:
             parse_location(location, mode)
         except InvalidLocation as error:
             errors.append(FieldError("location", error.detail))
+    errors.extend(check_rules.errors(data.get("checks"), mode))
     if not isinstance(health, dict):
         return errors
     if mode in MODES and mode not in CHECKED_MODES:

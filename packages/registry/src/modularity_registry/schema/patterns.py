@@ -9,6 +9,8 @@ ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}$"
 _SEGMENT = r"(\.?[A-Za-z0-9_:\-]|\.\.[A-Za-z0-9._:\-])[A-Za-z0-9._:\-]*"
 CAPABILITY_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9._:\-]*(/{_SEGMENT})*$"
 LONGEST_CAPABILITY = 128
+CHECK_NAME_PATTERN = r"^[a-z0-9][a-z0-9\-]{0,63}$"
+HOST_NAME_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?)?$"
 # As it can stand in a header: printable ASCII without blanks.
 KEY_PATTERN = r"^[\x21-\x7e]*$"
 # No control characters and no lone surrogates: neither can be shown or stored.

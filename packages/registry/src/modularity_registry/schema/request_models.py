@@ -10,16 +10,11 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     WithJsonSchema,
 )
 
-from modularity_registry.model.location import (
-    InvalidLocation,
-    parse_health_path,
-)
 from modularity_registry.model.rights import (
     GLOB_PATTERN,
     MOST_WILDCARDS,
@@ -27,6 +22,8 @@ from modularity_registry.model.rights import (
     Right,
 )
 from modularity_registry.model.service import Mode
+from modularity_registry.schema.body import STRICT, Seconds, doc, whole
+from modularity_registry.schema.check_models import MAX_CHECKS, Check, health_path
 from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
     HEALTH_PATH_PATTERN,
@@ -49,11 +46,6 @@ MAX_GRACE = 30 * 86_400
 
 # As JSON has it: an escape, which no other backslash precedes.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-
-
-def doc(description: str, example: object, **rules: Any) -> Any:
-    """Return what OpenAPI says of a field; ``rules`` add to its schema alone."""
-    return Field(description=description, examples=[example], json_schema_extra=rules)
 
 
 def _metadata(value: object) -> bytes:
@@ -85,19 +77,6 @@ def _visible(value: str) -> str:
     return value
 
 
-def _whole(value: object) -> object:
-    """Return 3 for 3.0: JSON has one kind of number, however it is written."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _health_path(value: str) -> str:
-    try:
-        parse_health_path(value)
-    except InvalidLocation as error:
-        raise ValueError(error.detail) from None
-    return value
-
-
 # The lengths stand in the patterns too; the document says them for people.
 _LENGTHS: dict[str, Any] = {"minLength": 1, "maxLength": 128}
 Id = Annotated[
@@ -109,8 +88,6 @@ Capability = Annotated[
     doc("The name of a capability.", "greet", **_LENGTHS),
 ]
 Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, max_length=MAX_NOTE)]
-Seconds = Annotated[float, Field(allow_inf_nan=False)]
-
 
 Instance = Annotated[
     Id | None,
@@ -124,7 +101,7 @@ Instance = Annotated[
 
 
 class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = STRICT
 
 
 class HealthCheck(Body):
@@ -134,7 +111,7 @@ class HealthCheck(Body):
     """
 
     path: Annotated[
-        Annotated[str, StringConstraints(max_length=512), AfterValidator(_health_path)]
+        Annotated[str, StringConstraints(max_length=512), AfterValidator(health_path)]
         | None,
         doc(
             "The path to request, after the location. For mode `http` only.",
@@ -209,7 +186,7 @@ class RegistrationBody(Body):
     weight: Annotated[
         int,
         Field(ge=0, le=65_535),
-        BeforeValidator(_whole),
+        BeforeValidator(whole),
         doc("The service's share of calls with `strategy=weighted`.", 1),
     ] = 1
     ttl: Annotated[
@@ -221,6 +198,14 @@ class RegistrationBody(Body):
         HealthCheck | None,
         doc("How the registry checks the service.", {"interval": 10}),
     ] = None
+    checks: Annotated[
+        list[Check],
+        Field(max_length=MAX_CHECKS),
+        doc(
+            "More checks of the service, each with its own name.",
+            [{"name": "db", "kind": "http", "path": "/ready/db"}],
+        ),
+    ] = []
     owner_key: Annotated[
         Annotated[
             str, StringConstraints(pattern=KEY_PATTERN, min_length=16, max_length=256)

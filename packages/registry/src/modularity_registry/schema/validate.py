@@ -3,19 +3,20 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from modularity_registry.errors import MOST_ERRORS, FieldError, InvalidRequest
 from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN
 from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
+    CHECK_NAME_PATTERN,
+    HOST_NAME_PATTERN,
     ID_PATTERN,
     KEY_PATTERN,
     TEXT_PATTERN,
 )
-from modularity_registry.schema.request_models import Body
 
-BodyT = TypeVar("BodyT", bound=Body)
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 def validated(
@@ -69,6 +70,8 @@ _PATTERNS = {
         " slashes, there must be something other than . or .. (clients and proxies"
         " would change it)"
     ),
+    CHECK_NAME_PATTERN: "must be 1-64 of a-z 0-9 - and start with a letter or digit",
+    HOST_NAME_PATTERN: "must be a host name, as in hello.example",
     KEY_PATTERN: "must be printable ASCII without spaces",
     TEXT_PATTERN: "must not contain control characters",
 }

@@ -277,20 +277,22 @@ class Commands:
         """
 
         def decide(service: Service) -> Service:
-            faults = {(present.source, present.reason) for present in service.faults}
-            if (fault.source, fault.reason) in faults:
+            if any(_same(fault, present) for present in service.faults):
                 return service
             return status.with_fault(service, fault)
 
         await self._change_same(subject, decide)
 
     async def remove_faults(
-        self, subject: Subject, sources: frozenset[FaultSource]
+        self, subject: Subject, sources: frozenset[FaultSource], check: str = ""
     ) -> None:
-        """Remove the faults of these sources; of this registration, as `add_fault`."""
+        """Remove the faults of these sources; of this registration, as `add_fault`.
+
+        With ``check``, it is those that the check with this name has found.
+        """
         now = self._clock.now()
         await self._change_same(
-            subject, lambda service: status.without_faults(service, sources, now)
+            subject, lambda service: status.without_faults(service, sources, now, check)
         )
 
     async def expire(self, subject: Subject) -> None:
@@ -383,6 +385,14 @@ class Commands:
                 "nothing was written: another writer was faster, and the store has not"
                 " sent its change to this replica yet; try again in a moment"
             )
+
+
+def _same(fault: Fault, other: Fault) -> bool:
+    return (fault.source, fault.check, fault.reason) == (
+        other.source,
+        other.check,
+        other.reason,
+    )
 
 
 def _check(claim: Claim, entry: Entry | None) -> None:

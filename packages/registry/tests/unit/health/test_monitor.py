@@ -1,9 +1,10 @@
 """The monitor on a real loop, with probes that answer as the test says."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,7 +27,7 @@ from support.registry import LOOP, ManualClock, eventually, on_loop, registratio
 
 
 class ScriptedProber(Prober):
-    """Answers by location; counts what it was asked."""
+    """Answers by location, or by the name of a check; counts what it was asked."""
 
     def __init__(self) -> None:
         super().__init__(AddressPolicy.parse("private"))
@@ -45,6 +46,8 @@ class ScriptedProber(Prober):
             self.hung.add(target.registration.id)
             await self.goes_on.wait()
         good = CheckOutcome(True, 1.5, "HTTP 200", "ok")
+        if target.check is not None:
+            return self.answers.get(target.check.name, good)
         return self.answers.get(location, good)
 
 
@@ -131,6 +134,15 @@ class Bench:
 
     def until_failed(self, service_id: str, times: int) -> None:
         self.until(lambda: self.entry(service_id).vitals.failed_checks == times)
+
+    def evidence(self, name: str) -> dict[str, Any]:
+        """What a reply says of one of the service's own checks."""
+        document = json.loads(self.entry().json_with_evidence("replica"))
+        [check] = [c for c in document["evidence"]["checks"] if c["name"] == name]
+        return cast(dict[str, Any], check)
+
+    def until_named(self, name: str, times: int) -> None:
+        self.until(lambda: self.evidence(name)["failed_checks"] == times)
 
     def next_check(self) -> None:
         """Move on until a check is due, and wait for it."""
@@ -423,3 +435,69 @@ def test_stopping_twice_and_without_a_start() -> None:
     registry = runtime.build(config.Settings())
     LOOP.call(registry.stop())
     LOOP.call(registry.stop())
+
+
+DOWN = CheckOutcome(False, 3.0, "HTTP 503", "status")
+
+
+def test_a_service_is_unhealthy_when_a_critical_check_fails(bench: Bench) -> None:
+    bench.prober.answers["db"] = DOWN
+    checks = [{"name": "db", "kind": "http", "path": "/db"}]
+    bench.register(checks=checks)
+    bench.until_named("db", 1)
+    assert bench.entry().status == "healthy"
+    bench.pass_time(INTERVAL)
+    bench.until(lambda: bench.entry().status == "unhealthy")
+    [fault] = bench.entry().service.faults
+    assert fault.check == "db"
+    assert fault.reason == "check 'db': HTTP 503; 3 checks in a row failed"
+    assert bench.entry().vitals.failed_checks == 0, "its own check is well"
+    evidence = bench.evidence("db")
+    assert (evidence["status"], evidence["message"]) == ("unhealthy", "HTTP 503")
+    del bench.prober.answers["db"]
+    bench.pass_time(INTERVAL)
+    bench.until(lambda: bench.entry().status == "healthy")
+    bench.until(lambda: bench.evidence("db")["status"] == "healthy")
+
+
+def test_a_check_that_is_not_critical_only_warns(bench: Bench) -> None:
+    bench.prober.answers["cache"] = DOWN
+    checks = [{"name": "cache", "kind": "tcp", "critical": False, "fall": 2}]
+    bench.register(checks=checks)
+    revision = bench.entry().revision
+    bench.until_named("cache", 1)
+    assert bench.evidence("cache")["status"] == "healthy"
+    bench.pass_time(INTERVAL)
+    bench.until(lambda: bench.evidence("cache")["status"] == "warning")
+    assert bench.entry().status == "healthy"
+    assert bench.entry().revision == revision, "nothing is written"
+    del bench.prober.answers["cache"]
+    bench.pass_time(INTERVAL)
+    bench.until(lambda: bench.evidence("cache")["status"] == "healthy")
+
+
+def test_a_check_under_way_ends_with_its_registration(bench: Bench) -> None:
+    goes_on = bench.hang()
+    bench.register(checks=[{"name": "db", "kind": "tcp"}])
+    bench.until(lambda: bench.registry.monitor.checks.taken == 2)
+    bench.registry.call(bench.registry.commands.unregister("a"))
+    bench.until(lambda: bench.registry.monitor.checks.taken == 0)
+    on_loop(goes_on.set)
+
+
+def test_a_check_that_was_not_made_yet_is_unknown(bench: Bench) -> None:
+    goes_on = bench.hang()
+    bench.register(checks=[{"name": "db", "kind": "tcp"}])
+    assert bench.evidence("db") == {
+        "name": "db",
+        "kind": "tcp",
+        "critical": True,
+        "status": "unknown",
+        "failed_checks": 0,
+        "checked_at": None,
+        "latency_ms": None,
+        "outcome": None,
+        "message": None,
+        "next_check": None,
+    }
+    on_loop(goes_on.set)

@@ -116,7 +116,7 @@ ODD: st.SearchStrategy[Any] = st.one_of(
     st.lists(st.sampled_from(["a", "b c", "x/y", "", 7]), max_size=300),
 )
 FIELDS = st.sampled_from(
-    [*registration(), "weight", "ttl", "health", "owner_key", "colour"]
+    [*registration(), "weight", "ttl", "health", "checks", "owner_key", "colour"]
 )
 
 

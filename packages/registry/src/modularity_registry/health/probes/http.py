@@ -16,7 +16,12 @@ from modularity_registry.health.probes.address_gate import Gate
 from modularity_registry.health.probes.http_body import (
     BODY_LIMIT,
     HealthReport,
+    read_json,
     read_report,
+)
+from modularity_registry.health.probes.http_expectation import (
+    check_field,
+    is_expected,
 )
 from modularity_registry.health.probes.outcome import (
     HEAD_LINE_LIMIT,
@@ -24,6 +29,7 @@ from modularity_registry.health.probes.outcome import (
     CheckFailed,
     ConnectForbidden,
 )
+from modularity_registry.model.checks import ServiceCheck, TlsOptions
 from modularity_registry.model.location import InvalidLocation, Location
 
 KEEPALIVE: Final = 3.0  # seconds
@@ -114,25 +120,37 @@ class HttpChecker:
         url = _url(location, path)
         session = self._choose(location.host, location.port)
         async with session.get(url, allow_redirects=False) as response:
-            status = response.status
-            if 300 <= status < 400:
-                raise CheckFailed(
-                    "status", f"HTTP {status}: redirects are not followed"
-                )
-            if status == 404:
-                raise CheckFailed(
-                    "status",
-                    f"nothing is served at {location.path}{path}; set health.path to"
-                    " where this service answers (HTTP 404)",
-                )
-            if not 200 <= status < 300:
-                reason = await _reason_of_failure(response)
-                raise CheckFailed("status", _failure(f"HTTP {status}", reason))
-            report = await _read_report(response)
-        if report.status:
-            what = f"HTTP {status}, but its status is {report.status!r}"
-            raise CheckFailed("status", _failure(what, report.reason))
-        return f"HTTP {status}"
+            return await _judge(response, f"{location.path}{path}", "health.path")
+
+    async def check_as(self, location: Location, check: ServiceCheck) -> str:
+        """Return what was answered to a check as a service has described it.
+
+        Raises as `check`.
+        """
+        tls = check.tls or TlsOptions()
+        session = self._choose(location.host, location.port)
+        async with session.request(
+            check.method,
+            _url(location, check.path),
+            headers=check.headers,
+            data=check.body.encode() or None,
+            skip_auto_headers=("Content-Type",),
+            allow_redirects=False,
+            ssl=tls.verify,
+            server_hostname=tls.server_name or None,
+        ) as response:
+            if check.expect is None:
+                where = f"{location.path}{check.path}"
+                return await _judge(response, where, "the check's path")
+            good = check.expect.status or ("200-299",)
+            if not is_expected(response.status, good):
+                codes = ", ".join(map(str, good))
+                failure = f"HTTP {response.status}, expected {codes}"
+                raise CheckFailed("status", failure)
+            if check.expect.json is not None:
+                body, coding, charset = await _read_body(response)
+                check_field(read_json(body, coding, charset), check.expect.json)
+            return f"HTTP {response.status}"
 
     def _choose(self, host: str, port: int) -> aiohttp.ClientSession:
         """Keep a connection only where another check is likely to use it soon.
@@ -162,6 +180,30 @@ def _url(location: Location, path: str) -> URL:
     return url
 
 
+async def _judge(response: aiohttp.ClientResponse, where: str, setting: str) -> str:
+    """Return what was answered, if it is well: any 2xx whose body says nothing bad.
+
+    Else raises `CheckFailed`; ``setting`` is what to change if nothing is ``where``.
+    """
+    status = response.status
+    if 300 <= status < 400:
+        raise CheckFailed("status", f"HTTP {status}: redirects are not followed")
+    if status == 404:
+        raise CheckFailed(
+            "status",
+            f"nothing is served at {where}; set {setting} to where this service"
+            " answers (HTTP 404)",
+        )
+    if not 200 <= status < 300:
+        reason = await _reason_of_failure(response)
+        raise CheckFailed("status", _failure(f"HTTP {status}", reason))
+    report = await _read_report(response)
+    if report.status:
+        what = f"HTTP {status}, but its status is {report.status!r}"
+        raise CheckFailed("status", _failure(what, report.reason))
+    return f"HTTP {status}"
+
+
 def _failure(what: str, reason: str) -> str:
     """Return a message that leads with the service's own words, if it has any."""
     return f"{reason} ({what})" if reason else what
@@ -177,10 +219,14 @@ async def _reason_of_failure(response: aiohttp.ClientResponse) -> str:
 
 
 async def _read_report(response: aiohttp.ClientResponse) -> HealthReport:
-    """Read a body, up to a byte more than the limit."""
+    return read_report(*await _read_body(response))
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> tuple[bytes, str, str | None]:
+    """Read a body, up to a byte more than the limit; with its coding and charset."""
     body = b""
     content = response.content
     while len(body) <= BODY_LIMIT and (chunk := await content.readany()):
         body += chunk
     coding = response.headers.get("Content-Encoding", "").strip().lower()
-    return read_report(body[: BODY_LIMIT + 1], coding, response.charset)
+    return body[: BODY_LIMIT + 1], coding, response.charset

@@ -95,6 +95,24 @@ def read_report(body: bytes, coding: str, charset: str | None) -> HealthReport:
     return HealthReport(_bad_word(content.status), reason)
 
 
+def read_json(body: bytes, coding: str, charset: str | None) -> object:
+    """Return the JSON value that a body holds; arguments as for `read_report`.
+
+    Raises `CheckFailed` if it holds none.
+    """
+    too_long = len(body) > BODY_LIMIT
+    if coding not in ("", "identity"):
+        body = _decompress(body, coding, cut_off=too_long)
+    if too_long or len(body) > BODY_LIMIT:
+        message = f"the body is longer than {BODY_LIMIT:,} bytes, so it is not read"
+        raise CheckFailed("status", message)
+    try:
+        text = body.decode(_encoding(body, charset)).removeprefix("\ufeff")
+        return msgspec.json.decode(text)
+    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
+        raise CheckFailed("status", "the body is not valid JSON") from None
+
+
 def _bad_word(status: object) -> str:
     if not isinstance(status, str):
         return ""

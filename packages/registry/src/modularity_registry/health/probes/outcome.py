@@ -9,6 +9,8 @@ from typing import Final
 import aiohttp
 
 from modularity_registry.errors import AddressRefused
+from modularity_registry.model.checks import ServiceCheck
+from modularity_registry.model.location import Location
 from modularity_registry.model.service import Registration
 from modularity_registry.model.status import DEFAULT_CHECK_PATH
 
@@ -23,13 +25,23 @@ HEADERS_LIMIT: Final = 500
 class Target:
     """A service to check. ``path`` is for HTTP only; ``timeout`` is total seconds.
 
-    ``loopback`` says whether the check may connect to loopback.
+    ``loopback`` says whether the check may connect to loopback. ``check`` is the one
+    of its own checks to make, None for the check of its mode.
     """
 
     registration: Registration
     path: str = DEFAULT_CHECK_PATH
     timeout: float = 5.0
     loopback: bool = True
+    check: ServiceCheck | None = None
+
+    @property
+    def location(self) -> Location:
+        """Where to connect to; raises `InvalidLocation`."""
+        registration = self.registration
+        if self.check is None:
+            return registration.parsed_location
+        return self.check.location(registration.location, registration.mode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,16 @@ from modularity_registry.health.probes.address_gate import Gate, try_each
 from modularity_registry.health.probes.http import HttpChecker
 from modularity_registry.health.probes.outcome import Outcome, Target, explain
 from modularity_registry.health.probes.tcp import check_tcp
+from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.location import Location, parse_health_path
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import NameLookup
 
 _log = logging.getLogger(__name__)
 
-GrpcCheck = Callable[[Location, str, float], Awaitable[None]]
+GrpcCheck = Callable[
+    [Location, str, float, ServiceCheck | None, ssl.SSLContext | None], Awaitable[None]
+]
 
 
 class Prober:
@@ -44,7 +47,8 @@ class Prober:
 
     async def probe(self, target: Target) -> Outcome:
         """Check ``target`` once. Raises nothing but CancelledError."""
-        if target.registration.mode == "grpc" and self._grpc is None:
+        mode = target.check.kind if target.check else target.registration.mode
+        if mode == "grpc" and self._grpc is None:
             self._grpc = await asyncio.to_thread(_load_grpc)
         started = time.perf_counter()
         kind, message = await self._outcome(target)
@@ -63,7 +67,7 @@ class Prober:
         looking_up = True
         try:
             async with asyncio.timeout(target.timeout):
-                location = target.registration.parsed_location
+                location = target.location
                 addresses = await self._gates[target.loopback].open(location)
                 looking_up = False
                 return "ok", await self._check(target, location, addresses)
@@ -83,6 +87,8 @@ class Prober:
     ) -> str:
         if location.mode == "http":
             checker = self._http_checker(target.loopback)
+            if target.check is not None:
+                return await checker.check_as(location, target.check)
             return await checker.check(location, parse_health_path(target.path))
         if location.mode == "tcp":
 
@@ -94,7 +100,9 @@ class Prober:
 
         async def ask(address: str, seconds: float) -> None:
             assert self._grpc is not None  # loaded before the clock started
-            await self._grpc(location, address, seconds)
+            await self._grpc(
+                location, address, seconds, target.check, self._ssl_context
+            )
 
         await try_each(addresses, target.timeout, ask)
         return "SERVING"

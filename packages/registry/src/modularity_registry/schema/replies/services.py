@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from modularity_registry.model.checks import CHECK_KINDS
 from modularity_registry.model.service import STATUSES
 from modularity_registry.schema.patterns import CAPABILITY_PATTERN
 from modularity_registry.schema.replies.field import LATER, count, doc, time
@@ -79,6 +80,7 @@ class StoredService(Struct):
         ),
     ]
     revision: Annotated[int, count("The revision of the service's last write.", 7)]
+    checks: Raw | UnsetType = UNSET
     owner: Annotated[
         str | UnsetType,
         doc(
@@ -133,6 +135,48 @@ class Fault(Struct):
             enum=["check", "lease", "report"],
         ),
     ]
+    check: Annotated[
+        str | UnsetType,
+        doc("The name of the check that found it, if it has one.", "db"),
+    ] = UNSET
+
+
+class NamedCheck(Struct):
+    """What one of the service's `checks` has found.
+
+    Only the replica that makes the check knows more of it than its fault.
+    """
+
+    name: Annotated[str, doc("The check's name.", "db")]
+    kind: Annotated[
+        str, doc("How the service is checked.", "http", enum=list(CHECK_KINDS))
+    ]
+    critical: Annotated[
+        bool, doc("Whether the check can make the service unhealthy.", True)
+    ]
+    status: Annotated[
+        str,
+        doc(
+            "What the check says of the service. `warning` is a check that fails, but"
+            " is not critical; `unknown` one that this replica has not seen yet.",
+            "healthy",
+            enum=["healthy", "unhealthy", "warning", "unknown"],
+        ),
+    ]
+    failed_checks: Annotated[int, count("How many in a row have failed.", 0)]
+    checked_at: Annotated[str | None, time("The time of the last one.", LATER)]
+    latency_ms: Annotated[
+        float | None, doc("The duration of the last one in milliseconds.", 3.2)
+    ]
+    outcome: Annotated[
+        str | None, doc("The result of the last one, for programs.", "ok")
+    ]
+    message: Annotated[
+        str | None, doc("The result of the last one, for people.", "HTTP 200")
+    ]
+    next_check: Annotated[
+        str | None, time("When the next one is due.", "2026-10-17T03:05:01.123456Z")
+    ]
 
 
 class Drained(Struct):
@@ -171,6 +215,10 @@ class Evidence(Struct):
     drain: Annotated[
         Drained | None, doc("The order to drain the service, if any.", None)
     ]
+    checks: Annotated[
+        list[NamedCheck] | UnsetType,
+        doc("What each of the service's `checks` has found. Missing without any."),
+    ] = UNSET
 
 
 class ServiceWithEvidence(Service, kw_only=True):

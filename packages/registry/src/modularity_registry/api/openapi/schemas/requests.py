@@ -11,11 +11,15 @@ from modularity_registry.api.openapi.builders import (
     ref,
 )
 from modularity_registry.model.service import CHECKED_MODES, MODES
-from modularity_registry.schema import request_models
+from modularity_registry.schema import check_models, request_models
 from modularity_registry.schema.patterns import LOCATION_PATTERNS
 
 _MODELS: dict[str, type[BaseModel]] = {
     "HealthCheck": request_models.HealthCheck,
+    "Check": check_models.Check,
+    "Expectation": check_models.Expectation,
+    "JsonExpectation": check_models.JsonExpectation,
+    "TlsOptions": check_models.TlsOptions,
     "Registration": request_models.RegistrationBody,
     "DrainOrder": request_models.DrainBody,
     "Heartbeat": request_models.HeartbeatBody,
