@@ -248,6 +248,23 @@ def test_a_heartbeat_says_how_the_service_is(
     assert ask("service", fields["id"]).status == "healthy"
 
 
+def test_a_check_is_reported_by_its_name(ask: Asker, fields: dict[str, Any]) -> None:
+    checks = [{"name": "jobs", "kind": "ttl", "ttl": 60.0}]
+    ask("register", **fields, checks=checks)
+    assert ask("report_check", fields["id"], "jobs").ttl == 60
+    ask("report_check", fields["id"], "jobs", status="unhealthy", note="stuck")
+    service = ask("service", fields["id"])
+    assert (service.status, service.status_reason) == (
+        "unhealthy",
+        "check 'jobs': stuck",
+    )
+    assert service.checks == tuple(checks)
+    ask("report_check", fields["id"], "jobs")
+    assert ask("service", fields["id"]).status == "healthy"
+    with pytest.raises(NotRegistered):
+        ask("report_check", fields["id"], "none")
+
+
 def test_unregistering_may_be_bound_to_a_revision(
     ask: Asker, fields: dict[str, Any]
 ) -> None:

@@ -6,7 +6,7 @@ same as doing it once. A request that was never sent is always sent again, by
 """
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from modularity_client.http.call import (
     Call,
@@ -68,6 +68,7 @@ __all__ = [
     "put",
     "ready",
     "register",
+    "report_check",
     "revoke_token",
     "rotate_token",
     "service",
@@ -195,6 +196,27 @@ def heartbeat(
     if note:
         body["note"] = note
     path = f"/api/heartbeat/{path_segment(service_id)}"
+    return call_with_body("POST", path, body, parse, owner_key_header(owner_key))
+
+
+def report_check(
+    service_id: str,
+    name: str,
+    *,
+    status: Literal["healthy", "unhealthy", "warning"] = "healthy",
+    note: str = "",
+    owner_key: str | None = None,
+) -> Call[Acknowledgement]:
+    """Report one of the service's checks of kind ``ttl``; raises `NotRegistered`.
+
+    The result has the ``ttl`` within which to report it again.
+    """
+
+    def parse(data: Any, _: Reply) -> Acknowledgement:
+        return Acknowledgement(data["status"], data["ttl"], data["message"])
+
+    body = {"status": status} | ({"note": note} if note else {})
+    path = f"/api/services/{path_segment(service_id)}/checks/{path_segment(name)}"
     return call_with_body("POST", path, body, parse, owner_key_header(owner_key))
 
 

@@ -58,6 +58,9 @@ ASKS = {
     "POST /api/services/<service_id>/heartbeat": Ask(
         "/api/services/open/heartbeat", "register"
     ),
+    "POST /api/services/<service_id>/checks/<name>": Ask(
+        "/api/services/open/checks/jobs", "register"
+    ),
     "GET /api/capabilities": Ask("/api/capabilities", "read"),
     "GET /api/capabilities/<path:name>": Ask(f"/api/capabilities/{MARK}", "read"),
     "GET /api/capabilities/<path:name>/services": Ask(

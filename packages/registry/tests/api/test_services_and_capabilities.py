@@ -865,3 +865,36 @@ def test_a_service_without_checks_is_shown_as_before_and_takes_no_more_memory(
     shown = body_of(client.get("/api/services/a"))
     assert "checks" not in shown
     assert "checks" not in shown["evidence"]
+
+
+JOBS = "/api/services/a/checks/heartbeat"
+
+
+def test_a_service_reports_a_check_by_its_name(client: FlaskClient) -> None:
+    checks = [{"name": "heartbeat", "kind": "ttl", "ttl": 30}]
+    register(client, checks=checks)
+    reply = client.post(JOBS, json={"status": "unhealthy", "note": "stuck"})
+    assert body_of(reply) == {"status": "ok", "message": "Report received", "ttl": 30.0}
+    shown = body_of(client.get("/api/services/a"))
+    assert (shown["status"], shown["status_reason"]) == (
+        "unhealthy",
+        "check 'heartbeat': stuck",
+    )
+    [fault] = shown["evidence"]["faults"]
+    assert (fault["source"], fault["check"]) == ("check", "heartbeat")
+    body_of(client.post(JOBS, json={"status": "warning", "note": "slow"}))
+    shown = body_of(client.get("/api/services/a"))
+    assert shown["status"] == "healthy"
+    [check] = shown["evidence"]["checks"]
+    assert (check["status"], check["message"]) == ("warning", "slow")
+    assert check["latency_ms"] is None
+    body_of(client.post(JOBS))
+    [check] = body_of(client.get("/api/services/a"))["evidence"]["checks"]
+    assert check["status"] == "healthy"
+
+
+def test_only_a_check_of_its_kind_is_reported(client: FlaskClient) -> None:
+    problem(client.post(JOBS), 404, "not_registered")
+    register(client, checks=[{"name": "heartbeat", "kind": "tcp"}])
+    problem(client.post(JOBS), 404, "not_registered")
+    problem(client.post(JOBS, json={"status": "ill"}), 400, "invalid_request")

@@ -138,6 +138,8 @@ def registration_body(service: Mapping[str, Any]) -> dict[str, Any]:
         )
     fields = {name: value for name, value in service.items() if value is not None}
     fields["capabilities"] = string_list(service["capabilities"])
+    if "checks" in fields:
+        fields["checks"] = list(fields["checks"])
     owner_key_header(fields.get("owner_key"))  # fail before the call
     mode = fields.setdefault("mode", "http")
     if mode not in get_args(Mode):

@@ -21,7 +21,8 @@ class ServiceFields(TypedDict, total=False):
     """The fields of a registration; the registry sets defaults for the others.
 
     The service belongs to the ``owner_key``; without one, to the caller's token. With
-    an ``instance``, it stays until the last of its instances has left.
+    an ``instance``, it stays until the last of its instances has left. Each of the
+    ``checks`` has a ``name`` and a ``kind``.
     """
 
     id: Required[str]
@@ -34,6 +35,7 @@ class ServiceFields(TypedDict, total=False):
     weight: int
     ttl: float | None
     health: Mapping[str, Any] | None
+    checks: Iterable[Mapping[str, Any]]
     owner_key: str | None
     instance: str | None
 
@@ -55,7 +57,8 @@ class Service:
 
     ``owner`` is the name of the token that it belongs to, ``owner_key`` if it has such
     a key, or None. ``status_reason`` and ``status_since`` say why the service is not
-    healthy and since when; they are None when it is.
+    healthy and since when; they are None when it is. ``checks`` are those that it
+    registered, with ``(hidden)`` in place of the values of headers.
     """
 
     id: str
@@ -73,6 +76,7 @@ class Service:
     registered_at: datetime
     last_seen: datetime
     failed_checks: int
+    checks: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     owner: str | None = None
     instances: tuple[str, ...] = ()
     status_reason: str | None = None
@@ -99,6 +103,7 @@ class Service:
             registered_at=datetime.fromisoformat(data["registered_at"]),
             last_seen=datetime.fromisoformat(data["last_seen"]),
             failed_checks=data["failed_checks"],
+            checks=tuple(map(dict, data.get("checks", ()))),
             owner=data.get("owner"),
             instances=tuple(data.get("instances", ())),
             status_reason=data.get("status_reason"),

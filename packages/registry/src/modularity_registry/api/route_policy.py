@@ -64,6 +64,7 @@ ROUTES: Final[dict[Route, RoutePolicy]] = {
     ("DELETE", "/api/services/<service_id>/drain"): _REGISTER,
     ("POST", "/api/heartbeat/<service_id>"): _HEARTBEAT,
     ("POST", "/api/services/<service_id>/heartbeat"): _HEARTBEAT,
+    ("POST", "/api/services/<service_id>/checks/<name>"): _HEARTBEAT,
     ("GET", "/api/capabilities"): _READ,
     ("GET", "/api/capabilities/<path:name>"): _LOOKUP,
     ("GET", "/api/capabilities/<path:name>/services"): _READ,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from modularity_registry.catalog import documents
-from modularity_registry.catalog.entry import Entry, Renderer, vitals
+from modularity_registry.catalog.entry import CheckedVitals, Entry, Renderer, new_vitals
 from modularity_registry.catalog.sorted_keys import SortedKeys
 from modularity_registry.clock import Clock
 from modularity_registry.errors import ServiceNotFound
@@ -198,6 +198,13 @@ class Catalog:
         """Return when (monotonic) the term of a service's lease began."""
         return max(entry.vitals.lease_seen, self._leases_from)
 
+    def report_seen(self, entry: Entry, name: str) -> float:
+        """Return when (monotonic) the term of a check began that is reported."""
+        vitals = entry.vitals
+        if not isinstance(vitals, CheckedVitals):
+            return self._leases_from
+        return max(vitals.reported.get(name, vitals.began), self._leases_from)
+
     def capability(self, name: str) -> Capability | None:
         """Return the capability if somebody offers it now."""
         return self._capabilities.get(name)
@@ -345,8 +352,8 @@ class Catalog:
         service, document, revision = stored
         if old is not None and old.registered_at == service.registered_at:
             return self._renderer.entry(service, document, revision, old.vitals)
-        new = vitals(service, self._clock.monotonic())
-        return self._renderer.entry(service, document, revision, new)
+        vitals = new_vitals(service, self._clock.monotonic())
+        return self._renderer.entry(service, document, revision, vitals)
 
     def _offer(self, entry: Entry) -> None:
         for name in entry.capabilities:

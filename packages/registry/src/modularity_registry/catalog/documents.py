@@ -54,8 +54,9 @@ class ReplicaRecord(
     """What a replica stores of itself every few seconds.
 
     ``count`` grows with each write; ``heartbeats`` are the ids of the services whose
-    heartbeats it took since the last one. ``address`` (``host:port``) is where it
-    serves; versions without this field leave it empty.
+    heartbeats it took since the last one, and a `report_id` for each check that was
+    reported; older versions know no service of such an id. ``address`` (``host:port``)
+    is where it serves; versions without this field leave it empty.
     """
 
     count: int
@@ -64,6 +65,11 @@ class ReplicaRecord(
     started_at: datetime
     heartbeats: tuple[str, ...] = ()
     address: str = ""
+
+
+def report_id(service_id: str, check: str) -> str:
+    """Return what stands for a report among the ids of heartbeats: no id has a #."""
+    return f"{service_id}#{check}"
 
 
 _decode_replica = msgspec.json.Decoder(ReplicaRecord).decode

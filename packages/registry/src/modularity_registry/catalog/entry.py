@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from modularity_registry.catalog import documents
-from modularity_registry.clock import rfc3339, rfc3339_json
+from modularity_registry.clock import maybe_rfc3339, rfc3339, rfc3339_json
 from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.rights import shown_owner
 from modularity_registry.model.service import (
@@ -51,6 +51,10 @@ class CheckedVitals(Vitals, gc=False, eq=False):
 
     # Apart, so that the many services that have none take no more memory.
     checks: dict[str, CheckResult] = msgspec.field(default_factory=dict)
+    began: float = 0.0
+    """Since when (monotonic) the service is expected to report."""
+    reported: dict[str, float] = msgspec.field(default_factory=dict)
+    """When (monotonic) it last reported each of its checks."""
 
 
 class Entry(msgspec.Struct, gc=False, eq=False):
@@ -107,6 +111,17 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         if isinstance(self.vitals, CheckedVitals):
             self.vitals.checks[name] = result
 
+    def record_report(self, name: str, monotonic: float, result: CheckResult) -> None:
+        """Record what the service reported itself: it renews the check's term."""
+        if isinstance(self.vitals, CheckedVitals):
+            self.vitals.reported[name] = monotonic
+            self.vitals.checks[name] = result
+
+    @property
+    def has_checks(self) -> bool:
+        """Whether the service has checks of its own."""
+        return isinstance(self.vitals, CheckedVitals)
+
     def forget_check(self) -> None:
         """Forget the last checks: another replica makes them from now on."""
         if isinstance(self.vitals, CheckedVitals):
@@ -130,7 +145,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
             outcome=check.outcome if check else None,
             message=check.message if check else None,
             since=rfc3339(service.since),
-            next_check=rfc3339(check.next_check) if check else None,
+            next_check=maybe_rfc3339(check.next_check) if check else None,
             checked_by=_checker(self.mode, check, checker),
             faults=[
                 replies.Fault(
@@ -224,10 +239,11 @@ def metadata(service: Service) -> dict[str, Any]:
     return decoded
 
 
-def vitals(service: Service, monotonic: float) -> Vitals:
+def new_vitals(service: Service, monotonic: float) -> Vitals:
     """Return those of a service that registered just now."""
-    kind = CheckedVitals if service.registration.checks else Vitals
-    return kind(service.registered_at, lease_seen=monotonic)
+    if service.registration.checks:
+        return CheckedVitals(service.registered_at, monotonic, began=monotonic)
+    return Vitals(service.registered_at, lease_seen=monotonic)
 
 
 def _shown(checks: tuple[ServiceCheck, ...]) -> msgspec.Raw | msgspec.UnsetType:
@@ -256,7 +272,7 @@ def _named_check(
         latency_ms=seen.latency_ms if seen else None,
         outcome=seen.outcome if seen else None,
         message=seen.message if seen else None,
-        next_check=rfc3339(seen.next_check) if seen else None,
+        next_check=maybe_rfc3339(seen.next_check) if seen else None,
     )
 
 

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "init": ("init.command:init", "Write a module to begin with."),
     "ls": ("lookup:list_services", "List services, sorted by id."),
     "register": ("registration:register", "Register or replace a service."),
+    "report": ("registration:report", "Report a check of kind ttl, as the service."),
     "serve": ("serve:serve", "Run the registry until Ctrl-C or SIGTERM."),
     "stats": ("overview:stats", "Show the registry's counts and its replicas."),
     "store": ("store:store", "Look after a store: begin a new epoch in it."),

@@ -1,4 +1,4 @@
-"""The commands that change something: register, unregister, drain, undrain."""
+"""The commands that change something: register, report, unregister, drain, undrain."""
 
 import json
 from collections.abc import Mapping
@@ -210,3 +210,27 @@ def undrain(session: Session, service_id: str, owner_key: str | None) -> None:
         show_json(reply)
     else:
         click.echo(f"{plain(service_id)} is {plain(result.status)}")
+
+
+@click.command()
+@_service_id
+@click.argument("check", metavar="CHECK")
+@click.option(
+    "--status",
+    type=click.Choice(("healthy", "unhealthy", "warning")),
+    default="healthy",
+    help="What the service says. Default: healthy.",
+)
+@click.option("--note", default="", metavar="TEXT", help="The reason, for people.")
+@_owner_key
+@with_session
+def report(session: Session, service_id: str, check: str, **options: Any) -> None:
+    """Report a check of kind ttl, as the service itself."""
+    result, reply = session.reply(calls.report_check, service_id, check, **options)
+    if session.json:
+        show_json(reply)
+    else:
+        click.echo(
+            f"reported {plain(check)} of {plain(service_id)} as {options['status']};"
+            f" report again within {result.ttl:g} s"
+        )

@@ -98,6 +98,8 @@ def _evidence(service: Any) -> Iterator[tuple[str, Cell]]:
         drain = evidence["drain"]
         reason = plain(drain["reason"]) or "no reason given"
         yield "drained", f"{reason}, at {moment(drain['at'])}"
+    for check in evidence.get("checks", ()):
+        yield f"check {plain(check['name'])}", _check_cell(check)
     if service["health"] is None:
         return
     yield "failed checks", plain(service["failed_checks"])
@@ -115,6 +117,15 @@ def _evidence(service: Any) -> Iterator[tuple[str, Cell]]:
         f" at {moment(evidence['checked_at'])} by {_by(evidence)}",
     )
     yield "next check", moment(evidence["next_check"])
+
+
+def _check_cell(check: Any) -> Cell:
+    """Return what one of the service's own checks says."""
+    said = plain(check["status"])
+    if check["checked_at"] is not None:
+        said += f": {plain(check['message'])}, at {moment(check['checked_at'])}"
+    color = {"unhealthy": "red", "warning": "yellow"}.get(check["status"])
+    return (said, color) if color else said
 
 
 def _by(evidence: Any) -> str:

@@ -355,10 +355,16 @@ class Monitor:
         if entry is None:
             return None
         now = self._clock.monotonic()
-        seen = self._catalog.lease_seen(entry) + self._membership.heartbeat_delay
+        seen = self._membership.heartbeat_delay
+        if isinstance(watched, WatchedCheck):
+            seen += self._catalog.report_seen(entry, watched.name)
+        else:
+            seen += self._catalog.lease_seen(entry)
         if self._view_health.stale_reason is not None:
             seen = now  # a heartbeat may have been taken where this one can't see
         lease = self._schedule.check_lease(watched, seen, now)
+        if isinstance(watched, WatchedCheck):
+            return None if lease == "held" else self._missed(entry, watched, now - seen)
         if lease == "missed":
             message = f"no heartbeat within its ttl of {watched.ttl:g} s"
             fault = Fault("lease", message, self._clock.now())
@@ -366,6 +372,27 @@ class Monitor:
         if lease == "expired":
             return _write(self._commands.expire, watched)
         return None
+
+    def _missed(
+        self, entry: Entry, watched: WatchedCheck, silent: float
+    ) -> Coroutine[Any, Any, None] | None:
+        """Note that a report did not come for ``silent`` seconds.
+
+        Return what is to be written about it, if anything.
+
+        It never removes the service, however long nothing comes.
+        """
+        now, message = self._clock.now(), f"no report within {watched.ttl:g} s"
+        failures = int(silent / (watched.ttl or silent))
+        evidence = CheckEvidence(
+            now, None, "missed", message, None, self._membership.own
+        )
+        result = CheckResult(not watched.critical, failures, evidence)
+        entry.record_named_check(watched.name, result)
+        if not watched.critical:
+            return None
+        fault = Fault("check", f"check '{watched.name}': {message}", now, watched.name)
+        return _write(self._commands.add_fault, watched, fault)
 
     def _entry(self, watched: WatchedService) -> Entry | None:
         """The service as it is now; None if this registration is no more."""
@@ -385,7 +412,7 @@ def _reason(outcome: Outcome, watched: WatchedService) -> str:
 
 
 def _is_watched(entry: Entry) -> bool:
-    return entry.mode in CHECKED_MODES or entry.ttl is not None
+    return entry.mode in CHECKED_MODES or entry.ttl is not None or entry.has_checks
 
 
 async def _write(

@@ -163,6 +163,10 @@ class Schedule:
     ) -> WatchedCheck:
         plan = status.named_plan(check, self._defaults)
         passed = spread and not has_check_fault(service, check.name)
+        if check.ttl is not None:
+            reported = WatchedCheck(service, None, passed, check)
+            self.leases.push(now + check.ttl, reported)
+            return reported
         watched = WatchedCheck(service, plan, passed, check)
         delay = self._rng.uniform(0, plan.interval) if spread else 0.0
         self.checks.push(now + delay, watched)
@@ -170,7 +174,10 @@ class Schedule:
 
     def _drop_check(self, watched: WatchedCheck) -> None:
         watched.gone = True
-        self.checks.forget(watched)
+        if watched.plan is not None:
+            self.checks.forget(watched)
+        else:
+            self.leases.forget()
 
     def _drop(self, watched: WatchedService) -> None:
         self.suspicion.count(watched, -1)

@@ -72,18 +72,24 @@ class WatchedService:
 class WatchedCheck(WatchedService):
     """A check with a name: of one registration, but under watch by itself.
 
+    One that the service reports itself has no ``plan``, but a ``ttl``.
+
     Of one that is not ``critical``, ``has_fault`` is known to this process alone.
     """
 
     __slots__ = ("critical", "name")
 
     def __init__(
-        self, service: Service, plan: CheckPlan, passed: bool, check: ServiceCheck
+        self,
+        service: Service,
+        plan: CheckPlan | None,
+        passed: bool,
+        check: ServiceCheck,
     ) -> None:
         super().__init__(service, plan, passed)
         self.name = check.name
         self.critical = check.critical
-        self.ttl = None  # that is the service's
+        self.ttl = check.ttl  # not the service's
         self.has_fault = has_check_fault(service, check.name)
 
     @property

@@ -7,9 +7,9 @@ import msgspec
 
 from modularity_registry.model.location import Location, parse_location
 
-CheckKind = Literal["http", "https", "tcp", "grpc"]
+CheckKind = Literal["http", "https", "tcp", "grpc", "ttl"]
 
-CHECK_KINDS: Final[tuple[CheckKind, ...]] = ("http", "https", "tcp", "grpc")
+CHECK_KINDS: Final[tuple[CheckKind, ...]] = ("http", "https", "tcp", "grpc", "ttl")
 
 HTTP_KINDS: Final[frozenset[str]] = frozenset({"http", "https"})
 
@@ -42,7 +42,8 @@ class ServiceCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One check, as it was registered and is stored.
 
     None leaves a field to the registry's settings, and ``port`` to the service's
-    location. Only a ``critical`` check can make the service unhealthy.
+    location. Only a ``critical`` check can make the service unhealthy. One of kind
+    ``ttl`` is reported by the service itself, at least every ``ttl`` seconds.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ServiceCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     timeout: float | None = None
     fall: int | None = None
     rise: int | None = None
+    ttl: float | None = None
 
     def location(self, location: str, mode: str) -> Location:
         """Return where to check a service registered at ``location``.

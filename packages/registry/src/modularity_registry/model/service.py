@@ -11,6 +11,7 @@ from modularity_registry.model.location import Location, parse_location
 Mode = Literal["http", "tcp", "grpc", "embedded", "standalone", "ipc"]
 Status = Literal["healthy", "unhealthy", "draining"]
 FaultSource = Literal["check", "lease", "report"]
+CheckStatus = Literal["healthy", "unhealthy", "warning"]
 
 MODES: tuple[Mode, ...] = ("http", "tcp", "grpc", "embedded", "standalone", "ipc")
 CHECKED_MODES: frozenset[str] = frozenset({"http", "tcp", "grpc"})
@@ -124,14 +125,17 @@ class CheckPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class CheckEvidence(msgspec.Struct, frozen=True, gc=False):
-    """What the last check of a service saw, and when the next one is due."""
+    """What the last check of a service saw, and when the next one is due.
+
+    A report of the service itself takes no time, and comes when the service sends it.
+    """
 
     checked_at: datetime
-    latency_ms: float
+    latency_ms: float | None
     outcome: str
     message: str
-    next_check: datetime
-    checked_by: str
+    next_check: datetime | None
+    checked_by: str | None
 
 
 class CheckResult(msgspec.Struct, frozen=True, gc=False):

@@ -56,6 +56,10 @@ class Announcer:
         """Tell the others of this service's heartbeat with the next announcement."""
         self._heartbeats[service_id] = None
 
+    def record_report(self, service_id: str, check: str) -> None:
+        """Tell the others that a service has reported one of its checks."""
+        self._heartbeats[documents.report_id(service_id, check)] = None
+
     async def start(self) -> None:
         """Announce this replica, then go on; raises what the store raises."""
         await self.announce()

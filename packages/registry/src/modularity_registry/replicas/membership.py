@@ -17,6 +17,7 @@ from modularity_registry.catalog.documents import ReplicaRecord
 from modularity_registry.clock import Clock, rfc3339
 from modularity_registry.errors import StoreCorrupt
 from modularity_registry.model import rendezvous
+from modularity_registry.model.service import CheckEvidence, CheckResult
 from modularity_registry.schema.replies import registry as replies
 from modularity_registry.stores.base import Record
 
@@ -198,9 +199,14 @@ class Membership:
 
     def _record_heartbeats(self, ids: tuple[str, ...], now: float) -> None:
         at: datetime = self._clock.now()
-        for service_id in ids:
+        for key in ids:
+            service_id, _, check = key.partition("#")
             entry = self._catalog.service(service_id)
-            if entry is not None:
+            if entry is None:
+                continue
+            if check:
+                entry.record_report(check, now, _reported(at))
+            else:
                 entry.record_heartbeat(at, now)
 
     def _read(
@@ -212,3 +218,9 @@ class Membership:
             log.error("unreadable record: %s", error.detail)
             return None
         return Replica(key[len(documents.REPLICAS) :], record, revision, now)
+
+
+def _reported(at: datetime) -> CheckResult:
+    """Return all that is known here of a report that another replica took."""
+    evidence = CheckEvidence(at, None, "reported", "to another replica", None, None)
+    return CheckResult(False, 0, evidence)

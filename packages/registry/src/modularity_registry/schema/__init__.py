@@ -4,9 +4,11 @@ Nothing else validates. What comes out has a type and keeps to the limits.
 """
 
 from modularity_registry.schema.parse import (
+    CheckReport,
     Discovery,
     Heartbeat,
     Invocation,
+    parse_check_report,
     parse_discovery,
     parse_drain,
     parse_heartbeat,
@@ -28,11 +30,13 @@ __all__ = [
     "MAX_CAPABILITIES",
     "MAX_INVOCATIONS",
     "MAX_METADATA_BYTES",
+    "CheckReport",
     "Discovery",
     "Heartbeat",
     "Invocation",
     "decode_object",
     "encode",
+    "parse_check_report",
     "parse_discovery",
     "parse_drain",
     "parse_heartbeat",

@@ -284,3 +284,8 @@ class Check(Body):
         BeforeValidator(whole),
         doc("How many successes in a row end that; by default the registry's.", 1),
     ] = None
+    ttl: Annotated[
+        Seconds | None,
+        Field(ge=1, le=7 * 86_400),
+        doc("Kind `ttl`: seconds within which the service reports again.", 30),
+    ] = None

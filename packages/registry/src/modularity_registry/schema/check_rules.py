@@ -16,6 +16,7 @@ FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "https": _HTTP | {"tls"},
     "tcp": _TIMES,
     "grpc": _TIMES | {"service", "tls"},
+    "ttl": frozenset({"ttl"}),
 }
 """The fields that a check of each kind may have, beside name, kind and critical."""
 
@@ -46,7 +47,10 @@ def errors(items: object, mode: str) -> Iterator[FieldError]:
 
 
 def _of_kind(check: dict[str, Any], kind: str, mode: str) -> Iterator[tuple[str, str]]:
-    if mode in MODES and mode not in CHECKED_MODES:
+    if kind == "ttl":
+        if check.get("ttl") is None:
+            yield "ttl", "is required for kind 'ttl'"
+    elif mode in MODES and mode not in CHECKED_MODES:
         yield "kind", (
             f"must be another one: of a service of mode {mode!r} the registry has no"
             " host to connect to"

@@ -12,12 +12,14 @@ from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.model.service import (
     CHECKED_MODES,
     MODES,
+    CheckStatus,
     HealthCheck,
     Registration,
     RegistrationRequest,
 )
 from modularity_registry.schema import check_rules, registration_decoder
 from modularity_registry.schema.request_models import (
+    CheckReportBody,
     DiscoverBody,
     DrainBody,
     HeartbeatBody,
@@ -37,6 +39,13 @@ class Heartbeat(msgspec.Struct, frozen=True):
     healthy: bool = True
     note: str = ""
     instance: str | None = None
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """What a service reports of one of its checks."""
+
+    status: CheckStatus = "healthy"
+    note: str = ""
 
 
 class Invocation(msgspec.Struct, frozen=True):
@@ -128,6 +137,12 @@ def parse_heartbeat(body: bytes) -> Heartbeat:
     model = validated(HeartbeatBody, _optional_object(body))
     healthy = model.status in ("healthy", "active")
     return Heartbeat(healthy, model.note, model.instance)
+
+
+def parse_check_report(body: bytes) -> CheckReport:
+    """Return the report; without a body, the check is healthy."""
+    model = validated(CheckReportBody, _optional_object(body))
+    return CheckReport(model.status, model.note)
 
 
 def parse_discovery(body: bytes) -> Discovery:

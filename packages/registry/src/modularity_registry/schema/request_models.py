@@ -241,6 +241,16 @@ class HeartbeatBody(Body):
     instance: Instance = None
 
 
+class CheckReportBody(Body):
+    """What a service reports of one of its checks. Without a body, it is healthy."""
+
+    status: Annotated[
+        Literal["healthy", "unhealthy", "warning"],
+        doc("What the service says.", "unhealthy"),
+    ] = "healthy"
+    note: Annotated[Text, doc("The reason, for people.", "disk full")] = ""
+
+
 class DiscoverBody(Body):
     """The capabilities that a caller needs."""
 

@@ -17,10 +17,13 @@ from modularity_registry.errors import (
     StoreUnavailable,
 )
 from modularity_registry.model import status
+from modularity_registry.model.checks import named
 from modularity_registry.model.location import Address
 from modularity_registry.model.rights import Claim
 from modularity_registry.model.service import (
     CHECKED_MODES,
+    CheckEvidence,
+    CheckResult,
     Fault,
     FaultSource,
     Registration,
@@ -29,7 +32,7 @@ from modularity_registry.model.service import (
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import NameLookup
 from modularity_registry.replicas.announcer import Announcer
-from modularity_registry.schema import Heartbeat
+from modularity_registry.schema import CheckReport, Heartbeat
 from modularity_registry.stores.base import Write
 from modularity_registry.stores.group_commit import GroupCommit
 from modularity_registry.telemetry.counters import Metrics
@@ -50,6 +53,7 @@ MAX_ATTEMPTS = 50
 SELF_REPORTED: frozenset[FaultSource] = frozenset({"lease", "report"})
 """Faults that a good heartbeat removes; a failing check has to succeed again."""
 
+CHECKED: frozenset[FaultSource] = frozenset({"check"})
 
 ANYBODY = Claim()
 
@@ -268,6 +272,41 @@ class Commands:
         self._metrics.heartbeats += 1
         if self._announcer is not None:
             self._announcer.record_heartbeat(entry.id)
+
+    async def report_check(
+        self, service_id: str, name: str, report: CheckReport, claim: Claim = ANYBODY
+    ) -> float:
+        """Record what a service reports of one of its checks; return that one's ttl.
+
+        Raises `NotRegistered`, `OwnedByAnother`. As with a heartbeat, only a change of
+        status reaches the store.
+        """
+        self._feed.require()
+        entry = self._catalog.service(service_id)
+        if entry is not None:
+            _check(claim, entry)
+        check = named(entry.service.registration.checks, name) if entry else None
+        if entry is None or check is None or check.ttl is None:
+            raise NotRegistered(
+                f"no service {service_id!r} with a check {name!r} of kind 'ttl' is"
+                " registered here; register it again"
+            )
+        now = self._clock.now()
+        evidence = CheckEvidence(
+            now, None, "reported", report.note or report.status, None, None
+        )
+        bad = report.status == "unhealthy"
+        warns = report.status == "warning" or (bad and not check.critical)
+        result = CheckResult(warns, int(bad), evidence)
+        entry.record_report(name, self._clock.monotonic(), result)
+        if self._announcer is not None:
+            self._announcer.record_report(service_id, name)
+        if bad and check.critical:
+            reason = f"check '{name}': {report.note or 'reported unhealthy'}"
+            await self.add_fault(entry, Fault("check", reason, now, name))
+        else:
+            await self.remove_faults(entry, CHECKED, name)
+        return check.ttl
 
     async def add_fault(self, subject: Subject, fault: Fault) -> None:
         """Add a fault to ``subject`` unless it has the same one already.

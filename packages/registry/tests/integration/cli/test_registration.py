@@ -139,3 +139,18 @@ def test_several_are_unregistered_and_a_missing_one_is_told(served: Served) -> N
 
 def test_nothing_is_unregistered_without_an_id() -> None:
     assert run("unregister").exit_code == 2
+
+
+def test_report_says_what_a_check_found(served: Served) -> None:
+    checks = [{"name": "jobs", "kind": "ttl", "ttl": 60}]
+    served.register("worker", mode="standalone", location="here", checks=checks)
+    bad = ("--status", "unhealthy", "--note", "x")
+    done = served.run("report", "worker", "jobs", *bad)
+    assert done.stdout == (
+        "reported jobs of worker as unhealthy; report again within 60 s\n"
+    )
+    shown = served.run("info", "worker").stdout
+    assert "check jobs" in shown and "unhealthy: x" in shown
+    assert served.json("report", "worker", "jobs")["ttl"] == 60
+    assert served.json("info", "worker")["status"] == "healthy"
+    assert served.run("report", "worker", "none").exit_code == 1

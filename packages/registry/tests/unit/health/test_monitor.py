@@ -17,6 +17,7 @@ from modularity_registry.health.check_queue import PLACES, SHARE
 from modularity_registry.health.monitor import MANY
 from modularity_registry.health.probes import Outcome as CheckOutcome
 from modularity_registry.health.probes import Prober, Target
+from modularity_registry.model import status
 from modularity_registry.model.service import Service
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.replicas.standstill import MAX_STALL
@@ -141,6 +142,15 @@ class Bench:
         [check] = [c for c in document["evidence"]["checks"] if c["name"] == name]
         return cast(dict[str, Any], check)
 
+    def report(self, name: str, **report: Any) -> None:
+        parsed = schema.parse_check_report(schema.encode(report))
+        commands = self.registry.commands
+        self.registry.call(commands.report_check("a", name, parsed))
+
+    def heartbeat(self) -> None:
+        commands = self.registry.commands
+        self.registry.call(commands.heartbeat("a", schema.Heartbeat()))
+
     def until_named(self, name: str, times: int) -> None:
         self.until(lambda: self.evidence(name)["failed_checks"] == times)
 
@@ -166,6 +176,7 @@ def test_the_first_check_runs_at_once(bench: Bench) -> None:
     assert evidence is not None
     assert (evidence.outcome, evidence.message) == ("ok", "HTTP 200")
     assert evidence.latency_ms == 1.5
+    assert evidence.next_check is not None
     assert evidence.next_check > evidence.checked_at
     assert evidence.checked_by == bench.registry.replica
 
@@ -501,3 +512,58 @@ def test_a_check_that_was_not_made_yet_is_unknown(bench: Bench) -> None:
         "next_check": None,
     }
     on_loop(goes_on.set)
+
+
+JOBS = {"name": "jobs", "kind": "ttl", "ttl": 30}
+
+
+def test_a_report_that_does_not_come_is_a_fault_of_its_check(bench: Bench) -> None:
+    bench.register(mode="embedded", location="here", checks=[JOBS])
+    bench.pass_time(29)
+    assert bench.entry().status == "healthy", "it has a full term from the beginning"
+    bench.report("jobs")
+    bench.pass_time(29)
+    assert bench.evidence("jobs")["status"] == "healthy"
+    bench.pass_time(2)
+    bench.until(lambda: bench.entry().status == "unhealthy")
+    [fault] = bench.entry().service.faults
+    assert (fault.check, fault.reason) == (
+        "jobs",
+        "check 'jobs': no report within 30 s",
+    )
+    assert bench.evidence("jobs")["outcome"] == "missed"
+    bench.pass_time(30 * status.LEASE_TERMS)
+    assert bench.entry().status == "unhealthy", "it is not removed"
+    bench.report("jobs")
+    assert bench.entry().status == "healthy"
+
+
+def test_heartbeats_are_no_reports(bench: Bench) -> None:
+    bench.register(mode="embedded", location="here", ttl=300, checks=[JOBS])
+    bench.pass_time(20)
+    bench.heartbeat()
+    bench.pass_time(11)
+    bench.until(lambda: bench.entry().status == "unhealthy")
+    bench.heartbeat()
+    assert bench.entry().status == "unhealthy"
+
+
+def test_a_missed_report_that_is_not_critical_only_warns(bench: Bench) -> None:
+    jobs = JOBS | {"critical": False}
+    bench.register(mode="embedded", location="here", checks=[jobs])
+    revision = bench.entry().revision
+    bench.pass_time(31)
+    bench.until(lambda: bench.evidence("jobs")["status"] == "warning")
+    bench.report("jobs", status="unhealthy", note="slow")
+    assert bench.evidence("jobs")["status"] == "warning"
+    bench.report("jobs")
+    assert bench.evidence("jobs")["status"] == "healthy"
+    assert bench.entry().revision == revision, "nothing is written"
+
+
+def test_after_a_standstill_reports_have_a_full_term(bench: Bench) -> None:
+    bench.register(mode="embedded", location="here", checks=[JOBS])
+    bench.pass_time(20)
+    bench.jump(MAX_STALL * 20)
+    bench.pass_time(20)
+    assert bench.entry().status == "healthy"

@@ -460,3 +460,18 @@ def test_one_who_waits_is_not_woken_by_announcements(fleet: Fleet) -> None:
     eventually(lambda: bool(listener.events))
     assert [event.kind for event in listener.events] == ["service.registered"]
     assert b'"id":"t"' in listener.batches[-1].text
+
+
+def test_a_check_reported_at_one_replica_is_known_to_all(fleet: Fleet) -> None:
+    a, b = fleet.join("a", watching=True), fleet.join("b", watching=True)
+    checks = [{"name": "jobs", "kind": "ttl", "ttl": 4}]
+    for number in range(20):
+        fleet.register(f"s{number}", mode="standalone", location="here", checks=checks)
+    report = schema.parse_check_report(b"")
+    for _ in range(10):
+        fleet.pass_time(4)
+        for number in range(20):
+            b.call(b.commands.report_check(f"s{number}", "jobs", report))
+    assert a.catalog.by_status["healthy"] == 20
+    fleet.pass_time(12)
+    eventually(lambda: a.catalog.by_status["unhealthy"] == 20)

@@ -7,7 +7,7 @@ from modularity_registry.catalog.selection import STRATEGIES
 from modularity_registry.events import KINDS
 from modularity_registry.model.rights import NAME_PATTERN
 from modularity_registry.model.service import MODES, STATUSES
-from modularity_registry.schema.patterns import ID_PATTERN
+from modularity_registry.schema.patterns import CHECK_NAME_PATTERN, ID_PATTERN
 
 # A version as it is, or a range as in PEP 440.
 _CLAUSE = r"(~=\s*[0-9]+\.[0-9]+|[<>]=?\s*[0-9]+|[!=]=\s*[0-9]+)(\.[0-9]+)*"
@@ -77,6 +77,12 @@ PARAMETERS: dict[str, Json] = {
         "The service's id.",
         {key: REGISTRATION["id"][key] for key in _ID_RULES},
         "hello-service",
+    ),
+    "CheckName": _path(
+        "name",
+        "The check's name.",
+        {"type": "string", "pattern": CHECK_NAME_PATTERN},
+        "jobs",
     ),
     "CapabilityName": _path(
         "name",

@@ -32,6 +32,7 @@ def routes(registry: Registry) -> Blueprint:
         ("DELETE /services/<service_id>/drain", handlers.undrain),
         ("POST /heartbeat/<service_id>", handlers.heartbeat),
         ("POST /services/<service_id>/heartbeat", handlers.heartbeat),
+        ("POST /services/<service_id>/checks/<name>", handlers.report_check),
     )
 
 
@@ -142,6 +143,15 @@ class _Handlers:
         claim = self._claim(service_id)
         entry = self._call(self._commands.heartbeat(service_id, report, claim))
         return _json(replies.acknowledgement(entry.ttl))
+
+    def report_check(self, service_id: str, name: str) -> Response:
+        report = schema.parse_check_report(replies.body())
+        if report.status == "unhealthy":
+            rate_limits.take(self._registry.rates.writes)
+        claim = self._claim(service_id)
+        ttl = self._call(self._commands.report_check(service_id, name, report, claim))
+        answer = {"status": "ok", "message": "Report received", "ttl": ttl}
+        return _json(schema.encode(answer))
 
 
 def _change(change: StatusChange) -> dict[str, str | None]:

@@ -330,12 +330,12 @@ class Written(Struct):
 
 
 class Acknowledgement(Struct):
-    """The registry received the heartbeat."""
+    """The registry received the heartbeat, or the report of a check."""
 
     status: Annotated[str, doc("Always `ok`.", "ok", const="ok")]
     message: Annotated[str, doc("The result, for people.", "Heartbeat received")]
     ttl: Annotated[
-        float | None, doc("The length of the service's lease in seconds, if any.", 30)
+        float | None, doc("Seconds of the lease, or of the check's `ttl`, if any.", 30)
     ]
 
 

@@ -167,5 +167,17 @@ PATHS: dict[str, Json] = {
             "heartbeat_here", "The same as `POST /api/heartbeat/{service_id}`."
         )
     },
+    "/api/services/{service_id}/checks/{name}": {
+        "post": call(
+            "report_check",
+            _TAG,
+            "Report a check of kind `ttl`",
+            {"200": reply("The registry received the report.", "Acknowledgement")},
+            ("invalid_request", "not_registered", *WRITING),
+            ("ServiceId", "CheckName"),
+            RequestBody("CheckReport", required=False),
+            "Renews the check's term. Without a body, it reports the check as healthy.",
+        )
+    },
 }
 """The calls about services, by path and method."""

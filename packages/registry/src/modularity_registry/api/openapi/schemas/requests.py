@@ -23,6 +23,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "Registration": request_models.RegistrationBody,
     "DrainOrder": request_models.DrainBody,
     "Heartbeat": request_models.HeartbeatBody,
+    "CheckReport": request_models.CheckReportBody,
     "DiscoveryRequest": request_models.DiscoverBody,
     "Invocation": request_models.InvocationBody,
     "Invocations": request_models.InvocationsBody,
