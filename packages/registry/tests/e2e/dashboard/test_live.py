@@ -97,6 +97,29 @@ def test_a_service_that_dies_turns_red_and_its_page_says_why(
         eventually(lambda: failures.inner_text() != before)
 
 
+def test_the_page_of_a_service_shows_its_own_checks(
+    chromium: Browser, registry: RegistryProcess
+) -> None:
+    with open_page(chromium, registry) as page, healthy_service() as service:
+        location = f"http://127.0.0.1:{service.server_address[1]}"
+        checks = [
+            {"name": "db", "kind": "http", "path": "/db", "headers": {"X-Key": "s3cr"}},
+            {"name": "cache", "kind": "tcp", "port": 1, "critical": False},
+            {"name": "jobs", "kind": "ttl", "ttl": 3600},
+        ]
+        registry.register("many", mode="http", location=location, checks=checks)
+        show(page, registry, "/services/many")
+        rows = page.get_by_role("region", name="Checks").locator("tbody tr")
+        expect(rows).to_have_count(3)
+        expect(rows.nth(0)).to_contain_text("HTTP 204")
+        expect(rows.nth(1)).to_contain_text("tcp, only warns")
+        expect(rows.nth(1).locator(".status")).to_have_text("warning")
+        expect(rows.nth(2)).to_contain_text("never")
+        assert "s3cr" not in page.content()
+        registry.register("many", mode="http", location=location)
+        expect(rows).to_have_count(0)
+
+
 def test_drain_put_back_and_unregister_ask_first(
     chromium: Browser, registry: RegistryProcess
 ) -> None:

@@ -68,7 +68,7 @@ export class ServiceView {
       "div",
       { class: "cards", hidden: true },
       h("div", { class: "wide" }, this.why),
-      card("Health", this.evidence.element),
+      card("Health", this.evidence.element, part("checks")),
       card("Last hour", part("hour")),
       card("Registration", this.facts.element),
       card("Capabilities and metadata", part("capabilities")),
@@ -151,6 +151,9 @@ export class ServiceView {
     if (!service) return;
     const now = Date.now();
     this.evidence.show(healthFacts(service, now));
+    this.#renderPart("checks", [service.evidence?.checks ?? [], Math.floor(now / 10_000)], ([checks]) => {
+      this._checks.replaceChildren(...checkTable(checks, now));
+    });
     // The timeline moves visibly about every 10 s.
     this.#renderPart("hour", [this.#history, Math.floor(now / 10_000)], ([history]) => {
       if (history.length) this._hour.replaceChildren(statusTimeline(history, now));
@@ -234,6 +237,20 @@ function healthFacts(service, now) {
   }
   rows.push(["Last seen", format.ago(service.last_seen, now)]);
   return rows;
+}
+
+/** The checks that the service registered beside the one of its mode, if any. */
+function checkTable(checks, now) {
+  if (!checks.length) return [];
+  const rows = checks.map((check) => [
+    h("b", null, check.name),
+    `${check.kind}${check.critical ? "" : ", only warns"}`,
+    badge(check.status),
+    check.message ?? "–",
+    check.checked_at ? format.ago(check.checked_at, now) : "never",
+    format.milliseconds(check.latency_ms),
+  ]);
+  return [h("h3", null, "Checks"), table("Checks", ["Check", "Kind", "Status", "Message", "Checked", "Latency"], rows)];
 }
 
 const capitalize = (word) => word[0].toUpperCase() + word.slice(1);
