@@ -10,7 +10,7 @@ from modularity_registry.events import history
 from modularity_registry.health import check_queue
 from modularity_registry.model import service
 from modularity_registry.ratelimit import FAILURES, memory_counters
-from modularity_registry.schema import strict_json
+from modularity_registry.schema import check_models, strict_json
 from modularity_registry.serving import protocol
 from modularity_registry.serving.head import MOST_HEADS
 from modularity_registry.serving.limits import ServerOptions
@@ -60,6 +60,7 @@ FIGURES: dict[str, object] = {
     "instances of a service": service.MOST_INSTANCES,
     "capabilities of a service": schema.MAX_CAPABILITIES,
     "`metadata`": schema.MAX_METADATA_BYTES,
+    "`checks` of a service": check_models.MAX_CHECKS,
     "changes that a stream": history.MAX_EVENTS,
     "memory that these": history.MAX_BYTES // 1024**2,
     "bytes that a stream": streams.MOST_UNSENT,
