@@ -19,6 +19,7 @@ from modularity_registry.catalog.status_history import History
 from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.config import OFF, Settings
 from modularity_registry.events import KEEP_ALIVE, Hub, WatcherPlaces
+from modularity_registry.federation import Upstreams
 from modularity_registry.health.monitor import Monitor
 from modularity_registry.health.probes import Prober
 from modularity_registry.health.schedule import Schedule
@@ -81,6 +82,7 @@ class Registry:
     token_file: TokenFileWatcher | None
     traffic: Traffic
     rates: Rates
+    upstreams: Upstreams
     started_at: float
     places: list[Places]
     more_faults: list[Callable[[], str | None]] = field(default_factory=list)
@@ -95,6 +97,7 @@ class Registry:
             await self.announcer.start()
         await self.view_health.start()
         await self.monitor.start()
+        self.upstreams.start()
         self.audit.start(
             version=__version__,
             store=self.settings.store_kind,
@@ -105,6 +108,7 @@ class Registry:
     async def stop(self) -> None:
         """Stop watching, then following, then close the store. Idempotent."""
         self.hub.stop()
+        await self.upstreams.stop()
         await self.monitor.stop()
         if self.token_file is not None:
             await self.token_file.stop()
@@ -220,6 +224,7 @@ def build(
         *(*parts, hub, history, *tokens),
         traffic=Traffic(clock),
         rates=Rates(settings, clock),
+        upstreams=Upstreams(settings, clock),
         started_at=clock.monotonic(),
         places=[hub.places],
     )

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modularity_registry import __version__, audit, runtime
+from modularity_registry import __version__, audit, federation, runtime
 from modularity_registry.api import request_context, security_headers
 from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import RegistryFront
@@ -69,6 +69,7 @@ def factory(settings: Settings, keep_alive: float = KEEP_ALIVE) -> Factory:
         require()
     if settings.audit_file != OFF:
         audit.check(settings.audit_file)
+    federation.check(settings)
     warn_of_workers(settings)
     dns_sockets = _dns_sockets(settings)
     files = certificates.Files.of(settings)

@@ -22,6 +22,7 @@ READABLE = (
     "ETag",
     "X-Registry-Revision",
     "X-Registry-Stale",
+    "X-Registry-Source",
     "Retry-After",
     REQUEST_ID,
 )

@@ -73,6 +73,7 @@ class Collector:
         yield from self._health_checks()
         yield from self._watching()
         yield from self._store()
+        yield from self._upstreams()
         yield from self._state()
 
     def _catalog(self) -> Iterator[Metric]:
@@ -267,6 +268,26 @@ class Collector:
         yield _gauge(
             "registry_revision", "Revision of the view.", registry.catalog.revision
         )
+
+    def _upstreams(self) -> Iterator[Metric]:
+        upstreams = self._registry.upstreams
+        lookups = CounterMetricFamily(
+            "registry_upstream_lookups",
+            "Lookups that an upstream was asked: a provider, none, or no answer.",
+            labels=["upstream", "result"],
+        )
+        connected = GaugeMetricFamily(
+            "registry_upstream_connected",
+            "1 while the upstream can be asked, else 0.",
+            labels=["upstream"],
+        )
+        for state in upstreams.states():
+            connected.add_metric([state.name], int(state.reason is None))
+            for result in ("hit", "miss", "unknown"):
+                count = upstreams.lookups[state.name, result]
+                lookups.add_metric([state.name, result], count)
+        yield lookups
+        yield connected
 
     def _state(self) -> Iterator[Metric]:
         registry = self._registry

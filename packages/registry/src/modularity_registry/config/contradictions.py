@@ -28,6 +28,7 @@ def contradictions(settings: Settings) -> Iterator[str]:
             f"--audit-file {settings.audit_file} is the --tokens-file already; choose"
             " another file for one of them"
         )
+    yield from _unused_upstream_tokens(settings)
     yield from _half_auth(settings)
     yield from _half_tls(settings)
 
@@ -40,6 +41,17 @@ def _unused_rate_store(settings: Settings) -> Iterator[str]:
             "--rate-store has no effect, because no calls are counted; add --write-rate"
             " or --read-rate, such as 600/minute, or leave it out"
         )
+
+
+def _unused_upstream_tokens(settings: Settings) -> Iterator[str]:
+    names = {text.partition("=")[0] for text in settings.upstream}
+    for text in settings.upstream_token_file:
+        name = text.partition("=")[0]
+        if name not in names:
+            yield (
+                f"--upstream-token-file {name}=... has no effect, because --upstream"
+                f" names no {name}; add --upstream {name}=http://..., or leave it out"
+            )
 
 
 def _half_auth(settings: Settings) -> Iterator[str]:

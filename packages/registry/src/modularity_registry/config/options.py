@@ -195,6 +195,23 @@ _LIMITS = (
     ),
 )
 
+_UPSTREAMS = (
+    Option(
+        "upstream",
+        "REGISTRY_UPSTREAM",
+        value_parsers.upstreams,
+        "Registries to ask when nobody healthy is here, as NAME=URL; or off.",
+        several=True,
+    ),
+    Option(
+        "upstream_token_file",
+        "REGISTRY_UPSTREAM_TOKEN_FILE",
+        value_parsers.upstream_token_files,
+        "Files with the tokens for them, as NAME=FILE, or off; needs --upstream.",
+        several=True,
+    ),
+)
+
 _DNS = (
     Option(
         "dns_port",
@@ -285,6 +302,7 @@ GROUPS: Final[Mapping[str, tuple[Option, ...]]] = {
     "Access and tokens": _ACCESS,
     "TLS and proxies": _TLS,
     "Limits": _LIMITS,
+    "Upstreams": _UPSTREAMS,
     "DNS": _DNS,
     "Logs and traces": _LOGS,
     "Audit": _AUDIT,

@@ -48,6 +48,8 @@ class Settings:
     max_services_per_token: int = 0
     max_megabytes: int = 0
     max_megabytes_per_token: int = 0
+    upstream: tuple[str, ...] = ()
+    upstream_token_file: tuple[str, ...] = ()
     dns_port: int = 0
     dns_domain: str = "modularity"
     dns_ttl: int = 5

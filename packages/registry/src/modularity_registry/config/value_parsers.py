@@ -4,6 +4,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from modularity_client.http.endpoints import parse_urls
 from modularity_registry.config.settings import OFF
 from modularity_registry.model.rights import Right
 from modularity_registry.network.address_policy import AddressPolicy
@@ -228,3 +229,33 @@ def rate_store(value: str) -> str:
     ):
         raise ValueError(message)
     return value
+
+
+_UPSTREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+
+
+def upstreams(value: str) -> tuple[str, ...]:
+    named = _named(value)
+    return tuple(f"{name}={parse_urls(url)[0]}" for name, url in named.items())
+
+
+def upstream_token_files(value: str) -> tuple[str, ...]:
+    return tuple(f"{name}={path}" for name, path in _named(value).items())
+
+
+def _named(value: str) -> dict[str, str]:
+    """Return what is written as NAME=VALUE, several with commas, by name."""
+    if value.strip().lower() == OFF:
+        return {}
+    named: dict[str, str] = {}
+    for part in value.split(","):
+        name, _, given = part.strip().partition("=")
+        if not _UPSTREAM_NAME.fullmatch(name) or not given:
+            raise ValueError(
+                "must be NAME=VALUE, several separated by commas, with names of at most"
+                " 63 letters, digits, - and _"
+            )
+        if name in named:
+            raise ValueError(f"has the name {name} twice")
+        named[name] = given
+    return named

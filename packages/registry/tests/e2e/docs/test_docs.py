@@ -191,7 +191,7 @@ def test_the_settings_are_those_that_there_are() -> None:
 def _default(option: config.Option) -> str:
     default = getattr(config.Settings(), option.field)
     if isinstance(default, tuple):
-        return ",".join(default)
+        return ",".join(default) or config.OFF
     if isinstance(default, frozenset):
         return ",".join(sorted(default)) or config.OFF
     if isinstance(default, bool):

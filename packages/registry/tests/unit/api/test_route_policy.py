@@ -7,6 +7,7 @@ from modularity_registry.api.long_replies import streams
 from modularity_registry.catalog import call_graph, catalog
 from modularity_registry.config import OFF, OPTIONS, Settings
 from modularity_registry.events import history
+from modularity_registry.federation import kept_lists, upstream
 from modularity_registry.health import check_queue
 from modularity_registry.model import service
 from modularity_registry.ratelimit import FAILURES, memory_counters
@@ -66,6 +67,11 @@ FIGURES: dict[str, object] = {
     "bytes that a stream": streams.MOST_UNSENT,
     "pairs of services": call_graph.MAX_PAIRS,
     "capabilities remembered": catalog.MAX_DEPARTED,
+    "healthy providers of one": upstream.MOST_PROVIDERS,
+    "capabilities of one upstream": kept_lists.MOST_CAPABILITIES,
+    "providers of these": kept_lists.MOST_SERVICES,
+    "lists that are read": upstream.LISTS_AT_ONCE,
+    "time for an upstream": upstream.ANSWER_WITHIN,
 }
 
 

@@ -57,6 +57,13 @@ def test_flags_win_over_the_environment() -> None:
             ("https://a.example", "http://b.example:81"),
         ),
         ("REGISTRY_ALLOWED_NETWORKS", "10.0.0.0/8", "allowed_networks", "10.0.0.0/8"),
+        ("REGISTRY_UPSTREAM", "off", "upstream", ()),
+        (
+            "REGISTRY_UPSTREAM",
+            "west=http://a:1, east-2=https://b.example/registry/",
+            "upstream",
+            ("west=http://a:1", "east-2=https://b.example/registry"),
+        ),
     ],
 )
 def test_good_values(name: str, value: str, field: str, expected: object) -> None:
@@ -85,6 +92,13 @@ def test_good_values(name: str, value: str, field: str, expected: object) -> Non
         ("REGISTRY_ALLOWED_ORIGINS", "http://a.example/path"),
         ("REGISTRY_ALLOWED_NETWORKS", "10.0.0.1/8"),
         ("REGISTRY_ALLOWED_NETWORKS", "everything"),
+        ("REGISTRY_UPSTREAM", "http://a:1"),
+        ("REGISTRY_UPSTREAM", "west="),
+        ("REGISTRY_UPSTREAM", "we st=http://a:1"),
+        ("REGISTRY_UPSTREAM", "west=ftp://a:1"),
+        ("REGISTRY_UPSTREAM", "west=http://a:1?x=y"),
+        ("REGISTRY_UPSTREAM", "west=http://a:1,west=http://b:1"),
+        ("REGISTRY_UPSTREAM_TOKEN_FILE", "west.token"),
     ],
 )
 def test_bad_values_are_one_clear_line(name: str, value: str) -> None:
@@ -98,6 +112,13 @@ def test_a_password_in_the_store_url_is_not_repeated() -> None:
     with pytest.raises(BadSetting) as caught:
         load({}, {"REGISTRY_STORE": "mysql://user:secret@db/x"})
     assert "secret" not in caught.value.detail
+
+
+def test_a_password_in_an_upstream_is_refused_and_not_repeated() -> None:
+    with pytest.raises(BadSetting) as caught:
+        load({}, {"REGISTRY_UPSTREAM": "west=http://user:secret@a:1"})
+    assert "secret" not in caught.value.detail
+    assert "token" in caught.value.detail
 
 
 def test_a_slip_in_a_name_is_found() -> None:
@@ -198,3 +219,9 @@ def test_networks_that_can_not_be_read_are_blamed_on_their_own_setting(
         named = re.findall(r"REGISTRY_\w+", caught.value.detail)
         assert set(named) == {setting}
     assert load({}, {"REGISTRY_DNS_TRUSTED_NETWORKS": "off"}).dns_trusted_networks
+
+
+def test_a_token_for_no_upstream_is_an_error() -> None:
+    flags = {"upstream": "west=http://a:1", "upstream_token_file": "east=east.token"}
+    with pytest.raises(BadSetting, match="names no east"):
+        load(flags, {})

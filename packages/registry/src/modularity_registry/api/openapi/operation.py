@@ -36,7 +36,7 @@ REGISTERING = (
 _HEADERS: dict[str, Json] = {
     "ETag": header(
         "The tag of this reply, for `If-None-Match`.",
-        {"type": "string", "pattern": '^W/"[0-9-]+"$', "examples": ['W/"7"']},
+        {"type": "string", "pattern": '^W/"[0-9A-Za-z_-]+"$', "examples": ['W/"7"']},
     ),
     "X-Registry-Revision": header(
         "The revision of the view that answered.",
@@ -48,10 +48,19 @@ _HEADERS: dict[str, Json] = {
         required=False,
     ),
 }
+_SOURCE = {
+    "X-Registry-Source": header(
+        "The upstream that has the provider. Sent if nobody healthy is here.",
+        {"type": "string", "examples": ["west"]},
+        required=False,
+    ),
+}
+_HEADERS |= _SOURCE
 HEADERS = {name.replace("-", ""): value for name, value in _HEADERS.items()}
 """The headers of reads, by their names as components."""
 
-_ON_READS = {name: ref(name.replace("-", ""), "headers") for name in _HEADERS}
+_ON_LOOKUPS = {name: ref(name.replace("-", ""), "headers") for name in _HEADERS}
+_ON_READS = {name: _ON_LOOKUPS[name] for name in _HEADERS if name not in _SOURCE}
 
 
 CODES = "codes"
@@ -77,6 +86,14 @@ def read(description: str, schema: str, example: Any = None) -> dict[str, Json]:
     return {
         "200": {**reply(description, schema, example), "headers": _ON_READS},
         "304": {"description": "Nothing has changed.", "headers": _ON_READS},
+    }
+
+
+def lookup(description: str, schema: str) -> dict[str, Json]:
+    """Return the replies to a read that an upstream may answer."""
+    replies = read(description, schema)
+    return {
+        status: {**reply, "headers": _ON_LOOKUPS} for status, reply in replies.items()
     }
 
 

@@ -203,6 +203,11 @@ PARAMETERS: dict[str, Json] = {
         'W/"7"',
     ),
     "IfNew": _header("If-None-Match", "`*`: write only if the service is new.", "*"),
+    "LocalOnly": _header(
+        "X-Registry-Local-Only",
+        "With any value, no upstream is asked.",
+        "1",
+    ),
     "LastEventId": _header(
         "Last-Event-ID",
         "The `id` of the last event you received. The stream resumes after it.",

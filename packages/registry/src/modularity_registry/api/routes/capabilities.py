@@ -1,6 +1,8 @@
 """Routes of capabilities: which services provide them, and which one to call."""
 
-from flask import Blueprint, Response
+from zlib import crc32
+
+from flask import Blueprint, Response, request
 
 from modularity_registry import schema
 from modularity_registry.api import replies
@@ -12,15 +14,22 @@ from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import (
     Filter,
     Match,
+    Strategy,
     discover,
     offers,
     pick_provider,
     why_not_returned,
 )
 from modularity_registry.errors import CapabilityNotFound, NoHealthyProvider
+from modularity_registry.federation import LOCAL_ONLY
 from modularity_registry.runtime import Registry
 
 NARROWED = (*FILTERS, "metadata")
+
+SOURCE = "X-Registry-Source"
+"""The header that names the upstream which has the provider."""
+
+NOT_ASKED = "no upstream was asked, because this registry's own view is not current"
 
 
 def routes(registry: Registry) -> Blueprint:
@@ -47,12 +56,50 @@ class _Handlers:
         selection, strategy = query.filter(), query.strategy()
         query.finish()
         revision = self._catalog.revision
+        try:
+            entry = self._pick(name, strategy, selection)
+        except (CapabilityNotFound, NoHealthyProvider) as error:
+            if not self._may_ask_upstreams():
+                raise
+            return self._read_elsewhere(name, strategy, selection, error)
+        return replies.read(lambda: entry.json, entry.revision, revision)
+
+    def _pick(self, name: str, strategy: Strategy, selection: Filter) -> Entry:
         capability = _require(self._catalog, name)
         providers = capability.providers()
         entry = pick_provider(strategy, selection, providers, capability.turns)
         if entry is None:
             raise _no_provider(name, len(providers.entries), len(providers.healthy))
-        return replies.read(lambda: entry.json, entry.revision, revision)
+        return entry
+
+    def _may_ask_upstreams(self) -> bool:
+        # A registry whose upstream this one is asks for the services here alone.
+        return bool(self._registry.upstreams) and LOCAL_ONLY not in request.headers
+
+    def _read_elsewhere(
+        self,
+        name: str,
+        strategy: Strategy,
+        selection: Filter,
+        error: CapabilityNotFound | NoHealthyProvider,
+    ) -> Response:
+        """Return an upstream's provider; raise ``error``, with why, if none has one."""
+        registry = self._registry
+        if registry.view_health.problems():
+            # Somebody healthy may well be here, unknown to this view.
+            reasons = [NOT_ASKED]
+        else:
+            revision = self._catalog.revision
+            upstreams = registry.upstreams
+            found, reasons = registry.call(upstreams.find(name, strategy, selection))
+            if found is not None:
+                source, entry = found
+                # Revisions of two registries have nothing to do with each other.
+                tag = f"{source}-{entry.revision}"
+                response = replies.read(lambda: entry.json, tag, revision)
+                response.headers[SOURCE] = source
+                return response
+        raise type(error)("; ".join((error.detail, *reasons))) from None
 
     def list_providers(self, name: str) -> Response:
         query = replies.query(*LISTS)
@@ -77,13 +124,23 @@ class _Handlers:
         revision = self._catalog.revision
         capability = self._catalog.capability(name)
         tag = capability.revision if capability else self._catalog.departed(name)
+        elsewhere = self._explain_elsewhere(name)
         if tag is None:
-            raise _not_offered(name)
+            error = _not_offered(name)
+            raise CapabilityNotFound("; ".join((error.detail, *elsewhere)))
         entries = capability.providers().by_id if capability else []
         chosen, cursor = replies.cut(entries, page, lambda entry: entry.id)
         bodies = [_explanation(entry, selection) for entry in chosen]
         body = replies.listing("providers", bodies, revision, cursor)
-        return replies.read(body, tag, revision)
+        if not elsewhere:
+            return replies.read(body, tag, revision)
+        body = body[:-1] + b',"upstreams":%b}' % schema.encode(elsewhere)
+        return replies.read(body, f"{tag}-{crc32(body)}", revision)
+
+    def _explain_elsewhere(self, name: str) -> list[str]:
+        if not self._may_ask_upstreams():
+            return []
+        return self._registry.call(self._registry.upstreams.explain(name))
 
     def list_capabilities(self) -> Response:
         query = replies.query(*LISTS)

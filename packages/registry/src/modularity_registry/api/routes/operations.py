@@ -1,5 +1,6 @@
 """Routes about the registry itself: health, readiness, statistics, metrics."""
 
+from time import time_ns
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -61,6 +62,8 @@ class _Handlers:
             "replica": self._registry.replica,
             "replicas": self._registry.membership.states(),
         }
+        if self._registry.upstreams:
+            details["upstreams"] = self._registry.upstreams.states()
         stale = self._registry.view_health.stale_seconds
         if stale is not None:
             details["stale_seconds"] = stale
@@ -85,7 +88,7 @@ class _Handlers:
         monitor = registry.monitor
         by_status = {status: catalog.by_status[status] for status in STATUSES}
         uptime = registry.clock.monotonic() - registry.started_at
-        answer = {
+        answer: dict[str, Any] = {
             "total_services": total,
             "active_services": active,
             "inactive_services": total - active,
@@ -106,6 +109,10 @@ class _Handlers:
             "revision": revision,
         }
         tag = f"{revision}-{monitor.succeeded + monitor.failed}"
+        if registry.upstreams:
+            answer["upstreams"] = registry.upstreams.states()
+            # They change without a revision.
+            tag += f"-{time_ns()}"
         return replies.read(schema.encode(answer), tag, revision)
 
     def metrics(self) -> Response:

@@ -50,6 +50,34 @@ class Replica(Struct, frozen=True, gc=False):
     ] = UNSET
 
 
+class Upstream(Struct, frozen=True):
+    """Another registry that is asked when nobody healthy is here."""
+
+    name: Annotated[str, doc("Its name in the settings.", "west")]
+    url: Annotated[str, doc("Where it is.", "http://127.0.0.1:5001")]
+    state: Annotated[
+        str,
+        doc(
+            "Whether it can be asked now.",
+            "connected",
+            enum=["connected", "unreachable"],
+        ),
+    ]
+    since: Annotated[str, time("Since when.")]
+    kept_lists: Annotated[
+        int, count("Capabilities whose providers there are in memory.", 3)
+    ]
+    reason: Annotated[
+        str | None, doc("Why it can't be asked; null if it can.", "connection refused")
+    ]
+
+
+Upstreams = Annotated[
+    list[Upstream],
+    doc("The upstreams, in the order in which they are asked. Missing without any."),
+]
+
+
 Replicas = Annotated[
     list[Replica],
     doc("All replicas; empty if the store belongs to a single process."),
@@ -318,6 +346,7 @@ class Stats(Struct):
     replicas: Replicas
     uptime_seconds: Annotated[float, doc("Seconds since the start.", 3600.5)]
     revision: Revision
+    upstreams: Upstreams | UnsetType = UNSET
 
 
 class Health(Struct):
@@ -341,6 +370,7 @@ class Health(Struct):
     revision: Revision
     replica: ReplicaId | UnsetType = UNSET
     replicas: Replicas | UnsetType = UNSET
+    upstreams: Upstreams | UnsetType = UNSET
     stale_seconds: Annotated[
         int | UnsetType,
         count("Seconds since the view was current, if it is stale.", 0),

@@ -293,6 +293,13 @@ class Explanations(Struct):
     count: Count
     revision: Revision
     next: Next = UNSET
+    upstreams: Annotated[
+        list[str] | UnsetType,
+        doc(
+            "What each upstream has. Missing for a registry without any.",
+            ["the upstream west has 1 provider"],
+        ),
+    ] = UNSET
 
 
 class Matches(Struct):

@@ -5,6 +5,7 @@ from modularity_registry.api.openapi.operation import (
     WATCHING,
     RequestBody,
     call,
+    lookup,
     read,
 )
 from modularity_registry.api.openapi.parameters import FILTERS, LISTS
@@ -35,14 +36,17 @@ PATHS: dict[str, Json] = {
             "pick_provider",
             _TAG,
             "Pick a healthy provider of a capability",
-            read("The provider to call.", "Service"),
+            lookup("The provider to call.", "Service"),
             (
                 "invalid_request",
                 "capability_not_found",
                 "not_found",
                 "no_healthy_provider",
             ),
-            ("CapabilityName", *FILTERS, "Strategy", "Key", "IfNoneMatch"),
+            (
+                *("CapabilityName", *FILTERS, "Strategy", "Key"),
+                *("IfNoneMatch", "LocalOnly"),
+            ),
             description="A name that ends in `/services` or `/explain` leads to the"
             " two calls below instead.",
         )
@@ -67,7 +71,7 @@ PATHS: dict[str, Json] = {
             "Explain which providers of a capability callers get, and why",
             _page("A page of providers, sorted by id.", "Explanations"),
             (*_LIST_ERRORS, "capability_not_found", "not_found"),
-            ("CapabilityName", *LISTS, "IfNoneMatch"),
+            ("CapabilityName", *LISTS, "IfNoneMatch", "LocalOnly"),
             description="The reply lists every provider. One that a filter excludes"
             " has that as a reason.",
         )

@@ -60,6 +60,7 @@ export class RegistryView {
       card("Services by mode", barChart(stats.services_by_mode)),
       card("Services by runtime", barChart(stats.services_by_runtime)),
       h("div", { class: "wide" }, card("Replicas", replicaTable(health))),
+      ...(health.upstreams ? [h("div", { class: "wide" }, card("Upstreams", upstreamTable(health.upstreams)))] : []),
     );
   }
 }
@@ -113,6 +114,19 @@ function replicaTable({ replicas, store }) {
       replica.seen < 1 ? "just now" : `${duration(replica.seen)} ago`,
       replica.version,
       ago(replica.started_at),
+    ]),
+  );
+}
+
+function upstreamTable(upstreams) {
+  return table(
+    "Upstreams",
+    ["Upstream", "State", "Since", "Lists in memory"],
+    upstreams.map((upstream) => [
+      h("div", { class: "two-lines" }, upstream.name, h("small", null, upstream.url)),
+      h("div", { class: "two-lines" }, badge(upstream.reason === null ? "healthy" : "unhealthy", upstream.state), h("small", null, upstream.reason ?? "")),
+      ago(upstream.since),
+      count(upstream.kept_lists),
     ]),
   );
 }
