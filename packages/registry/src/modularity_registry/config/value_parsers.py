@@ -4,7 +4,6 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from modularity_client.http.endpoints import parse_urls
 from modularity_registry.config.settings import OFF
 from modularity_registry.model.rights import Right
 from modularity_registry.network.address_policy import AddressPolicy
@@ -235,6 +234,9 @@ _UPSTREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
 def upstreams(value: str) -> tuple[str, ...]:
+    # Late: the client takes 0.2 s to load.
+    from modularity_client.http.endpoints import parse_urls
+
     named = _named(value)
     return tuple(f"{name}={parse_urls(url)[0]}" for name, url in named.items())
 

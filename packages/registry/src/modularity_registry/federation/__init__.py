@@ -6,7 +6,7 @@ its events alone, and neither ever holds what it has from an upstream of its own
 to it say so as well, with `LOCAL_ONLY`.
 """
 
-from modularity_registry.federation.upstream import LOCAL_ONLY
+from modularity_registry.federation.local_only import LOCAL_ONLY
 from modularity_registry.federation.upstreams import Elsewhere, Upstreams, check
 
 __all__ = ["LOCAL_ONLY", "Elsewhere", "Upstreams", "check"]

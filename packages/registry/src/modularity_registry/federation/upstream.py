@@ -27,14 +27,13 @@ from modularity_client.http.transport import Settings as ClientSettings
 from modularity_registry import tasks
 from modularity_registry.catalog.catalog import Capability
 from modularity_registry.clock import Clock, rfc3339
+from modularity_registry.federation.errors import UpstreamAway
 from modularity_registry.federation.kept_lists import KeptLists
+from modularity_registry.federation.local_only import LOCAL_ONLY
 from modularity_registry.federation.provider_list import read_list
 from modularity_registry.schema.replies.registry import Upstream as State
 
 log = logging.getLogger(__name__)
-
-LOCAL_ONLY: Final = "X-Registry-Local-Only"
-"""The header of a call that a registry answers from its own services alone."""
 
 ANSWER_WITHIN: Final = 1.0
 """Seconds in which an upstream has to answer."""
@@ -50,10 +49,6 @@ LISTS_AT_ONCE: Final = 8
 
 _LONGEST_REPLY = 4 * 1024 * 1024
 _HEADERS = {LOCAL_ONLY: "1"}
-
-
-class UpstreamAway(Exception):
-    """An upstream can't be asked; the text says why."""
 
 
 class Upstream:

@@ -2,16 +2,20 @@
 
 import logging
 from collections import Counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from modularity_client.http.credentials import Credentials
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import Filter, Strategy, pick_provider
 from modularity_registry.clock import Clock
 from modularity_registry.config import Settings
 from modularity_registry.errors import BadSetting
-from modularity_registry.federation.upstream import Upstream, UpstreamAway
+from modularity_registry.federation.errors import UpstreamAway
 from modularity_registry.schema.replies.registry import Upstream as State
+
+# The client takes 0.2 s to load, and most registries need none.
+if TYPE_CHECKING:
+    from modularity_client.http.credentials import Credentials
+    from modularity_registry.federation.upstream import Upstream
 
 
 class Elsewhere(NamedTuple):
@@ -28,12 +32,7 @@ class Upstreams:
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        tokens = _tokens(settings)
-        named = (text.partition("=") for text in settings.upstream)
-        self._upstreams = [
-            Upstream(name, url, tokens.get(name, Credentials()), clock)
-            for name, _, url in named
-        ]
+        self._upstreams = _upstreams(settings, clock) if settings.upstream else []
         self.lookups: Counter[tuple[str, str]] = Counter()
 
     def __bool__(self) -> bool:
@@ -95,10 +94,25 @@ class Upstreams:
 
 def check(settings: Settings) -> None:
     """Raise `BadSetting` for a file of an upstream's token that can't be read."""
-    _tokens(settings)
+    if settings.upstream_token_file:
+        _tokens(settings)
 
 
-def _tokens(settings: Settings) -> dict[str, Credentials]:
+def _upstreams(settings: Settings, clock: Clock) -> "list[Upstream]":
+    from modularity_client.http.credentials import Credentials
+    from modularity_registry.federation.upstream import Upstream
+
+    tokens = _tokens(settings)
+    named = (text.partition("=") for text in settings.upstream)
+    return [
+        Upstream(name, url, tokens.get(name, Credentials()), clock)
+        for name, _, url in named
+    ]
+
+
+def _tokens(settings: Settings) -> "dict[str, Credentials]":
+    from modularity_client.http.credentials import Credentials
+
     tokens = {}
     for text in settings.upstream_token_file:
         name, _, path = text.partition("=")
