@@ -213,6 +213,14 @@ def test_another_version_and_lost_replicas_are_told() -> None:
     assert sum(note.endswith(" has version 0.0.2") for note in notes) == 2
 
 
+def test_an_upstream_that_can_not_be_asked_is_told() -> None:
+    dead = f"http://{HOST}:{free_port()}"
+    with served(upstream=(f"west={dead}",)) as registry:
+        result = run("doctor", "--json", "--url", registry.url)
+    (message,) = told(json.loads(result.stdout)["findings"])
+    assert message.startswith(f"its upstream west at {dead} can't be asked: ")
+
+
 def test_urls_of_different_registries_are_told() -> None:
     with served() as one, served() as other:
         result = run("doctor", "--url", f"{one.url},{other.url}")

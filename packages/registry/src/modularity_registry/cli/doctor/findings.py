@@ -101,6 +101,15 @@ def of_health(
     if abs(skew) > SKEW:
         yield _of_clock(url, skew)
     yield from _of_replicas(url, health.get("replicas", ()), theirs)
+    for upstream in health.get("upstreams", ()):
+        if upstream["reason"] is not None:
+            yield Finding(
+                "problem",
+                url,
+                f"its upstream {plain(upstream['name'])} at {plain(upstream['url'])}"
+                f" can't be asked: {plain(upstream['reason'])}",
+                "what is only there is not found; start it, or correct --upstream",
+            )
 
 
 def _of_clock(url: str, skew: float) -> Finding:
