@@ -13,6 +13,7 @@ from modularity_registry import tokens
 from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.tokens import FileTokenBackend
 from support.registry import eventually
+from support.servers.redis import RedisServer
 from support.servers.registry import Registered
 from support.serving import free_port
 
@@ -195,6 +196,31 @@ def test_an_upstream_that_hangs_does_not_hold_up_lookups(start: Start) -> None:
     finally:
         west.process.send_signal(18)  # SIGCONT
     eventually(lambda: look_up(here).status_code == 200)
+
+
+def test_nobody_else_answers_while_a_store_is_away(
+    start: Start, tmp_path: Path
+) -> None:
+    redis = RedisServer(tmp_path)
+    redis.start()
+    try:
+        store = f"redis://127.0.0.1:{redis.port}/?prefix="
+        west = start(store=f"{store}west")
+        west.serve("a", "127.0.0.1:9001")
+        here = start(upstream=[upstream("west", west)], store=f"{store}here")
+        without = start(upstream=[upstream("west", west)])
+        until_connected(here)
+        until_connected(without)
+        for registry in (here, without):
+            assert look_up(registry).headers["X-Registry-Source"] == "west"
+        redis.kill()
+        eventually(lambda: look_up(here).status_code == 404, 10)
+        eventually(lambda: look_up(without).status_code == 404, 10)
+        assert "no upstream was asked" in look_up(here).json()["detail"]
+        assert "west could not be asked" in look_up(without).json()["detail"]
+        assert look_up(west).status_code == 200
+    finally:
+        redis.kill()
 
 
 def test_an_upstream_may_start_later(start: Start) -> None:
