@@ -6,7 +6,7 @@ would look at all of it again and again: nothing here refers back to what holds 
 
 import sys
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -26,6 +26,9 @@ from modularity_registry.model.service import (
 from modularity_registry.model.status import check_plan, reason, status
 from modularity_registry.schema import encode
 from modularity_registry.schema.replies import services as replies
+
+ANSWERED: Final = frozenset({"ok", "status", "protocol", "mismatch"})
+"""The outcomes of checks that had an answer."""
 
 
 class Vitals(msgspec.Struct, gc=False, eq=False):
@@ -51,6 +54,10 @@ class CheckedVitals(Vitals, gc=False, eq=False):
 
     # Apart, so that the many services that have none take no more memory.
     checks: dict[str, CheckResult] = msgspec.field(default_factory=dict)
+    reachable: datetime | None = None
+    """When a check last had an answer, good or bad."""
+    verified: datetime | None = None
+    """When a check of kind `module` last succeeded."""
     began: float = 0.0
     """Since when (monotonic) the service is expected to report."""
     reported: dict[str, float] = msgspec.field(default_factory=dict)
@@ -102,6 +109,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         """Record a check; ``failures`` is how many failed in a row by now."""
         self.vitals.failed_checks = failures
         self.vitals.evidence = evidence
+        self._record_answer(evidence)
         if ok:
             self.vitals.last_seen = evidence.checked_at
         self.json = self.json[: self.head] + self.vitals.json
@@ -110,6 +118,16 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         """Record what one of the service's own checks has come to."""
         if isinstance(self.vitals, CheckedVitals):
             self.vitals.checks[name] = result
+            self._record_answer(result.evidence)
+
+    def record_verified(self, at: datetime) -> None:
+        """Record that a check of kind `module` has succeeded."""
+        if isinstance(self.vitals, CheckedVitals):
+            self.vitals.verified = at
+
+    def _record_answer(self, evidence: CheckEvidence) -> None:
+        if isinstance(self.vitals, CheckedVitals) and evidence.outcome in ANSWERED:
+            self.vitals.reachable = evidence.checked_at
 
     def record_report(self, name: str, monotonic: float, result: CheckResult) -> None:
         """Record what the service reported itself: it renews the check's term."""
@@ -158,9 +176,20 @@ class Entry(msgspec.Struct, gc=False, eq=False):
             ],
             drain=replies.Drained(drain.reason, rfc3339(drain.at)) if drain else None,
             checks=self._named_checks(service) or msgspec.UNSET,
+            facts=self._facts(service),
         )
         tail = encode(evidence)
         return b'%b,"evidence":%b}' % (self.json[:-1], tail)
+
+    def _facts(self, service: Service) -> replies.Facts | msgspec.UnsetType:
+        kinds = {check.kind for check in service.registration.checks}
+        if "module" not in kinds or not isinstance(self.vitals, CheckedVitals):
+            return msgspec.UNSET
+        return replies.Facts(
+            rfc3339(self.registered_at),
+            maybe_rfc3339(self.vitals.reachable),
+            maybe_rfc3339(self.vitals.verified),
+        )
 
     def _named_checks(self, service: Service) -> list[replies.NamedCheck]:
         results = self.vitals.checks if isinstance(self.vitals, CheckedVitals) else {}

@@ -346,6 +346,8 @@ class Monitor:
             warns = watched.has_fault and not watched.critical
             result = CheckResult(warns, watched.failures, evidence)
             entry.record_named_check(watched.name, result)
+            if watched.verifies and outcome.ok:
+                entry.record_verified(now)
         else:
             entry.record_check(outcome.ok, watched.failures, evidence)
 

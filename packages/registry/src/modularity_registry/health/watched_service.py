@@ -77,7 +77,7 @@ class WatchedCheck(WatchedService):
     Of one that is not ``critical``, ``has_fault`` is known to this process alone.
     """
 
-    __slots__ = ("critical", "name")
+    __slots__ = ("critical", "name", "verifies")
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class WatchedCheck(WatchedService):
         super().__init__(service, plan, passed)
         self.name = check.name
         self.critical = check.critical
+        self.verifies = check.kind == "module"
         self.ttl = check.ttl  # not the service's
         self.has_fault = has_check_fault(service, check.name)
 

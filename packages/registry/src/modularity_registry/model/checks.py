@@ -1,17 +1,17 @@
 """The checks that a service asks for by name, beside its mode's own."""
 
 import dataclasses
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from modularity_registry.model.location import Location, parse_location
 
-CheckKind = Literal["http", "https", "tcp", "grpc", "ttl"]
+CheckKind = Literal["http", "https", "tcp", "grpc", "ttl", "module"]
 
-CHECK_KINDS: Final[tuple[CheckKind, ...]] = ("http", "https", "tcp", "grpc", "ttl")
+CHECK_KINDS: Final[tuple[CheckKind, ...]] = get_args(CheckKind)
 
-HTTP_KINDS: Final[frozenset[str]] = frozenset({"http", "https"})
+HTTP_KINDS: Final[frozenset[str]] = frozenset({"http", "https", "module"})
 
 HIDDEN: Final = "(hidden)"
 """What replies show in place of what may be a secret."""
@@ -38,6 +38,14 @@ class TlsOptions(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     server_name: str = ""
 
 
+class Invoke(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A harmless call of a module, and what its answer must have."""
+
+    capability: str
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+    expect: JsonExpectation | None = None
+
+
 class ServiceCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One check, as it was registered and is stored.
 
@@ -62,6 +70,7 @@ class ServiceCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     fall: int | None = None
     rise: int | None = None
     ttl: float | None = None
+    invoke: Invoke | None = None
 
     def location(self, location: str, mode: str) -> Location:
         """Return where to check a service registered at ``location``.
@@ -73,7 +82,7 @@ class ServiceCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return dataclasses.replace(
             own,
             mode="http" if self.kind in HTTP_KINDS else self.kind,
-            scheme=self.kind,
+            scheme=own.scheme if self.kind == "module" else self.kind,
             port=self.port or own.port,
             # Another port is another server, which need not know the prefix.
             path="" if self.port else own.path,

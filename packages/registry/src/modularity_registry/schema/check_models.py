@@ -19,12 +19,15 @@ from modularity_registry.model.checks import HIDDEN, CheckKind
 from modularity_registry.model.location import InvalidLocation, parse_health_path
 from modularity_registry.schema.body import STRICT, Seconds, doc, whole
 from modularity_registry.schema.patterns import (
+    CAPABILITY_PATTERN,
     CHECK_NAME_PATTERN,
     HEALTH_PATH_PATTERN,
     HOST_NAME_PATTERN,
     KEY_PATTERN,
+    LONGEST_CAPABILITY,
     TEXT_PATTERN,
 )
+from modularity_registry.schema.strict_json import encode
 
 MAX_CHECKS: Final = 16
 MAX_HEADERS: Final = 16
@@ -96,6 +99,20 @@ def _body(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not contain the character NUL")
     return _not_hidden(value)
+
+
+def _params(value: object) -> bytes:
+    if not isinstance(value, dict):
+        raise ValueError("must be an object")
+    try:
+        encoded = encode(value)
+    except (UnicodeEncodeError, RecursionError, OverflowError):
+        raise ValueError("is nested too deeply, or holds no valid text") from None
+    if len(encoded) > MAX_BODY:
+        raise ValueError(f"must be at most {MAX_BODY} bytes as JSON")
+    if b"\\u0000" in encoded:
+        raise ValueError("must not contain the character NUL")
+    return encoded
 
 
 def _codes(value: object) -> tuple[int | str, ...]:
@@ -175,6 +192,29 @@ class Expectation(Body):
         JsonExpectation | None,
         Field(alias="json"),
         doc("A field of the JSON answer.", {"path": "db.status", "value": "up"}),
+    ] = None
+
+
+class Invoke(Body):
+    """A harmless call that a module must answer."""
+
+    capability: Annotated[
+        str,
+        StringConstraints(pattern=CAPABILITY_PATTERN, max_length=LONGEST_CAPABILITY),
+        doc("The capability to call; it must be registered.", "greet"),
+    ]
+    params: Annotated[
+        bytes,
+        BeforeValidator(_params),
+        WithJsonSchema({"type": "object", "additionalProperties": True}),
+        doc("The call's parameters.", {"name": "world"}, default={}),
+    ] = b"{}"
+    expect: Annotated[
+        JsonExpectation | None,
+        doc(
+            "A field of the answer.",
+            {"path": "result.message", "value": "Hello, world!"},
+        ),
     ] = None
 
 
@@ -288,4 +328,8 @@ class Check(Body):
         Seconds | None,
         Field(ge=1, le=7 * 86_400),
         doc("Kind `ttl`: seconds within which the service reports again.", 30),
+    ] = None
+    invoke: Annotated[
+        Invoke | None,
+        doc("Kind `module`: a call to make as well.", {"capability": "greet"}),
     ] = None

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from modularity_registry.errors import FieldError
 from modularity_registry.model import checks
 from modularity_registry.model.service import CHECKED_MODES, MODES
@@ -17,6 +19,7 @@ FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "tcp": _TIMES,
     "grpc": _TIMES | {"service", "tls"},
     "ttl": frozenset({"ttl"}),
+    "module": (_TIMES - {"port"}) | {"headers", "tls", "invoke"},
 }
 """The fields that a check of each kind may have, beside name, kind and critical."""
 
@@ -55,6 +58,8 @@ def _of_kind(check: dict[str, Any], kind: str, mode: str) -> Iterator[tuple[str,
             f"must be another one: of a service of mode {mode!r} the registry has no"
             " host to connect to"
         )
+    elif kind == "module" and mode in MODES and mode != "http":
+        yield "kind", f"needs a service of mode 'http', not {mode!r}"
     for field in sorted(_KNOWN & {*check} - FIELDS[kind] - _ALWAYS):
         if check[field] is not None:
             kinds = " and ".join(repr(k) for k, has in FIELDS.items() if field in has)
@@ -83,6 +88,14 @@ def _parsed(model: Check) -> checks.ServiceCheck:
         if field is not None:
             json = checks.JsonExpectation(field.path, field.value)
         expectation = checks.Expectation(expect.status, json)
+    invoke = None
+    if model.invoke is not None:
+        wanted = model.invoke.expect
+        invoke = checks.Invoke(
+            model.invoke.capability,
+            msgspec.Raw(model.invoke.params),
+            checks.JsonExpectation(wanted.path, wanted.value) if wanted else None,
+        )
     options = checks.TlsOptions(tls.verify, tls.server_name) if tls else None
-    plain = dict(model) | {"expect": expectation, "tls": options}
+    plain = dict(model) | {"expect": expectation, "tls": options, "invoke": invoke}
     return checks.ServiceCheck(**plain)

@@ -13,12 +13,15 @@ from typing import Any, ClassVar
 
 import grpc
 import pytest
+from flask import Flask
 from grpc_health.v1 import (  # type: ignore[import-untyped]  # no stubs
     health,
     health_pb2,
     health_pb2_grpc,
 )
+from werkzeug.serving import make_server
 
+from modularity_client.flask import Module
 from modularity_registry import schema
 from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.network.address_policy import AddressPolicy
@@ -283,3 +286,82 @@ def test_grpc_over_tls(authority: Authority, certificate: tuple[Path, Path]) -> 
         assert ask({}) == "tls", "for another name"
         assert ask({"server_name": "localhost"}, None) == "tls", "not trusted"
         assert ask(None) in ("closed", "unreachable"), "without TLS"
+
+
+@contextmanager
+def module(module_id: str, *capabilities: str) -> Iterator[int]:
+    """Serve a module, made with the client, that greets."""
+
+    def greet(name: str = "world") -> dict[str, str]:
+        return {"message": f"Hello, {name}!"}
+
+    app = Flask("module")
+    Module(
+        app,
+        id=module_id,
+        name="Hello",
+        location="http://127.0.0.1:1",
+        capabilities=dict.fromkeys(capabilities, greet),
+    )
+    server = make_server("127.0.0.1", 0, app)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+INVOKE: dict[str, Any] = {
+    "capability": "greet",
+    "params": {"name": "Ada"},
+    "expect": {"path": "result.message", "value": "Hello, Ada!"},
+}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "invoke", "kind", "message"),
+    [
+        (["greet"], None, "ok", "provides all 1 registered capabilities"),
+        (
+            ["greet", "more"],
+            INVOKE,
+            "ok",
+            "provides all 1 registered capabilities, and" " greet answers",
+        ),
+        (["more"], None, "mismatch", "registered, but not provided: greet"),
+        (
+            ["greet"],
+            INVOKE | {"params": {}},
+            "status",
+            'the field result.message is not "Hello, Ada!"',
+        ),
+        (
+            ["greet"],
+            INVOKE | {"capability": "none"},
+            "status",
+            "this module provides only greet (/_module/invoke answers HTTP 404)",
+        ),
+    ],
+)
+def test_a_module_is_what_it_registered(
+    capabilities: list[str], invoke: object, kind: str, message: str
+) -> None:
+    check = {"kind": "module"} | ({"invoke": invoke} if invoke else {})
+    with module("hello-service", *capabilities) as port:
+        outcome = probe(f"http://127.0.0.1:{port}", check)
+    assert (outcome.kind, outcome.message) == (kind, message)
+
+
+def test_another_module_at_that_address_is_a_mismatch() -> None:
+    with module("another", "greet") as port:
+        outcome = probe(f"http://127.0.0.1:{port}", {"kind": "module"})
+    assert outcome.kind == "mismatch"
+
+
+def test_a_server_that_is_no_module_is_not_one() -> None:
+    with http_server() as port:
+        outcome = probe(f"http://127.0.0.1:{port}", {"kind": "module"})
+    assert outcome.message == "/_module/capabilities answers HTTP 404"

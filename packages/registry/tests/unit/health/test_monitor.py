@@ -142,6 +142,10 @@ class Bench:
         [check] = [c for c in document["evidence"]["checks"] if c["name"] == name]
         return cast(dict[str, Any], check)
 
+    def facts(self) -> dict[str, Any]:
+        document = json.loads(self.entry().json_with_evidence("replica"))
+        return cast(dict[str, Any], document["evidence"]["facts"])
+
     def report(self, name: str, **report: Any) -> None:
         parsed = schema.parse_check_report(schema.encode(report))
         commands = self.registry.commands
@@ -567,3 +571,17 @@ def test_after_a_standstill_reports_have_a_full_term(bench: Bench) -> None:
     bench.jump(MAX_STALL * 20)
     bench.pass_time(20)
     assert bench.entry().status == "healthy"
+
+
+def test_registered_reachable_and_verified_are_separate_facts(bench: Bench) -> None:
+    bench.prober.answers["http://10.0.0.1/a"] = CheckOutcome(False, 1, "", "refused")
+    bench.prober.answers["works"] = CheckOutcome(False, 1, "no list", "mismatch")
+    bench.register(checks=[{"name": "works", "kind": "module"}])
+    bench.until_named("works", 1)
+    facts = bench.facts()
+    assert facts["registered"] and facts["reachable"]
+    assert facts["verified"] is None
+    del bench.prober.answers["works"]
+    bench.pass_time(INTERVAL)
+    bench.until(lambda: bench.facts()["verified"] is not None)
+    assert bench.facts()["verified"] > facts["reachable"]

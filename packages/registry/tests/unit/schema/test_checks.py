@@ -124,13 +124,21 @@ def test_replies_hide_what_may_be_secret() -> None:
             "expect.json",
             "'HEAD' does not have",
         ),
-        ({"tls": {}}, "tls", "kind 'https' and 'grpc' only"),
+        ({"tls": {}}, "tls", "kind 'https' and 'grpc'"),
         ({"kind": "tcp", "path": "/a"}, "path", "kind 'http' and 'https' only"),
         ({"kind": "tcp", "service": "a"}, "service", "kind 'grpc' only"),
         ({"kind": "grpc", "tls": {"verify": False}}, "tls.verify", "must be true"),
         ({"kind": "ttl"}, "ttl", "is required for kind 'ttl'"),
         ({"kind": "ttl", "ttl": 5, "port": 1}, "port", "only"),
         ({"ttl": 5}, "ttl", "kind 'ttl' only"),
+        ({"kind": "module", "port": 1}, "port", "only"),
+        ({"invoke": {"capability": "greet"}}, "invoke", "kind 'module' only"),
+        ({"kind": "module", "invoke": {}}, "invoke.capability", "is required"),
+        (
+            {"kind": "module", "invoke": {"capability": "a", "params": []}},
+            "invoke.params",
+            "must be an object",
+        ),
         ({"interval": 0.5}, "interval", "at least 1"),
         ({"timeout": 0}, "timeout", "at least 0.1"),
         ({"fall": 0}, "fall", "at least 1"),
@@ -161,6 +169,24 @@ def test_checks_are_a_list_of_objects(checks: object) -> None:
     body = json.dumps(registration(checks=checks)).encode()
     with pytest.raises(InvalidRequest):
         schema.parse_registration(body)
+
+
+def test_a_module_check_is_stored_as_it_was_sent() -> None:
+    invoke = {
+        "capability": "greet",
+        "params": {"name": "Ada", "deep": [1, {"a": None}]},
+        "expect": {"path": "result.message", "value": "Hello, Ada!"},
+    }
+    sent = {"name": "works", "kind": "module", "invoke": invoke}
+    [parsed] = parse(sent)
+    assert msgspec.json.decode(schema.encode(parsed)) == sent
+    assert parse(sent) == (parsed,)
+
+
+def test_a_module_is_of_mode_http() -> None:
+    module = check(kind="module")
+    errors = refusal(module, mode="tcp", location="tcp://10.0.0.1:1")
+    assert errors["checks.0.kind"] == "needs a service of mode 'http', not 'tcp'"
 
 
 def test_a_service_without_a_host_has_nothing_to_connect_to() -> None:

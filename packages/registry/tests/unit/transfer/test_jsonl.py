@@ -213,3 +213,21 @@ def test_any_cut_is_noticed() -> None:
     for end in range(0, len(lines), 7):
         with pytest.raises(transfer.BadFile):
             read_documents(lines[:end].splitlines(keepends=True))
+
+
+def test_checks_move_with_their_secrets_and_their_faults() -> None:
+    checks = [
+        {"name": "db", "kind": "http", "headers": {"X-Key": "s3cret"}},
+        {"name": "works", "kind": "module", "invoke": {"capability": "greet"}},
+    ]
+    body = schema.encode(registration(checks=checks))
+    fault = Fault("check", "check 'db': refused", NOW, "db")
+    service = Service(schema.parse_registration(body), NOW, NOW, faults=(fault,))
+    key, line = documents.key_of("hello-service"), documents.encode(service)
+    moved = read_documents([_header_of_one(), line + b"\n"])
+    assert documents.decode(key, moved[key]) == service
+
+
+def _header_of_one() -> bytes:
+    header = {"format": "modularity-registry", "version": 1, "services": 1}
+    return json.dumps(header).encode() + b"\n"

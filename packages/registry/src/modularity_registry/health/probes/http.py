@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import time
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import aiohttp
@@ -127,18 +128,7 @@ class HttpChecker:
 
         Raises as `check`.
         """
-        tls = check.tls or TlsOptions()
-        session = self._choose(location.host, location.port)
-        async with session.request(
-            check.method,
-            _url(location, check.path),
-            headers=check.headers,
-            data=check.body.encode() or None,
-            skip_auto_headers=("Content-Type",),
-            allow_redirects=False,
-            ssl=tls.verify,
-            server_hostname=tls.server_name or None,
-        ) as response:
+        async with self._request(location, check) as response:
             if check.expect is None:
                 where = f"{location.path}{check.path}"
                 return await _judge(response, where, "the check's path")
@@ -148,9 +138,33 @@ class HttpChecker:
                 failure = f"HTTP {response.status}, expected {codes}"
                 raise CheckFailed("status", failure)
             if check.expect.json is not None:
-                body, coding, charset = await _read_body(response)
-                check_field(read_json(body, coding, charset), check.expect.json)
+                content = read_json(*await _read_body(response))
+                check_field(content, check.expect.json)
             return f"HTTP {response.status}"
+
+    async def read(self, location: Location, check: ServiceCheck) -> object:
+        """Return the JSON of a 2xx that a check is answered; raises as `check`."""
+        async with self._request(location, check) as response:
+            if not 200 <= response.status < 300:
+                what = f"{check.path} answers HTTP {response.status}"
+                reason = await _reason_of_failure(response)
+                raise CheckFailed("status", _failure(what, reason))
+            return read_json(*await _read_body(response))
+
+    def _request(
+        self, location: Location, check: ServiceCheck
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        tls = check.tls or TlsOptions()
+        return self._choose(location.host, location.port).request(
+            check.method,
+            _url(location, check.path),
+            headers=check.headers,
+            data=check.body.encode() or None,
+            skip_auto_headers=("Content-Type",),
+            allow_redirects=False,
+            ssl=tls.verify,
+            server_hostname=tls.server_name or None,
+        )
 
     def _choose(self, host: str, port: int) -> aiohttp.ClientSession:
         """Keep a connection only where another check is likely to use it soon.

@@ -50,7 +50,8 @@ class Outcome:
 
     ``kind`` is a word for programs: ``ok``; ``refused``, ``unreachable``, ``closed``,
     ``timeout``, ``dns``, ``tls`` where there was no full answer; ``status`` and
-    ``protocol`` where the answer was bad; ``policy`` where the registry may not
+    ``protocol`` where the answer was bad; ``mismatch`` where a module is not what it
+    registered; ``policy`` where the registry may not
     connect; ``local`` where the registry itself is in trouble, which says nothing of
     the service. ``message`` is for people. ``latency_ms`` is milliseconds.
     """

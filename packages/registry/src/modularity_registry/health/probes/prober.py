@@ -5,9 +5,11 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from modularity_registry.health.probes.address_gate import Gate, try_each
 from modularity_registry.health.probes.http import HttpChecker
+from modularity_registry.health.probes.module import check_module
 from modularity_registry.health.probes.outcome import Outcome, Target, explain
 from modularity_registry.health.probes.tcp import check_tcp
 from modularity_registry.model.checks import ServiceCheck
@@ -87,6 +89,9 @@ class Prober:
     ) -> str:
         if location.mode == "http":
             checker = self._http_checker(target.loopback)
+            if target.check is not None and target.check.kind == "module":
+                request = partial(checker.read, location)
+                return await check_module(target.registration, target.check, request)
             if target.check is not None:
                 return await checker.check_as(location, target.check)
             return await checker.check(location, parse_health_path(target.path))

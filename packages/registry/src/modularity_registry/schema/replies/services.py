@@ -186,6 +186,21 @@ class Drained(Struct):
     at: Annotated[str, time("When the drain began.", _SINCE)]
 
 
+class Facts(Struct):
+    """What is known of a module, each with the last time that it was true.
+
+    Times of checks are known to the replica that makes them.
+    """
+
+    registered: Annotated[str, time("When it registered.")]
+    reachable: Annotated[
+        str | None, time("When a check last had an answer from it.", LATER)
+    ]
+    verified: Annotated[
+        str | None, time("When a check of kind `module` last succeeded.", LATER)
+    ]
+
+
 class Evidence(Struct):
     """Why the service has its status.
 
@@ -218,6 +233,9 @@ class Evidence(Struct):
     checks: Annotated[
         list[NamedCheck] | UnsetType,
         doc("What each of the service's `checks` has found. Missing without any."),
+    ] = UNSET
+    facts: Annotated[
+        Facts | UnsetType, doc("Missing without a check of kind `module`.")
     ] = UNSET
 
 

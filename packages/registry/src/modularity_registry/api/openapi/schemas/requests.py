@@ -18,6 +18,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "HealthCheck": request_models.HealthCheck,
     "Check": check_models.Check,
     "Expectation": check_models.Expectation,
+    "Invoke": check_models.Invoke,
     "JsonExpectation": check_models.JsonExpectation,
     "TlsOptions": check_models.TlsOptions,
     "Registration": request_models.RegistrationBody,

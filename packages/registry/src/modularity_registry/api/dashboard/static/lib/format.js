@@ -63,6 +63,7 @@ export const percent = (share) => {
 export const metadataValue = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 const OUTCOMES = {
+  mismatch: "Not the module that is registered",
   ok: "OK",
   refused: "Nothing is listening on this port",
   unreachable: "Host unreachable",

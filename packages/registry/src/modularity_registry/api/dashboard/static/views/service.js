@@ -235,6 +235,10 @@ function healthFacts(service, now) {
     rows.push(["Schedule", `Every ${interval} s${path ? ` at ${path}` : ""}, timeout ${timeout} s`]);
     if (evidence?.checked_by) rows.push(["Checked by", evidence.checked_by]);
   }
+  if (evidence?.facts) {
+    rows.push(["Last reachable", format.ago(evidence.facts.reachable, now)]);
+    rows.push(["Last verified", format.ago(evidence.facts.verified, now)]);
+  }
   rows.push(["Last seen", format.ago(service.last_seen, now)]);
   return rows;
 }
