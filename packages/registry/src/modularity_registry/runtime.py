@@ -232,7 +232,8 @@ def build(
 
 def _build_view(base: _Base, period: float) -> _View:
     clock, store = base.clock, base.store
-    catalog = Catalog(Renderer(base.settings.check_defaults), clock)
+    renderer = Renderer(base.settings.check_defaults)
+    catalog = Catalog(renderer, clock, base.settings.zone_threshold)
     feed = Feed(store, catalog)
     membership = Membership(base.replica, catalog, clock, period)
     standstill = Standstill(clock, membership.renew)
@@ -268,6 +269,7 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
         view.announcer,
         metrics,
         audit,
+        *("" if name == OFF else name for name in (settings.zone, settings.region)),
     )
     monitor = Monitor(
         view.catalog,

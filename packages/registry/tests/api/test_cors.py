@@ -49,7 +49,7 @@ def shared() -> Client:
 def test_allowed_pages_may_read_what_is_for_programs(shared: Client, path: str) -> None:
     reply = shared.get(path, headers={"Origin": FRIEND})
     assert reply.headers.getlist(ALLOWED) == [FRIEND]
-    assert reply.headers.getlist("Vary") == ["Origin"]
+    assert reply.headers.getlist("Vary") == ["Origin, X-Zone"]
     exposed = reply.headers["Access-Control-Expose-Headers"].split(", ")
     assert {"ETag", "X-Registry-Revision", "Retry-After"} <= set(exposed)
     assert "Access-Control-Allow-Credentials" not in reply.headers
@@ -80,7 +80,7 @@ def test_others_may_read_nothing(shared: Client, origin: str) -> None:
     for path in SHARED:
         reply = shared.get(path, headers={"Origin": origin})
         assert ALLOWED not in reply.headers
-        assert reply.headers.getlist("Vary") == ["Origin"]
+        assert reply.headers.getlist("Vary") == ["Origin, X-Zone"]
 
 
 def test_a_preflight_says_what_may_be_sent(shared: Client) -> None:

@@ -50,6 +50,8 @@ QUERIES = st.sampled_from(
         *("", "", "", "x=1", "&", "strategy=random2", "strategy=hash&key=k", "key=k"),
         *("version=1.2.0", "version=>=1,<2", "metadata.region=eu&strategy=weighted"),
         *("status=active", "name=Hello&name=x", "mode=tcp", "strategy=hash&key=%C3%A4"),
+        *("near=z1", "near=eu/z9&version=>=1", "near=-", "near=&near=z1", "zone=z1"),
+        *("near=z2&strategy=weighted", "region=eu&near=z2"),
     ]
 )
 HEADERS = st.fixed_dictionaries(
@@ -75,6 +77,7 @@ HEADERS = st.fixed_dictionaries(
             ]
         ),
         "X-Owner-Key": st.sampled_from([KEY, "another"]),
+        "X-Zone": st.sampled_from(["z1", "z2", "none", "eu/none", "", "a b", "ä"]),
         "X-Request-ID": st.sampled_from(["mine.1", "not one", "x" * 129]),
         "Traceparent": st.just(f"00-{'a' * 32}-{'b' * 16}-01"),
     },
@@ -136,6 +139,8 @@ def loaded(closed: bool = False) -> tuple[Registry, Flask]:
             "abC"[number],
             capabilities=capabilities,
             ttl=10 + number,
+            zone=f"z{number + 1}",
+            region="eu",
             location="http://10.0.0.1:1",
         )
         owner = {"Authorization": "Bearer mreg_register"}
@@ -185,6 +190,7 @@ def through_flask(app: Flask, method: str, path: str, query: str, *more: Any) ->
         ("GET", "/api/capabilities/a", ""),
         ("GET", "/api/capabilities/a", "strategy=weighted&metadata.region=eu"),
         ("GET", "/api/capabilities/a", "strategy=hash&key=k"),
+        ("GET", "/api/capabilities/a", "near=z1"),
         ("GET", "/api/capabilities/a/services", ""),
         ("GET", "/api/services/a", ""),
         ("POST", "/api/heartbeat/a", ""),

@@ -68,7 +68,7 @@ def test_no_reply_is_taken_for_something_else(
 ) -> None:
     reply = asked(caller, method, path)
     assert reply.headers.getlist("X-Content-Type-Options") == ["nosniff"]
-    assert reply.headers.getlist("Vary") == ["Origin"]
+    assert reply.headers.getlist("Vary") == ["Origin, X-Zone"]
     assert "Set-Cookie" not in reply.headers
 
 

@@ -36,6 +36,7 @@ SENDABLE = (
     "Traceparent",
     "Tracestate",
     "X-Owner-Key",
+    "X-Zone",
     REQUEST_ID,
 )
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")

@@ -14,10 +14,11 @@ from modularity_registry.catalog.selection import (
     Filter,
     Strategy,
 )
+from modularity_registry.catalog.zones import Place
 from modularity_registry.errors import FieldError, InvalidRequest
 from modularity_registry.events import KINDS, Interest
 from modularity_registry.model.service import MODES, STATUSES
-from modularity_registry.schema.patterns import ID_PATTERN
+from modularity_registry.schema.patterns import ID_PATTERN, PLACE_PATTERN
 
 MAX_LIMIT = 10_000
 MAX_PARAMETERS = 64
@@ -27,9 +28,11 @@ MAX_RANGE = 1024
 MAX_WAIT = 300.0
 """Seconds that a reader may wait for a change; a longer wait is cut to this."""
 
-FILTERS = ("status", "capability", "mode", "name", "version")
+FILTERS = ("status", "capability", "mode", "name", "version", "zone", "region")
 PAGES = ("limit", "cursor")
 STRATEGY = ("strategy", "key")
+NEAR = ("near",)
+ZONE_HEADER = "X-Zone"
 WAIT = ("wait", "revision")
 LISTS = (*FILTERS, "metadata", *PAGES, *WAIT)
 EVENTS = ("capability", "service", "type")
@@ -38,6 +41,8 @@ METADATA = "metadata."
 
 # Digits, also as programs print small numbers: 1e-07.
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?(e-[0-9]{1,3})?")
+
+_PLACE = re.compile(PLACE_PATTERN)
 
 Arguments = list[tuple[str, str]]
 
@@ -104,6 +109,8 @@ class Query:
             name=self._one("name"),
             exact_version=exact,
             version=version,
+            zone=self._one("zone"),
+            region=self._one("region"),
             metadata=tuple(
                 (name.removeprefix(METADATA), value)
                 for name, values in self._values.items()
@@ -171,6 +178,19 @@ class Query:
         if key is not None and len(key) > MAX_KEY:
             self._bad("key", f"must have at most {MAX_KEY} characters")
         return Strategy(name, key or "")
+
+    def near(self, header: str | None) -> Place | None:
+        """Return where the caller is, as ``near`` says or else the header X-Zone."""
+        text, name = self._one("near"), "near"
+        if text is None:
+            text, name = header, ZONE_HEADER
+        if text is None:
+            return None
+        match = _PLACE.fullmatch(text)
+        if match is None:
+            self._bad(name, "must be a zone, such as eu-1a, or region/zone: eu-1/eu-1a")
+            return None
+        return Place(match[3], match[2] or "")
 
     def _bad(self, name: str, message: str) -> None:
         error = FieldError(name, message)

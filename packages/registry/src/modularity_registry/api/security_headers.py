@@ -12,7 +12,7 @@ NOSNIFF = ("X-Content-Type-Options", "nosniff")
 # Who shows a token gets what is theirs alone: nobody on the way may keep it.
 NO_STORE = ("Cache-Control", "no-store")
 # What a browser's page may read depends on where that page is from (Fetch, 3.3.5).
-VARY = ("Vary", "Origin")
+VARY = ("Vary", "Origin, X-Zone")
 
 _POLICY = {
     "default-src": "'none'",

@@ -8,17 +8,21 @@ changes but the service's vital signs.
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import accumulate, count
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.entry import CheckedVitals, Entry, Renderer, new_vitals
+from modularity_registry.catalog.regions import Regions
 from modularity_registry.catalog.sorted_keys import SortedKeys
 from modularity_registry.clock import Clock
 from modularity_registry.errors import ServiceNotFound
 from modularity_registry.model.service import Service
 from modularity_registry.stores.base import Record
+
+if TYPE_CHECKING:
+    from modularity_registry.catalog.zones import Localities
 
 MAX_DEPARTED = 10_000
 """So many capabilities without a provider are remembered as once offered."""
@@ -37,6 +41,7 @@ class Providers:
         "_thresholds",
         "entries",
         "healthy",
+        "localities",
         "revision",
         "version",
     )
@@ -48,19 +53,29 @@ class Providers:
         self.healthy = tuple(entry for entry in entries if entry.status == "healthy")
         self.revision = revision
         self.version = version
+        # Made by `zones` when a caller says where it is.
+        self.localities: Localities | None = None
         self._by_id: list[Entry] | None = None
         self._thresholds: list[int] | None = None
         self._parts: dict[object, Providers] = {}
 
     def part(self, key: object, matches: Callable[[Entry], bool]) -> "Providers":
-        """Return the healthy ones that match; remembered by ``key``, on one thread."""
+        """Return those that match; remembered by ``key``, on one thread."""
         part = self._parts.get(key)
         if part is None:
             if len(self._parts) >= MOST_PARTS:
                 self._parts.clear()
-            chosen = tuple(entry for entry in self.healthy if matches(entry))
-            part = self._parts[key] = Providers(chosen, self.revision)
+            part = self._parts[key] = self.matching(matches)
         return part
+
+    def matching(self, matches: Callable[[Entry], bool]) -> "Providers":
+        """Return those that match, healthy or not."""
+        return Providers(tuple(filter(matches, self.entries)), self.revision)
+
+    @property
+    def candidates(self) -> tuple[Entry, ...]:
+        """Those that a lookup may return."""
+        return self.healthy
 
     @property
     def by_id(self) -> list[Entry]:
@@ -71,9 +86,9 @@ class Providers:
 
     @property
     def thresholds(self) -> list[int]:
-        """The running totals of the healthy providers' weights, in their order."""
+        """The running totals of the candidates' weights, in their order."""
         if self._thresholds is None:
-            weights = (entry.service.registration.weight for entry in self.healthy)
+            weights = (entry.service.registration.weight for entry in self.candidates)
             self._thresholds = list(accumulate(weights))
         return self._thresholds
 
@@ -85,11 +100,20 @@ class Capability:
     registrations in a row cost no copies.
     """
 
-    __slots__ = ("_members", "_providers", "_version", "name", "revision", "turns")
+    __slots__ = (
+        "_members",
+        "_providers",
+        "_turns",
+        "_version",
+        "name",
+        "revision",
+        "turns",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.turns = count()
+        self._turns: dict[object, count[int]] = {}
         self.revision = 0
         # Counts the changes: several may share a revision.
         self._version = 0
@@ -105,6 +129,16 @@ class Capability:
             members = tuple(self._members.values())
             self._providers = providers = Providers(members, revision, version)
         return providers
+
+    def turns_of(self, part: object) -> "count[int]":
+        """Return what counts the callers of some of the providers.
+
+        With one count for all, callers of two zones that take turns would each get
+        every second provider of theirs, and the others none.
+        """
+        if len(self._turns) >= MOST_PARTS:
+            self._turns.clear()
+        return self._turns.setdefault(part, count())
 
     def put(self, entry: Entry) -> None:
         """Add or replace a provider. For the catalog."""
@@ -150,9 +184,12 @@ class Catalog:
     and read before the data, so a reply is never older than the revision it names.
     ``changed`` is the revision of the last change of a service. ``by_owner`` counts the
     services of each owner, ``bytes_by_owner`` the bytes of their stored documents.
+    ``zone_threshold`` is the share of healthy providers that a zone needs: see `zones`.
     """
 
-    def __init__(self, renderer: Renderer, clock: Clock) -> None:
+    def __init__(
+        self, renderer: Renderer, clock: Clock, zone_threshold: float = 0.7
+    ) -> None:
         self.revision = 0
         self.changed = 0
         self.by_status_and_mode: Counter[tuple[str, str]] = Counter()
@@ -168,6 +205,8 @@ class Catalog:
         self._ids = SortedKeys()
         self._names = SortedKeys()
         self._leases_from = 0.0
+        self.regions = Regions()
+        self.zone_threshold = zone_threshold
 
     # Reading
 
@@ -377,6 +416,7 @@ class Catalog:
             del self._departed[next(iter(self._departed))]
 
     def _count(self, old: Entry | None, new: Entry | None) -> None:
+        self.regions.count(old, new)
         if new is not None:
             self.by_status_and_mode[new.status, new.mode] += 1
             self.by_runtime[new.runtime] += 1

@@ -82,6 +82,8 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     faulty: bool
     owner: str
     capabilities: tuple[str, ...]
+    zone: str
+    region: str
     registered_at: datetime
     vitals: Vitals
     document: bytes
@@ -222,6 +224,8 @@ class Renderer:
             faulty=bool(service.faults),
             owner=sys.intern(service.owner),
             capabilities=tuple(map(sys.intern, registration.capabilities)),
+            zone=sys.intern(registration.zone),
+            region=sys.intern(registration.region),
             registered_at=service.registered_at,
             vitals=vitals,
             document=document,
@@ -256,6 +260,8 @@ class Renderer:
             owner=shown_owner(service.owner) or msgspec.UNSET,
             checks=_shown(registration.checks),
             instances=service.instances or msgspec.UNSET,
+            zone=registration.zone or msgspec.UNSET,
+            region=registration.region or msgspec.UNSET,
             status_reason=trouble or msgspec.UNSET,
             status_since=rfc3339(service.since) if trouble else msgspec.UNSET,
         )

@@ -38,6 +38,8 @@ class Filter:
     exact_version: str | None = None
     version: SpecifierSet | None = None
     metadata: tuple[tuple[str, str], ...] = ()
+    zone: str | None = None
+    region: str | None = None
 
     def mismatch(self, entry: Entry) -> str | None:
         """Return in one sentence why the service is filtered out; None if it isn't."""
@@ -45,6 +47,10 @@ class Filter:
             return f"its status is {entry.status}, not {_either(self.statuses)}"
         if self.modes and entry.mode not in self.modes:
             return f"its mode is {entry.mode}, not {_either(self.modes)}"
+        if self.zone is not None and entry.zone != self.zone:
+            return f"its zone is {entry.zone or 'not known'}, not {self.zone}"
+        if self.region is not None and entry.region != self.region:
+            return f"its region is {entry.region or 'not known'}, not {self.region}"
         if not self._needs_document:
             return None
         service = entry.service
@@ -152,15 +158,12 @@ def weighted(candidates: Sequence[Entry], thresholds: Sequence[int]) -> Entry:
 
 
 def pick_provider(
-    strategy: Strategy, selection: Filter, providers: Providers, turns: Iterator[int]
+    strategy: Strategy, providers: Providers, turns: Iterator[int]
 ) -> Entry | None:
-    """Return the provider for this call; None when no healthy one passes the filter."""
-    if selection is EVERYTHING:
-        candidates: Sequence[Entry] = providers.healthy
-        if candidates and strategy.name == "weighted":
-            return weighted(candidates, providers.thresholds)
-    else:
-        candidates = [entry for entry in providers.healthy if selection.matches(entry)]
+    """Return the provider for this call; None when no lookup may return any."""
+    candidates = providers.candidates
+    if candidates and strategy.name == "weighted":
+        return weighted(candidates, providers.thresholds)
     return pick(strategy, candidates, turns) if candidates else None
 
 

@@ -60,6 +60,24 @@ _CHECKS = (
         value_parsers.times,
         "Successes in a row that make it healthy again.",
     ),
+    Option(
+        "zone",
+        "REGISTRY_ZONE",
+        value_parsers.zone,
+        "Zone of services that register here and name no zone and no region, or off.",
+    ),
+    Option(
+        "region",
+        "REGISTRY_REGION",
+        value_parsers.zone,
+        "Region of services that register here and name no zone and no region, or off.",
+    ),
+    Option(
+        "zone_threshold",
+        "REGISTRY_ZONE_THRESHOLD",
+        value_parsers.share,
+        "Share of a zone's providers, 0 to 1, that must be healthy to keep callers.",
+    ),
 )
 
 _ACCESS = (

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from modularity_registry.config.settings import OFF
 from modularity_registry.model.rights import Right
 from modularity_registry.network.address_policy import AddressPolicy
+from modularity_registry.schema.patterns import ZONE_PATTERN
 from modularity_registry.stores import check_store_url
 from modularity_registry.telemetry.logs import FORMATS, LEVELS
 
@@ -57,6 +58,22 @@ def seconds(value: str) -> float:
     if not 0.1 <= number <= 86_400:
         raise ValueError(message)
     return number
+
+
+def zone(value: str) -> str:
+    name = value.strip()
+    if name not in ("", OFF) and not re.fullmatch(ZONE_PATTERN, name):
+        raise ValueError(
+            "must be a letter or digit, then letters, digits, dots, underscores and"
+            f" hyphens, at most 63 in all, or {OFF}"
+        )
+    return name or OFF
+
+
+def share(value: str) -> float:
+    if not re.fullmatch(r"0|1|[01]?\.[0-9]{1,6}", value) or float(value) > 1:
+        raise ValueError("must be a number from 0 to 1, such as 0.7")
+    return float(value)
 
 
 def places(value: str) -> int:

@@ -5,7 +5,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from modularity_registry.catalog.entry import Entry
-from modularity_registry.catalog.selection import Filter, Strategy, pick_provider
+from modularity_registry.catalog.selection import (
+    EVERYTHING,
+    Filter,
+    Strategy,
+    pick_provider,
+)
 from modularity_registry.clock import Clock
 from modularity_registry.config import Settings
 from modularity_registry.errors import BadSetting
@@ -71,7 +76,9 @@ class Upstreams:
                 unknown.append(_unasked(upstream.name, fault))
                 continue
             turns, providers = capability.turns, capability.providers()
-            entry = pick_provider(strategy, selection, providers, turns)
+            if selection is not EVERYTHING:
+                providers = providers.matching(selection.matches)
+            entry = pick_provider(strategy, providers, turns)
             self.lookups[upstream.name, "hit" if entry else "miss"] += 1
             if entry is not None:
                 return Elsewhere(upstream.name, entry), unknown

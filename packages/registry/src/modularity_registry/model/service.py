@@ -34,7 +34,10 @@ class HealthCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Registration(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a service registers. ``metadata`` is a JSON object, as bytes."""
+    """What a service registers. ``metadata`` is a JSON object, as bytes.
+
+    ``zone`` and ``region`` are empty where nobody says them.
+    """
 
     id: str
     name: str
@@ -47,6 +50,8 @@ class Registration(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ttl: float | None = None
     health: HealthCheck | None = None
     checks: tuple[ServiceCheck, ...] = ()
+    zone: str = ""
+    region: str = ""
 
     @property
     def parsed_location(self) -> Location:

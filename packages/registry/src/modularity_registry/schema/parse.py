@@ -101,6 +101,8 @@ def parse_registration_request(
         ttl=model.ttl,
         health=HealthCheck(**dict(model.health)) if model.health else None,
         checks=check_rules.parsed(model.checks),
+        zone=model.zone or "",
+        region=model.region or "",
     )
     return RegistrationRequest(registration, model.owner_key, model.instance)
 

@@ -4,6 +4,11 @@ import re
 from unicodedata import category
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}$"
+# As the value of a label in Kubernetes, which names zones and regions so.
+ZONE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,62}$"
+# Where a caller is: a zone, or the region that it is in before it.
+_ZONE = ZONE_PATTERN.strip("^$")
+PLACE_PATTERN = rf"^(({_ZONE})/)?({_ZONE})$"
 # As it can stand in a path: clients and proxies take out what is "." or ".." or nothing
 # between slashes (RFC 3986, section 5.2.4), and would ask for another capability.
 _SEGMENT = r"(\.?[A-Za-z0-9_:\-]|\.\.[A-Za-z0-9._:\-])[A-Za-z0-9._:\-]*"

@@ -28,6 +28,7 @@ from modularity_registry.schema.patterns import (
     ID_PATTERN,
     KEY_PATTERN,
     LONGEST_CAPABILITY,
+    ZONE_PATTERN,
     is_blank,
 )
 from modularity_registry.schema.request_models import (
@@ -42,6 +43,7 @@ _ID, _CAPABILITY = ID_PATTERN.strip("^$"), CAPABILITY_PATTERN.strip("^$")
 _are_names = re.compile(rf"{_ID}(?:\n{_CAPABILITY})*").fullmatch
 _Key = Annotated[str, Meta(pattern=KEY_PATTERN, min_length=16, max_length=256)]
 _Instance = Annotated[str, Meta(pattern=ID_PATTERN)]
+_Zone = Annotated[str, Meta(pattern=ZONE_PATTERN)]
 
 
 class _Health(Struct, forbid_unknown_fields=True):
@@ -63,6 +65,8 @@ class _Body(Struct, forbid_unknown_fields=True):
     health: _Health | UnsetType | None = UNSET
     owner_key: _Key | UnsetType | None = UNSET
     instance: _Instance | UnsetType | None = UNSET
+    zone: _Zone | UnsetType | None = UNSET
+    region: _Zone | UnsetType | None = UNSET
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -120,6 +124,8 @@ def _registration(fields: _Body) -> Registration:
         1 if fields.weight is UNSET else fields.weight,
         fields.ttl or None,
         _health(fields.health, fields.mode) if fields.health else None,
+        fields.zone or "",
+        fields.region or "",
     )
 
 
@@ -143,10 +149,9 @@ def _texts(fields: _Body) -> int:
     texts = 9 + len(fields.capabilities)
     if fields.version is not UNSET:
         texts += 2
-    if fields.owner_key is not UNSET:
-        texts += 1 if fields.owner_key is None else 2
-    if fields.instance is not UNSET:
-        texts += 1 if fields.instance is None else 2
+    for text in (fields.owner_key, fields.instance, fields.zone, fields.region):
+        if text is not UNSET:
+            texts += 1 if text is None else 2
     if fields.metadata is not UNSET:
         texts += 1 + _texts_in(fields.metadata)
     if fields.health is not UNSET:

@@ -31,6 +31,7 @@ from modularity_registry.schema.patterns import (
     KEY_PATTERN,
     LONGEST_CAPABILITY,
     TEXT_PATTERN,
+    ZONE_PATTERN,
     is_blank,
 )
 from modularity_registry.schema.strict_json import encode
@@ -98,6 +99,10 @@ Instance = Annotated[
         **_LENGTHS,
     ),
 ]
+
+
+_ZONE_LENGTHS: dict[str, Any] = {"minLength": 1, "maxLength": 63}
+Zone = Annotated[str, StringConstraints(pattern=ZONE_PATTERN)]
 
 
 class Body(BaseModel):
@@ -219,6 +224,20 @@ class RegistrationBody(Body):
         ),
     ] = None
     instance: Instance = None
+    zone: Annotated[
+        Zone | None,
+        doc(
+            "The zone that the service runs in. Callers in it are given this service"
+            " before those of other zones. Without a zone and a region, it gets those"
+            " of the registry's settings.",
+            "eu-1a",
+            **_ZONE_LENGTHS,
+        ),
+    ] = None
+    region: Annotated[
+        Zone | None,
+        doc("The region that the zone is in.", "eu-1", **_ZONE_LENGTHS),
+    ] = None
 
 
 class DrainBody(Body):

@@ -14,6 +14,7 @@ from modularity_registry.schema.patterns import (
     ID_PATTERN,
     KEY_PATTERN,
     TEXT_PATTERN,
+    ZONE_PATTERN,
 )
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
@@ -72,6 +73,7 @@ _PATTERNS = {
     ),
     CHECK_NAME_PATTERN: "must be 1-64 of a-z 0-9 - and start with a letter or digit",
     HOST_NAME_PATTERN: "must be a host name, as in hello.example",
+    ZONE_PATTERN: "must be 1-63 of A-Z a-z 0-9 . _ - and start with a letter or digit",
     KEY_PATTERN: "must be printable ASCII without spaces",
     TEXT_PATTERN: "must not contain control characters",
 }

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import msgspec
+
 from modularity_registry.audit import OFF, Audit
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.catalog import Catalog, not_found
@@ -78,6 +80,8 @@ class Commands:
         announcer: Announcer | None = None,
         metrics: Metrics | None = None,
         audit: Audit = OFF,
+        zone: str = "",
+        region: str = "",
     ) -> None:
         self._writer = writer
         self._feed = feed
@@ -89,6 +93,8 @@ class Commands:
         self._metrics = metrics or Metrics()
         self._audit = audit
         self._quotas = quotas
+        self._zone = zone
+        self._region = region
 
     async def register(
         self,
@@ -101,7 +107,8 @@ class Commands:
         """Register a service or replace the one with its id, whole.
 
         With an ``instance``, that joins those which the service has: see
-        `status.joined`.
+        `status.joined`. One that says neither its zone nor its region gets those of
+        this replica.
 
         Its owner is that of ``claim``. Raises `AddressRefused` if the policy forbids
         its location, `OwnedByAnother` if another owner has the id,
@@ -116,6 +123,10 @@ class Commands:
             else:
                 addresses = await self._names.addresses(location)
             self._policy.check_addresses(addresses, caller_is_local=caller_is_local)
+        if not (registration.zone or registration.region):
+            registration = msgspec.structs.replace(
+                registration, zone=self._zone, region=self._region
+            )
         owner = claim.owner(registration.id)
         displaced = ""
 

@@ -58,6 +58,7 @@ LOCATIONS = {
     "ipc": ("/run/socket",),
 }
 NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,20}", fullmatch=True)
+LABEL = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,20}", fullmatch=True)
 
 
 @st.composite
@@ -85,6 +86,8 @@ def good_bodies(draw: st.DrawFn) -> dict[str, Any]:
         "ttl": st.none() | st.floats(1, 604_800) | st.integers(1, 604_800),
         "owner_key": st.none() | st.just("0123456789abcdef"),
         "instance": st.none() | NAME,
+        "zone": st.none() | LABEL,
+        "region": st.none() | LABEL,
         "health": st.none(),
     }
     if mode in ("http", "tcp", "grpc"):
@@ -116,7 +119,11 @@ ODD: st.SearchStrategy[Any] = st.one_of(
     st.lists(st.sampled_from(["a", "b c", "x/y", "", 7]), max_size=300),
 )
 FIELDS = st.sampled_from(
-    [*registration(), "weight", "ttl", "health", "checks", "owner_key", "colour"]
+    [
+        *registration(),
+        *("weight", "ttl", "health", "owner_key", "zone", "region"),
+        *("checks", "colour"),
+    ]
 )
 
 

@@ -1,6 +1,6 @@
 """Lookups, lists and single services."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from time import perf_counter
 from urllib.parse import parse_qsl
@@ -9,8 +9,8 @@ from modularity_registry.api import rate_limits, replies
 from modularity_registry.api.authorization import Authenticator
 from modularity_registry.api.hot_path.reply import ReplyWriter, request_ids
 from modularity_registry.api.long_replies.lists import CAPABILITIES, LONG, PROVIDERS
-from modularity_registry.api.query import FILTERS, STRATEGY, Query
-from modularity_registry.catalog.catalog import Providers
+from modularity_registry.api.query import FILTERS, NEAR, STRATEGY, Query
+from modularity_registry.catalog.catalog import Capability, Catalog
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import (
     EVERYTHING,
@@ -18,6 +18,7 @@ from modularity_registry.catalog.selection import (
     Strategy,
     pick_provider,
 )
+from modularity_registry.catalog.zones import Place, nearest
 from modularity_registry.errors import InvalidRequest
 from modularity_registry.model.rights import Right
 from modularity_registry.runtime import Registry
@@ -30,7 +31,8 @@ EXPLAIN = "/explain"
 
 LONGEST_QUERY = 512
 
-NARROWED = (*FILTERS, "metadata", *STRATEGY)
+NARROWED = (*FILTERS, "metadata", *STRATEGY, *NEAR)
+ZONE = "HTTP_X_ZONE"
 
 Found = tuple[bytes, int]
 """A reply's body, and the revision that it is tagged with."""
@@ -72,9 +74,10 @@ class Reads:
         pick = _round_robin
         if len(query) > LONGEST_QUERY:
             return None  # it would be remembered
-        if query:
+        zone = head.environ.get(ZONE)
+        if query or zone is not None:
             try:
-                pick = _picker(query)
+                pick = _picker(query, zone)
             except InvalidRequest:
                 return None  # Flask says what is wrong with it
         catalog = self._catalog
@@ -83,7 +86,7 @@ class Reads:
             capability = catalog.capability(name)
             if capability is None:
                 return None
-            entry = pick(capability.providers(), capability.turns)
+            entry = pick(catalog, capability)
             return None if entry is None else (entry.json, entry.revision)
 
         return self._answer(head, self._lookups, find)
@@ -165,29 +168,36 @@ class _Check:
         return self._caller(self._header).may(Right.READ)
 
 
-def _round_robin(providers: Providers, turns: Iterator[int]) -> Entry | None:
-    healthy = providers.healthy
-    return healthy[next(turns) % len(healthy)] if healthy else None
+def _round_robin(catalog: Catalog, capability: Capability) -> Entry | None:
+    candidates = capability.providers().candidates
+    return candidates[next(capability.turns) % len(candidates)] if candidates else None
 
 
 class _Picker:
-    """Picks by a strategy among those that pass a filter."""
+    """Picks by a strategy among those that pass a filter, nearest to a place."""
 
-    def __init__(self, selection: Filter, strategy: Strategy) -> None:
+    def __init__(
+        self, selection: Filter, strategy: Strategy, place: Place | None
+    ) -> None:
         self._selection = selection
         self._strategy = strategy
+        self._place = place
 
-    def __call__(self, providers: Providers, turns: Iterator[int]) -> Entry | None:
+    def __call__(self, catalog: Catalog, capability: Capability) -> Entry | None:
+        providers, turns = capability.providers(), capability.turns
         if self._selection is not EVERYTHING:
             providers = providers.part(self, self._selection.matches)
-        return pick_provider(self._strategy, EVERYTHING, providers, turns)
+        if self._place is not None:
+            providers, turns = nearest(catalog, capability, providers, self._place)
+        return pick_provider(self._strategy, providers, turns)
 
 
 @lru_cache(maxsize=1024)
-def _picker(query: str) -> _Picker:
-    """Return the picker for a query; raises `InvalidRequest`."""
+def _picker(query: str, zone: str | None) -> _Picker:
+    """Return the picker for a query and the header X-Zone; raises `InvalidRequest`."""
     arguments = parse_qsl(query, keep_blank_values=True)
     parsed = Query(arguments, NARROWED)
     selection, strategy = parsed.filter(), parsed.strategy()
+    place = parsed.near(zone)
     parsed.finish()
-    return _Picker(selection, strategy)
+    return _Picker(selection, strategy, place)

@@ -7,7 +7,11 @@ from modularity_registry.catalog.selection import STRATEGIES
 from modularity_registry.events import KINDS
 from modularity_registry.model.rights import NAME_PATTERN
 from modularity_registry.model.service import MODES, STATUSES
-from modularity_registry.schema.patterns import CHECK_NAME_PATTERN, ID_PATTERN
+from modularity_registry.schema.patterns import (
+    CHECK_NAME_PATTERN,
+    ID_PATTERN,
+    PLACE_PATTERN,
+)
 
 # A version as it is, or a range as in PEP 440.
 _CLAUSE = r"(~=\s*[0-9]+\.[0-9]+|[<>]=?\s*[0-9]+|[!=]=\s*[0-9]+)(\.[0-9]+)*"
@@ -128,6 +132,19 @@ PARAMETERS: dict[str, Json] = {
         {"type": "string", "pattern": _VERSION, "maxLength": MAX_RANGE},
         ">=1.2,<2",
     ),
+    "Zone": _query("zone", "Only services in this zone.", _TEXT, "eu-1a"),
+    "Region": _query("region", "Only services in this region.", _TEXT, "eu-1"),
+    "Near": _query(
+        "near",
+        "The caller's zone, or its region and zone. Providers in the same zone come"
+        " first, then those in the same region, then all others.",
+        {"type": "string", "pattern": PLACE_PATTERN},
+        "eu-1/eu-1a",
+    ),
+    "CallerZone": {
+        **_header("X-Zone", "As `near`, which wins over it.", "eu-1a"),
+        "schema": {"type": "string", "pattern": PLACE_PATTERN, "examples": ["eu-1a"]},
+    },
     "Metadata": _METADATA,
     "Limit": _query(
         "limit",
@@ -216,7 +233,10 @@ PARAMETERS: dict[str, Json] = {
 }
 """The parameters, by name."""
 
-FILTERS = ("Status", "Capability", "Mode", "Name", "Version", "Metadata")
+FILTERS = (
+    *("Status", "Capability", "Mode", "Name", "Version", "Zone", "Region"),
+    "Metadata",
+)
 PAGES = ("Limit", "Cursor")
 WAITS = ("Wait", "Revision")
 LISTS = (*FILTERS, *PAGES, *WAITS)

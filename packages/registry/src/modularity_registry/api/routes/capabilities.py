@@ -7,11 +7,12 @@ from flask import Blueprint, Response, request
 from modularity_registry import schema
 from modularity_registry.api import replies
 from modularity_registry.api.long_replies.waits import require_place
-from modularity_registry.api.query import FILTERS, LISTS, STRATEGY
+from modularity_registry.api.query import FILTERS, LISTS, NEAR, STRATEGY, ZONE_HEADER
 from modularity_registry.api.routes import blueprint_of
 from modularity_registry.catalog.catalog import Capability, Catalog
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import (
+    EVERYTHING,
     Filter,
     Match,
     Strategy,
@@ -20,6 +21,7 @@ from modularity_registry.catalog.selection import (
     pick_provider,
     why_not_returned,
 )
+from modularity_registry.catalog.zones import Place, nearest
 from modularity_registry.errors import CapabilityNotFound, NoHealthyProvider
 from modularity_registry.federation import LOCAL_ONLY
 from modularity_registry.runtime import Registry
@@ -52,22 +54,30 @@ class _Handlers:
         self._catalog = registry.catalog
 
     def read_provider(self, name: str) -> Response:
-        query = replies.query(*NARROWED, *STRATEGY)
+        query = replies.query(*NARROWED, *STRATEGY, *NEAR)
         selection, strategy = query.filter(), query.strategy()
+        place = query.near(request.headers.get(ZONE_HEADER))
         query.finish()
         revision = self._catalog.revision
         try:
-            entry = self._pick(name, strategy, selection)
+            entry = self._pick(name, strategy, selection, place)
         except (CapabilityNotFound, NoHealthyProvider) as error:
             if not self._may_ask_upstreams():
                 raise
             return self._read_elsewhere(name, strategy, selection, error)
         return replies.read(lambda: entry.json, entry.revision, revision)
 
-    def _pick(self, name: str, strategy: Strategy, selection: Filter) -> Entry:
+    def _pick(
+        self, name: str, strategy: Strategy, selection: Filter, place: Place | None
+    ) -> Entry:
         capability = _require(self._catalog, name)
         providers = capability.providers()
-        entry = pick_provider(strategy, selection, providers, capability.turns)
+        matching, turns = providers, capability.turns
+        if selection is not EVERYTHING:
+            matching = providers.matching(selection.matches)
+        if place is not None:
+            matching, turns = nearest(self._catalog, capability, matching, place)
+        entry = pick_provider(strategy, matching, turns)
         if entry is None:
             raise _no_provider(name, len(providers.entries), len(providers.healthy))
         return entry

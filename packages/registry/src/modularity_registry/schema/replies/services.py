@@ -98,6 +98,14 @@ class StoredService(Struct):
         ),
     ] = UNSET
 
+    zone: Annotated[
+        str | UnsetType,
+        doc("The zone that the service runs in. Missing if it has none.", "eu-1a"),
+    ] = UNSET
+    region: Annotated[
+        str | UnsetType,
+        doc("The region that the zone is in. Missing if it has none.", "eu-1"),
+    ] = UNSET
     status_reason: Annotated[
         str | UnsetType,
         doc(

@@ -45,7 +45,7 @@ PATHS: dict[str, Json] = {
             ),
             (
                 *("CapabilityName", *FILTERS, "Strategy", "Key"),
-                *("IfNoneMatch", "LocalOnly"),
+                *("Near", "CallerZone", "IfNoneMatch", "LocalOnly"),
             ),
             description="A name that ends in `/services` or `/explain` leads to the"
             " two calls below instead.",

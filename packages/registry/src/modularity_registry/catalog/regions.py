@@ -1,0 +1,40 @@
+"""Which region each zone is in, as the services there say."""
+
+from collections import Counter
+
+from modularity_registry.catalog.entry import Entry
+
+
+class Regions:
+    """The region of each zone that a service is in. Written by the catalog alone."""
+
+    def __init__(self) -> None:
+        self._by_zone: dict[str, Counter[str]] = {}
+
+    def __contains__(self, zone: str) -> bool:
+        return zone in self._by_zone
+
+    def of(self, zone: str) -> str:
+        """Return the zone's region; empty if no service says it.
+
+        If they say several, the one that most of them say.
+        """
+        regions = self._by_zone.get(zone, Counter())
+        return max(filter(None, regions), key=regions.__getitem__, default="")
+
+    def count(self, old: Entry | None, new: Entry | None) -> None:
+        """Note that ``new`` has taken the place of ``old``. For the catalog."""
+        if new is not None and new.zone:
+            self._replace(new.zone, new.region, 1)
+        if old is not None and old.zone:
+            self._replace(old.zone, old.region, -1)
+
+    def _replace(self, zone: str, region: str, more: int) -> None:
+        # A new one each time: other threads may be reading the one before.
+        regions = Counter(self._by_zone.get(zone, ()))
+        regions[region] += more
+        regions = +regions
+        if regions:
+            self._by_zone[zone] = regions
+        else:
+            del self._by_zone[zone]

@@ -1,0 +1,99 @@
+"""Who is near to a caller: its zone first, then its region, then anywhere.
+
+A zone, or a region, keeps its callers while a share of its providers is healthy: with
+fewer, those that are left would get the calls of all. That is Envoy's rule for
+localities with an overprovisioning factor (1.4: a locality gets all of its traffic
+while 1 / 1.4 = 71 % of its hosts are healthy), without the partial shares below that:
+https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/locality_weight
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import count
+from typing import Literal, NamedTuple
+
+from modularity_registry.catalog.catalog import Capability, Catalog, Providers
+from modularity_registry.catalog.entry import Entry
+
+Key = tuple[Literal["zone", "region"], str]
+"""A zone's name, or a region's."""
+
+
+class Place(NamedTuple):
+    """Where a caller is. Without a ``region``, it is the one that the zone is in."""
+
+    zone: str
+    region: str = ""
+
+
+class Locality(NamedTuple):
+    """The providers in a zone or region that a lookup may return; never none.
+
+    ``share`` says how many of all its providers are healthy, from 0 to 1.
+    """
+
+    providers: Providers
+    share: float
+
+
+Localities = dict[Key, Locality]
+
+
+def nearest(
+    catalog: Catalog, capability: Capability, providers: Providers, place: Place
+) -> tuple[Providers, "count[int]"]:
+    """Return who is nearest to ``place``, and what counts the callers of these.
+
+    ``providers`` are those of the capability, or some of them. They are divided once:
+    then it takes the same time for any number of them.
+    """
+    key = nearest_locality(catalog, providers, place)
+    if key is None:
+        return providers, capability.turns
+    return localities(providers)[key].providers, capability.turns_of(key)
+
+
+def nearest_locality(
+    catalog: Catalog, providers: Providers, place: Place
+) -> Key | None:
+    """Return the zone or the region that the caller's provider comes from.
+
+    None if it may come from anywhere.
+    """
+    region = place.region or catalog.regions.of(place.zone)
+    keys: tuple[Key, Key] = ("zone", place.zone), ("region", region)
+    known = localities(providers)
+    for key in keys:
+        locality = known.get(key)
+        if locality is not None and locality.share >= catalog.zone_threshold:
+            return key
+    return None
+
+
+def localities(providers: Providers) -> Localities:
+    """Return the providers by zone and by region; divided when first asked for."""
+    if providers.localities is None:
+        providers.localities = _divide(providers)
+    return providers.localities
+
+
+def _divide(providers: Providers) -> Localities:
+    total = Counter(key for entry in providers.entries for key in _keys(entry))
+    healthy = Counter(key for entry in providers.healthy for key in _keys(entry))
+    candidates: dict[Key, list[Entry]] = defaultdict(list)
+    for entry in providers.candidates:
+        for key in _keys(entry):
+            candidates[key].append(entry)
+    return {
+        key: Locality(
+            Providers(tuple(entries), providers.revision), healthy[key] / total[key]
+        )
+        for key, entries in candidates.items()
+    }
+
+
+def _keys(entry: Entry) -> Iterator[Key]:
+    if entry.zone:
+        yield "zone", entry.zone
+    if entry.region:
+        yield "region", entry.region
