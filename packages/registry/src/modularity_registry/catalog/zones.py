@@ -53,6 +53,12 @@ def nearest(
     return localities(providers)[key].providers, capability.turns_of(key)
 
 
+def near(catalog: Catalog, providers: Providers, place: Place) -> Providers:
+    """Return who is nearest to ``place``: the same object until something changes."""
+    key = nearest_locality(catalog, providers, place)
+    return providers if key is None else localities(providers)[key].providers
+
+
 def nearest_locality(
     catalog: Catalog, providers: Providers, place: Place
 ) -> Key | None:

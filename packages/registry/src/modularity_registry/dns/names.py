@@ -1,7 +1,7 @@
-"""Capabilities and ids as names of the DNS, and back.
+"""Capabilities, ids and zones as names of the DNS, and back.
 
-DNS knows no case, and not every character fits. So that any capability and any id has
-a name, and people can read most of them, lower case is taken and
+DNS knows no case, and not every character fits. So that each of them has a name, and
+people can read most of these, lower case is taken and
 
 - dots part labels, as they are: ``weather.forecast``;
 - ``/`` is ``_2f`` and ``:`` is ``_3a``, a dot that would leave a label empty ``_2e``,
@@ -76,7 +76,7 @@ class Index:
 
 
 class Names:
-    """All capabilities and ids that need looking up by another name; a listener.
+    """All capabilities, ids and zones that need looking up by another name; a listener.
 
     ``version`` counts the catalog's changes, several of which may share a revision.
     """
@@ -84,6 +84,7 @@ class Names:
     def __init__(self, catalog: Catalog) -> None:
         self.capabilities = Index()
         self.services = Index()
+        self.zones = Index()
         self.version = 0
         self._catalog = catalog
 
@@ -94,6 +95,9 @@ class Names:
         for name in change.capabilities:
             present = self._catalog.capability(name) is not None
             self.capabilities.note(name, present)
+        for entry in (change.old, change.new):
+            if entry is not None and entry.zone:
+                self.zones.note(entry.zone, entry.zone in self._catalog.regions)
 
     def reloaded(self, changes: list[Transition], revision: int) -> None:
         """As `feed.Listener`."""

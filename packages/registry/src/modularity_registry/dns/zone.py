@@ -5,6 +5,8 @@
     <domain>                            SOA, NS
     ns.<domain>                         the address of this server
     <capability>.capability.<domain>    SRV, A, AAAA, TXT of its healthy providers
+    <capability>.capability.<zone>.zone.<domain>
+                                        the same of those nearest to a zone
     <id>.service.<domain>               the same of one service, if it is healthy
     <port>.<address>.addr.<domain>      A or AAAA: what SRV records lead to
 
@@ -20,6 +22,7 @@ from typing import Final
 
 from modularity_registry.catalog.catalog import Catalog, Providers
 from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.zones import Place, near
 from modularity_registry.dns import records
 from modularity_registry.dns.messages import (
     CLASS_IN,
@@ -116,8 +119,10 @@ class Zone:
 
     def _sources(self, labels: tuple[bytes, ...]) -> tuple[Source, ...]:
         """Return who stands behind a name of a capability or a service."""
+        labels, zone = _split(labels)
         if labels[-1:] == (b"capability",):
-            return self._behind(labels, self._names.capabilities, self._providers)
+            find = partial(self._providers, place=self._place(zone) if zone else None)
+            return self._behind(labels, self._names.capabilities, find)
         if labels[-1:] == (b"service",):
             return self._behind(labels, self._names.services, self._catalog.service)
         return ()
@@ -131,9 +136,19 @@ class Zone:
         sources = (find(name) for name in index.find(key))
         return tuple(source for source in sources if source is not None)
 
-    def _providers(self, name: str) -> Providers | None:
+    def _providers(self, name: str, place: Place | None) -> Providers | None:
         capability = self._catalog.capability(name)
-        return None if capability is None else capability.providers()
+        if capability is None:
+            return None
+        providers = capability.providers()
+        return near(self._catalog, providers, place) if place else providers
+
+    def _place(self, labels: tuple[bytes, ...]) -> Place:
+        """Return the zone with this name; of several, one that services are in."""
+        key = b".".join(labels).decode("latin-1")
+        zones = (*self._names.zones.find(key), key)
+        regions = self._catalog.regions
+        return Place(next((zone for zone in zones if zone in regions), key))
 
     def _find(self, labels: tuple[bytes, ...], kind: int, crowd: int) -> Answer | None:
         """Return the records of this kind at a name; None if the name doesn't exist."""
@@ -144,7 +159,9 @@ class Zone:
             return self._at_addresses(self._addresses, kind)
         if branch == b"addr":
             return self._at_addr(left, kind)
-        if branch == b"capability":
+        if branch == b"zone" and b"capability" not in left:
+            return Answer()  # any zone may be asked for, and has names below
+        if branch in (b"capability", b"zone"):
             return self._at_name(labels, kind, self._names.capabilities, crowd)
         if branch == b"service":
             return self._at_name(labels, kind, self._names.services, crowd)
@@ -186,7 +203,7 @@ class Zone:
                 entries = random.sample(entries, crowd)
             services = [self._service_records(entry) for entry in entries]
             return replace(self._of(services, kind), chosen=chosen)
-        key = _wanted(list(labels[:-1]))
+        key = _wanted(list(_split(labels)[0][:-1]))
         if key is None:
             return None
         part = not key or index.has_below(key.removesuffix("._tcp"))
@@ -252,6 +269,14 @@ def _healthy(sources: Sequence[Source]) -> Sequence[Entry]:
     ]
     # One name is mostly one capability, whose providers need no copy.
     return found[0] if len(found) == 1 else tuple(chain.from_iterable(found))
+
+
+def _split(labels: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return a name without its zone, and the labels of that; none if it has none."""
+    if labels[-1:] != (b"zone",) or b"capability" not in labels:
+        return labels, ()
+    end = len(labels) - labels[::-1].index(b"capability")
+    return labels[:end], labels[end:-1]
 
 
 def _type_of(address: Address) -> Type:

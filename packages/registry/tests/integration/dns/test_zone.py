@@ -287,3 +287,44 @@ def test_of_very_many_providers_some_are_told(dns_site: Site) -> None:
         text for _ in range(10) for text in texts(dns_site.ask_by_tcp(GREET).answer)
     }
     assert len(seen) > MOST
+
+
+def in_zone(zone: str) -> str:
+    return f"greet.capability.{zone}.zone.modularity"
+
+
+def ports(site: Site, name: str) -> list[str]:
+    return [answer.split()[2] for answer in site.find(name)]
+
+
+def test_a_zone_has_names_of_its_own(dns_site: Site) -> None:
+    dns_site.register("a", "http://127.0.0.1:9001", zone="a", region="eu")
+    dns_site.register("b", "http://127.0.0.1:9002", zone="B.x", region="eu")
+    dns_site.register("c", "http://127.0.0.1:9003", zone="c", region="us")
+    assert ports(dns_site, GREET) == ["9001", "9002", "9003"]
+    assert ports(dns_site, in_zone("a")) == ["9001"]
+    assert ports(dns_site, in_zone("b.x")) == ["9002"]
+    assert ports(dns_site, in_zone("B.X")) == ["9002"]
+    assert ports(dns_site, f"_greet._tcp.{in_zone('c').partition('.')[2]}") == ["9003"]
+    assert ports(dns_site, in_zone("none")) == ["9001", "9002", "9003"]
+
+
+def test_names_of_a_zone_spill_over_and_come_back(dns_site: Site) -> None:
+    dns_site.register("a", "http://127.0.0.1:9001", zone="a", region="eu")
+    for number in (2, 3, 4):
+        location = f"http://127.0.0.1:900{number}"
+        dns_site.register(f"b{number}", location, zone="b", region="eu")
+    dns_site.register("c", "http://127.0.0.1:9005", zone="c", region="us")
+    assert ports(dns_site, in_zone("a")) == ["9001"]
+    dns_site.drain("a")
+    assert ports(dns_site, in_zone("a")) == ["9002", "9003", "9004"]
+    dns_site.register("a", "http://127.0.0.1:9001", zone="a", region="eu")
+    assert ports(dns_site, in_zone("a")) == ["9001"]
+
+
+def test_names_in_a_zone_exist_or_not_as_without_it(dns_site: Site) -> None:
+    dns_site.register("a", "http://127.0.0.1:9001", zone="a")
+    for name in ("zone", "a.zone", "capability.a.zone"):
+        assert is_empty(dns_site.ask(f"{name}.modularity"), "NOERROR")
+    for name in ("other.capability.a.zone", "a.service.a.zone.x"):
+        assert is_empty(dns_site.ask(f"{name}.modularity"), "NXDOMAIN")
