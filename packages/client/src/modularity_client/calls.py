@@ -226,9 +226,13 @@ def capability(
     *,
     strategy: str | None = None,
     key: str | None = None,
+    near: str | None = None,
     **filters: Unpack[Filters],
 ) -> Call[Service]:
     """Pick one healthy provider; ``strategy="hash"`` needs a ``key``.
+
+    ``near`` is a zone, or ``region/zone``: providers there come first. The default is
+    the ``zone`` of the registry's object.
 
     Raises `CapabilityNotFound` if no service offers it, as far as the registry knows
     none ever did, `NoHealthyProvider` if it has no healthy provider.
@@ -238,7 +242,8 @@ def capability(
             f"{name!r} ends as the address of a list does; use providers() or"
             " discover() for it"
         )
-    query = arguments(strategy=strategy, key=key) + filter_arguments(filters)
+    query = arguments(strategy=strategy, key=key, near=near)
+    query += filter_arguments(filters)
     return Call("GET", capability_path(name), parser_of(Service), query)
 
 

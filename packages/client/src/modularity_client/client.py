@@ -24,6 +24,7 @@ from modularity_client.http.credentials import find_credentials
 from modularity_client.http.endpoints import parse_urls
 from modularity_client.http.reply_body import MAX_REPLY_BYTES
 from modularity_client.http.transport import AsyncDriver, Driver, Settings
+from modularity_client.locality import Place, find_place
 from modularity_client.membership.membership import Joining, Membership
 from modularity_client.types.services import Filters, Service
 
@@ -40,11 +41,12 @@ def _settings(
     timeout: float,
     tls: ssl.SSLContext | None,
     max_reply_bytes: int,
+    place: Place,
 ) -> Settings:
     if url is None:
         url = os.environ.get("REGISTRY_URL") or DEFAULT_URL
     credentials = find_credentials(token, token_file)
-    return Settings(parse_urls(url), credentials, timeout, tls, max_reply_bytes)
+    return Settings(parse_urls(url), credentials, timeout, tls, max_reply_bytes, place)
 
 
 def _method(make: Callable[..., Any], method: Callable[..., Any]) -> None:
@@ -88,10 +90,12 @@ class Registry:
     ``REGISTRY_TOKEN_FILE``, names a file with the token instead, which is read again
     when the token is refused. A call may take ``timeout`` seconds with all its retries,
     plus its ``wait``. ``tls`` is for a private CA or a client certificate. A reply of
-    more than ``max_reply_bytes`` is a `BadReply`.
+    more than ``max_reply_bytes`` is a `BadReply`. ``zone`` and ``region`` say where you
+    are, by default ``REGISTRY_ZONE`` and ``REGISTRY_REGION``: you get providers there
+    first, and what you `join` is registered there.
 
-    Raises `ValueError` for an invalid URL or token. Calls raise `RegistryError`. All
-    threads can share one object, and so can the children of a fork.
+    Raises `ValueError` for an invalid URL, token or zone. Calls raise `RegistryError`.
+    All threads can share one object, and so can the children of a fork.
     """
 
     def __init__(
@@ -103,8 +107,13 @@ class Registry:
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
         max_reply_bytes: int = MAX_REPLY_BYTES,
+        zone: str | None = None,
+        region: str | None = None,
     ) -> None:
-        self.settings = _settings(url, token, token_file, timeout, tls, max_reply_bytes)
+        place = find_place(zone, region)
+        self.settings = _settings(
+            url, token, token_file, timeout, tls, max_reply_bytes, place
+        )
         self._driver = Driver(self.settings)
 
     register = _sync(calls.register)
@@ -196,8 +205,13 @@ class AsyncRegistry:
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
         max_reply_bytes: int = MAX_REPLY_BYTES,
+        zone: str | None = None,
+        region: str | None = None,
     ) -> None:
-        self.settings = _settings(url, token, token_file, timeout, tls, max_reply_bytes)
+        place = find_place(zone, region)
+        self.settings = _settings(
+            url, token, token_file, timeout, tls, max_reply_bytes, place
+        )
         self._driver = AsyncDriver(self.settings)
 
     register = _async(calls.register)

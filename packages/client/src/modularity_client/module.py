@@ -47,6 +47,8 @@ class ModuleFields(TypedDict, total=False):
     ttl: float | None
     health: Mapping[str, Any] | None
     owner_key: str | None
+    zone: str | None
+    region: str | None
     grace: float
     on_registered: Callable[[Registered], object]
     on_error: Callable[[RegistryError], object]

@@ -25,6 +25,7 @@ from modularity_client.http.reply_body import (
     read_body,
 )
 from modularity_client.http.retry import Attempts, Failure, Pause, Send, attempts
+from modularity_client.locality import NOWHERE, Place
 
 ResultT = TypeVar("ResultT")
 
@@ -46,7 +47,8 @@ NOT_SENT = (
 class Settings:
     """How to reach a registry; ``timeout`` is the seconds that a call may take.
 
-    ``max_reply_bytes`` is the longest reply that is read.
+    ``max_reply_bytes`` is the longest reply that is read, ``place`` is where the caller
+    is.
     """
 
     urls: tuple[str, ...]
@@ -54,6 +56,7 @@ class Settings:
     timeout: float
     tls: ssl.SSLContext | None
     max_reply_bytes: int = MAX_REPLY_BYTES
+    place: Place = NOWHERE
 
     def __post_init__(self) -> None:
         check_timeout(self.timeout)
@@ -69,6 +72,7 @@ class Settings:
             # Without TLS, an empty context saves loading all certificates.
             "verify": context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             "limits": LIMITS,
+            "headers": self.place.header(),
             # A registry is near: ignore the environment's proxies and .netrc.
             "trust_env": False,
             "follow_redirects": False,

@@ -92,6 +92,8 @@ class Membership:
         self._on_registered = options.pop("on_registered", None)
         self._on_error = options.pop("on_error", None)
         options.setdefault("ttl", TTL)
+        if not options.keys() & {"zone", "region"}:
+            options.update(settings.place.fields())
         self._put = calls.put(**options)  # raises here, not in the thread
         self._service = options
         self._instance = ""

@@ -7,7 +7,7 @@ a whole. Writers hold the lock.
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from itertools import chain
@@ -19,6 +19,8 @@ from modularity_client.resolver.view import CapabilityView
 from modularity_client.types.services import Service, ServiceList
 
 Pending = Future[None]
+Near = Callable[[tuple[Service, ...], Sequence[Service]], tuple[Service, ...]]
+"""Returns those of the usable ones that are near, given all providers."""
 
 
 class ProviderCache:
@@ -34,12 +36,14 @@ class ProviderCache:
         strategy: Strategy,
         skip_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        near: Near | None = None,
     ) -> None:
         self.pickers: dict[str, Callable[[], Service]] = {}
         self.choices: dict[str, Choice] = {}
         self._strategy = strategy
         self._skip_seconds = skip_seconds
         self._clock = clock
+        self._near = near
         self._views: dict[str, CapabilityView] = {}
         self._connected = False
         self._as_of: float | None = None
@@ -80,6 +84,12 @@ class ProviderCache:
         """Return the healthy providers by id; None until they are loaded."""
         view = self._views.get(name)
         return view.healthy if view is not None and view.loaded else None
+
+    def not_skipped(self, providers: Iterable[Service]) -> set[str]:
+        """Return the ids of those that are not skipped."""
+        with self._lock:
+            skipped = self._quarantine.members(self._clock())
+        return {each.id for each in providers if each.id not in skipped}
 
     @property
     def live(self) -> bool:
@@ -156,7 +166,7 @@ class ProviderCache:
             if not view.install(providers.services, providers.revision, generation):
                 return False, False
             changed = view.healthy != before
-            if changed or name not in self.choices:
+            if changed or self._near or name not in self.choices:
                 self._publish(view)
             return True, changed
 
@@ -170,9 +180,14 @@ class ProviderCache:
             released = service.status == "healthy" and self._quarantine.release(
                 service.id
             )
+            before = self._near and self._having(service.id)
             changed = [view for view in self._views.values() if view.apply(event)]
             for view in changed:
                 self._publish(view)
+            for view in before or ():
+                # How many providers a zone has counts as well.
+                if view not in changed and view.capability in self.choices:
+                    self._publish(view)
             if released:
                 self._publish_all_of(service.id)
             return [view.capability for view in changed]
@@ -203,6 +218,9 @@ class ProviderCache:
             if view.capability in self.choices and view.has(service_id):
                 self._publish(view)
 
+    def _having(self, service_id: str) -> list[CapabilityView]:
+        return [view for view in self._views.values() if view.has(service_id)]
+
     def _publish(self, view: CapabilityView) -> None:
         name, providers = view.capability, view.healthy
         skipped = self._quarantine.members(self._clock())
@@ -210,6 +228,8 @@ class ProviderCache:
             usable = tuple(each for each in providers if each.id not in skipped)
             # When all have failed, one of them is still better than none.
             providers = usable or providers
+        if self._near is not None:
+            providers = self._near(providers, view.providers)
         choice = Choice(providers)
         picker = choice.picker(self._strategy) if providers else None
         if picker is None:

@@ -7,6 +7,7 @@ caller waits only on the first use of a capability.
 import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 from modularity_client.balancing import STRATEGIES, Choice, Strategy
@@ -14,6 +15,7 @@ from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.events.session import KEEP_ALIVE
 from modularity_client.invoke.failover import Invocation
 from modularity_client.invoke.invoker import Invoker
+from modularity_client.locality import ZONE_THRESHOLD, nearest
 from modularity_client.resolver.cache import ProviderCache
 from modularity_client.resolver.change_callbacks import Callback, ChangeCallbacks
 from modularity_client.resolver.errors import NoProvider
@@ -37,6 +39,10 @@ class Resolver:
     to the registry. A provider that failed is skipped for ``skip`` seconds, longer if
     it fails again.
 
+    If the registry's object has a ``zone``, it picks providers there while at least the
+    share ``zone_threshold`` of them is healthy and not skipped, then providers of the
+    region, and otherwise any: the registry's own rule.
+
     While the registry can't be reached, it uses the last view: see `age` and `state`.
     Close it, or use it as a context, to end its thread.
     """
@@ -49,13 +55,17 @@ class Resolver:
         consumer_id: str | None = None,
         skip: float = SKIP,
         keep_alive: float = KEEP_ALIVE,
+        zone_threshold: float = ZONE_THRESHOLD,
     ) -> None:
         if strategy not in STRATEGIES:
             raise ValueError(f"{strategy!r} is not one of {', '.join(STRATEGIES)}")
         settings = registry.settings
         self._strategy: Strategy = strategy
         self._consumer_id = consumer_id
-        self._cache = ProviderCache(strategy, skip)
+        near = partial(nearest, place=settings.place, threshold=zone_threshold)
+        self._cache = ProviderCache(
+            strategy, skip, near=near if settings.place.zone else None
+        )
         self._pickers = self._cache.pickers
         self._change_callbacks = ChangeCallbacks(self._cache)
         self._lifecycle = Lifecycle(
@@ -232,9 +242,12 @@ class Resolver:
         if not untried:
             return None
         choice = self._cache.choices.get(capability)
-        usable = {provider.id for provider in choice.services} if choice else set()
-        preferred = tuple(each for each in untried if each.id in usable)
-        return self._pick(capability, Choice(preferred or untried), strategy, key)
+        near = {provider.id for provider in choice.services} if choice else set()
+        for preferred in (near, self._cache.not_skipped(untried)):
+            chosen = tuple(each for each in untried if each.id in preferred)
+            if chosen:
+                return self._pick(capability, Choice(chosen), strategy, key)
+        return self._pick(capability, Choice(untried), strategy, key)
 
     # Calling
 

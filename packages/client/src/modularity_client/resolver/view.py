@@ -61,6 +61,11 @@ class CapabilityView:
             self._update_healthy()
         return self.healthy != before
 
+    @property
+    def providers(self) -> tuple[Service, ...]:
+        """All providers, healthy or not."""
+        return tuple(self._providers.values())
+
     def has(self, service_id: str) -> bool:
         """Return whether the service is one of the providers, healthy or not."""
         return service_id in self._providers

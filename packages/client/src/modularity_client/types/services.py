@@ -38,6 +38,8 @@ class ServiceFields(TypedDict, total=False):
     checks: Iterable[Mapping[str, Any]]
     owner_key: str | None
     instance: str | None
+    zone: str | None
+    region: str | None
 
 
 class Filters(TypedDict, total=False):
@@ -48,6 +50,8 @@ class Filters(TypedDict, total=False):
     mode: str | Iterable[str]
     name: str
     version: str
+    zone: str
+    region: str
     metadata: Mapping[str, Any]
 
 
@@ -82,6 +86,8 @@ class Service:
     status_reason: str | None = None
     status_since: datetime | None = None
     evidence: dict[str, Any] | None = field(default=None, hash=False)
+    zone: str | None = None
+    region: str | None = None
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -109,6 +115,8 @@ class Service:
             status_reason=data.get("status_reason"),
             status_since=None if since is None else datetime.fromisoformat(since),
             evidence=data.get("evidence"),
+            zone=data.get("zone"),
+            region=data.get("region"),
         )
 
 
