@@ -72,6 +72,10 @@ _FILTERS: Final = {
         metavar="RANGE",
         help="Only services of this version, or of a range such as '>=1.2,<2'.",
     ),
+    "zone": click.option("--zone", metavar="ZONE", help="Only services in this zone."),
+    "region": click.option(
+        "--region", metavar="REGION", help="Only services in this region."
+    ),
     "metadata": click.option(
         "--metadata",
         multiple=True,

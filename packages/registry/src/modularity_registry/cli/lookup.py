@@ -90,6 +90,11 @@ def info(session: Session, service_id: str) -> None:
     "--key", help="Key for --strategy hash: the same key gets the same provider."
 )
 @click.option(
+    "--near",
+    metavar="ZONE",
+    help="Your zone, or REGION/ZONE: providers there come first. [REGISTRY_ZONE]",
+)
+@click.option(
     "--location", "location_only", is_flag=True, help="Print only the location."
 )
 @with_session
@@ -98,6 +103,7 @@ def find(
     capability: str,
     strategy: str | None,
     key: str | None,
+    near: str | None,
     location_only: bool,
     **options: Any,
 ) -> None:
@@ -108,8 +114,9 @@ def find(
         strategy = "hash"
     if (strategy == "hash") != bool(key):
         raise click.UsageError("--strategy hash and --key go together.")
+    picking: dict[str, Any] = {"strategy": strategy, "key": key, "near": near}
     service = session.read(
-        calls.capability, capability, strategy=strategy, key=key, **filters_of(options)
+        calls.capability, capability, **picking, **filters_of(options)
     )
     if session.json:
         show_json(service)

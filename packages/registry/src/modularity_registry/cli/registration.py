@@ -65,6 +65,8 @@ _owner_key = click.option(
     type=float,
     help="Seconds that it may go without a heartbeat. Default: no lease.",
 )
+@click.option("--zone", metavar="ZONE", help="Zone it runs in.")
+@click.option("--region", metavar="REGION", help="Region that the zone is in.")
 @click.option("--health-path", metavar="PATH", help="Path to check (mode http).")
 @click.option("--health-interval", type=float, help="Seconds between two checks.")
 @click.option("--health-timeout", type=float, help="Timeout of a check, in seconds.")

@@ -49,6 +49,7 @@ def _registration(service: Any) -> Facts:
         ("capabilities", names(service["capabilities"])),
         ("location", plain(service["location"])),
         ("mode", plain(service["mode"])),
+        *((key, plain(service[key])) for key in ("zone", "region") if key in service),
         ("metadata", pairs(service["metadata"])),
         ("weight", plain(service["weight"])),
         ("lease", _seconds(service["ttl"]) or "none: stays until unregistered"),

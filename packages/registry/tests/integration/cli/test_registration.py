@@ -1,6 +1,7 @@
 """Commands that change something: what was done, in words or as the API's JSON."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def test_a_service_is_registered_from_options_and_replaced(served: Served) -> No
         *("--name", "Hello", "--version", "2.0.0", "--weight", "3", "--ttl", "60"),
         *("--metadata", "region=eu", "--metadata", "note=a=b"),
         *("--capability", "greet/formal"),
+        *("--zone", "eu-1a", "--region", "eu-1"),
     )
     again = served.run("register", "--id", "a", *MINIMAL, *options)
     assert again.stdout.startswith("replaced a at revision ")
@@ -36,6 +38,23 @@ def test_a_service_is_registered_from_options_and_replaced(served: Served) -> No
     assert (service["name"], service["version"]) == ("Hello", "2.0.0")
     assert (service["weight"], service["ttl"]) == (3, 60)
     assert service["metadata"] == {"region": "eu", "note": "a=b"}
+    assert (service["zone"], service["region"]) == ("eu-1a", "eu-1")
+    info = served.run("info", "a").stdout
+    assert re.search("^zone +eu-1a$", info, re.M)
+    assert re.search("^region +eu-1$", info, re.M)
+
+
+def test_services_are_found_by_their_zone(served: Served) -> None:
+    for zone in ("z1", "z2"):
+        fields = ("--id", zone, "--zone", zone, "--region", "r")
+        where = ("--capability", "zoned", "--location", "x", "--mode", "ipc")
+        assert served.run("register", *fields, *where).exit_code == 0
+    for zone in ("z1", "z2", "z1"):
+        for _ in range(2):
+            assert served.json("find", "zoned", "--near", zone)["id"] == zone
+        listed = served.json("ls", "--zone", zone, "--region", "r")["services"]
+        assert [each["id"] for each in listed] == [zone]
+    assert served.run("find", "zoned", "--near", "a b").exit_code == 1
 
 
 def test_the_check_can_be_chosen(served: Served) -> None:

@@ -10,7 +10,7 @@ const RELOAD_PERIOD = 3_000; // milliseconds between two reads of the whole list
 /** A service with what search and sorting need. Never changed once made. */
 function record(service) {
   const metadata = Object.entries(service.metadata).map(([key, value]) => `${key}=${metadataValue(value)}`);
-  const fields = [service.id, service.name, service.version, service.location, service.status_reason ?? ""];
+  const fields = [service.id, service.name, service.version, service.location, service.zone ?? "", service.region ?? "", service.status_reason ?? ""];
   return {
     service,
     searchText: [...fields, ...service.capabilities, ...metadata].join("\n").toLowerCase(),

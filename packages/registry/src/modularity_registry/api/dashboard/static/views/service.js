@@ -266,6 +266,8 @@ function registrationFacts(service) {
     ["Mode", service.mode],
     ["Version", service.version],
     ["Weight", String(service.weight)],
+    ...(service.zone ? [["Zone", service.zone]] : []),
+    ...(service.region ? [["Region", service.region]] : []),
     ["Owner", ownerLabel(service.owner)],
     ["Lease", service.ttl === null ? "None: stays registered until it is unregistered" : `A heartbeat at least every ${service.ttl} s`],
     ["Registered", format.dateTime(service.registered_at)],
