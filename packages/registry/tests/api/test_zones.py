@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -10,6 +11,7 @@ from werkzeug.test import TestResponse
 from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import RegistryFront
 from modularity_registry.catalog import documents
+from modularity_registry.runtime import Registry
 from support.hot_path import ask
 from support.registry import loaded_registry, registration, unload
 
@@ -78,6 +80,29 @@ def test_services_that_say_nothing_get_the_zone_of_the_registry() -> None:
     stored = documents.decode("services/a", entry.document).registration
     assert (stored.zone, stored.region) == ("eu-1a", "eu-1")
     unload(registry)
+
+
+class FormerRegistration(msgspec.Struct):
+    """A registration as versions without zones read it."""
+
+    id: str
+    name: str
+
+
+class FormerService(msgspec.Struct):
+    registration: FormerRegistration
+
+
+def test_versions_without_zones_read_services_with_one(registry: Registry) -> None:
+    client = create_app(registry).test_client()
+    register(client, "a", zone="eu-1a", region="eu-1")
+    register(client, "b")
+    there, nowhere = registry.catalog.service("a"), registry.catalog.service("b")
+    assert there is not None and nowhere is not None
+    former = msgspec.json.decode(there.document, type=FormerService)
+    assert former.registration.id == "a"
+    assert b"eu-1a" in there.document
+    assert b'"zone"' not in nowhere.document
 
 
 def test_a_lookup_stays_in_the_zone(three: FlaskClient) -> None:
