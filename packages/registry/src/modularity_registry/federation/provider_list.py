@@ -64,6 +64,8 @@ def _entry(json: bytes) -> Entry:
         owner="",
         capabilities=registration.capabilities,
         registered_at=at,
+        zone=registration.zone,
+        region=registration.region,
         vitals=Vitals(at, 0.0),
         document=documents.encode(Service(registration, at, at)),
         head=len(json),

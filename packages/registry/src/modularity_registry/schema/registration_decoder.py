@@ -124,8 +124,8 @@ def _registration(fields: _Body) -> Registration:
         1 if fields.weight is UNSET else fields.weight,
         fields.ttl or None,
         _health(fields.health, fields.mode) if fields.health else None,
-        fields.zone or "",
-        fields.region or "",
+        zone=fields.zone or "",
+        region=fields.region or "",
     )
 
 
