@@ -132,8 +132,8 @@ class Upstream:
         return capability
 
     async def _run(self) -> None:
-        options = self._settings.options()
-        async with httpx.AsyncClient(**options, headers=_HEADERS) as client:
+        options = self._settings.options() | {"headers": _HEADERS}
+        async with httpx.AsyncClient(**options) as client:
             while True:
                 try:
                     await self._driver.run(_READY)
