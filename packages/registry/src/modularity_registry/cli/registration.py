@@ -227,7 +227,7 @@ def undrain(session: Session, service_id: str, owner_key: str | None) -> None:
 @_owner_key
 @with_session
 def report(session: Session, service_id: str, check: str, **options: Any) -> None:
-    """Report a check of kind ttl, as the service itself."""
+    """Report a check of kind ttl, as the service."""
     result, reply = session.reply(calls.report_check, service_id, check, **options)
     if session.json:
         show_json(reply)

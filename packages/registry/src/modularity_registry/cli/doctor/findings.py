@@ -32,6 +32,8 @@ ADVICE: Final[Mapping[str, str]] = {
     "status": "the service reports an error: check its log; the check calls health.path"
     " of its registration, or /_module/health",
     "protocol": "the reply is not in the protocol of this mode: correct port or mode",
+    "mismatch": "the module is not what it registered: register what it provides, or"
+    " start the right version",
     "policy": "the registry's settings forbid this address: add its network to"
     " REGISTRY_ALLOWED_NETWORKS, or register another address",
     "local": "the registry is out of sockets or memory; the service may be fine: check"
