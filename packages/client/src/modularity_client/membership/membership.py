@@ -260,7 +260,6 @@ class Membership:
             self._present = self._present or error.sent
             raise
         self._present = True
-        self._registered.set()
         if registered.displaced:
             log.warning("%s: %s", self.service_id, registered.message)
         if not self._announced:
@@ -269,6 +268,7 @@ class Membership:
         elif self._error is None:
             log.info("%s: registered", self.service_id)
         self._clear_error()
+        self._registered.set()
         self._run_callback(self._on_registered, registered)
         if self._reported[0]:
             self._heartbeat()  # a registration begins as healthy

@@ -134,6 +134,8 @@ def test_the_operators_page_has_every_metrics_labels(
         "registry_store_errors_total": {"operation"},
         "registry_tls_certificate_expiry_timestamp_seconds": {"certificate"},
         "registry_tls_certificate_expiry_days": {"certificate"},
+        "registry_upstream_lookups_total": {"upstream", "result"},
+        "registry_upstream_connected": {"upstream"},
     }
     assert written == {
         name: labels - {"le"} | unseen.get(name, set())
@@ -159,6 +161,8 @@ def test_the_dashboard_names_what_the_registry_shows_and_leaves_little_out(
         "registry_tls_certificate_expiry_days",  # an alert looks at it
         "registry_audit_lines_total",  # an alert looks at it
         "process_virtual_memory_bytes",  # nobody need look at it
+        "registry_upstream_lookups_total",  # few registries have upstreams
+        "registry_upstream_connected",  # few registries have upstreams
     }
     assert named <= shown.keys()
 

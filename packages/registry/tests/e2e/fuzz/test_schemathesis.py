@@ -21,6 +21,8 @@ from werkzeug.test import Client
 from modularity_registry.api.app import create_app
 from modularity_registry.api.openapi.document import document
 from modularity_registry.api.query import cursor_after
+from modularity_registry.model.service import CHECKED_MODES
+from modularity_registry.schema.check_rules import FIELDS
 from support.hot_path import HotPath
 from support.registry import loaded_registry, registration, unload
 
@@ -154,6 +156,32 @@ def keep_rules_between_fields(case: Case) -> None:
         query.pop("strategy", None)
     if case.operation.label == "PUT /api/services/{service_id}" and "id" in body:
         body["id"] = unquote(case.path_parameters["service_id"])
+    if isinstance(body.get("checks"), list):
+        fitting = filter(None, (fitted(each, body) for each in body["checks"]))
+        body["checks"] = list({each["name"]: each for each in fitting}.values())
+
+
+def fitted(check: dict[str, Any], body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a check with the fields of its kind; None if its service can't have it."""
+    kind, mode = check["kind"], body.get("mode")
+    if kind != "ttl" and mode not in CHECKED_MODES:
+        return None
+    if kind == "module" and mode != "http":
+        return None
+    check = {
+        name: value
+        for name, value in check.items()
+        if name in FIELDS[kind] | {"name", "kind", "critical"}
+    }
+    if kind == "ttl":
+        check["ttl"] = check.get("ttl") or 60
+    if check.get("method") != "POST":
+        check.pop("body", None)
+    if check.get("method") == "HEAD":
+        check.pop("expect", None)
+    if kind == "grpc" and check.get("tls"):
+        check["tls"].pop("verify", None)
+    return check
 
 
 def fields(case: Case) -> dict[str, Any]:
