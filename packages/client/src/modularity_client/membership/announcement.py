@@ -12,8 +12,8 @@ log = logging.getLogger("modularity_client")
 def announce(service_id: str, location: str, registry: str) -> None:
     """Log that a service joined a registry, at level info.
 
-    Where the program has set up no logging, the line goes to stderr: whoever starts a
-    first module should see where it is.
+    If the program has set up no logging, the line goes to stderr, so that people who
+    start their first module see where it is.
     """
     registry = redacted(registry).rstrip("/")
     line = (

@@ -3,7 +3,7 @@
 It is not copied, since it may hold 100,000 services of which nobody here asks for any.
 A list of providers is read when a caller first needs it, and kept until an event says
 that it has changed. For that, one stream has all the changes of the upstream: a stream
-of the kept names alone would have to be opened anew for each further name.
+of the kept names alone would have to be reopened for each new name.
 
 An upstream that does not answer, or whose own view is not current, is not asked: what
 was read from it before may be out of date.

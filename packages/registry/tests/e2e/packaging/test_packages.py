@@ -120,6 +120,15 @@ def answers(command: list[str | Path]) -> None:
         process.wait()
 
 
+def test_both_are_built_in_the_same_way() -> None:
+    # Each has its own copy, since its sdist is built alone.
+    hooks = {
+        (REPOSITORY / "packages" / name / "hatch_build.py").read_text()
+        for name in ("registry", "client")
+    }
+    assert len(hooks) == 1
+
+
 def test_an_index_takes_them(dist: Path) -> None:
     files = [*dist.glob("*.whl"), *dist.glob("*.tar.gz")]
     assert len(files) == 4
