@@ -17,7 +17,14 @@ from pydantic import (
 
 from modularity_registry.model.checks import HIDDEN, CheckKind
 from modularity_registry.model.location import InvalidLocation, parse_health_path
-from modularity_registry.schema.body import STRICT, Seconds, doc, whole
+from modularity_registry.schema.body import (
+    STRICT,
+    Interval,
+    Seconds,
+    Timeout,
+    doc,
+    whole,
+)
 from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
     CHECK_NAME_PATTERN,
@@ -304,14 +311,8 @@ class Check(Body):
         TlsOptions | None,
         doc("How to judge the certificate. A gRPC check uses TLS if it is set.", {}),
     ] = None
-    interval: Annotated[
-        Seconds | None, Field(ge=1, le=86_400), doc("Seconds between two checks.", 10)
-    ] = None
-    timeout: Annotated[
-        Seconds | None,
-        Field(ge=0.1, le=300),
-        doc("Seconds after which the check fails.", 2),
-    ] = None
+    interval: Interval = None
+    timeout: Timeout = None
     fall: Annotated[
         int | None,
         Field(ge=1, le=100),

@@ -22,7 +22,14 @@ from modularity_registry.model.rights import (
     Right,
 )
 from modularity_registry.model.service import Mode
-from modularity_registry.schema.body import STRICT, Seconds, doc, whole
+from modularity_registry.schema.body import (
+    STRICT,
+    Interval,
+    Seconds,
+    Timeout,
+    doc,
+    whole,
+)
 from modularity_registry.schema.check_models import MAX_CHECKS, Check, health_path
 from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
@@ -124,14 +131,8 @@ class HealthCheck(Body):
             pattern=HEALTH_PATH_PATTERN,
         ),
     ] = None
-    interval: Annotated[
-        Seconds | None, Field(ge=1, le=86_400), doc("Seconds between two checks.", 10)
-    ] = None
-    timeout: Annotated[
-        Seconds | None,
-        Field(ge=0.1, le=300),
-        doc("Seconds after which a check fails.", 2),
-    ] = None
+    interval: Interval = None
+    timeout: Timeout = None
 
 
 class RegistrationBody(Body):
