@@ -123,7 +123,8 @@ class Commands:
             else:
                 addresses = await self._names.addresses(location)
             self._policy.check_addresses(addresses, caller_is_local=caller_is_local)
-        if not (registration.zone or registration.region):
+        has_place = registration.zone or registration.region
+        if not has_place and (self._zone or self._region):
             registration = msgspec.structs.replace(
                 registration, zone=self._zone, region=self._region
             )
@@ -132,6 +133,7 @@ class Commands:
 
         def decide(entry: Entry | None) -> Service | None:
             nonlocal displaced
+            displaced = ""  # of an attempt before this one
             _check(claim, entry)
             precondition.check(entry)
             now = self._clock.now()
@@ -152,7 +154,7 @@ class Commands:
             self._metrics.registered += 1
         else:
             self._metrics.replaced += 1
-        return result._replace(displaced=displaced)
+        return result._replace(displaced=displaced) if displaced else result
 
     async def unregister(
         self,
