@@ -181,11 +181,11 @@ class Query:
 
     def near(self, header: str | None) -> Place | None:
         """Return where the caller is, as ``near`` says or else the header X-Zone."""
-        text, name = self._one("near"), "near"
-        if text is None:
-            text, name = header, ZONE_HEADER
-        if text is None:
-            return None
+        place = self._place(ZONE_HEADER, header) if header else None
+        near = self._one("near")
+        return place if near is None else self._place("near", near)
+
+    def _place(self, name: str, text: str) -> Place | None:
         match = _PLACE.fullmatch(text)
         if match is None:
             self._bad(name, "must be a zone, such as eu-1a, or region/zone: eu-1/eu-1a")

@@ -51,7 +51,10 @@ _FORBIDDEN_HEADERS: Final = frozenset(
         *("proxy-connection", "proxy-authorization"),
     }
 )
-_is_token: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]{1,64}").fullmatch
+_HEADER_NAME: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~\-]{1,64}$"
+_HEADER_VALUE: Final = r"^(?:[!-~](?:[ -~]*[!-~])?)?$"
+_is_token: Final = re.compile(_HEADER_NAME).fullmatch
+_is_value: Final = re.compile(_HEADER_VALUE).fullmatch
 _is_range: Final = re.compile(r"([1-5][0-9]{2})-([1-5][0-9]{2})").fullmatch
 
 
@@ -72,7 +75,10 @@ def _headers(value: object) -> dict[str, str]:
         raise ValueError("must not have a header twice; case does not matter")
     for name, text in value.items():
         if not _is_token(name):
-            raise ValueError("must have names of 1-64 letters, digits and hyphens")
+            raise ValueError(
+                "must have names of 1-64 letters, digits, hyphens or other characters"
+                " that HTTP allows in a header's name"
+            )
         if name.lower() in _FORBIDDEN_HEADERS:
             raise ValueError(f"must not set {name}: the registry sets it itself")
         if not isinstance(text, str) or not _is_sendable(text):
@@ -85,9 +91,7 @@ def _headers(value: object) -> dict[str, str]:
 
 
 def _is_sendable(text: str) -> bool:
-    if len(text) > MAX_HEADER_VALUE:
-        return False
-    return not text or (text.isascii() and text.isprintable() and text == text.strip())
+    return len(text) <= MAX_HEADER_VALUE and _is_value(text) is not None
 
 
 def _not_hidden(value: str) -> str:
@@ -281,9 +285,11 @@ class Check(Body):
             {
                 "type": "object",
                 "maxProperties": MAX_HEADERS,
+                "propertyNames": {"pattern": _HEADER_NAME},
                 "additionalProperties": {
                     "type": "string",
                     "maxLength": MAX_HEADER_VALUE,
+                    "pattern": _HEADER_VALUE,
                 },
             }
         ),

@@ -142,8 +142,12 @@ PARAMETERS: dict[str, Json] = {
         "eu-1/eu-1a",
     ),
     "CallerZone": {
-        **_header("X-Zone", "As `near`, which wins over it.", "eu-1a"),
-        "schema": {"type": "string", "pattern": PLACE_PATTERN, "examples": ["eu-1a"]},
+        **_header("X-Zone", "As `near`, which wins over it; empty is as none.", "eu-1a"),
+        "schema": {
+            "type": "string",
+            "pattern": f"^$|{PLACE_PATTERN}",
+            "examples": ["eu-1a"],
+        },
     },
     "Metadata": _METADATA,
     "Limit": _query(
@@ -163,7 +167,7 @@ PARAMETERS: dict[str, Json] = {
         "Wait for a change of the list after `revision`, which is required, for at"
         f" most this many seconds. The maximum is {MAX_WAIT:g}; larger values count as"
         f" {MAX_WAIT:g}.",
-        {"type": "number", "minimum": 0, "maximum": 999_999_999},
+        {"type": "number", "minimum": 0, "exclusiveMaximum": 10**9},
         30,
     ),
     "Revision": _query(
