@@ -299,14 +299,18 @@ def discover(
     capabilities: Iterable[str] = (),
     *,
     optional: Iterable[str] = (),
+    near: str | None = None,
     **filters: Unpack[Filters],
 ) -> Call[MatchList]:
-    """Find healthy services with all ``capabilities``; most ``optional`` ones first."""
+    """Find healthy services with all ``capabilities``; most ``optional`` ones first.
+
+    Of equal ones, those that are ``near``, as for `capability`.
+    """
     body = {
         "capabilities": string_list(capabilities),
         "optional": string_list(optional),
     }
-    query = filter_arguments(filters)
+    query = arguments(near=near) + filter_arguments(filters)
     return call_with_body(
         "POST", "/api/discover", body, parser_of(MatchList), query=query
     )

@@ -380,6 +380,23 @@ def test_explain_says_why(client: FlaskClient, registry: Registry) -> None:
     problem(client.get("/api/capabilities/x/explain"), 404, "capability_not_found")
 
 
+def test_only_verified_services(client: FlaskClient, registry: Registry) -> None:
+    for each in ("a", "b"):
+        register(client, each, checks=[{"name": "works", "kind": "module"}])
+    entry = registry.catalog.service("a")
+    assert entry is not None
+    registry.call(registry.commands.verify(entry))
+    assert ids(client.get("/api/services?verified=true")) == ["a"]
+    assert ids(client.get("/api/services?verified=false")) == ["b"]
+    for _ in range(3):
+        found = body_of(client.get("/api/capabilities/greet?verified=true"))
+        assert found["id"] == "a"
+    problem(client.get("/api/services?verified=yes"), 400, "invalid_request")
+    fault = Fault("check", "it greets nobody", registry.clock.now(), "works")
+    registry.call(registry.commands.add_fault(entry, fault))
+    assert ids(client.get("/api/services?verified=true")) == []
+
+
 # Discovery
 
 

@@ -177,3 +177,18 @@ def test_the_header_is_read_on_the_hot_path() -> None:
             assert json.loads(reply[2])["id"] == zone
             assert "X-Zone" in reply[1]["vary"]
     unload(registry)
+
+
+def discovered(client: FlaskClient, query: str = "", zone: str = "") -> list[str]:
+    reply = client.post(
+        f"/api/discover{query}",
+        json={"capabilities": ["greet"]},
+        headers={"X-Zone": zone} if zone else {},
+    )
+    return [match["service"]["id"] for match in json_of(reply)["matches"]]
+
+
+def test_of_equal_matches_the_nearest_come_first(three: FlaskClient) -> None:
+    assert discovered(three) == ["a", "b", "c"]
+    assert discovered(three, "?near=b") == ["b", "a", "c"]
+    assert discovered(three, zone="us/nowhere") == ["c", "a", "b"]

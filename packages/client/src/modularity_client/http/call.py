@@ -241,6 +241,8 @@ def filter_arguments(filters: Mapping[str, Any]) -> Query:
                 # Strings are sent as they are, other values as JSON.
                 text = expected if isinstance(expected, str) else json.dumps(expected)
                 query.append((f"metadata.{key}", text))
+        elif isinstance(value, bool):
+            query.append((name, json.dumps(value)))
         elif value is not None:
             query += [(name, text) for text in string_list(value)]
     return tuple(query)

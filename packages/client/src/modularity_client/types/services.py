@@ -52,6 +52,7 @@ class Filters(TypedDict, total=False):
     version: str
     zone: str
     region: str
+    verified: bool
     metadata: Mapping[str, Any]
 
 

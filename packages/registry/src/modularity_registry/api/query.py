@@ -28,7 +28,10 @@ MAX_RANGE = 1024
 MAX_WAIT = 300.0
 """Seconds that a reader may wait for a change; a longer wait is cut to this."""
 
-FILTERS = ("status", "capability", "mode", "name", "version", "zone", "region")
+FILTERS = (
+    *("status", "capability", "mode", "name", "version"),
+    *("zone", "region", "verified"),
+)
 PAGES = ("limit", "cursor")
 STRATEGY = ("strategy", "key")
 NEAR = ("near",)
@@ -111,6 +114,7 @@ class Query:
             version=version,
             zone=self._one("zone"),
             region=self._one("region"),
+            verified=self._truth("verified"),
             metadata=tuple(
                 (name.removeprefix(METADATA), value)
                 for name, values in self._values.items()
@@ -210,6 +214,12 @@ class Query:
         if not values.issubset(choices):
             self._bad(name, f"must be one of {', '.join(choices)}")
         return values
+
+    def _truth(self, name: str) -> bool | None:
+        text = self._one(name)
+        if text not in (None, "true", "false"):
+            self._bad(name, "must be true or false")
+        return None if text is None else text == "true"
 
     def _statuses(self) -> frozenset[str]:
         words = {"active": {"healthy"}, "inactive": {"unhealthy", "draining"}}

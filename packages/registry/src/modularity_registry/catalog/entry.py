@@ -190,7 +190,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         return replies.Facts(
             rfc3339(self.registered_at),
             maybe_rfc3339(self.vitals.reachable),
-            maybe_rfc3339(self.vitals.verified),
+            maybe_rfc3339(self.vitals.verified or service.verified),
         )
 
     def _named_checks(self, service: Service) -> list[replies.NamedCheck]:

@@ -2,7 +2,7 @@
 
 import random
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -28,7 +28,8 @@ class Filter:
     """What a reader wants to see; what is empty or None lets everything through.
 
     ``capabilities`` must all be provided, ``statuses`` and ``modes`` are
-    alternatives. ``version`` is a range, ``exact_version`` one version.
+    alternatives. ``version`` is a range, ``exact_version`` one version. ``verified``
+    says whether a check of kind `module` must have succeeded, or must not.
     """
 
     statuses: frozenset[str] = frozenset()
@@ -40,6 +41,7 @@ class Filter:
     metadata: tuple[tuple[str, str], ...] = ()
     zone: str | None = None
     region: str | None = None
+    verified: bool | None = None
 
     def mismatch(self, entry: Entry) -> str | None:
         """Return in one sentence why the service is filtered out; None if it isn't."""
@@ -57,6 +59,8 @@ class Filter:
         registration = service.registration
         if self.name is not None and registration.name != self.name:
             return f"its name is {registration.name!r}, not {self.name!r}"
+        if self.verified is not None and self.verified != bool(service.verified):
+            return f"it is {'not ' if self.verified else ''}verified by a module check"
         missing = self.capabilities.difference(registration.capabilities)
         if missing:
             return f"it does not provide {', '.join(sorted(missing))}"
@@ -69,6 +73,7 @@ class Filter:
         texts = (self.name, self.exact_version, self.version)
         return (
             bool(self.capabilities or self.metadata)
+            or self.verified is not None
             # Empty ones as well: no service has an empty name.
             or any(text is not None for text in texts)
         )
@@ -192,11 +197,15 @@ class Match(msgspec.Struct, frozen=True):
 
 
 async def discover(
-    catalog: Catalog, asked: Discovery, selection: Filter
+    catalog: Catalog,
+    asked: Discovery,
+    selection: Filter,
+    distance: Callable[[Entry], int],
 ) -> list[Match]:
     """Return the healthy services that provide all the required capabilities.
 
-    Best score first, then by id. Other work has its turn in between.
+    Best score first, then by ``distance``, then by id. Other work has its turn in
+    between.
     """
     matches = []
     required = frozenset(asked.required)
@@ -208,7 +217,10 @@ async def discover(
             optional = tuple(name for name in asked.optional if name in provided)
             score = len(required) + len(optional)
             matches.append(Match(entry, score, asked.required, optional))
-    return sorted(matches, key=lambda match: (-match.score, match.entry.id))
+    return sorted(
+        matches,
+        key=lambda match: (-match.score, distance(match.entry), match.entry.id),
+    )
 
 
 def _candidates(catalog: Catalog, required: frozenset[str]) -> Sequence[Entry]:

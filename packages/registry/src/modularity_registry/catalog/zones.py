@@ -76,6 +76,14 @@ def nearest_locality(
     return None
 
 
+def distance(catalog: Catalog, entry: Entry, place: Place) -> int:
+    """Return 0 for a service in the caller's zone, 1 in its region, 2 elsewhere."""
+    if entry.zone == place.zone:
+        return 0
+    region = place.region or catalog.regions.of(place.zone)
+    return 1 if region and entry.region == region else 2
+
+
 def localities(providers: Providers) -> Localities:
     """Return the providers by zone and by region; divided when first asked for."""
     if providers.localities is None:

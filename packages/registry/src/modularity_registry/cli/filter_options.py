@@ -76,6 +76,11 @@ _FILTERS: Final = {
     "region": click.option(
         "--region", metavar="REGION", help="Only services in this region."
     ),
+    "verified": click.option(
+        "--verified/--unverified",
+        default=None,
+        help="Only services that passed their module check, or only the others.",
+    ),
     "metadata": click.option(
         "--metadata",
         multiple=True,

@@ -62,6 +62,13 @@ def _row(service: Any) -> list[Cell]:
     ]
 
 
+_near: Final = click.option(
+    "--near",
+    metavar="ZONE",
+    help="Your zone, or REGION/ZONE: providers there come first. [REGISTRY_ZONE]",
+)
+
+
 @click.command()
 @click.argument("service_id", metavar="ID", shell_complete=completion.ids)
 @with_session
@@ -89,11 +96,7 @@ def info(session: Session, service_id: str) -> None:
 @click.option(
     "--key", help="Key for --strategy hash: the same key gets the same provider."
 )
-@click.option(
-    "--near",
-    metavar="ZONE",
-    help="Your zone, or REGION/ZONE: providers there come first. [REGISTRY_ZONE]",
-)
+@_near
 @click.option(
     "--location", "location_only", is_flag=True, help="Print only the location."
 )
@@ -168,12 +171,14 @@ def _explained(provider: Any) -> tuple[Cell, ...]:
     shell_complete=completion.capabilities,
     help="Prefer services that provide this as well; can be repeated.",
 )
+@_near
 @filters("status", "capability")
 @with_session
 def discover(
     session: Session,
     required: tuple[str, ...],
     optional: tuple[str, ...],
+    near: str | None,
     **options: Any,
 ) -> None:
     """Find healthy services with every CAPABILITY.
@@ -182,7 +187,7 @@ def discover(
     is 1 if there is none.
     """
     reply = session.read(
-        calls.discover, required, optional=optional, **filters_of(options)
+        calls.discover, required, optional=optional, near=near, **filters_of(options)
     )
     matches = reply["matches"]
     if session.json:

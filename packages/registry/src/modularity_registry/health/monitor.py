@@ -318,6 +318,14 @@ class Monitor:
             await _write(self._commands.add_fault, watched, fault)
         elif verdict == "remove_faults":
             await _write(self._commands.remove_faults, watched, CHECK, name)
+        elif (
+            isinstance(watched, WatchedCheck)
+            and watched.verifies
+            and outcome.ok
+            and not watched.has_fault
+            and service.verified is None
+        ):
+            await _write(self._commands.verify, watched)
 
     async def _probe(self, watched: WatchedService, target: Target) -> Outcome:
         """Return what a check finds. It is cancelled when the registration is gone."""

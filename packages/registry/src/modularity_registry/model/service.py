@@ -103,7 +103,8 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ``loopback`` says whether checks may connect to loopback addresses: only if the
     service was registered from one. It is true for services stored by versions without
     this field. ``instances`` are the processes that registered the service and have not
-    left, the newest last.
+    left, the newest last. ``verified`` is when a check of kind `module` first succeeded
+    since it last failed, or since the registration.
     """
 
     registration: Registration
@@ -114,6 +115,7 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     owner: str = ""
     loopback: bool = True
     instances: tuple[str, ...] = ()
+    verified: datetime | None = None
 
 
 class CheckPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

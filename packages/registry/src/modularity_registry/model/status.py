@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import msgspec
 
-from modularity_registry.model.checks import ServiceCheck
+from modularity_registry.model.checks import ServiceCheck, named
 from modularity_registry.model.service import (
     CHECKED_MODES,
     MOST_INSTANCES,
@@ -49,7 +49,10 @@ def with_fault(service: Service, fault: Fault) -> Service:
     kept = tuple(
         other for other in service.faults if (other.source, other.check) != finder
     )
-    return _updated(service, fault.at, faults=(*kept, fault))
+    check = named(service.registration.checks, fault.check)
+    is_verifying = check is not None and check.kind == "module"
+    verified = None if is_verifying else service.verified
+    return _updated(service, fault.at, faults=(*kept, fault), verified=verified)
 
 
 def without_faults(
@@ -67,6 +70,13 @@ def without_faults(
     if len(kept) == len(service.faults):
         return service
     return _updated(service, now, faults=kept)
+
+
+def verified(service: Service, now: datetime) -> Service:
+    """Return the service with a check of kind `module` passed; itself if it was."""
+    if service.verified is not None:
+        return service
+    return msgspec.structs.replace(service, verified=now)
 
 
 def drained(service: Service, reason: str, now: datetime) -> Service:

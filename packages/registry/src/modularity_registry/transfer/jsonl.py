@@ -67,6 +67,7 @@ class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     owner: Annotated[str, msgspec.Meta(pattern=OWNER_PATTERN)] = ""
     loopback: bool = True
     instances: tuple[Annotated[str, msgspec.Meta(pattern=ID_PATTERN)], ...] = ()
+    verified: datetime | None = None
 
 
 _decode_header = msgspec.json.Decoder(_AnyHeader).decode

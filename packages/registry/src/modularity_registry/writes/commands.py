@@ -347,6 +347,11 @@ class Commands:
             subject, lambda service: status.without_faults(service, sources, now, check)
         )
 
+    async def verify(self, subject: Subject) -> None:
+        """Note that a check of kind `module` succeeded; of this registration."""
+        now = self._clock.now()
+        await self._change_same(subject, lambda service: status.verified(service, now))
+
     async def expire(self, subject: Subject) -> None:
         """Remove a service whose lease ran out, unless it was registered again."""
         entry = self._catalog.service(subject.id)

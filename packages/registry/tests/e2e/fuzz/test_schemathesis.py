@@ -170,7 +170,7 @@ def keep_rules_between_fields(case: Case) -> None:
 
 
 def without_nul(value: Any) -> Any:
-    """Return a JSON value without NUL, which no pattern can forbid in names and texts."""
+    """Return a JSON value without NUL, which no pattern forbids in names of fields."""
     if isinstance(value, dict):
         return {without_nul(name): without_nul(each) for name, each in value.items()}
     if isinstance(value, list):

@@ -585,3 +585,17 @@ def test_registered_reachable_and_verified_are_separate_facts(bench: Bench) -> N
     bench.pass_time(INTERVAL)
     bench.until(lambda: bench.facts()["verified"] is not None)
     assert bench.facts()["verified"] > facts["reachable"]
+
+
+def test_verified_is_stored_and_ends_with_a_failure(bench: Bench) -> None:
+    bench.register(checks=[{"name": "works", "kind": "module"}])
+    bench.until(lambda: bench.entry().service.verified is not None)
+    revision = bench.entry().revision
+    bench.pass_time(INTERVAL)
+    bench.until_named("works", 0)
+    assert bench.entry().revision == revision, "written once"
+    bench.prober.answers["works"] = CheckOutcome(False, 1, "no list", "mismatch")
+    for _ in range(5):
+        bench.pass_time(INTERVAL)
+    bench.until(lambda: bench.entry().status == "unhealthy")
+    assert bench.entry().service.verified is None

@@ -134,6 +134,13 @@ PARAMETERS: dict[str, Json] = {
     ),
     "Zone": _query("zone", "Only services in this zone.", _TEXT, "eu-1a"),
     "Region": _query("region", "Only services in this region.", _TEXT, "eu-1"),
+    "Verified": _query(
+        "verified",
+        "Only services of which a check of kind `module` has succeeded, and not failed"
+        " since; with `false`, only the others.",
+        {"type": "boolean"},
+        True,
+    ),
     "Near": _query(
         "near",
         "The caller's zone, or its region and zone. Providers in the same zone come"
@@ -142,7 +149,7 @@ PARAMETERS: dict[str, Json] = {
         "eu-1/eu-1a",
     ),
     "CallerZone": {
-        **_header("X-Zone", "As `near`, which wins over it; empty is as none.", "eu-1a"),
+        **_header("X-Zone", "As `near`, which wins over it; none if empty.", "eu-1a"),
         "schema": {
             "type": "string",
             "pattern": f"^$|{PLACE_PATTERN}",
@@ -239,6 +246,7 @@ PARAMETERS: dict[str, Json] = {
 
 FILTERS = (
     *("Status", "Capability", "Mode", "Name", "Version", "Zone", "Region"),
+    "Verified",
     "Metadata",
 )
 PAGES = ("Limit", "Cursor")

@@ -21,7 +21,7 @@ from modularity_registry.catalog.selection import (
     pick_provider,
     why_not_returned,
 )
-from modularity_registry.catalog.zones import Place, nearest
+from modularity_registry.catalog.zones import Place, distance, nearest
 from modularity_registry.errors import CapabilityNotFound, NoHealthyProvider
 from modularity_registry.federation import LOCAL_ONLY
 from modularity_registry.runtime import Registry
@@ -170,12 +170,19 @@ class _Handlers:
         return replies.read(render, tag, revision)
 
     def discover_services(self) -> Response:
-        query = replies.query(*NARROWED)
+        query = replies.query(*NARROWED, *NEAR)
         selection = query.filter()
+        place = query.near(request.headers.get(ZONE_HEADER))
         query.finish()
         demand = schema.parse_discovery(replies.body())
         revision, tag = self._catalog.revision, self._catalog.changed
-        matches = self._registry.call(discover(self._catalog, demand, selection))
+
+        def from_caller(entry: Entry) -> int:
+            return 0 if place is None else distance(self._catalog, entry, place)
+
+        matches = self._registry.call(
+            discover(self._catalog, demand, selection, from_caller)
+        )
         bodies = [_match(match) for match in matches]
         return replies.read(replies.listing("matches", bodies, revision), tag, revision)
 

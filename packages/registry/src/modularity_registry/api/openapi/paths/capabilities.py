@@ -82,10 +82,12 @@ PATHS: dict[str, Json] = {
             _TAG,
             "Find healthy services that provide several capabilities",
             read(
-                "The services that match: highest score first, then by id.", "Matches"
+                "The services that match: highest score first, then those near to the"
+                " caller, then by id.",
+                "Matches",
             ),
             ("invalid_request",),
-            (*FILTERS, "IfNoneMatch"),
+            (*FILTERS, "Near", "CallerZone", "IfNoneMatch"),
             RequestBody("DiscoveryRequest"),
         )
     },
