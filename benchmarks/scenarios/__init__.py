@@ -8,7 +8,7 @@ from benchmarks.harness.plan import Plan
 from benchmarks.harness.results import BenchmarkError, Row, ScenarioSkipped
 from benchmarks.scenarios.adoption import adoption
 from benchmarks.scenarios.callers import callers, flask, lists
-from benchmarks.scenarios.capacity import checks, memory, start
+from benchmarks.scenarios.capacity import checked, checks, memory, start
 from benchmarks.scenarios.client import resolve, subscribed, takeover
 from benchmarks.scenarios.dns import srv
 from benchmarks.scenarios.first_day import firstday
@@ -37,6 +37,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         "memory": memory,
         "start": start,
         "checks": checks,
+        "checked": checked,
         "watch": watch,
         "bystanders": bystanders,
         "fanout": fanout,

@@ -7,12 +7,26 @@ from datetime import datetime
 from functools import partial
 
 from benchmarks.harness import workload
-from benchmarks.harness.comparison import take_turns
+from benchmarks.harness.comparison import (
+    Measure,
+    SystemUnderTest,
+    measure_system,
+    one_provider,
+    system_under_test,
+    take_turns,
+)
 from benchmarks.harness.fill import fill_store, sqlite_url, time_to_ready
 from benchmarks.harness.http import get, send_all
 from benchmarks.harness.plan import Plan
-from benchmarks.harness.processes import CpuMeter, Server, wait_until
-from benchmarks.harness.results import BenchmarkError, Check, Row, Sample, Series
+from benchmarks.harness.processes import CpuMeter, Fleet, Server, wait_until
+from benchmarks.harness.results import (
+    BenchmarkError,
+    Check,
+    Row,
+    Sample,
+    Series,
+    at_least,
+)
 from benchmarks.harness.systems import HEALTHY, nginx, start_registry
 
 # Checking each service every second is far more than one core can do. The monitor is
@@ -25,6 +39,10 @@ IN_FLIGHT = 2_000
 MAX_AGE = 10.0
 # More addresses give more pairs of ports for the connections that nginx closes.
 ADDRESSES = 32
+CHECK_RATE = 3_000
+"""Checks a second that one core makes beside lookups."""
+HOUR = 3_600
+COUNT = "location = /count { stub_status; keepalive_timeout 60s; }"
 
 
 def memory(plan: Plan) -> Row:
@@ -82,7 +100,7 @@ def checks(plan: Plan) -> Row:
     """Health checks a second by the registry's own monitor."""
     kept_alive = _check_rate(plan, "kept alive", keep_alive=True)
     fresh = _check_rate(plan, "fresh", keep_alive=False)
-    check = Check("checks a second", kept_alive.values, 3_000, "more", "/s")
+    check = Check("checks a second", kept_alive.values, CHECK_RATE, "more", "/s")
     notes = (
         f"every service is due every {INTERVAL} s; all were healthy at the end",
         "counted by the nginx that is checked; it runs on 'other core'",
@@ -92,11 +110,63 @@ def checks(plan: Plan) -> Row:
     return Row("checks", title, (kept_alive, fresh), (check,), notes)
 
 
+def checked(plan: Plan) -> Row:
+    """Lookups beside health checks on the same core, and without."""
+    rates: list[float] = []
+    with plan.fleet() as fleet:
+        locations = f"{COUNT} location / {{ {HEALTHY} }}"
+        target = nginx(fleet, locations, ADDRESSES, core=plan.load_core)
+        without = _lookups_of_checked(plan, fleet, target, "no checks", HOUR)
+        interval = plan.checked_services / CHECK_RATE
+        beside = _lookups_of_checked(plan, fleet, target, "checks", interval)
+
+        def beside_checks() -> Sample:
+            before, began = _served_requests(target), time.perf_counter()
+            sample = measure_system(plan, fleet, beside, (target,), pausing=False)
+            count = _served_requests(target) - before
+            rates.append(count / (time.perf_counter() - began))
+            return sample
+
+        measures: dict[str, Measure] = {
+            without.name: partial(measure_system, plan, fleet, without),
+            beside.name: beside_checks,
+        }
+        series = take_turns(plan.repeats, measures)
+    p99 = tuple(sample.p99 or 0.0 for sample in series[1].samples)
+    checks = (
+        Check("checks a second", tuple(rates), CHECK_RATE, "more", "/s"),
+        at_least(series[1], series[0], 0.5),
+        Check("p99 beside checks", p99, 10, "less", "ms"),
+    )
+    notes = (
+        f"{plan.checked_services:,} services, each due every {interval:g} s; the nginx"
+        " that is checked counts, and shares the other core with the load",
+    )
+    title = "capability lookup beside health checks on one core"
+    return Row("checked", title, tuple(series), checks, notes)
+
+
+def _lookups_of_checked(
+    plan: Plan, fleet: Fleet, target: Server, name: str, interval: float
+) -> SystemUnderTest:
+    """Return a registry whose services, at ``target``, have all been checked once."""
+    env = {"HEALTH_CHECK_INTERVAL": f"{interval:g}", "HEALTH_CHECK_TIMEOUT": "5"}
+    server = start_registry(plan, fleet, env=env)
+    count = plan.checked_services
+    before = _served_requests(target)
+    send_all(server.port, workload.checked_services(count, target.port, ADDRESSES))
+    wait_until(
+        lambda: _served_requests(target) - before > count, 120, "a round of checks"
+    )
+    keys = list(workload.draw(workload.capabilities(count), plan.seed))
+    lookup = workload.registry_lookup
+    return system_under_test(fleet, name, server, keys, lookup, one_provider)
+
+
 def _check_rate(plan: Plan, name: str, keep_alive: bool) -> Series:
     """Return checks a second against an nginx on the other core."""
     keep = "" if keep_alive else "keepalive_timeout 0;"
-    locations = "location = /count { stub_status; keepalive_timeout 60s; }"
-    locations += f"location / {{ {keep} {HEALTHY} }}"
+    locations = f"{COUNT} location / {{ {keep} {HEALTHY} }}"
     env = {"HEALTH_CHECK_INTERVAL": str(INTERVAL), "HEALTH_CHECK_TIMEOUT": "5"}
     count = plan.checked_services
     with plan.fleet() as fleet:
