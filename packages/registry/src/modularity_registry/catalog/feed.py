@@ -19,6 +19,7 @@ from modularity_registry.errors import (
 )
 from modularity_registry.model.service import Service
 from modularity_registry.stores.base import (
+    Advanced,
     Change,
     Event,
     Lost,
@@ -229,6 +230,9 @@ class Feed:
         match event:
             case Change():
                 self._apply(event)
+            case Advanced():
+                self._advance(event.revision)
+                self._wake()
             case Snapshot():
                 self._loading = self._load(event)
             case Lost():
@@ -260,12 +264,15 @@ class Feed:
     def _pass_by(self, change: Change) -> None:
         """Take a change that is not one of the catalog."""
         if change.last:
-            self._catalog.advance(change.revision)
-            for listener in self._listeners:
-                listener.advanced(change.revision)
+            self._advance(change.revision)
         record_listener = self._record_listeners.get(_prefix(change.key))
         if record_listener is not None:
             record_listener.changed(change.key, change.value, change.revision)
+
+    def _advance(self, revision: int) -> None:
+        self._catalog.advance(revision)
+        for listener in self._listeners:
+            listener.advanced(revision)
 
     def _load(self, snapshot: Snapshot) -> Iterator[None]:
         self._unreadable.clear()

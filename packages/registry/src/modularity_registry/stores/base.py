@@ -51,6 +51,15 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     last: bool = True
 
 
+class Advanced(msgspec.Struct, frozen=True, gc=False):
+    """The store completed ``revision``, which changed nothing more of what is watched.
+
+    Sent by a part of a store; a whole one sends each change.
+    """
+
+    revision: int
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """The connection to the store broke: what the watcher holds may be stale now.
@@ -78,7 +87,7 @@ Outcome = int | None | StoreError
 why it was not carried out, as far as anyone knows: `StoreConflict`, `StoreUnavailable`,
 `OutcomeUnknown`."""
 
-Event = Snapshot | Change | Lost
+Event = Snapshot | Change | Advanced | Lost
 Send = Callable[[Event], None]
 
 

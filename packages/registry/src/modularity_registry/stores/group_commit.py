@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from modularity_registry.stores.base import (
@@ -22,6 +22,13 @@ from modularity_registry.stores.base import (
 )
 
 log = logging.getLogger(__name__)
+
+
+class Writer(Protocol):
+    """Writes one key at a time, for the coroutines of one event loop."""
+
+    async def write(self, write: Write) -> int | None:
+        """Return the revision of ``write``; see `GroupCommit.write`."""
 
 
 class _Pending(NamedTuple):

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from modularity_registry.stores.base import Change, Event, Record, Snapshot
+from modularity_registry.stores.base import Advanced, Change, Event, Record, Snapshot
 
 
 class Recorder:
@@ -37,7 +37,8 @@ class Recorder:
         complete = (
             event.revision
             for event in self.events
-            if isinstance(event, Snapshot) or (isinstance(event, Change) and event.last)
+            if isinstance(event, Snapshot | Advanced)
+            or (isinstance(event, Change) and event.last)
         )
         return max(complete, default=0)
 
