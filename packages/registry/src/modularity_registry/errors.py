@@ -99,6 +99,12 @@ class OwnedByAnother(RegistryError):
     code = "owned_by_another"
 
 
+class UnknownNamespace(RegistryError):
+    """The path names a namespace that this registry does not have."""
+
+    code = "unknown_namespace"
+
+
 class TokenNotFound(RegistryError):
     """No token has this name."""
 

@@ -4,12 +4,12 @@ import asyncio
 import random
 import socket
 import uuid
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 from modularity_registry import __version__
-from modularity_registry.audit import Audit
+from modularity_registry.audit import Audit, NamespaceAudit
 from modularity_registry.catalog.call_graph import Traffic
 from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.documents import REPLICAS, TOKENS
@@ -20,6 +20,7 @@ from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.config import OFF, Settings
 from modularity_registry.events import KEEP_ALIVE, Hub, WatcherPlaces
 from modularity_registry.federation import Upstreams
+from modularity_registry.health.check_queue import CheckPlaces, CheckQueue
 from modularity_registry.health.monitor import Monitor
 from modularity_registry.health.probes import Prober
 from modularity_registry.health.schedule import Schedule
@@ -27,18 +28,24 @@ from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.listen_address import reachable
 from modularity_registry.network.name_lookup import NameLookup
 from modularity_registry.ratelimit import Places, Rates
-from modularity_registry.replicas.announcer import PERIOD, Announcer
+from modularity_registry.replicas.announcer import (
+    PERIOD,
+    Announcer,
+    NamespaceHeartbeats,
+)
 from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.replicas.standstill import Standstill
 from modularity_registry.stores import open_store
 from modularity_registry.stores.base import Store
-from modularity_registry.stores.group_commit import GroupCommit
+from modularity_registry.stores.group_commit import GroupCommit, Writer
+from modularity_registry.stores.parts import Division, PartWriter
 from modularity_registry.tasks import run_on
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.telemetry.timed_store import TimedStore
 from modularity_registry.tokens import (
     FileTokenBackend,
+    NamespaceTokens,
     RegistryTokenBackend,
     TokenBackend,
     TokenFileWatcher,
@@ -57,6 +64,10 @@ class Registry:
     They run on the event loop that calls `start`. Other threads may read the catalog,
     and `call` everything else. ``more_faults`` tell what else may be wrong with it,
     ``places`` are all those that callers share.
+
+    The registry of each namespace is one of ``namespaces``, by name. It has a view, a
+    watch and tokens of its own, and shares the rest. The whole one starts and stops it.
+    ``namespace`` is its name, None for the whole one, which is the default namespace.
     """
 
     settings: Settings
@@ -64,7 +75,8 @@ class Registry:
     store: Store
     replica: str
     metrics: Metrics
-    writer: GroupCommit
+    namespace: str | None
+    writer: Writer
     catalog: Catalog
     feed: Feed
     membership: Membership
@@ -86,17 +98,25 @@ class Registry:
     started_at: float
     places: list[Places]
     more_faults: list[Callable[[], str | None]] = field(default_factory=list)
+    namespaces: dict[str, "Registry"] = field(default_factory=dict)
+
+    @property
+    def all_namespaces(self) -> list["Registry"]:
+        """The registries of all namespaces, the default one first."""
+        return [self, *self.namespaces.values()]
 
     async def start(self) -> None:
-        """Load the catalog, then watch; raises `StoreError` when that can't be."""
-        await self.feed.start()
+        """Load the catalogs, then watch; raises `StoreError` when that can't be."""
+        for registry in self.all_namespaces:
+            await registry.feed.start()
         if self.token_file is not None:
             await self.token_file.start()
         await self.standstill.start()
         if self.announcer is not None:
             await self.announcer.start()
-        await self.view_health.start()
-        await self.monitor.start()
+        for registry in self.all_namespaces:
+            await registry.view_health.start()
+            await registry.monitor.start()
         self.upstreams.start()
         self.audit.start(
             version=__version__,
@@ -105,19 +125,27 @@ class Registry:
             anonymous=sorted(self.settings.anonymous),
         )
 
+    def dismiss(self) -> None:
+        """End all streams and waits, and those that are still to come. Idempotent."""
+        for registry in self.all_namespaces:
+            registry.hub.stop()
+
     async def stop(self) -> None:
         """Stop watching, then following, then close the store. Idempotent."""
-        self.hub.stop()
+        self.dismiss()
         await self.upstreams.stop()
-        await self.monitor.stop()
+        for registry in self.all_namespaces:
+            await registry.monitor.stop()
         if self.token_file is not None:
             await self.token_file.stop()
         if self.announcer is not None:
             await self.announcer.stop()
         await self.view_health.stop()
         await self.standstill.stop()
-        self.writer.stop()
-        await self.feed.stop()
+        if isinstance(self.writer, GroupCommit):
+            self.writer.stop()
+        for registry in self.all_namespaces:
+            await registry.feed.stop()
         await asyncio.to_thread(self.store.close)
         await asyncio.to_thread(self.audit.stop)
         self.rates.close()
@@ -132,18 +160,26 @@ class Registry:
 
     def degraded(self) -> list[str]:
         """Return why this replica is not at its best; empty when it is."""
+        own = self._faults()
         reasons = [
-            *self.view_health.problems(),
-            self.monitor.suspicion,
-            self.monitor.lateness.reason,
+            *own,
             self.token_file.fault if self.token_file else None,
             self.audit.fault,
             self.rates.fault,
-            self.quotas.fault,
             *(fault() for fault in self.more_faults),
             *(places.fault for places in self.places),
+            *_in_namespaces(self.namespaces, own),
         ]
         return [reason for reason in reasons if reason is not None]
+
+    def _faults(self) -> list[str | None]:
+        """Return what may be wrong with this namespace alone."""
+        return [
+            *self.view_health.problems(),
+            self.monitor.suspicion,
+            self.monitor.lateness.reason,
+            self.quotas.fault,
+        ]
 
     @property
     def feed_age(self) -> float:
@@ -154,15 +190,40 @@ class Registry:
         return self.membership.own_record_age() or 0.0
 
 
+def _in_namespaces(
+    namespaces: Mapping[str, Registry], known: Sequence[str | None]
+) -> Iterator[str]:
+    """Yield what is wrong with namespaces and not ``known`` of the whole registry."""
+    names: dict[str, list[str]] = {}
+    for name, registry in namespaces.items():
+        for reason in registry._faults():
+            if reason is not None and reason not in known:
+                names.setdefault(reason, []).append(name)
+    for reason, those in names.items():
+        subject = "namespace" if len(those) == 1 else "namespaces"
+        yield f"{subject} {', '.join(those)}: {reason}"
+
+
 class _Base(NamedTuple):
-    """What every other part is built on; ``store`` is the timed one."""
+    """What every other part is built on; ``store`` is the timed one, or a part of it.
+
+    ``whole`` is the registry to whose namespaces this one belongs.
+    """
 
     settings: Settings
     clock: Clock
     store: Store
     replica: str
     metrics: Metrics
-    writer: GroupCommit
+    writer: Writer
+    policy: AddressPolicy
+    name_lookup: NameLookup
+    prober: Prober
+    check_places: CheckPlaces
+    period: float
+    keep_alive: float
+    namespace: str | None = None
+    whole: Registry | None = None
 
 
 class _View(NamedTuple):
@@ -205,81 +266,126 @@ def build(
 
     Raises `StoreError` when the store can't be opened.
     """
-    clock = clock or SystemClock()
-    replica = replica or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     store = store or open_store(settings.store)
     metrics = Metrics()
     timed = TimedStore(store, metrics)
-    writer = GroupCommit(timed)
-    base = _Base(settings, clock, timed, replica, metrics, writer)
-    view = _build_view(base, period)
-    writers = _build_writers(base, view, prober)
+    policy, name_lookup = AddressPolicy.parse(settings.allowed_networks), NameLookup()
+    base = _Base(
+        settings,
+        clock or SystemClock(),
+        timed,
+        replica or f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}",
+        metrics,
+        GroupCommit(timed),
+        policy,
+        name_lookup,
+        prober or Prober(policy, name_lookup=name_lookup),
+        CheckPlaces(),
+        period,
+        keep_alive,
+    )
+    # Its own store is the untimed one, for whoever looks into it.
+    whole = replace(_build_one(base), store=store)
+    for name, part in Division(timed, settings.namespace).parts.items():
+        whole.namespaces[name] = _build_one(
+            base._replace(
+                # Upstreams are asked about the default namespace.
+                settings=replace(settings, upstream=(), upstream_token_file=()),
+                store=part,
+                metrics=Metrics(metrics),
+                writer=PartWriter(base.writer, part),
+                namespace=name,
+                whole=whole,
+            )
+        )
+    return whole
+
+
+def _build_one(base: _Base) -> Registry:
+    """Return the registry of one namespace."""
+    settings, clock, whole = base.settings, base.clock, base.whole
+    view = _build_view(base)
+    writers = _build_writers(base, view)
     tokens = _build_tokens(base, view.feed)
-    hub = _build_hub(base, tokens.view, keep_alive)
+    hub = _build_hub(base, tokens.view)
     history = History(clock)
     for listener in (history, writers.monitor, hub):
         view.feed.listen(listener)
-    parts = settings, clock, store, replica, metrics, writer, *view, *writers
+    parts = base.store, base.replica, base.metrics, base.namespace, base.writer
     return Registry(
-        *(*parts, hub, history, *tokens),
+        *(settings, clock, *parts, *view, *writers, hub, history, *tokens),
         traffic=Traffic(clock),
-        rates=Rates(settings, clock),
+        rates=whole.rates if whole else Rates(settings, clock),
         upstreams=Upstreams(settings, clock),
-        started_at=clock.monotonic(),
-        places=[hub.places],
+        started_at=whole.started_at if whole else clock.monotonic(),
+        places=[] if whole else [hub.places],
     )
 
 
-def _build_view(base: _Base, period: float) -> _View:
-    clock, store = base.clock, base.store
+def _build_view(base: _Base) -> _View:
+    clock, store, whole = base.clock, base.store, base.whole
     renderer = Renderer(base.settings.check_defaults)
     catalog = Catalog(renderer, clock, base.settings.zone_threshold)
     feed = Feed(store, catalog)
-    membership = Membership(base.replica, catalog, clock, period)
-    standstill = Standstill(clock, membership.renew)
-    announcer = None
-    if store.shared:
-        announcer = Announcer(
-            base.writer,
-            membership,
-            standstill,
-            clock,
-            reachable(base.settings.host, base.settings.port),
-        )
-    view_health = ViewHealth(store, feed, membership, clock)
+    if whole is not None and base.namespace is not None:
+        membership, standstill = whole.membership, whole.standstill
+        announcer = whole.announcer
+        membership.add_namespace(base.namespace, catalog)
+        view_health = ViewHealth(store, feed, membership, clock, whole.view_health)
+    else:
+        membership = Membership(base.replica, catalog, clock, base.period)
+        standstill = Standstill(clock, membership.renew)
+        announcer = None
+        if store.shared:
+            announcer = Announcer(
+                base.writer,
+                membership,
+                standstill,
+                clock,
+                reachable(base.settings.host, base.settings.port),
+            )
+        view_health = ViewHealth(store, feed, membership, clock)
+        feed.listen_to_records(REPLICAS, membership)
     feed.on_connection_change(view_health.check)
-    feed.listen_to_records(REPLICAS, membership)
     return _View(catalog, feed, membership, standstill, announcer, view_health)
 
 
-def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
+def _build_writers(base: _Base, view: _View) -> _Writers:
     settings, clock, metrics = base.settings, base.clock, base.metrics
-    policy = AddressPolicy.parse(settings.allowed_networks)
-    name_lookup = NameLookup()
-    audit = Audit.at(settings, clock, base.replica)
+    audit: Audit
+    announcer: Announcer | NamespaceHeartbeats | None = view.announcer
+    if base.whole is not None and base.namespace is not None:
+        audit = NamespaceAudit(base.whole.audit, base.namespace)
+        if view.announcer is not None:
+            announcer = view.announcer.within(base.namespace)
+    else:
+        audit = Audit.at(settings, clock, base.replica)
     quotas = Quotas(settings, view.catalog)
     commands = Commands(
         base.writer,
         view.feed,
         view.catalog,
-        policy,
-        name_lookup,
+        base.policy,
+        base.name_lookup,
         clock,
         quotas,
-        view.announcer,
+        announcer,
         metrics,
         audit,
-        *("" if name == OFF else name for name in (settings.zone, settings.region)),
+        "" if settings.zone == OFF else settings.zone,
+        "" if settings.region == OFF else settings.region,
+        base.namespace,
     )
     monitor = Monitor(
         view.catalog,
         commands,
-        prober or Prober(policy, name_lookup=name_lookup),
+        base.prober,
         Schedule(
             settings.check_defaults,
             settings.health_check_fall,
             settings.health_check_rise,
             random.Random(),
+            _check_queue(settings, base.check_places),
         ),
         clock,
         view.membership,
@@ -287,18 +393,29 @@ def _build_writers(base: _Base, view: _View, prober: Prober | None) -> _Writers:
         view.standstill,
         metrics,
     )
+    base.check_places.when_free.append(monitor.poke)
     view.membership.listen(monitor.redistribute)
     return _Writers(audit, quotas, commands, monitor)
 
 
-def _build_hub(base: _Base, tokens: TokenView | None, keep_alive: float) -> Hub:
-    settings = base.settings
-    places = WatcherPlaces(
-        "watchers",
-        settings.max_watchers,
-        settings.max_watchers_per_client,
-        "; raise --max-watchers, or add a replica",
-        base.clock.monotonic,
+def _check_queue(settings: Settings, places: CheckPlaces) -> CheckQueue:
+    """Return the checks of one namespace: beside others, it never has all places."""
+    share = places.total - places.total // 4
+    return CheckQueue(share if settings.namespace else places.total, places=places)
+
+
+def _build_hub(base: _Base, tokens: TokenView | None) -> Hub:
+    settings, keep_alive = base.settings, base.keep_alive
+    places = (
+        base.whole.hub.places
+        if base.whole is not None
+        else WatcherPlaces(
+            "watchers",
+            settings.max_watchers,
+            settings.max_watchers_per_client,
+            "; raise --max-watchers, or add a replica",
+            base.clock.monotonic,
+        )
     )
     if tokens is None:
         return Hub(base.clock, lambda: base.store.epoch, places, keep_alive=keep_alive)
@@ -311,7 +428,12 @@ def _build_tokens(base: _Base, feed: Feed) -> _Tokens:
     settings = base.settings
     if not settings.auth:
         return _Tokens(None, None, None)
+    whole = base.whole
     tokens = TokenView(base.clock)
+    if whole is not None and whole.tokens is not None and base.namespace is not None:
+        tokens = NamespaceTokens(base.clock, base.namespace, whole.tokens)
+        if whole.token_file is not None:
+            return _Tokens(tokens, whole.token_file.within(tokens), None)
     if settings.tokens_file == OFF:
         feed.listen_to_records(TOKENS, tokens)
         backend = RegistryTokenBackend(base.writer, feed, tokens)

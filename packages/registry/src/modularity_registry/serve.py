@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modularity_registry import __version__, audit, federation, runtime
 from modularity_registry.api import request_context, security_headers
 from modularity_registry.api.app import create_app
-from modularity_registry.api.hot_path import RegistryFront
+from modularity_registry.api.hot_path import front_of
 from modularity_registry.api.request_log import RequestLog
 from modularity_registry.api.tracing import Tracing, require
 from modularity_registry.config import OFF, Settings
@@ -113,7 +113,7 @@ async def _build(
         await dns_server.start()
 
     async def stop() -> None:
-        registry.hub.stop()
+        registry.dismiss()
         if dns_server is not None:
             await dns_server.stop()
 
@@ -124,7 +124,7 @@ async def _build(
 
     _log_started(registry)
     logged = settings.level == "debug"
-    front = RegistryFront(registry, flask, tracing, logged)
+    front = front_of(registry, flask, tracing, logged)
     app = RequestLog(flask) if logged else flask
     proxies = None
     if settings.trusted_proxies != OFF:
@@ -181,6 +181,7 @@ def _log_started(registry: Registry) -> None:
             store=settings.store_kind,
             workers=settings.workers,
             services=len(registry.catalog),
+            namespaces=len(registry.namespaces) or None,
         ),
     )
     for warning in (

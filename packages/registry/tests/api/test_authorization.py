@@ -89,6 +89,7 @@ ASKS = {
     "GET /api/graph": Ask("/api/graph", "read"),
     "GET /api/stats": Ask("/api/stats", "read"),
     "GET /api/sd/prometheus": Ask("/api/sd/prometheus", "read"),
+    "GET /api/namespaces": Ask("/api/namespaces", "read"),
     "GET /metrics": Ask("/metrics", "read"),
     "GET /api/tokens": Ask("/api/tokens", "admin"),
     "POST /api/tokens": Ask("/api/tokens", "admin", {"name": "x", "rights": ["read"]}),

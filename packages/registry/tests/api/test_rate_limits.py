@@ -114,6 +114,7 @@ READS = {
     "GET /api/sd/prometheus": "/api/sd/prometheus",
     "GET /metrics": "/metrics",
     "GET /api/tokens": "/api/tokens",
+    "GET /api/namespaces": "/api/namespaces",
 }
 WRITES = {
     "POST /api/register": "/api/register",

@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Request
 
-from modularity_registry.api.hot_path import RegistryFront
+from modularity_registry.api.hot_path import front_of
 from modularity_registry.api.tracing import Tracing
 from modularity_registry.runtime import Registry
+from modularity_registry.serving.front import Front
 from modularity_registry.serving.head import Environ, Head
 from modularity_registry.serving.wsgi import BASE
 from support.loops import Transport
@@ -66,7 +67,7 @@ class FakeConnection:
 
 def ask(
     registry: Registry,
-    front: RegistryFront,
+    front: Front,
     method: str,
     path: str,
     query: str = "",
@@ -107,7 +108,7 @@ class HotPath:
     ) -> None:
         self._registry = registry
         self._app = app
-        self._front = RegistryFront(registry, app, tracing)
+        self._front = front_of(registry, app, tracing)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         request = Request(environ)

@@ -8,13 +8,14 @@ from modularity_registry.api import (
     authorization,
     cors,
     metrics,
+    namespaces,
     problems,
     rate_limits,
     replies,
     route_policy,
     security_headers,
 )
-from modularity_registry.api.dashboard import routes
+from modularity_registry.api.dashboard import routes as dashboard
 from modularity_registry.api.openapi import page as openapi
 from modularity_registry.api.request_context import ContextMiddleware
 from modularity_registry.api.route_policy import Cost
@@ -25,8 +26,11 @@ from modularity_registry.api.routes import (
     operations,
     prometheus_sd,
     services,
+    statistics,
     tokens,
 )
+from modularity_registry.api.routes import namespaces as namespace_list
+from modularity_registry.config import DEFAULT_NAMESPACE
 from modularity_registry.model.rights import ALL
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.certificate_reload import Certificates
@@ -38,19 +42,42 @@ def create_app(
     registry: Registry,
     certificates: Certificates | None = None,
 ) -> Flask:
-    """Return the Flask application over a registry; it starts and stops nothing."""
+    """Return the Flask application over a registry; it starts and stops nothing.
+
+    It answers the calls in all of the registry's namespaces.
+    """
+    app = _create_one(registry)
+    app.register_blueprint(operations.routes(registry, certificates))
+    app.register_blueprint(namespace_list.routes(registry))
+    app.register_blueprint(dashboard.routes(registry.settings.auth))
+    anonymous = ALL if registry.tokens is None else registry.settings.anonymous
+    app.register_blueprint(openapi.routes(anonymous))
+    route_policy.check(app)
+    apps = {DEFAULT_NAMESPACE: app}
+    for name, one in registry.namespaces.items():
+        apps[name] = _create_one(one)
+    namespaces.install(apps, registry)
+    return app
+
+
+def _create_one(registry: Registry) -> Flask:
+    """Return the application of one namespace: its calls under ``/api``."""
     app = Flask("modularity_registry", static_folder=None)
     # A capability may hold slashes: they belong to its name, however many.
     app.url_map.merge_slashes = False
     security_headers.install(app, registry.settings)
     cors.install(app, registry.settings.allowed_origins)
     problems.install(app, registry.settings.debug, registry.audit)
-    app.register_blueprint(operations.routes(registry, certificates))
-    for module in (services, capabilities, events, call_graph, prometheus_sd, tokens):
+    for module in (
+        services,
+        capabilities,
+        events,
+        call_graph,
+        statistics,
+        prometheus_sd,
+        tokens,
+    ):
         app.register_blueprint(module.routes(registry))
-    app.register_blueprint(routes.routes(registry.settings.auth))
-    anonymous = ALL if registry.tokens is None else registry.settings.anonymous
-    app.register_blueprint(openapi.routes(anonymous))
 
     metrics.time_requests(app, registry.metrics)
 
@@ -60,7 +87,6 @@ def create_app(
             response.headers.extend(replies.stale(registry.view_health))
         return response
 
-    route_policy.check(app)
     authenticator = authorization.Authenticator(registry)
     authorization.install(app, authenticator)
     rate_limits.install(app, registry.rates)

@@ -6,7 +6,7 @@ from flask import Flask, Request, request
 
 from modularity_registry.api import route_policy
 from modularity_registry.api.route_policy import PUBLIC
-from modularity_registry.model.rights import OPEN, Caller, Claim
+from modularity_registry.model.rights import OPEN, Caller, Claim, Right
 from modularity_registry.runtime import Registry
 
 if TYPE_CHECKING:
@@ -17,10 +17,14 @@ OWNER_KEY = "HTTP_X_OWNER_KEY"
 
 
 class Authenticator:
-    """Tells who makes a call, by its token."""
+    """Tells who makes a call, by its token.
+
+    ``namespace`` is where: None for the default one.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._tokens = registry.tokens
+        self.namespace = registry.namespace
         anonymous = Caller(rights=registry.settings.anonymous)
         self._anonymous = OPEN if registry.tokens is None else anonymous
 
@@ -28,6 +32,10 @@ class Authenticator:
     def closed(self) -> bool:
         """Whether callers need a token."""
         return self._tokens is not None
+
+    def is_unknown(self, caller: Caller) -> bool:
+        """Whether a caller showed a token, and it is not a valid one."""
+        return caller.refused is not None and caller is not _NO_BEARER
 
     def caller(self, environ: "WSGIEnvironment") -> Caller:
         """Return who makes this call. The answer is kept in ``environ``."""
@@ -69,6 +77,10 @@ def install(app: Flask, authenticator: Authenticator) -> None:
     @app.before_request
     def authorize() -> None:
         caller = authenticator.caller(request.environ)
+        is_question = request.method == "OPTIONS"
+        if authenticator.namespace and not (caller.rights or is_question):
+            # Not even whether there is such a namespace, or such a path in it.
+            caller.require(Right.READ)
         right = route_policy.current().right
         if right is not PUBLIC:
             caller.require(right)

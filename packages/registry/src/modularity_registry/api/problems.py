@@ -34,6 +34,7 @@ STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.OwnedByAnother: HTTPStatus.CONFLICT,
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
     errors.RegistryFull: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.UnknownNamespace: HTTPStatus.NOT_FOUND,
     errors.TokenNotFound: HTTPStatus.NOT_FOUND,
     errors.TokenConflict: HTTPStatus.CONFLICT,
     errors.ServiceNotFound: HTTPStatus.NOT_FOUND,

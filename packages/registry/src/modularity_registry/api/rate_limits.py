@@ -23,7 +23,7 @@ def client_of(environ: "WSGIEnvironment", caller: Caller) -> str:
     An IPv6 address stands for its /64, which is what one host gets.
     """
     if caller.name is not None:
-        return f"the token {caller.name}"
+        return f"the token {caller.label}"
     return "the address " + network_of(environ.get("REMOTE_ADDR", ""))
 
 

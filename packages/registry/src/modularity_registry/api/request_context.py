@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 REQUEST_ID = "X-Request-ID"
 GIVEN = "HTTP_X_REQUEST_ID"
 TRACEPARENT = "HTTP_TRACEPARENT"
+PATH = "modularity.path"
+"""Where a call in a namespace has the path that it came with."""
 
 is_valid = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 _traceparent = re.compile(
@@ -66,6 +68,11 @@ def request_id(environ: "WSGIEnvironment") -> str:
     return str(given)
 
 
+def path(environ: Mapping[str, Any]) -> str:
+    """Return the path that the request came with."""
+    return str(environ.get(PATH, environ["PATH_INFO"]))
+
+
 def trace(environ: Mapping[str, Any]) -> tuple[str | None, bool]:
     """Return the id of the trace that the request belongs to, and whether it is kept.
 
@@ -91,7 +98,7 @@ def of(environ: "WSGIEnvironment") -> RequestContext:
         request_id(environ),
         address,
         trace(environ)[0],
-        None if caller is None else caller.name,
+        None if caller is None else caller.label,
         None if sender == address else sender,
     )
 

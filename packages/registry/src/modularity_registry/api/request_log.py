@@ -53,7 +53,7 @@ def log_request(
             peer=context.peer,
             caller=context.caller,
             method=environ["REQUEST_METHOD"],
-            path=environ["PATH_INFO"],
+            path=request_context.path(environ),
             status=status,
             duration_ms=round(seconds * 1000, 3),
             bytes=size,

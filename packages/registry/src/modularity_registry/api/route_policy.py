@@ -82,6 +82,8 @@ ROUTES: Final[dict[Route, RoutePolicy]] = {
     ("POST", "/api/tokens"): _ADMIN_WRITE,
     ("DELETE", "/api/tokens/<name>"): _ADMIN_WRITE,
     ("POST", "/api/tokens/<name>/rotate"): _ADMIN_WRITE,
+    # The route itself says of which the caller may read.
+    ("GET", "/api/namespaces"): RoutePolicy(PUBLIC, Cost.READ),
     # Anyone with a token may read its rights: the route itself refuses the others.
     ("GET", "/api/whoami"): _PUBLIC,
     # Both show less to those who may not read.

@@ -14,6 +14,7 @@ from flask import Flask, Response, request
 
 from modularity_registry import __version__
 from modularity_registry.api import request_context
+from modularity_registry.api.namespaces import NAMESPACE, apps_of
 from modularity_registry.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ SHUTDOWN_SECONDS = 0.5
 """Seconds that a stopping process waits for the last spans."""
 
 _SPAN = "modularity_registry.span"
+_NAMESPACE = "registry.namespace"
 
 
 def require() -> None:
@@ -77,15 +79,23 @@ class Tracing:
         self._tracer = self._provider.get_tracer("modularity_registry", __version__)
 
     def install(self, app: Flask) -> None:
-        """Make a span for every request that ``app`` answers from now on."""
+        """Make a span for every request that ``app`` answers from now on.
+
+        Those in other namespaces as well.
+        """
+        for one in apps_of(app).values():
+            self._name_spans(one)
         app.wsgi_app = _Traced(app.wsgi_app, self.begin)  # type: ignore[method-assign]
 
+    def _name_spans(self, app: Flask) -> None:
         @app.after_request
         def name(response: Response) -> Response:
             span, rule = request.environ.get(_SPAN), request.url_rule
             if span is not None and rule is not None:
                 span.update_name(f"{request.method} {rule.rule}")
                 span.set_attribute("http.route", rule.rule)
+            if span is not None and NAMESPACE in request.environ:
+                span.set_attribute(_NAMESPACE, request.environ[NAMESPACE])
             return response
 
     def begin(self, environ: "WSGIEnvironment") -> "Span":
@@ -106,7 +116,7 @@ class Tracing:
             SpanKind.SERVER,
             {
                 "http.request.method": environ["REQUEST_METHOD"],
-                "url.path": environ["PATH_INFO"],
+                "url.path": request_context.path(environ),
                 "client.address": environ.get("REMOTE_ADDR", ""),
                 "registry.request_id": request_context.request_id(environ),
             },
@@ -117,6 +127,8 @@ class Tracing:
         span = self.begin(environ)
         span.update_name(f"{environ['REQUEST_METHOD']} {rule}")
         span.set_attribute("http.route", rule)
+        if NAMESPACE in environ:
+            span.set_attribute(_NAMESPACE, environ[NAMESPACE])
         _conclude(span, status)
         span.end()
 

@@ -5,6 +5,6 @@ limits it, and it may be lost with the process.
 """
 
 from modularity_registry.audit.rotating_file import AuditFile, check
-from modularity_registry.audit.writer import OFF, Audit
+from modularity_registry.audit.writer import OFF, Audit, NamespaceAudit
 
-__all__ = ["OFF", "Audit", "AuditFile", "check"]
+__all__ = ["OFF", "Audit", "AuditFile", "NamespaceAudit", "check"]

@@ -131,27 +131,46 @@ class Audit:
             self._put(self._line(event, fields))
 
     def written(
-        self, old: Entry | None, new: Service, revision: int, claim: Claim | None
+        self,
+        old: Entry | None,
+        new: Service,
+        revision: int,
+        claim: Claim | None,
+        namespace: str | None = None,
     ) -> None:
         """Write that ``new`` was stored over ``old``, on behalf of ``claim``."""
         if self._file is None:
             return
         event = lines.of_write(old.service if old else None, new)
         if event is not None:
-            self._write_event(event, new.registration.id, revision, claim)
+            service_id = new.registration.id
+            self._write_event(event, service_id, revision, claim, namespace)
 
-    def removed(self, old: Entry, revision: int, claim: Claim | None) -> None:
+    def removed(
+        self,
+        old: Entry,
+        revision: int,
+        claim: Claim | None,
+        namespace: str | None = None,
+    ) -> None:
         """Write that ``old`` was removed: its lease expired if ``claim`` is None."""
         if self._file is not None:
             event = lines.of_removal(old.service, expired=claim is None)
-            self._write_event(event, old.id, revision, claim)
+            self._write_event(event, old.id, revision, claim, namespace)
 
-    def token(self, event: str, token: Token) -> None:
+    def token(self, event: str, token: Token, namespace: str | None = None) -> None:
         """Write an event of a token, without its text and the hash of that."""
         if self._file is not None:
-            self.write(event, **lines.of_token(token))
+            self.write(event, namespace=namespace, **lines.of_token(token))
 
-    def refused(self, status: int, code: str, call: str, reason: str) -> None:
+    def refused(
+        self,
+        status: int,
+        code: str,
+        call: str,
+        reason: str,
+        namespace: str | None = None,
+    ) -> None:
         """Write that a ``call`` (method and path) was refused, within the quota.
 
         The refusals beyond it are counted: see `RefusalQuota`.
@@ -167,6 +186,7 @@ class Audit:
         if in_quota:
             self.write(
                 "access.refused",
+                namespace=namespace,
                 status=status,
                 code=code,
                 call=_short(call),
@@ -188,9 +208,11 @@ class Audit:
         service_id: str,
         revision: int,
         claim: Claim | None,
+        namespace: str | None,
     ) -> None:
         event, fields = audit_event
-        fields = {"service_id": service_id, "revision": revision, **fields}
+        about = {"namespace": namespace, "service_id": service_id, "revision": revision}
+        fields = about | fields
         self._put(self._line(event, fields, claim))
 
     def _write_left_out(self, left_out: LeftOut | None) -> None:
@@ -289,6 +311,50 @@ class Audit:
                 due = time.monotonic() + PERIOD
             if not self._queue:
                 self._over.wait(TOGETHER_SECONDS)
+
+
+class NamespaceAudit(Audit):
+    """Writes lines with a namespace to the audit of the whole registry.
+
+    It has no file of its own, which `start` and `stop` would be about.
+    """
+
+    def __init__(self, whole: Audit, namespace: str) -> None:
+        super().__init__(None, SystemClock(), "")
+        self._whole = whole
+        self._namespace = namespace
+
+    def written(
+        self,
+        old: Entry | None,
+        new: Service,
+        revision: int,
+        claim: Claim | None,
+        namespace: str | None = None,
+    ) -> None:
+        self._whole.written(old, new, revision, claim, self._namespace)
+
+    def removed(
+        self,
+        old: Entry,
+        revision: int,
+        claim: Claim | None,
+        namespace: str | None = None,
+    ) -> None:
+        self._whole.removed(old, revision, claim, self._namespace)
+
+    def token(self, event: str, token: Token, namespace: str | None = None) -> None:
+        self._whole.token(event, token, self._namespace)
+
+    def refused(
+        self,
+        status: int,
+        code: str,
+        call: str,
+        reason: str,
+        namespace: str | None = None,
+    ) -> None:
+        self._whole.refused(status, code, call, reason, self._namespace)
 
 
 def _encoded(line: dict[str, Any]) -> bytes:

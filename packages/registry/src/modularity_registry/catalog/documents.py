@@ -55,7 +55,8 @@ class ReplicaRecord(
 
     ``count`` grows with each write; ``heartbeats`` are the ids of the services whose
     heartbeats it took since the last one, and a `report_id` for each check that was
-    reported; older versions know no service of such an id. ``address`` (``host:port``)
+    reported; a namespace and a slash stand before those in a namespace. Older versions
+    know no service of such an id. ``address`` (``host:port``)
     is where it serves; versions without this field leave it empty.
     """
 

@@ -94,6 +94,11 @@ class Feed:
         self._unreadable: dict[str, str] = {}
 
     @property
+    def revision(self) -> int:
+        """How far the view has come."""
+        return self._catalog.revision
+
+    @property
     def unreadable(self) -> str | None:
         """Why the view is not complete: a record can't be read. None if all can."""
         return next(iter(self._unreadable.values()), None)

@@ -10,10 +10,16 @@ from modularity_registry.config.load import (
 )
 from modularity_registry.config.option import Option, written
 from modularity_registry.config.options import GROUPS, OPTIONS
-from modularity_registry.config.settings import LOOPBACK_HOSTS, OFF, Settings
+from modularity_registry.config.settings import (
+    DEFAULT_NAMESPACE,
+    LOOPBACK_HOSTS,
+    OFF,
+    Settings,
+)
 
 __all__ = [
     "CONFIG_ENV",
+    "DEFAULT_NAMESPACE",
     "GROUPS",
     "LOOPBACK_HOSTS",
     "OFF",

@@ -26,6 +26,13 @@ _STORE = (
         "URL of the store for services: memory://, sqlite:///path, etcd://host, ...",
         secret=True,
     ),
+    Option(
+        "namespace",
+        "REGISTRY_NAMESPACES",
+        value_parsers.namespaces,
+        "Namespaces beside the default one, such as team-a,team-b; or off.",
+        several=True,
+    ),
 )
 
 _CHECKS = (

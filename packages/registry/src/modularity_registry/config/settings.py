@@ -8,6 +8,9 @@ from modularity_registry.model.service import CheckPlan
 OFF = "off"
 """The value for no address or no file."""
 
+DEFAULT_NAMESPACE = "default"
+"""The name of the namespace of calls that name none."""
+
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -19,6 +22,7 @@ class Settings:
     port: int = 5000
     workers: int = 1
     store: str = field(default="memory://", repr=False)
+    namespace: tuple[str, ...] = ()
     allowed_networks: str = "loopback,private"
     health_check_interval: float = 5.0
     health_check_timeout: float = 5.0

@@ -4,10 +4,10 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from modularity_registry.config.settings import OFF
+from modularity_registry.config.settings import DEFAULT_NAMESPACE, OFF
 from modularity_registry.model.rights import Right
 from modularity_registry.network.address_policy import AddressPolicy
-from modularity_registry.schema.patterns import ZONE_PATTERN
+from modularity_registry.schema.patterns import NAMESPACE_PATTERN, ZONE_PATTERN
 from modularity_registry.stores import check_store_url
 from modularity_registry.telemetry.logs import FORMATS, LEVELS
 
@@ -171,6 +171,28 @@ def dns_trusted_networks(value: str) -> str:
 def store(value: str) -> str:
     check_store_url(value)
     return value
+
+
+MOST_NAMESPACES = 64
+
+
+def namespaces(value: str) -> tuple[str, ...]:
+    if value.strip().lower() == OFF:
+        return ()
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    for name in names:
+        if not re.fullmatch(NAMESPACE_PATTERN, name):
+            raise ValueError(
+                f"{name!r} is not a namespace's name; write at most 63 lower-case"
+                " letters, digits and hyphens, and separate several by commas"
+            )
+        if name == DEFAULT_NAMESPACE:
+            raise ValueError(f"{name!r} is there in any case; leave it out")
+        if names.count(name) > 1:
+            raise ValueError(f"has the name {name} twice")
+    if len(names) > MOST_NAMESPACES:
+        raise ValueError(f"has {len(names)} names; at most {MOST_NAMESPACES} are taken")
+    return names
 
 
 def quota(value: str) -> int:

@@ -77,6 +77,7 @@ class Hub:
         self._groups = Groups()
         self._turns: list[set[Listener]] = [set() for _ in range(TURNS)]
         self._joined = 0
+        self._count = 0
         self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
         self._behind: dict[Listener, Position] = {}
@@ -86,7 +87,7 @@ class Hub:
         self._slices = Slices(self._work, clock.monotonic)
 
     def __len__(self) -> int:
-        return self.places.taken
+        return self._count
 
     # What happens
 
@@ -124,7 +125,7 @@ class Hub:
         while self._behind:
             self._join(self._behind.popitem()[0])
         self._catching_up = False
-        if self.places.taken:
+        if self._count:
             self._run(self._tell(self._resync(RELOADED), self._listeners()))
 
     def invoked(self, *calls: Invocation) -> None:
@@ -161,6 +162,7 @@ class Hub:
         listener.turn = self._joined % TURNS
         self._joined += 1
         self._turns[listener.turn].add(listener)
+        self._count += 1
         if self._timer is None:
             self._timer = self._loop.call_later(self._keep_alive / TURNS, self._tick)
         if self.stopped or not self._holds(listener.caller):
@@ -176,6 +178,7 @@ class Hub:
         turn = self._turns[listener.turn]
         if listener in turn:
             turn.remove(listener)
+            self._count -= 1
             self._behind.pop(listener, None)
             self._groups.leave(listener)
             self.places.free(listener.client)
@@ -187,7 +190,7 @@ class Hub:
 
     def dismiss(self) -> None:
         """End all who may not listen any more: some token has changed."""
-        if self.places.taken:
+        if self._count:
             self._run(self._end_dismissed(self._listeners()))
 
     def stop(self) -> None:
@@ -295,7 +298,7 @@ class Hub:
     def _tick(self) -> None:
         """Have the next of the turns kept alive."""
         self._timer = None
-        if self.places.taken and not self.stopped and self._loop is not None:
+        if self._count and not self.stopped and self._loop is not None:
             self._timer = self._loop.call_later(self._keep_alive / TURNS, self._tick)
             self._turn = (self._turn + 1) % TURNS
             listeners = list(self._turns[self._turn])

@@ -6,7 +6,7 @@ nobody behind it.
 
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from itertools import count
 from typing import Final
 
@@ -70,16 +70,49 @@ class DueQueue:
             self._gone = 0
 
 
+class CheckPlaces:
+    """The places for the checks of all namespaces together.
+
+    When all were taken and one is given back, ``when_free`` are called: some queue may
+    have waited for it.
+    """
+
+    def __init__(self, total: int = PLACES) -> None:
+        self.total = total
+        self.taken = 0
+        self.when_free: list[Callable[[], None]] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether all of them are taken."""
+        return self.taken >= self.total
+
+    def release(self) -> None:
+        """Give one back."""
+        was_full = self.full
+        self.taken -= 1
+        if was_full:
+            for call in self.when_free:
+                call()
+
+
 class CheckQueue:
     """Who is to be checked when, and in which place.
 
     Of ``total`` places, one owner and one host may each have ``share``. A service
-    without an owner is bound by its host's share alone.
+    without an owner is bound by its host's share alone. Queues of several namespaces
+    have them among the same ``places``.
     """
 
-    def __init__(self, total: int = PLACES, share: int = SHARE) -> None:
+    def __init__(
+        self,
+        total: int = PLACES,
+        share: int = SHARE,
+        places: CheckPlaces | None = None,
+    ) -> None:
         self.total = total
         self.share = share
+        self._places = places or CheckPlaces(total)
         self.taken = 0
         self.waiting = 0
         self._due = DueQueue()
@@ -116,6 +149,7 @@ class CheckQueue:
     def release(self, watched: WatchedService) -> None:
         """Give the place of ``watched`` back, to the next in line for it."""
         self.taken -= 1
+        self._places.release()
         _subtract(self._taken_by_host, watched.host)
         _subtract(self._taken_by_owner, watched.owner)
         self._call_next(watched.owner, watched.host)
@@ -136,7 +170,7 @@ class CheckQueue:
     @property
     def full(self) -> bool:
         """Whether all places are taken."""
-        return self.taken >= self.total
+        return self.taken >= self.total or self._places.full
 
     def delay(self, now: float) -> float:
         """Return by how many seconds the latest check is late; 0 if none is.
@@ -161,6 +195,7 @@ class CheckQueue:
 
     def _take(self, watched: WatchedService) -> None:
         self.taken += 1
+        self._places.taken += 1
         self._taken_by_host[watched.host] += 1
         self._taken_by_owner[watched.owner] += 1
 

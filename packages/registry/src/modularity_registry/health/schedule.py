@@ -40,13 +40,18 @@ class Schedule:
     """
 
     def __init__(
-        self, defaults: CheckPlan, fall: int, rise: int, rng: random.Random
+        self,
+        defaults: CheckPlan,
+        fall: int,
+        rise: int,
+        rng: random.Random,
+        checks: CheckQueue | None = None,
     ) -> None:
         self._defaults = defaults
         self._fall = fall
         self._rise = rise
         self._rng = rng
-        self.checks = CheckQueue()
+        self.checks = checks or CheckQueue()
         self.leases = DueQueue()
         self.suspicion = SelfSuspicion()
         self._watched: dict[str, WatchedService] = {}

@@ -42,7 +42,8 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     A token's text holds 256 bits of chance, so a plain hash of it can't be guessed
     back. ``ids`` and ``capabilities`` bound what may be registered: ``*`` stands for
     any characters. ``former`` is the hash of the text before a rotation, good until
-    ``former_until``.
+    ``former_until``. ``namespace`` is for a file with the tokens of several: empty for
+    those of the default one.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_at: datetime | None = None
     former: str | None = None
     former_until: datetime | None = None
+    namespace: str = ""
 
 
 def new_text() -> str:
@@ -119,7 +121,8 @@ ANY_NAME = Patterns()
 class Caller:
     """Who makes a call, and what they may do.
 
-    ``name`` is that of their token, None without one. ``open`` says that there are no
+    ``name`` is that of their token, None without one, and ``namespace`` the namespace
+    in which it was made: empty for the default one. ``open`` says that there are no
     tokens here at all. ``refused`` is why a token that was shown is worth nothing.
     """
 
@@ -131,9 +134,16 @@ class Caller:
     digest: str | None = None
     open: bool = False
     refused: str | None = None
+    namespace: str = ""
 
     @classmethod
-    def of(cls, token: Token, digest: str, expires_at: datetime | None) -> "Caller":
+    def of(
+        cls,
+        token: Token,
+        digest: str,
+        expires_at: datetime | None,
+        namespace: str = "",
+    ) -> "Caller":
         """Return who shows ``token``, whose text has this ``digest``."""
         rights = frozenset(token.rights)
         return cls(
@@ -143,7 +153,15 @@ class Caller:
             capabilities=Patterns(token.capabilities),
             expires_at=expires_at,
             digest=digest,
+            namespace=namespace,
         )
+
+    @property
+    def label(self) -> str | None:
+        """What no other token is called: ``team-a/ci``, the name in the default one."""
+        if self.name is None or not self.namespace:
+            return self.name
+        return f"{self.namespace}/{self.name}"
 
     @property
     def is_admin(self) -> bool:

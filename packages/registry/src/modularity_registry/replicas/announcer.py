@@ -12,7 +12,7 @@ from modularity_registry.errors import StoreConflict, StoreError
 from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.standstill import Standstill
 from modularity_registry.stores.base import Write
-from modularity_registry.stores.group_commit import GroupCommit
+from modularity_registry.stores.group_commit import Writer
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,33 @@ MAX_IDS_BYTES = 60_000
 """Bytes of ids that one record holds; every store takes values of 64 KiB."""
 
 
+class NamespaceHeartbeats:
+    """Tells the other replicas of heartbeats in a namespace, in the same record.
+
+    An id in it stands behind the namespace and a slash, which no id has. Versions
+    without namespaces know no service of such an id.
+    """
+
+    def __init__(self, heartbeats: dict[str, None], namespace: str) -> None:
+        self._heartbeats = heartbeats
+        self._prefix = f"{namespace}/"
+
+    def record_heartbeat(self, service_id: str) -> None:
+        """See `Announcer.record_heartbeat`."""
+        self._heartbeats[self._prefix + service_id] = None
+
+    def record_report(self, service_id: str, check: str) -> None:
+        """See `Announcer.record_report`."""
+        report_id = documents.report_id(service_id, check)
+        self._heartbeats[self._prefix + report_id] = None
+
+
 class Announcer:
     """Writes this replica's own record every few seconds. A task of the event loop."""
 
     def __init__(
         self,
-        writer: GroupCommit,
+        writer: Writer,
         membership: Membership,
         standstill: Standstill,
         clock: Clock,
@@ -59,6 +80,10 @@ class Announcer:
     def record_report(self, service_id: str, check: str) -> None:
         """Tell the others that a service has reported one of its checks."""
         self._heartbeats[documents.report_id(service_id, check)] = None
+
+    def within(self, namespace: str) -> "NamespaceHeartbeats":
+        """Return what tells of the heartbeats in a namespace."""
+        return NamespaceHeartbeats(self._heartbeats, namespace)
 
     async def start(self) -> None:
         """Announce this replica, then go on; raises what the store raises."""

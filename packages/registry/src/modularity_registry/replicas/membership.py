@@ -53,7 +53,8 @@ class Membership:
         self.period = period
         self.unwritten: str | None = None
         self._term = LOST_AFTER * period
-        self._catalog = catalog
+        # By namespace; "" is the default one.
+        self._catalogs = {"": catalog}
         self._clock = clock
         # Replaced as a whole by each change, for readers in other threads.
         self._replicas: dict[str, Replica] = {}
@@ -130,6 +131,10 @@ class Membership:
         """Call ``listener`` when the living change, with True if a replica was lost."""
         self._listeners.append(listener)
 
+    def add_namespace(self, name: str, catalog: Catalog) -> None:
+        """Take heartbeats in a namespace for ``catalog``. Before the start only."""
+        self._catalogs[name] = catalog
+
     def loaded(self, records: list[Record]) -> None:
         """Replace all records, and give every replica a full term. For the feed."""
         now = self._clock.monotonic()
@@ -187,7 +192,8 @@ class Membership:
             key: replica if replica.lost else msgspec.structs.replace(replica, seen=now)
             for key, replica in self._replicas.items()
         }
-        self._catalog.renew_leases()
+        for catalog in self._catalogs.values():
+            catalog.renew_leases()
 
     def _update_alive(self, any_lost: bool) -> None:
         ids = {key for key, replica in self._replicas.items() if not replica.lost}
@@ -200,8 +206,10 @@ class Membership:
     def _record_heartbeats(self, ids: tuple[str, ...], now: float) -> None:
         at: datetime = self._clock.now()
         for key in ids:
-            service_id, _, check = key.partition("#")
-            entry = self._catalog.service(service_id)
+            namespace, _, name = key.rpartition("/")
+            service_id, _, check = name.partition("#")
+            catalog = self._catalogs.get(namespace)
+            entry = catalog.service(service_id) if catalog is not None else None
             if entry is None:
                 continue
             if check:

@@ -7,7 +7,7 @@ from modularity_registry import tasks
 from modularity_registry.catalog.feed import Feed
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreError
-from modularity_registry.replicas.membership import Membership
+from modularity_registry.replicas.membership import LOST_AFTER, Membership
 from modularity_registry.stores.base import Store
 
 log = logging.getLogger(__name__)
@@ -28,12 +28,20 @@ class ViewHealth:
     Three things may be wrong: the store's changes do not arrive, the store does not
     answer a ping, or this replica's own record does not come back from it.
 
+    That of a namespace belongs to the ``whole`` registry's, which pings for it. What
+    may be wrong with it alone is that its changes do not arrive, while others do.
+
     ``stale_since`` is when (monotonic) the view went stale, None while it is current;
     ``stale_reason`` says why. Both are attributes, because every read looks at them.
     """
 
     def __init__(
-        self, store: Store, feed: Feed, membership: Membership, clock: Clock
+        self,
+        store: Store,
+        feed: Feed,
+        membership: Membership,
+        clock: Clock,
+        whole: "ViewHealth | None" = None,
     ) -> None:
         self.stale_since: float | None = None
         self.stale_reason: str | None = None
@@ -44,6 +52,11 @@ class ViewHealth:
         self._ping_error: str | None = None
         self._ping_started: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._whole = whole
+        self._parts: list[ViewHealth] = []
+        # A revision that the whole view has reached, and when that was noticed.
+        self._goal = (0, clock.monotonic())
+        self._behind: str | None = None
 
     @property
     def stale_seconds(self) -> int | None:
@@ -60,6 +73,7 @@ class ViewHealth:
             self._feed.interruption or self._feed.unreadable,
             self._unanswered_ping(),
             self._silence(),
+            self._behind,
         )
         problems = [reason for reason in reasons if reason is not None]
         # Of a store that only reads, such as one on a full disk.
@@ -68,7 +82,13 @@ class ViewHealth:
 
     def check(self) -> None:
         """Set ``stale_since`` and ``stale_reason`` to what holds now."""
-        reason = self._feed.interruption or self._unanswered_ping() or self._silence()
+        self._behind = self._lag()
+        reason = (
+            self._feed.interruption
+            or self._unanswered_ping()
+            or self._silence()
+            or self._behind
+        )
         since, now = self.stale_since, self._clock.monotonic()
         if reason is None:
             self.stale_since = None
@@ -79,6 +99,8 @@ class ViewHealth:
             log.warning("the view may be out of date: %s", reason)
         elif since is not None and reason is None:
             log.info("the view is current again after %.1f s", now - since)
+        for part in self._parts:
+            part.check()
 
     async def ping(self) -> None:
         """Ping the store now, in a thread; returns when it has answered."""
@@ -95,6 +117,9 @@ class ViewHealth:
     async def start(self) -> None:
         """Check now, then check and ping every so often."""
         self.check()
+        if self._whole is not None:
+            self._whole._parts.append(self)
+            return
         self._tasks = [
             tasks.start("view-check", self._check_often()),
             tasks.start("store-ping", self._ping_often()),
@@ -104,7 +129,25 @@ class ViewHealth:
         """Stop both, without waiting for a ping that hangs. Idempotent."""
         await tasks.cancel(*self._tasks)
 
+    def _lag(self) -> str | None:
+        """Say how far a namespace's view is behind the whole; None if it is not."""
+        if self._whole is None:
+            return None
+        now = self._clock.monotonic()
+        revision, since = self._goal
+        if self._feed.revision >= revision:
+            self._goal = self._whole._feed.revision, now
+            return None
+        if now - since < LOST_AFTER * self._membership.period:
+            return None
+        return (
+            "the store's changes have not come to this namespace for"
+            f" {now - since:.0f} s, so its view may be as old"
+        )
+
     def _unanswered_ping(self) -> str | None:
+        if self._whole is not None:
+            return self._whole._unanswered_ping()
         started = self._ping_started
         if started is not None:
             waited = self._clock.monotonic() - started

@@ -14,6 +14,7 @@ PLACE_PATTERN = rf"^(({_ZONE})/)?({_ZONE})$"
 _SEGMENT = r"(\.?[A-Za-z0-9_:\-]|\.\.[A-Za-z0-9._:\-])[A-Za-z0-9._:\-]*"
 CAPABILITY_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9._:\-]*(/{_SEGMENT})*$"
 LONGEST_CAPABILITY = 128
+NAMESPACE_PATTERN = r"^[a-z0-9][a-z0-9\-]{0,62}$"
 CHECK_NAME_PATTERN = r"^[a-z0-9][a-z0-9\-]{0,63}$"
 HOST_NAME_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?)?$"
 # As it can stand in a header: printable ASCII without blanks.

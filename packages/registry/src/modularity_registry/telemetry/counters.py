@@ -51,15 +51,22 @@ class Timings:
 
 
 class Metrics:
-    """The counters of one registry. Each part adds to its own, any thread reads."""
+    """The counters of one registry. Each part adds to its own, any thread reads.
 
-    def __init__(self) -> None:
+    Those of a namespace share with ``whole`` what is timed of the process: requests,
+    propagation and the store.
+    """
+
+    def __init__(self, whole: "Metrics | None" = None) -> None:
         self.propagation = Timings()
         self.requests: dict[tuple[str, int], Timings] = {}
-        self.checks = {"success": Timings(), "failure": Timings()}
-        self.late_checks = 0
         self.store: dict[str, Timings] = {}
         self.store_errors: Counter[str] = Counter()
+        if whole is not None:
+            self.propagation, self.requests = whole.propagation, whole.requests
+            self.store, self.store_errors = whole.store, whole.store_errors
+        self.checks = {"success": Timings(), "failure": Timings()}
+        self.late_checks = 0
         self.registered = 0
         self.replaced = 0
         self.unregistered = 0

@@ -8,11 +8,13 @@ from modularity_registry.tokens.store_backend import (
     StoreTokenBackend,
     TokenBackend,
 )
-from modularity_registry.tokens.verify import TokenView
+from modularity_registry.tokens.verify import ELSEWHERE, NamespaceTokens, TokenView
 
 __all__ = [
+    "ELSEWHERE",
     "FileTokenBackend",
     "Issued",
+    "NamespaceTokens",
     "RegistryTokenBackend",
     "StoreTokenBackend",
     "TokenBackend",

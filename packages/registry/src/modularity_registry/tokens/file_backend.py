@@ -38,25 +38,34 @@ class FileTokenBackend:
     a `TokenConflict`. Methods raise `BadSetting` if the file can't be read or written.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, namespace: str = "") -> None:
+        """Return the tokens of a namespace in the file; "" is the default one."""
         self._path = Path(path)
+        self._namespace = namespace
 
     def all(self) -> dict[str, tuple[Token, int]]:
         """Return every token by name; none if the file doesn't exist."""
+        return of_namespace(self.everywhere(), self._namespace)
+
+    def within(self, namespace: str) -> "FileTokenBackend":
+        """Return the tokens of another namespace in the same file."""
+        return FileTokenBackend(str(self._path), namespace)
+
+    def everywhere(self) -> list[Token]:
+        """Return the tokens of all namespaces; none if the file doesn't exist."""
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
-            return {}
+            return []
         except OSError as error:
             raise self._error("read", error) from None
         try:
-            tokens = _decode(content).tokens
+            return _decode(content).tokens
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadSetting(
                 f"the tokens file {self._path} is not valid: {error}; repair it, or"
                 " move it away and create new tokens"
             ) from None
-        return {token.name: (token, _revision(token)) for token in tokens}
 
     def put(self, token: Token, expected: int) -> None:
         """Replace the token of revision ``expected``; raises `TokenConflict`."""
@@ -76,15 +85,20 @@ class FileTokenBackend:
         try:
             # The lock file stays: a lock that is removed can be held twice.
             with FileLock(f"{self._path}.lock", mode=0o600):
-                tokens = self.all()
+                everywhere = self.everywhere()
+                tokens = of_namespace(everywhere, self._namespace)
                 if tokens.get(name, (None, 0))[1] != expected:
                     raise TokenConflict(
                         f"another token {name!r} was written meanwhile; rotate or"
                         " revoke it"
                     )
-                tokens.pop(name, None)
-                others = [other for other, _ in tokens.values()]
-                self._write([*others, token] if token else others)
+                place = self._namespace, name
+                others = [t for t in everywhere if (t.namespace, t.name) != place]
+                if token is not None:
+                    others.append(
+                        msgspec.structs.replace(token, namespace=self._namespace)
+                    )
+                self._write(others)
         except OSError as error:
             raise self._error("written", error) from None
 
@@ -112,6 +126,15 @@ class FileTokenBackend:
         )
 
 
+def of_namespace(tokens: list[Token], name: str) -> dict[str, tuple[Token, int]]:
+    """Return those of a namespace, with their revisions, by name."""
+    return {
+        token.name: (token, _revision(token))
+        for token in tokens
+        if token.namespace == name
+    }
+
+
 def _revision(token: Token) -> int:
     digest = hashlib.sha256(schema.encode(token)).digest()
     return int.from_bytes(digest[:7], "big") + 1
@@ -127,6 +150,7 @@ class TokenFileWatcher:
     def __init__(self, backend: FileTokenBackend, tokens: TokenView) -> None:
         self._backend = backend
         self._tokens = tokens
+        self._views = [tokens]
         self._fault: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reading = asyncio.Lock()
@@ -137,10 +161,18 @@ class TokenFileWatcher:
         """Why the file can't be read; None while it can."""
         return self._fault
 
+    def within(self, tokens: TokenView) -> "NamespaceTokenFile":
+        """Read the tokens of ``tokens``' namespace as well; return their backend.
+
+        Before the start only.
+        """
+        self._views.append(tokens)
+        return NamespaceTokenFile(self, self._backend.within(tokens.namespace), tokens)
+
     async def start(self) -> None:
         """Read the file, then watch it; raises `BadSetting` if it can't be read."""
         self._loop = asyncio.get_running_loop()
-        self._tokens.replace(await asyncio.to_thread(self._backend.all))
+        self._take(await asyncio.to_thread(self._backend.everywhere))
         self._task = tasks.start("tokens", self._watch())
 
     async def stop(self) -> None:
@@ -151,19 +183,20 @@ class TokenFileWatcher:
         return self._tokens.all()
 
     def put(self, token: Token, expected: int) -> None:
-        with self._writing():
+        with self.writing():
             self._backend.put(token, expected)
 
     def delete(self, name: str, expected: int) -> None:
-        with self._writing():
+        with self.writing():
             self._backend.delete(name, expected)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """Read the file again after what is done to it; raises `TokenConflict`."""
         try:
             yield
             if self._loop is None:
-                self._tokens.replace(self._backend.all())
+                self._take(self._backend.everywhere())
             else:
                 run_on(self._loop, self._read())
         except BadSetting as error:
@@ -181,15 +214,43 @@ class TokenFileWatcher:
                 continue
             self._fault = None
             if changed:
-                total = len(self._tokens.all())
+                total = sum(len(tokens.all()) for tokens in self._views)
                 log.info("the tokens file changed; it now has %d tokens", total)
 
     async def _read(self) -> bool:
         """Take the tokens from the file; return whether they are others."""
         # One read at a time: an older one must not replace what a newer one has found.
         async with self._reading:
-            tokens = await asyncio.to_thread(self._backend.all)
-            if tokens == self._tokens.all():
-                return False
-            self._tokens.replace(tokens)
-            return True
+            return self._take(await asyncio.to_thread(self._backend.everywhere))
+
+    def _take(self, everywhere: list[Token]) -> bool:
+        """Give each namespace its tokens; return whether any are others."""
+        any_changed = False
+        for view in self._views:
+            tokens = of_namespace(everywhere, view.namespace)
+            if tokens != view.all():
+                view.replace(tokens)
+                any_changed = True
+        return any_changed
+
+
+class NamespaceTokenFile:
+    """The tokens of a namespace in a file that is watched for all of them."""
+
+    def __init__(
+        self, watcher: TokenFileWatcher, backend: FileTokenBackend, tokens: TokenView
+    ) -> None:
+        self._watcher = watcher
+        self._backend = backend
+        self._tokens = tokens
+
+    def all(self) -> dict[str, tuple[Token, int]]:
+        return self._tokens.all()
+
+    def put(self, token: Token, expected: int) -> None:
+        with self._watcher.writing():
+            self._backend.put(token, expected)
+
+    def delete(self, name: str, expected: int) -> None:
+        with self._watcher.writing():
+            self._backend.delete(name, expected)

@@ -9,7 +9,7 @@ from modularity_registry.catalog.feed import Feed
 from modularity_registry.errors import StoreConflict, TokenConflict
 from modularity_registry.model.rights import Token
 from modularity_registry.stores.base import Store, Write, delete, put, snapshot_of
-from modularity_registry.stores.group_commit import GroupCommit
+from modularity_registry.stores.group_commit import Writer
 from modularity_registry.tasks import run_on
 from modularity_registry.tokens.verify import TokenView
 
@@ -64,7 +64,7 @@ class RegistryTokenBackend:
     A change is in effect in this process when the call returns.
     """
 
-    def __init__(self, writer: GroupCommit, feed: Feed, tokens: TokenView) -> None:
+    def __init__(self, writer: Writer, feed: Feed, tokens: TokenView) -> None:
         self._writer = writer
         self._feed = feed
         self._tokens = tokens

@@ -13,16 +13,22 @@ from modularity_registry.stores.base import Record
 log = logging.getLogger(__name__)
 
 UNKNOWN = Caller(refused="the token is not valid: it was revoked, or never existed")
+ELSEWHERE = Caller(
+    refused="the token is not valid in this namespace: it was revoked, never existed,"
+    " or was made in another one; of the default one's, only an admin's counts here"
+)
 EXPIRED = Caller(refused="the token has expired; an admin can create or rotate one")
 
 
 class TokenView:
     """All tokens, replaced as a whole with every change; readers take no lock.
 
-    The store's feed fills it, as it does the catalog, or a `TokenFileWatcher`.
+    The store's feed fills it, as it does the catalog, or a `TokenFileWatcher`. The
+    ``namespace`` is empty for the default one.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, namespace: str = "") -> None:
+        self.namespace = namespace
         self._clock = clock
         self._tokens: dict[str, tuple[Token, int]] = {}
         self._callers: dict[str, Caller] = {}
@@ -70,7 +76,7 @@ class TokenView:
         self._callers = {
             caller.digest: caller
             for token, _ in tokens.values()
-            for caller in _callers(token)
+            for caller in _callers(token, self.namespace)
             if caller.digest is not None
         }
         for listener in self._listeners:
@@ -81,13 +87,36 @@ class TokenView:
         return ends is not None and self._clock.now() >= ends
 
 
-def _callers(token: Token) -> Iterable[Caller]:
-    yield Caller.of(token, token.digest, token.expires_at)
+class NamespaceTokens(TokenView):
+    """The tokens of a namespace; admins of the default one count in it as well."""
+
+    def __init__(self, clock: Clock, namespace: str, whole: TokenView) -> None:
+        super().__init__(clock, namespace)
+        self._whole = whole
+
+    def caller(self, text: str) -> Caller:
+        caller = super().caller(text)
+        if caller is not UNKNOWN:
+            return caller
+        admin = self._whole.caller(text)
+        return admin if admin.is_admin else ELSEWHERE
+
+    def holds(self, caller: Caller) -> bool:
+        is_own = caller.namespace == self.namespace
+        return super().holds(caller) if is_own else self._whole.holds(caller)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        super().listen(listener)
+        self._whole.listen(listener)
+
+
+def _callers(token: Token, namespace: str) -> Iterable[Caller]:
+    yield Caller.of(token, token.digest, token.expires_at, namespace)
     if token.former is not None and token.former_until is not None:
         ends = token.former_until
         if token.expires_at is not None:
             ends = min(ends, token.expires_at)
-        yield Caller.of(token, token.former, ends)
+        yield Caller.of(token, token.former, ends, namespace)
 
 
 def _read(records: list[Record]) -> dict[str, tuple[Token, int]]:

@@ -15,7 +15,9 @@ from modularity_registry.telemetry import logs
 log = logging.getLogger("modularity_registry.changes")
 
 
-def written(old: Entry | None, new: Service, revision: int) -> None:
+def written(
+    old: Entry | None, new: Service, revision: int, namespace: str | None = None
+) -> None:
     """Log that ``new`` was written over ``old`` as of ``revision``.
 
     A registration that only repeats the one before is logged at debug: services that
@@ -25,21 +27,25 @@ def written(old: Entry | None, new: Service, revision: int) -> None:
     if not log.isEnabledFor(logging.WARNING):
         return
     if old is None:
-        _registered("service registered", logging.INFO, new, revision)
+        _registered("service registered", logging.INFO, new, revision, namespace)
         return
     before = old.service
     state = before.faults, before.drain
     if before.registered_at == new.registered_at and state != (new.faults, new.drain):
-        _altered(before, new, revision)
+        _altered(before, new, revision, namespace)
     elif before.registration == new.registration:
-        _registered("service registered again", logging.DEBUG, new, revision)
+        _registered("service registered again", logging.DEBUG, new, revision, namespace)
     elif displaced := status.displaced(before, new):
-        _registered("service replaced", logging.WARNING, new, revision, displaced)
+        _registered(
+            "service replaced", logging.WARNING, new, revision, namespace, displaced
+        )
     else:
-        _registered("service replaced", logging.INFO, new, revision)
+        _registered("service replaced", logging.INFO, new, revision, namespace)
 
 
-def removed(old: Entry, revision: int, expired: bool) -> None:
+def removed(
+    old: Entry, revision: int, expired: bool, namespace: str | None = None
+) -> None:
     """Log that ``old`` is no more: ``expired`` with its lease, else unregistered."""
     reason = None
     if expired and old.ttl is not None:
@@ -47,18 +53,30 @@ def removed(old: Entry, revision: int, expired: bool) -> None:
         reason = f"no heartbeat for {terms} times its ttl of {old.ttl:g} s"
     event = "service expired" if expired else "service unregistered"
     logs.log_event(
-        log, logging.INFO, event, service_id=old.id, revision=revision, reason=reason
+        log,
+        logging.INFO,
+        event,
+        namespace=namespace,
+        service_id=old.id,
+        revision=revision,
+        reason=reason,
     )
 
 
 def _registered(
-    event: str, level: int, new: Service, revision: int, displaced: str = ""
+    event: str,
+    level: int,
+    new: Service,
+    revision: int,
+    namespace: str | None,
+    displaced: str = "",
 ) -> None:
     registration = new.registration
     logs.log_event(
         log,
         level,
         event,
+        namespace=namespace,
         service_id=registration.id,
         revision=revision,
         mode=registration.mode,
@@ -68,7 +86,9 @@ def _registered(
     )
 
 
-def _altered(before: Service, new: Service, revision: int) -> None:
+def _altered(
+    before: Service, new: Service, revision: int, namespace: str | None
+) -> None:
     reason = status.reason(new)
     if before.drain != new.drain:
         event = "service undrained" if new.drain is None else "service drained"
@@ -83,6 +103,7 @@ def _altered(before: Service, new: Service, revision: int) -> None:
         log,
         logging.INFO,
         event,
+        namespace=namespace,
         service_id=new.registration.id,
         revision=revision,
         old_status=status.status(before),

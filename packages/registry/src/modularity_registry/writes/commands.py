@@ -33,10 +33,10 @@ from modularity_registry.model.service import (
 )
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import NameLookup
-from modularity_registry.replicas.announcer import Announcer
+from modularity_registry.replicas.announcer import Announcer, NamespaceHeartbeats
 from modularity_registry.schema import CheckReport, Heartbeat
 from modularity_registry.stores.base import Write
-from modularity_registry.stores.group_commit import GroupCommit
+from modularity_registry.stores.group_commit import Writer
 from modularity_registry.telemetry.counters import Metrics
 from modularity_registry.writes import change_log
 from modularity_registry.writes.precondition import (
@@ -70,19 +70,21 @@ class Commands:
 
     def __init__(
         self,
-        writer: GroupCommit,
+        writer: Writer,
         feed: Feed,
         catalog: Catalog,
         policy: AddressPolicy,
         names: NameLookup,
         clock: Clock,
         quotas: Quotas,
-        announcer: Announcer | None = None,
+        announcer: Announcer | NamespaceHeartbeats | None = None,
         metrics: Metrics | None = None,
         audit: Audit = OFF,
         zone: str = "",
         region: str = "",
+        namespace: str | None = None,
     ) -> None:
+        """Return those of a registry; ``namespace`` is None for the default one."""
         self._writer = writer
         self._feed = feed
         self._catalog = catalog
@@ -95,6 +97,7 @@ class Commands:
         self._quotas = quotas
         self._zone = zone
         self._region = region
+        self._namespace = namespace
 
     async def register(
         self,
@@ -221,7 +224,7 @@ class Commands:
                 continue
             if revision is None:
                 raise not_found(service_id)
-            change_log.removed(entry, revision, expired=claim is None)
+            change_log.removed(entry, revision, claim is None, self._namespace)
             self._audit.removed(entry, revision, claim)
             await self._feed.wait(revision)
             self._metrics.unregistered += 1
@@ -420,7 +423,7 @@ class Commands:
                     Write(key, document, entry.revision if entry else 0)
                 )
                 assert revision is not None  # only a deletion has none
-                change_log.written(entry, service, revision)
+                change_log.written(entry, service, revision, self._namespace)
                 self._audit.written(entry, service, revision, claim)
                 await self._feed.wait(revision)
                 return WriteResult(service_id, revision, created=entry is None)

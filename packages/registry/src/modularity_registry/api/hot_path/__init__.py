@@ -5,5 +5,6 @@ last header: a test sends the same requests to both.
 """
 
 from modularity_registry.api.hot_path.front import RegistryFront
+from modularity_registry.api.hot_path.namespace_front import front_of
 
-__all__ = ["RegistryFront"]
+__all__ = ["RegistryFront", "front_of"]

@@ -21,7 +21,13 @@ Bodies are JSON in UTF-8. Times are in UTC as in RFC 3339. Durations are in seco
 unless their name says otherwise. The registry rejects unknown parameters and fields,
 and its error names each of them. A write is complete when you get the reply, and every
 later read sees it. An error means that nothing has changed, but for `outcome_unknown`:
-read before you retry."""
+read before you retry.
+
+A registry may have namespaces. Every path under `/api/` but `/api/namespaces` is also
+there under `/api/ns/{namespace}/`, for what is registered in that namespace alone:
+`/api/ns/team-a/services` lists the services of `team-a`, `/api/services` those of the
+namespace `default`. Where there is no such namespace, the error is
+`unknown_namespace`."""
 
 _TAGS = {
     "Services": "Register, read, drain and unregister services; send heartbeats.",

@@ -63,6 +63,11 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "the id 'hello-service' belongs to another owner; to change it, use the token"
         " that it was registered with, or an admin's token",
     ),
+    errors.UnknownNamespace: (
+        "the path is one of a namespace, and the registry has none of this name",
+        "there is no namespace 'team-b' here; name it with --namespace on every"
+        " replica, or see GET /api/namespaces for those that there are",
+    ),
     errors.TokenNotFound: (
         "no token has this name, or the registry does not use tokens",
         "there is no token 'weather-team'",

@@ -65,7 +65,10 @@ class _Handlers:
         return _secret(tokens.issued_document(issued))
 
     def revoke(self, name: str) -> Response:
-        self._audit.token("token.revoked", tokens.revoke(self._backend, name))
+        # In a namespace, the default one's admins can always make another.
+        last_admin = self._registry.namespace is not None
+        revoked = tokens.revoke(self._backend, name, last_admin)
+        self._audit.token("token.revoked", revoked)
         return _secret({"status": "revoked", "name": name})
 
 

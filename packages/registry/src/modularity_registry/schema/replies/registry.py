@@ -50,6 +50,23 @@ class Replica(Struct, frozen=True, gc=False):
     ] = UNSET
 
 
+class Namespace(Struct, frozen=True):
+    """A namespace that the caller may read."""
+
+    name: Annotated[str, doc("Its name, as in paths.", "team-a")]
+    services: Annotated[int, doc("How many services it has.", 12, minimum=0)]
+    capabilities: Annotated[int, doc("How many capabilities.", 7, minimum=0)]
+
+
+class Namespaces(Struct, frozen=True):
+    """The namespaces that the caller may read, the default one first."""
+
+    namespaces: Annotated[
+        list[Namespace], doc("The namespaces, in the order of the settings.")
+    ]
+    count: Annotated[int, doc("How many they are.", 1, minimum=0)]
+
+
 class Upstream(Struct, frozen=True):
     """Another registry that is asked when nobody healthy is here."""
 

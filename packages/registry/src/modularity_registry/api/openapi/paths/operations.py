@@ -151,6 +151,15 @@ PATHS: dict[str, Json] = {
             ("IfNoneMatch",),
         )
     },
+    "/api/namespaces": {
+        "get": call(
+            "list_namespaces",
+            "The registry",
+            "List the namespaces that you may read",
+            {"200": reply("The namespaces, the default one first.", "Namespaces")},
+            ("invalid_request", "unauthorized", "forbidden"),
+        )
+    },
     "/api/sd/prometheus": {
         "get": call(
             "discover_targets",

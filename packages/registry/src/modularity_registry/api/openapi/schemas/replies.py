@@ -20,6 +20,7 @@ _STRUCTS = (
     registry.Recorded,
     registry.RecordedCalls,
     registry.Stats,
+    registry.Namespaces,
     registry.Health,
     registry.Ready,
     registry.Change,
