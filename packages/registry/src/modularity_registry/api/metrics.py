@@ -4,7 +4,7 @@ Each scrape reads them from the parts themselves, so nothing is counted twice. N
 grows with the number of services.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import perf_counter, time
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,7 @@ class Collector:
 
     def __init__(self, registry: "Registry") -> None:
         self._registry = registry
+        self._namespaces = registry.all_namespaces
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family, each once."""
@@ -77,19 +78,11 @@ class Collector:
         yield from self._state()
 
     def _catalog(self) -> Iterator[Metric]:
-        catalog = self._registry.catalog
-        services = GaugeMetricFamily(
-            "registry_services", "Registered services.", labels=["status", "mode"]
-        )
-        counts = dict(catalog.by_status_and_mode)
-        for status in STATUSES:
-            for mode in MODES:
-                services.add_metric([status, mode], counts.get((status, mode), 0))
-        yield services
-        yield _gauge(
+        yield self._services()
+        yield self._of_each(
             "registry_capabilities",
             "Capabilities that some service offers.",
-            catalog.total_capabilities,
+            lambda registry: registry.catalog.total_capabilities,
         )
         quotas = self._registry.quotas
         yield _gauge(
@@ -97,16 +90,53 @@ class Collector:
             "Services that there may be; 0 if any number.",
             quotas.services.limit,
         )
-        yield _gauge(
+        yield self._of_each(
             "registry_registrations_bytes",
             "Bytes of all registrations.",
-            quotas.bytes.held,
+            lambda registry: registry.quotas.bytes.held,
         )
         yield _gauge(
             "registry_registrations_limit_bytes",
             "Bytes of registrations that there may be; 0 if any number.",
             quotas.bytes.limit,
         )
+
+    def _services(self) -> Metric:
+        labels = ["status", "mode", *self._label_names]
+        services = GaugeMetricFamily(
+            "registry_services", "Registered services.", labels=labels
+        )
+        for registry in self._namespaces:
+            counts = dict(registry.catalog.by_status_and_mode)
+            for status in STATUSES:
+                for mode in MODES:
+                    labels = [status, mode, *self._label_of(registry)]
+                    services.add_metric(labels, counts.get((status, mode), 0))
+        return services
+
+    @property
+    def _label_names(self) -> list[str]:
+        """What tells the namespaces apart: no label if there is only the default one.
+
+        Of that, the label is empty otherwise, which to Prometheus is the same as none.
+        """
+        return ["namespace"] if len(self._namespaces) > 1 else []
+
+    def _of_each(
+        self, name: str, help_: str, value: Callable[["Registry"], float]
+    ) -> Metric:
+        """Return a gauge with a value for each namespace."""
+        family = GaugeMetricFamily(name, help_, labels=self._label_names)
+        for registry in self._namespaces:
+            family.add_metric(self._label_of(registry), value(registry))
+        return family
+
+    def _label_of(self, registry: "Registry") -> list[str]:
+        return [registry.namespace or ""] if self._label_names else []
+
+    def _total(self, value: Callable[["Registry"], int]) -> int:
+        """Return the sum of what each namespace has."""
+        return sum(map(value, self._namespaces))
 
     def _requests(self) -> Iterator[Metric]:
         metrics = self._registry.metrics
@@ -125,20 +155,22 @@ class Collector:
 
     def _changes(self) -> Iterator[Metric]:
         metrics = self._registry.metrics
+        expired = self._total(lambda registry: registry.metrics.expired)
+        removed = self._total(lambda registry: registry.metrics.unregistered)
         yield _counters(
             "registry_registrations",
             "Registrations, by whether the id was new.",
             "result",
-            {"created": metrics.registered, "replaced": metrics.replaced},
+            {
+                "created": self._total(lambda registry: registry.metrics.registered),
+                "replaced": self._total(lambda registry: registry.metrics.replaced),
+            },
         )
         yield _counters(
             "registry_unregistrations",
             "Services that were removed, on request or because their lease expired.",
             "reason",
-            {
-                "request": metrics.unregistered - metrics.expired,
-                "lease": metrics.expired,
-            },
+            {"request": removed - expired, "lease": expired},
         )
         yield _counters(
             "registry_dns_replies",
@@ -153,7 +185,9 @@ class Collector:
             metrics.dns_truncated,
         )
         yield _counter(
-            "registry_heartbeats", "Heartbeats that were accepted.", metrics.heartbeats
+            "registry_heartbeats",
+            "Heartbeats that were accepted.",
+            self._total(lambda registry: registry.metrics.heartbeats),
         )
         audit = self._registry.audit
         yield _counters(
@@ -169,28 +203,31 @@ class Collector:
             "Duration of health checks.",
             ("outcome",),
             {
-                (outcome,): timings
-                for outcome, timings in self._registry.metrics.checks.items()
+                (outcome,): Timings.sum(
+                    registry.metrics.checks[outcome] for registry in self._namespaces
+                )
+                for outcome in self._registry.metrics.checks
             },
         )
         yield _gauge(
             "registry_health_watched_services",
             "Services that this replica checks, or whose lease it watches.",
-            self._registry.monitor.watched,
+            self._total(lambda registry: registry.monitor.watched),
         )
-        checks = self._registry.monitor.checks
         yield _gauge(
-            "registry_health_checks_running", "Checks under way.", checks.taken
+            "registry_health_checks_running",
+            "Checks under way.",
+            self._total(lambda registry: registry.monitor.checks.taken),
         )
         yield _gauge(
             "registry_health_checks_waiting",
             "Checks that wait until their owner or host has fewer under way.",
-            checks.waiting,
+            self._total(lambda registry: registry.monitor.checks.waiting),
         )
         yield _counter(
             "registry_health_checks_late",
             "Checks that began more than an interval after they were due.",
-            self._registry.metrics.late_checks,
+            self._total(lambda registry: registry.metrics.late_checks),
         )
 
     def _queries(self) -> dict[str, int]:
@@ -202,8 +239,10 @@ class Collector:
 
     def _watching(self) -> Iterator[Metric]:
         hub, metrics = self._registry.hub, self._registry.metrics
-        yield _gauge(
-            "registry_watchers", "Open event streams and waiting reads.", len(hub)
+        yield self._of_each(
+            "registry_watchers",
+            "Open event streams and waiting reads.",
+            lambda registry: len(registry.hub),
         )
         yield _gauge(
             "registry_watchers_limit",

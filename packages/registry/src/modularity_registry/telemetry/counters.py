@@ -7,6 +7,8 @@ an item of a list, so none is lost.
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
+from operator import add
 from typing import Final
 
 BOUNDS: Final = (
@@ -38,6 +40,15 @@ class Timings:
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.total = 0.0
+
+    @classmethod
+    def sum(cls, parts: Iterable["Timings"]) -> "Timings":
+        """Return the durations of all ``parts`` together."""
+        whole = cls()
+        for part in parts:
+            whole.counts = list(map(add, whole.counts, part.counts))
+            whole.total += part.total
+        return whole
 
     def observe(self, seconds: float) -> None:
         """Count one duration."""

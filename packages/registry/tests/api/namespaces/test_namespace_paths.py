@@ -1,35 +1,22 @@
-"""Namespaces: the same API in each, and no trace of one in another."""
+"""Which paths there are in a namespace, and what the others answer."""
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from werkzeug.test import Client
 
 from modularity_registry.api.app import create_app
-from modularity_registry.runtime import Registry
 from support.hot_path import HotPath
-from support.registry import LOOP, loaded_registry, registration, unload
-
-A, B = "/api/ns/team-a", "/api/ns/team-b"
-
-
-@contextmanager
-def divided(**settings: Any) -> Iterator[tuple[Registry, Any]]:
-    registry = loaded_registry(namespace=("team-a", "team-b"), **settings)
-    for one in registry.namespaces.values():
-        LOOP.call(one.feed.start())
-    try:
-        yield registry, create_app(registry)
-    finally:
-        unload(registry)
+from support.namespaces import A, B, divided
+from support.registry import loaded_registry, registration, unload
 
 
 @pytest.fixture(params=["flask", "hot path"])
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
-    with divided() as (registry, app):
+    with divided() as registry:
+        app: Any = create_app(registry)
         yield Client(HotPath(registry, app) if request.param == "hot path" else app)
 
 
