@@ -5,7 +5,7 @@ from modularity_registry import errors, schema
 from modularity_registry.api import problems, query
 from modularity_registry.api.long_replies import streams
 from modularity_registry.catalog import call_graph, catalog
-from modularity_registry.config import OFF, OPTIONS, Settings
+from modularity_registry.config import OFF, OPTIONS, Settings, value_parsers
 from modularity_registry.events import history
 from modularity_registry.federation import kept_lists, upstream
 from modularity_registry.health import check_queue
@@ -50,6 +50,8 @@ FIGURES: dict[str, object] = {
     "bad fields or parameters": errors.MOST_ERRORS,
     "digits of": strict_json.MOST_DIGITS,
     "`wait`": query.MAX_WAIT,
+    "health checks under way in one": check_queue.PLACES * 3 // 4,
+    "[namespaces]": value_parsers.MOST_NAMESPACES,
     "health checks under way of": check_queue.SHARE,
     "health checks under way": check_queue.PLACES,
     "`limit`": query.MAX_LIMIT,

@@ -3,7 +3,12 @@
 import random
 from datetime import UTC, datetime
 
-from modularity_registry.health.check_queue import MOVES, CheckQueue, is_late
+from modularity_registry.health.check_queue import (
+    MOVES,
+    CheckPlaces,
+    CheckQueue,
+    is_late,
+)
 from modularity_registry.health.watched_service import WatchedService
 from modularity_registry.model.service import CheckPlan, Registration, Service
 
@@ -159,3 +164,25 @@ def test_no_check_is_lost_and_no_share_exceeded_whatever_happens() -> None:
         if not live:
             return
     raise AssertionError(f"never checked: {sorted(live)}")
+
+
+def test_queues_of_several_namespaces_share_the_places() -> None:
+    places = CheckPlaces(total=8)
+    one, two = CheckQueue(6, 6, places), CheckQueue(6, 6, places)
+    for queue in (one, two):
+        for number in range(10):
+            queue.push(0.0, watched(f"a{number}", host=f"10.0.0.{number}"))
+    begun = begin(one, 1.0)
+    assert len(begun) == 6  # of eight: one of several never has all
+    assert len(begin(two, 1.0)) == 2
+    assert two.full and two.next_at() is None and places.full
+    woken: list[bool] = []
+    places.when_free.append(lambda: woken.append(two.full))
+    one.release(begun[0])
+    assert woken == [False]
+    assert len(begin(two, 1.0)) == 1
+    two_free = begin(one, 1.0)
+    assert two_free == []
+    one.release(begun[1])
+    one.release(begun[2])
+    assert woken == [False, False]  # the second found nobody who had waited
