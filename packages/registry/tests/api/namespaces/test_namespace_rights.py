@@ -207,24 +207,27 @@ def test_services_have_owners_by_namespace() -> None:
 def test_listeners_go_when_their_token_does() -> None:
     with divided(auth=True) as registry:
         team = registry.namespaces["team-a"]
-        assert registry.tokens is not None and team.tokens is not None
         boss, own = token(registry, "boss", "admin"), token(team, "own", "read")
         token(registry, "spare", "admin")
-        listeners = []
-        for text in (boss, own):
-            caller = team.tokens.caller(text)
-            assert caller.may(Right.READ)
-            listener = on_loop(lambda caller=caller: Recorder(caller))  # type: ignore[misc]
-            on_loop(lambda it=listener: team.hub.watch(it, Interest()))  # type: ignore[misc]
-            listeners.append(listener)
+        of_boss, of_own = listening(team, boss), listening(team, own)
         client = Client(create_app(registry))
-        client.post(
-            f"{B}/tokens", json={"name": "x", "rights": ["read"]}, headers=bearer(boss)
-        )
-        for name, of in (("own", f"{A}/tokens/own"), ("boss", "/api/tokens/boss")):
-            assert not listeners[name == "own"].ended
-            assert client.delete(of, headers=bearer(boss)).status_code == 200
-            eventually(lambda gone=listeners[name == "own"]: gone.ended)  # type: ignore[misc]
+        wish = {"name": "x", "rights": ["read"]}
+        client.post(f"{B}/tokens", json=wish, headers=bearer(boss))
+        client.delete(f"{A}/tokens/own", headers=bearer(boss))
+        eventually(lambda: of_own.ended)
+        assert not of_boss.ended
+        client.delete("/api/tokens/boss", headers=bearer(boss))
+        eventually(lambda: of_boss.ended)
+
+
+def listening(registry: Registry, text: str) -> Recorder:
+    """Return who listens in a namespace with a token."""
+    assert registry.tokens is not None
+    caller = registry.tokens.caller(text)
+    assert caller.may(Right.READ)
+    listener = on_loop(lambda: Recorder(caller))
+    on_loop(lambda: registry.hub.watch(listener, Interest()))
+    return listener
 
 
 @pytest.mark.parametrize("hot", [True, False])
