@@ -123,6 +123,7 @@ class Registry:
             store=self.settings.store_kind,
             auth=self.settings.auth,
             anonymous=sorted(self.settings.anonymous),
+            namespaces=list(self.namespaces) or None,
         )
 
     def dismiss(self) -> None:
@@ -142,8 +143,7 @@ class Registry:
             await self.announcer.stop()
         await self.view_health.stop()
         await self.standstill.stop()
-        if isinstance(self.writer, GroupCommit):
-            self.writer.stop()
+        self.writer.stop()
         for registry in self.all_namespaces:
             await registry.feed.stop()
         await asyncio.to_thread(self.store.close)
@@ -161,11 +161,13 @@ class Registry:
     def degraded(self) -> list[str]:
         """Return why this replica is not at its best; empty when it is."""
         own = self._faults()
+        *own_health, own_quota = own
         reasons = [
-            *own,
+            *own_health,
             self.token_file.fault if self.token_file else None,
             self.audit.fault,
             self.rates.fault,
+            own_quota,
             *(fault() for fault in self.more_faults),
             *(places.fault for places in self.places),
             *_in_namespaces(self.namespaces, own),
@@ -173,7 +175,7 @@ class Registry:
         return [reason for reason in reasons if reason is not None]
 
     def _faults(self) -> list[str | None]:
-        """Return what may be wrong with this namespace alone."""
+        """Return what may be wrong with this namespace alone, its quotas last."""
         return [
             *self.view_health.problems(),
             self.monitor.suspicion,

@@ -30,6 +30,9 @@ class Writer(Protocol):
     async def write(self, write: Write) -> int | None:
         """Return the revision of ``write``; see `GroupCommit.write`."""
 
+    def stop(self) -> None:
+        """Refuse all writes from now on. Idempotent."""
+
 
 class _Pending(NamedTuple):
     write: Write

@@ -196,3 +196,6 @@ class PartWriter:
             return await self._whole.write(self._part.whole(write))
         except StoreConflict as conflict:
             raise self._part.own(conflict) from None
+
+    def stop(self) -> None:
+        """Nothing of its own: the writer of the whole store refuses them."""

@@ -75,6 +75,8 @@ class ReadingContract(Opened):
     def test_keys_have_every_allowed_character(self, store: Store) -> None:
         allowed = string.ascii_letters + string.digits + "._:-"
         keys = [f"services/{allowed}", *(f"services/{c}" for c in "._:-"), "replicas/x"]
+        # The longest one: the longest id in a namespace with the longest name.
+        keys.append(f"ns/{'n' * 63}/services/{'i' * 128}")
         for key in keys:
             put(store, key, key.encode())
         records = snapshot_of(store).records
