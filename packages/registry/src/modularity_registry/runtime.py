@@ -180,6 +180,7 @@ class Registry:
             *self.view_health.problems(),
             self.monitor.suspicion,
             self.monitor.lateness.reason,
+            self.monitor.suspects.reason if self.monitor.suspects else None,
             self.quotas.fault,
         ]
 
@@ -394,6 +395,8 @@ def _build_writers(base: _Base, view: _View) -> _Writers:
         view.view_health,
         view.standstill,
         metrics,
+        view.announcer if settings.confirm > 1 else None,
+        base.namespace or "",
     )
     base.check_places.when_free.append(monitor.poke)
     view.membership.listen(monitor.redistribute)

@@ -44,6 +44,30 @@ def decode(key: str, value: bytes) -> Service:
     return service
 
 
+class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A check that can't connect; the other replicas are asked to make it once.
+
+    ``check`` is its name, empty for the one of the mode. ``number`` is the question's:
+    no other question of the replica has the same.
+    """
+
+    id: str
+    number: int
+    check: str = ""
+
+
+class Opinion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a replica found when it made the check of a `Suspect`.
+
+    ``asker`` is the replica whose suspect it was, ``number`` the question's.
+    """
+
+    asker: str
+    number: int
+    failing: bool
+    message: str
+
+
 class ReplicaRecord(
     msgspec.Struct,
     frozen=True,
@@ -58,6 +82,9 @@ class ReplicaRecord(
     reported; a namespace and a slash stand before those in a namespace. Older versions
     know no service of such an id. ``address`` (``host:port``)
     is where it serves; versions without this field leave it empty.
+
+    A replica whose ``confirm`` is above 1 answers questions: ``suspects`` are its own,
+    ``opinions`` its answers to those of others. They stay until they are settled.
     """
 
     count: int
@@ -66,6 +93,9 @@ class ReplicaRecord(
     started_at: datetime
     heartbeats: tuple[str, ...] = ()
     address: str = ""
+    confirm: int = 1
+    suspects: tuple[Suspect, ...] = ()
+    opinions: tuple[Opinion, ...] = ()
 
 
 def report_id(service_id: str, check: str) -> str:

@@ -14,6 +14,7 @@ from modularity_registry.catalog import documents
 from modularity_registry.clock import maybe_rfc3339, rfc3339, rfc3339_json
 from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.rights import shown_owner
+from modularity_registry.model.second_opinion import SecondOpinion
 from modularity_registry.model.service import (
     CHECKED_MODES,
     CheckEvidence,
@@ -122,6 +123,19 @@ class Entry(msgspec.Struct, gc=False, eq=False):
             self.vitals.checks[name] = result
             self._record_answer(result.evidence)
 
+    def record_second_opinion(self, name: str, opinion: SecondOpinion) -> None:
+        """Record what other replicas say of the last check of this name."""
+        checks = self.vitals.checks if isinstance(self.vitals, CheckedVitals) else {}
+        result = checks.get(name)
+        evidence = result.evidence if result else self.vitals.evidence
+        if evidence is None or (name and result is None):
+            return
+        evidence = msgspec.structs.replace(evidence, second_opinion=opinion)
+        if result is not None:
+            checks[name] = msgspec.structs.replace(result, evidence=evidence)
+        else:
+            self.vitals.evidence = evidence
+
     def record_verified(self, at: datetime) -> None:
         """Record that a check of kind `module` has succeeded."""
         if isinstance(self.vitals, CheckedVitals):
@@ -177,6 +191,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
                 for fault in service.faults
             ],
             drain=replies.Drained(drain.reason, rfc3339(drain.at)) if drain else None,
+            second_opinion=_second_opinion(check),
             checks=self._named_checks(service) or msgspec.UNSET,
             facts=self._facts(service),
         )
@@ -308,6 +323,23 @@ def _named_check(
         outcome=seen.outcome if seen else None,
         message=seen.message if seen else None,
         next_check=maybe_rfc3339(seen.next_check) if seen else None,
+        second_opinion=_second_opinion(seen),
+    )
+
+
+def _second_opinion(
+    check: CheckEvidence | None,
+) -> replies.SecondOpinion | msgspec.UnsetType:
+    opinion = check.second_opinion if check else None
+    if opinion is None:
+        return msgspec.UNSET
+    return replies.SecondOpinion(
+        opinion.state,
+        opinion.message,
+        [
+            replies.Opinion(replica, answer.failing, answer.message)
+            for replica, answer in opinion.answers.items()
+        ],
     )
 
 

@@ -17,6 +17,12 @@ def contradictions(settings: Settings) -> Iterator[str]:
             " memory:// lives in one process; add for example"
             " --store sqlite:///registry.db"
         )
+    if settings.confirm > 1 and settings.store_kind == "memory":
+        yield (
+            f"--confirm {settings.confirm} needs a store that replicas can share, and"
+            " memory:// lives in one process; add for example --store etcd://host, or"
+            " leave out --confirm"
+        )
     if settings.dns_port == settings.port:
         yield (
             f"--dns-port {settings.dns_port} is the HTTP port already; choose another"

@@ -68,6 +68,12 @@ _CHECKS = (
         "Successes in a row that make it healthy again.",
     ),
     Option(
+        "confirm",
+        "REGISTRY_CONFIRM",
+        value_parsers.replicas,
+        "Replicas that must fail to connect before a service is unhealthy, 1 or 2.",
+    ),
+    Option(
         "zone",
         "REGISTRY_ZONE",
         value_parsers.zone,

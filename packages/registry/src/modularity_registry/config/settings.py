@@ -28,6 +28,7 @@ class Settings:
     health_check_timeout: float = 5.0
     health_check_fall: int = 3
     health_check_rise: int = 1
+    confirm: int = 1
     zone: str = OFF
     region: str = OFF
     zone_threshold: float = 0.7

@@ -141,6 +141,10 @@ def times(value: str) -> int:
     return whole(value, 1, 100)
 
 
+def replicas(value: str) -> int:
+    return whole(value, 1, 2)
+
+
 def origins(value: str) -> tuple[str, ...]:
     if value.strip().lower() == OFF:
         return ()

@@ -21,15 +21,20 @@ from modularity_registry.health.check_queue import CheckQueue
 from modularity_registry.health.lateness import Lateness
 from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.health.schedule import Schedule
+from modularity_registry.health.suspects import Suspects, Suspicion
 from modularity_registry.health.watched_service import WatchedCheck, WatchedService
+from modularity_registry.health.witness import Question, Witness
 from modularity_registry.model.checks import named
+from modularity_registry.model.second_opinion import SecondOpinion
 from modularity_registry.model.service import (
     CHECKED_MODES,
     CheckEvidence,
+    CheckPlan,
     CheckResult,
     Fault,
     FaultSource,
 )
+from modularity_registry.replicas.announcer import Announcer
 from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.replicas.standstill import Standstill
@@ -66,10 +71,12 @@ class Monitor:
         view_health: ViewHealth,
         standstill: Standstill,
         metrics: Metrics | None = None,
+        confirm: Announcer | None = None,
     ) -> None:
         """Return a monitor of what ``membership`` gives this replica to watch.
 
-        No lease expires while ``view_health`` says that the view is stale.
+        No lease expires while ``view_health`` says that the view is stale. With
+        ``confirm``, other replicas are asked there about services out of reach.
         """
         self._catalog = catalog
         self._commands = commands
@@ -91,6 +98,10 @@ class Monitor:
         self._leases: set[asyncio.Task[None]] = set()
         self._sharing: asyncio.Task[None] | None = None
         self._moved_again = False
+        self.suspects: Suspects | None = None
+        self._witness: Witness | None = None
+        if confirm is not None:
+            self._ask_others(confirm)
 
     def changed(self, change: Transition) -> None:
         """Watch a service as it is after this change of the catalog."""
@@ -203,6 +214,8 @@ class Monitor:
         for watched in before:
             if watched.gone and watched in self._probes:
                 self._probes[watched].cancel()  # its place is free for others
+            if watched.gone and self.suspects is not None:
+                self.suspects.forget(watched)
 
     def _is_own(self, service_id: str) -> bool:
         return self._membership.owner(service_id) == self._membership.own
@@ -234,7 +247,11 @@ class Monitor:
             if watched is None:
                 break
             self.lateness.begin(watched, now)
-            self._run(self._checks, "check", self._check(watched), watched)
+            if isinstance(watched, Question):
+                check = self._answer(watched)
+            else:
+                check = self._check(watched)
+            self._run(self._checks, "check", check, watched)
         self.lateness.look(now)
 
     def _run(
@@ -286,19 +303,8 @@ class Monitor:
             return
         started, stalls = self._clock.monotonic(), self._standstill.count
         doubted = self._schedule.suspicion.active
-        service = entry.service
         name = watched.name if isinstance(watched, WatchedCheck) else ""
-        target = Target(
-            service.registration,
-            plan.path or "",
-            plan.timeout,
-            service.loopback,
-            named(service.registration.checks, name),
-        )
-        outcome = await self._probe(watched, target)
-        kind = "success" if outcome.ok else "failure"
-        self._metrics.checks[kind].observe(outcome.latency_ms / 1000)
-        self._standstill.look()
+        outcome = await self._probe(watched, _target(entry, plan, name))
         # In trouble itself, the registry has learnt nothing of the service.
         in_trouble = outcome.kind == "local" or self._standstill.count != stalls
         ok = True if outcome.ok else None if in_trouble else False
@@ -311,11 +317,12 @@ class Monitor:
             if verdict is not None:
                 watched.has_fault = verdict == "add_fault"
             verdict = None
+        reason = _reason(outcome, watched)
+        if self.suspects is not None:
+            verdict = self.suspects.review(watched, outcome, ok, reason, verdict)
         self._note(watched, outcome)
         if verdict == "add_fault":
-            reason = _reason(outcome, watched)
-            fault = Fault("check", reason, self._clock.now(), name)
-            await _write(self._commands.add_fault, watched, fault)
+            await self._accuse(watched, reason)
         elif verdict == "remove_faults":
             await _write(self._commands.remove_faults, watched, CHECK, name)
         elif (
@@ -327,15 +334,73 @@ class Monitor:
         ):
             await _write(self._commands.verify, watched)
 
+    async def _accuse(self, watched: WatchedService, reason: str) -> None:
+        opinion = self._second_opinion(watched)
+        if opinion is not None:
+            reason = f"{reason}; {opinion.message}"
+        name = watched.name if isinstance(watched, WatchedCheck) else ""
+        fault = Fault("check", reason, self._clock.now(), name)
+        await _write(self._commands.add_fault, watched, fault)
+
+    def _ask_others(self, announcer: Announcer) -> None:
+        schedule, membership, clock = self._schedule, self._membership, self._clock
+        suspects = self.suspects = Suspects(
+            membership,
+            announcer,
+            schedule,
+            clock,
+            self._view_health,
+            self._standstill,
+            self._metrics,
+            self._answered,
+        )
+        witness = self._witness = Witness(
+            membership, announcer, self._catalog, schedule, clock, self.poke
+        )
+        announcer.ask(lambda: (suspects.questions(), witness.answers()))
+        membership.listen_to_records(suspects.hear)
+        membership.listen_to_records(witness.hear)
+
+    def _answered(self, suspicion: Suspicion) -> None:
+        """Take what another replica says of a service that is out of reach here."""
+        watched, opinion = suspicion.watched, suspicion.opinion
+        entry = self._entry(watched)
+        if self._loop is None or entry is None or opinion is None:
+            return
+        name = watched.name if isinstance(watched, WatchedCheck) else ""
+        entry.record_second_opinion(name, opinion)
+        if opinion.state == "confirmed":
+            job = self._accuse(watched, suspicion.reason)
+            self._run(self._checks, "second-opinion", job)
+
+    def _second_opinion(self, watched: WatchedService) -> SecondOpinion | None:
+        suspicion = self.suspects.find(watched) if self.suspects else None
+        return suspicion.opinion if suspicion else None
+
+    async def _answer(self, question: Question) -> None:
+        """Make a check that another replica asks for."""
+        entry, plan = self._entry(question), question.plan
+        stalls = self._standstill.count
+        if entry is None or plan is None or self._witness is None:
+            question.gone = True
+            return
+        outcome = await self._probe(question, _target(entry, plan, question.name))
+        stood_still = self._standstill.count != stalls
+        self._witness.record(question, outcome, stood_still)
+
     async def _probe(self, watched: WatchedService, target: Target) -> Outcome:
         """Return what a check finds. It is cancelled when the registration is gone."""
         task = asyncio.current_task()
         assert task is not None
         self._probes[watched] = task
         try:
-            return await self._prober.probe(target)
+            outcome = await self._prober.probe(target)
         finally:
             del self._probes[watched]
+        kind = "success" if outcome.ok else "failure"
+        self._metrics.checks[kind].observe(outcome.latency_ms / 1000)
+        self._standstill.look()
+        return outcome
 
     def _note(self, watched: WatchedService, outcome: Outcome) -> None:
         entry = self._entry(watched)
@@ -349,6 +414,7 @@ class Monitor:
             message=outcome.message,
             next_check=now + timedelta(seconds=watched.due - self._clock.monotonic()),
             checked_by=self._membership.own,
+            second_opinion=self._second_opinion(watched),
         )
         if isinstance(watched, WatchedCheck):
             warns = watched.has_fault and not watched.critical
@@ -410,6 +476,14 @@ class Monitor:
         if entry is None or entry.registered_at != watched.registered_at:
             return None
         return entry
+
+
+def _target(entry: Entry, plan: CheckPlan, name: str) -> Target:
+    """Return what to check: what the check with this name, or the mode's own, does."""
+    service = entry.service
+    check = named(service.registration.checks, name)
+    path, timeout = plan.path or "", plan.timeout
+    return Target(service.registration, path, timeout, service.loopback, check)
 
 
 def _reason(outcome: Outcome, watched: WatchedService) -> str:

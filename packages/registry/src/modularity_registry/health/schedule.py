@@ -14,7 +14,7 @@ from modularity_registry.health.watched_service import (
     has_check_fault,
 )
 from modularity_registry.model import status
-from modularity_registry.model.checks import ServiceCheck
+from modularity_registry.model.checks import ServiceCheck, named
 from modularity_registry.model.service import CheckPlan, Service
 
 JITTER = 0.1
@@ -144,6 +144,23 @@ class Schedule:
         self.leases.push(seen + ttl, watched)
         return "held"
 
+    def fall_of(self, watched: WatchedService) -> int:
+        """Return how many failures in a row make the service unhealthy."""
+        plan = watched.plan
+        return self._fall if plan is None or plan.fall is None else plan.fall
+
+    def plan_of(self, service: Service, check: str) -> CheckPlan | None:
+        """Return how to make a check: the one with this name, or that of the mode.
+
+        None if the service has no such check, or its mode none.
+        """
+        if not check:
+            return status.check_plan(service.registration, self._defaults)
+        found = named(service.registration.checks, check)
+        if found is None or found.ttl is not None:
+            return None
+        return status.named_plan(found, self._defaults)
+
     def _add(self, key: str, service: Service, now: float, spread: bool) -> None:
         plan = status.check_plan(service.registration, self._defaults)
         ttl = service.registration.ttl
@@ -202,7 +219,7 @@ class Schedule:
                 check.has_fault = has_check_fault(service, check.name)
 
     def _verdict(self, watched: WatchedService) -> Verdict | None:
-        fall, rise = self._fall_of(watched), self._rise
+        fall, rise = self.fall_of(watched), self._rise
         if watched.plan is not None and watched.plan.rise is not None:
             rise = watched.plan.rise
         if watched.has_fault:
@@ -213,13 +230,9 @@ class Schedule:
             return None
         return "add_fault"
 
-    def _fall_of(self, watched: WatchedService) -> int:
-        plan = watched.plan
-        return self._fall if plan is None or plan.fall is None else plan.fall
-
     def _pause(self, watched: WatchedService) -> float:
         interval = watched.plan.interval if watched.plan else 0.0
-        if 0 < watched.failures < self._fall_of(watched):
+        if 0 < watched.failures < self.fall_of(watched):
             interval = self._recheck(watched, interval)
         # After the first check, services that registered together drift apart.
         elif not watched.drifted:
@@ -233,5 +246,5 @@ class Schedule:
         if watched.passed and self.suspicion.possible:
             # The verdict takes an interval, in which all other hosts are checked once:
             # they show whether the fault is the registry's own.
-            share = 1 / (self._fall_of(watched) - 1)
+            share = 1 / (self.fall_of(watched) - 1)
         return min(interval, max(interval * share, RECHECK_MINIMUM))

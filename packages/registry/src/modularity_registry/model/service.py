@@ -7,6 +7,7 @@ import msgspec
 
 from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.location import Location, parse_location
+from modularity_registry.model.second_opinion import SecondOpinion
 
 Mode = Literal["http", "tcp", "grpc", "embedded", "standalone", "ipc"]
 Status = Literal["healthy", "unhealthy", "draining"]
@@ -143,6 +144,7 @@ class CheckEvidence(msgspec.Struct, frozen=True, gc=False):
     message: str
     next_check: datetime | None
     checked_by: str | None
+    second_opinion: SecondOpinion | None = None
 
 
 class CheckResult(msgspec.Struct, frozen=True, gc=False):

@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TypeVar
 
-from modularity_registry import __version__, tasks
+from modularity_registry import __version__, schema, tasks
 from modularity_registry.catalog import documents
-from modularity_registry.catalog.documents import ReplicaRecord
+from modularity_registry.catalog.documents import Opinion, ReplicaRecord, Suspect
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreConflict, StoreError
 from modularity_registry.replicas.membership import Membership
@@ -20,13 +23,32 @@ PERIOD = 2.0
 """Seconds between two announcements: one small write carries all heartbeats since."""
 
 SHORT_PERIOD = 0.25
-"""Seconds to the next announcement when one record could not hold all heartbeats."""
+"""Seconds to the next announcement when one record could not hold all heartbeats, or
+when something is to be said at once."""
 
 LEAVE_TIMEOUT = 1.0
 """How long (seconds) the last announcement may delay the end."""
 
 MAX_IDS_BYTES = 60_000
 """Bytes of ids that one record holds; every store takes values of 64 KiB."""
+
+Questions = tuple[tuple[Suspect, ...], tuple[Opinion, ...]]
+"""What a replica asks the others, and what it answers them."""
+
+
+RecordT = TypeVar("RecordT", Suspect, Opinion)
+
+
+def fitting(records: Iterable[RecordT], limit: int) -> tuple[RecordT, ...]:
+    """Return the first of ``records``: as many as take ``limit`` bytes together."""
+    size = 0
+    chosen: list[RecordT] = []
+    for record in records:
+        size += len(schema.encode(record)) + 1
+        if size > limit:
+            break
+        chosen.append(record)
+    return tuple(chosen)
 
 
 class NamespaceHeartbeats:
@@ -71,6 +93,8 @@ class Announcer:
         self._heartbeats: dict[str, None] = {}
         self._count = 0
         self._fault: str | None = None
+        self._questions: Callable[[], Questions] | None = None
+        self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def record_heartbeat(self, service_id: str) -> None:
@@ -84,6 +108,14 @@ class Announcer:
     def within(self, namespace: str) -> "NamespaceHeartbeats":
         """Return what tells of the heartbeats in a namespace."""
         return NamespaceHeartbeats(self._heartbeats, namespace)
+
+    def ask(self, questions: Callable[[], Questions]) -> None:
+        """Announce what ``questions`` returns each time, beside the heartbeats."""
+        self._questions = questions
+
+    def nudge(self) -> None:
+        """Make the next announcement at once, or `SHORT_PERIOD` after the last."""
+        self._nudged.set()
 
     async def start(self) -> None:
         """Announce this replica, then go on; raises what the store raises."""
@@ -111,7 +143,10 @@ class Announcer:
 
         Raises what the store raises; no heartbeat is lost then.
         """
-        heartbeats = self._take_heartbeats()
+        self._nudged.clear()
+        suspects, opinions = self._questions() if self._questions else ((), ())
+        taken = sum(map(len, map(schema.encode, (suspects, opinions))))
+        heartbeats = self._take_heartbeats(MAX_IDS_BYTES - taken)
         record = ReplicaRecord(
             self._count + 1,
             self._host,
@@ -119,6 +154,9 @@ class Announcer:
             self._started_at,
             tuple(heartbeats),
             self._address,
+            1 if self._questions is None else 2,
+            suspects,
+            opinions,
         )
         try:
             await self._writer.write(Write(self._key, documents.encode_replica(record)))
@@ -138,10 +176,10 @@ class Announcer:
             except StoreConflict:
                 log.info("replica %s is back", replica.id)
 
-    def _take_heartbeats(self) -> list[str]:
+    def _take_heartbeats(self, limit: int) -> list[str]:
         heartbeats: list[str] = []
         size = 0
-        while self._heartbeats and size < MAX_IDS_BYTES:
+        while self._heartbeats and size < limit:
             service_id, _ = self._heartbeats.popitem()
             heartbeats.append(service_id)
             size += len(service_id) + 3
@@ -150,7 +188,7 @@ class Announcer:
     async def _run(self) -> None:
         delay = self._membership.period
         while True:
-            await asyncio.sleep(delay)
+            await self._pause(delay)
             delay = self._membership.period
             try:
                 if await self.announce():
@@ -161,6 +199,14 @@ class Announcer:
                 await self.delete_lost()
             except StoreError as error:
                 self._set_fault(error.detail)
+
+    async def _pause(self, delay: float) -> None:
+        """Return after ``delay`` seconds, or earlier after a `nudge`."""
+        short = min(SHORT_PERIOD, delay)
+        await asyncio.sleep(short)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay - short):
+                await self._nudged.wait()
 
     def _set_fault(self, fault: str | None) -> None:
         if fault and not self._fault:

@@ -60,6 +60,7 @@ class Membership:
         self._replicas: dict[str, Replica] = {}
         self._alive: tuple[rendezvous.Named, ...] = (rendezvous.Named(own),)
         self._listeners: list[Callable[[bool], None]] = []
+        self._record_listeners: list[Callable[[str, ReplicaRecord], None]] = []
 
     # Reading
 
@@ -79,6 +80,22 @@ class Membership:
         if len(alive) == 1:
             return alive[0].id
         return rendezvous.pick(service_id, alive).id
+
+    def witnesses(self) -> frozenset[str]:
+        """Return the replicas whose checks tell more than this one's own.
+
+        They are alive, on other hosts than this one, and answer questions.
+        """
+        own = self._replicas.get(self.own)
+        if own is None:
+            return frozenset()
+        return frozenset(
+            replica.id
+            for replica in self._replicas.values()
+            if replica.record.confirm > 1
+            and replica.record.host != own.record.host
+            and not replica.lost
+        )
 
     def own_record_age(self) -> float | None:
         """Return the seconds since this replica's own record came back from the store.
@@ -135,6 +152,10 @@ class Membership:
         """Take heartbeats in a namespace for ``catalog``. Before the start only."""
         self._catalogs[name] = catalog
 
+    def listen_to_records(self, listener: Callable[[str, ReplicaRecord], None]) -> None:
+        """Call ``listener`` with each record that another replica writes."""
+        self._record_listeners.append(listener)
+
     def loaded(self, records: list[Record]) -> None:
         """Replace all records, and give every replica a full term. For the feed."""
         now = self._clock.monotonic()
@@ -145,6 +166,8 @@ class Membership:
                 replicas[replica.id] = replica
         self._replicas = replicas
         self._update_alive(any_lost=False)
+        for replica in replicas.values():
+            self._tell(replica)
 
     def changed(self, key: str, value: bytes | None, revision: int) -> None:
         """Take one change of a record. For the feed."""
@@ -166,6 +189,8 @@ class Membership:
             self._record_heartbeats(replica.record.heartbeats, now)
         # One that stops in order has announced all heartbeats that it took.
         self._update_alive(any_lost=False)
+        if replica is not None:
+            self._tell(replica)
 
     def find_lost(self) -> None:
         """Find the replicas that are lost; none while this one's view is stale."""
@@ -202,6 +227,11 @@ class Membership:
             self._alive = alive
             for listener in self._listeners:
                 listener(any_lost)
+
+    def _tell(self, replica: Replica) -> None:
+        if replica.id != self.own:
+            for listener in self._record_listeners:
+                listener(replica.id, replica.record)
 
     def _record_heartbeats(self, ids: tuple[str, ...], now: float) -> None:
         at: datetime = self._clock.now()

@@ -149,6 +149,38 @@ class Fault(Struct):
     ] = UNSET
 
 
+class Opinion(Struct):
+    """What another replica found when it made the same check."""
+
+    replica: Annotated[str, doc("The replica that made the check.", "host-7d8e9f")]
+    failing: Annotated[bool, doc("Whether the check failed from there too.", False)]
+    message: Annotated[str, doc("The result, for people.", "HTTP 200")]
+
+
+class SecondOpinion(Struct):
+    """What other replicas say of a check that can't connect."""
+
+    state: Annotated[
+        str,
+        doc(
+            "What follows. `held` gives no verdict; `confirmed` is a failure from"
+            " another replica too; `alone` says that no other replica answers.",
+            "held",
+            enum=["confirmed", "held", "alone"],
+        ),
+    ]
+    message: Annotated[
+        str,
+        doc(
+            "Which replicas reach the service and which don't, for people.",
+            "unreachable from replica host-b52c59, reachable from host-7d8e9f",
+        ),
+    ]
+    opinions: Annotated[
+        list[Opinion], doc("What each of the replicas found that have answered.")
+    ]
+
+
 class NamedCheck(Struct):
     """What one of the service's `checks` has found.
 
@@ -185,6 +217,9 @@ class NamedCheck(Struct):
     next_check: Annotated[
         str | None, time("When the next one is due.", "2026-10-17T03:05:01.123456Z")
     ]
+    second_opinion: Annotated[
+        SecondOpinion | UnsetType, doc("Missing unless other replicas were asked.")
+    ] = UNSET
 
 
 class Drained(Struct):
@@ -238,6 +273,10 @@ class Evidence(Struct):
     drain: Annotated[
         Drained | None, doc("The order to drain the service, if any.", None)
     ]
+    second_opinion: Annotated[
+        SecondOpinion | UnsetType,
+        doc("Missing unless the check can't connect and other replicas were asked."),
+    ] = UNSET
     checks: Annotated[
         list[NamedCheck] | UnsetType,
         doc("What each of the service's `checks` has found. Missing without any."),
@@ -274,6 +313,14 @@ class Explanation(Struct):
         list[Annotated[str, doc("One reason.", "it is draining: upgrade")]],
         doc("Why callers don't get it; empty if they do.", ["it is draining: upgrade"]),
     ]
+    second_opinion: Annotated[
+        str | UnsetType,
+        doc(
+            "Which replicas reach the service and which don't. Missing unless the"
+            " replica that answers checks it, can't connect, and has asked the others.",
+            "unreachable from replica host-b52c59, reachable from host-7d8e9f",
+        ),
+    ] = UNSET
 
 
 class Match(Struct):
