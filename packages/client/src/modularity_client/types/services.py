@@ -218,13 +218,18 @@ class CapabilityList:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Whether a provider can be picked (``returned``), and every reason why not."""
+    """Whether a provider can be picked (``returned``), and every reason why not.
+
+    ``second_opinion`` says which replicas of the registry reach it and which don't;
+    None unless one can't and has asked the others.
+    """
 
     service_id: str
     name: str
     status: str
     returned: bool
     reasons: tuple[str, ...]
+    second_opinion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +256,7 @@ class ExplanationList:
                 row["status"],
                 row["returned"],
                 tuple(row["reasons"]),
+                row.get("second_opinion"),
             )
             for row in data["providers"]
         )

@@ -164,6 +164,23 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         self.vitals.evidence = None
         self.json = self.json[: self.head] + self.vitals.json
 
+    @property
+    def second_opinion(self) -> str | None:
+        """Which replicas reach the service and which don't, for people.
+
+        None unless its checks can't connect from here, and others were asked.
+        """
+        checks = self.vitals.checks if isinstance(self.vitals, CheckedVitals) else {}
+        messages = [
+            f"check '{name}': {result.evidence.second_opinion.message}"
+            for name, result in checks.items()
+            if result.evidence.second_opinion is not None
+        ]
+        own = self.vitals.evidence
+        if own is not None and own.second_opinion is not None:
+            messages.insert(0, own.second_opinion.message)
+        return "; ".join(messages) or None
+
     def json_with_evidence(self, checker: str) -> bytes:
         """Return the same with ``evidence``: what the verdict rests on.
 

@@ -149,11 +149,14 @@ def explain(session: Session, capability: str, **options: Any) -> None:
 
 
 def _explained(provider: Any) -> tuple[Cell, ...]:
+    reasons = [*provider["reasons"]]
+    if "second_opinion" in provider:
+        reasons.append(provider["second_opinion"])
     return (
         plain(provider["service_id"]),
         status_cell(provider["status"]),
         ("yes", "green") if provider["returned"] else ("no", "bold red"),
-        "; ".join(map(plain, provider["reasons"])) or "-",
+        "; ".join(map(plain, reasons)) or "-",
     )
 
 

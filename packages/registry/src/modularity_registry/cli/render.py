@@ -117,7 +117,15 @@ def _evidence(service: Any) -> Iterator[tuple[str, Cell]]:
         f" in {milliseconds(evidence['latency_ms'])},"
         f" at {moment(evidence['checked_at'])} by {_by(evidence)}",
     )
+    if "second_opinion" in evidence:
+        yield "other replicas", _opinion(evidence["second_opinion"])
     yield "next check", moment(evidence["next_check"])
+
+
+def _opinion(opinion: Any) -> Cell:
+    """Return what other replicas say of a check that can't connect."""
+    color = "yellow" if opinion["state"] == "held" else "red"
+    return plain(opinion["message"]), color
 
 
 def _check_cell(check: Any) -> Cell:
@@ -125,6 +133,8 @@ def _check_cell(check: Any) -> Cell:
     said = plain(check["status"])
     if check["checked_at"] is not None:
         said += f": {plain(check['message'])}, at {moment(check['checked_at'])}"
+    if "second_opinion" in check:
+        said += f"; {plain(check['second_opinion']['message'])}"
     color = {"unhealthy": "red", "warning": "yellow"}.get(check["status"])
     return (said, color) if color else said
 

@@ -351,7 +351,6 @@ class Monitor:
             clock,
             self._view_health,
             self._standstill,
-            self._metrics,
             self._answered,
         )
         witness = self._witness = Witness(

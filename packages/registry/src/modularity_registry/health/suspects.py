@@ -26,7 +26,6 @@ from modularity_registry.replicas.announcer import Announcer, fitting
 from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.replicas.standstill import Standstill
-from modularity_registry.telemetry.counters import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,6 @@ class Suspects:
         clock: Clock,
         view_health: ViewHealth,
         standstill: Standstill,
-        metrics: Metrics,
         answered: Callable[[Suspicion], None],
     ) -> None:
         """Return suspects without any; ``answered`` is called at each answer."""
@@ -89,7 +87,6 @@ class Suspects:
         self._view_health = view_health
         self._standstill = standstill
         self._stalls = standstill.count
-        self._metrics = metrics
         self._answered = answered
         self._numbers = count(1)
         self._suspicions: dict[WatchedService, Suspicion] = {}
@@ -196,9 +193,6 @@ class Suspects:
                 answer.number, answer.failing, answer.message, now
             )
             suspicion.silent_since = None
-            self._metrics.second_opinions[
-                "failing" if answer.failing else "reachable"
-            ] += 1
             self._judge(suspicion)
             self._close_if_answered(suspicion)
             self._answered(suspicion)

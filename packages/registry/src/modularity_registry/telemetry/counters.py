@@ -78,7 +78,6 @@ class Metrics:
             self.store, self.store_errors = whole.store, whole.store_errors
         self.checks = {"success": Timings(), "failure": Timings()}
         self.late_checks = 0
-        self.second_opinions = {"failing": 0, "reachable": 0}
         self.registered = 0
         self.replaced = 0
         self.unregistered = 0

@@ -142,9 +142,11 @@ class _Handlers:
         chosen, cursor = replies.cut(entries, page, lambda entry: entry.id)
         bodies = [_explanation(entry, selection) for entry in chosen]
         body = replies.listing("providers", bodies, revision, cursor)
-        if not elsewhere:
+        # What is not of the store may change without a new revision.
+        if not elsewhere and not any(entry.second_opinion for entry in chosen):
             return replies.read(body, tag, revision)
-        body = body[:-1] + b',"upstreams":%b}' % schema.encode(elsewhere)
+        if elsewhere:
+            body = body[:-1] + b',"upstreams":%b}' % schema.encode(elsewhere)
         return replies.read(body, f"{tag}-{crc32(body)}", revision)
 
     def _explain_elsewhere(self, name: str) -> list[str]:
@@ -196,6 +198,8 @@ def _explanation(entry: Entry, selection: Filter) -> bytes:
         "returned": not reasons,
         "reasons": reasons,
     }
+    if entry.second_opinion is not None:
+        explanation["second_opinion"] = entry.second_opinion
     return schema.encode(explanation)
 
 

@@ -46,6 +46,10 @@ LEASE: Final = (
     " registry and sends about three heartbeats per ttl; after ten ttls without one, it"
     " is removed"
 )
+DISAGREEMENT: Final = (
+    "other replicas reach it: check the network and the firewalls between this replica"
+    " and the service"
+)
 REPORT: Final = (
     "the service reports this itself, until its next good heartbeat: check its log"
 )
@@ -217,6 +221,10 @@ def of_service(service: Mapping[str, Any]) -> Iterator[Finding]:
             f"{count(service['failed_checks'], 'failed check')} in a row: {message}",
             ADVICE.get(evidence["outcome"] or "", ""),
         )
+    for check in (evidence, *evidence.get("checks", ())):
+        opinion = check.get("second_opinion", {})
+        if opinion.get("state") == "held":
+            yield Finding("note", about, plain(opinion["message"]), DISAGREEMENT)
     if evidence["drain"]:
         drain = evidence["drain"]
         yield Finding(

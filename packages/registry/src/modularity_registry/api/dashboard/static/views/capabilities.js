@@ -203,12 +203,13 @@ export class CapabilityView {
   }
 }
 
-function providerItem({ service_id: id, name, status, reasons }) {
+function providerItem({ service_id: id, name, status, reasons, second_opinion: disagreement }) {
   return h(
     "li",
     { class: "card" },
     h("a", { href: `#/services/${encodeURIComponent(id)}` }, id, name === id ? null : h("small", null, name)),
     badge(status),
     reasons.length ? h("p", null, `Not available: ${reasons.join("; ")}.`) : h("p", { class: "faint" }, "Available"),
+    disagreement ? h("p", null, `Replicas disagree: ${disagreement}.`) : null,
   );
 }

@@ -227,6 +227,7 @@ function healthFacts(service, now) {
       rows.push(["Health check", `${format.outcomeLabel(evidence.outcome)} · checked ${format.ago(evidence.checked_at, now)}`]);
       rows.push(["Message", evidence.message]);
       rows.push(["Latency", format.milliseconds(evidence.latency_ms)]);
+      if (evidence.second_opinion) rows.push(["Other replicas", evidence.second_opinion.message]);
       rows.push(["Failures in a row", String(service.failed_checks)]);
       rows.push(["Next check", format.until(evidence.next_check, now)]);
     } else {
@@ -250,7 +251,7 @@ function checkTable(checks, now) {
     h("b", null, check.name),
     `${check.kind}${check.critical ? "" : ", only warns"}`,
     badge(check.status),
-    check.message ?? "–",
+    [check.message ?? "–", check.second_opinion?.message].filter(Boolean).join("; "),
     check.checked_at ? format.ago(check.checked_at, now) : "never",
     format.milliseconds(check.latency_ms),
   ]);
