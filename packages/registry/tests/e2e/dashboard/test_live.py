@@ -120,6 +120,39 @@ def test_the_page_of_a_service_shows_its_own_checks(
         expect(rows).to_have_count(0)
 
 
+def test_replicas_that_disagree_are_shown(
+    chromium: Browser, registry: RegistryProcess
+) -> None:
+    message = "unreachable from replica a, reachable from b"
+    opinion = {"state": "held", "message": message, "opinions": []}
+
+    def disagree(route: Route) -> None:
+        response = route.fetch()
+        reply = response.json()
+        if "providers" in reply:
+            reply["providers"][0]["second_opinion"] = message
+        else:
+            reply["evidence"]["second_opinion"] = opinion
+            reply["evidence"]["checks"][0]["second_opinion"] = opinion
+        route.fulfill(response=response, json=reply)
+
+    with open_page(chromium, registry) as page, healthy_service() as service:
+        location = f"http://127.0.0.1:{service.server_address[1]}"
+        checks = [{"name": "db", "kind": "http", "path": "/db"}]
+        registry.register("torn", mode="http", location=location, checks=checks)
+        for pattern in ("**/api/services/torn", "**/explain?*"):
+            page.route(pattern, disagree)
+        show(page, registry, "/services/torn")
+        facts = page.locator(".facts > div", has_text="Other replicas")
+        expect(facts).to_contain_text(message)
+        rows = page.get_by_role("region", name="Checks").locator("tbody tr")
+        expect(rows).to_contain_text(message)
+        show(page, registry, "/capabilities/greet")
+        expect(page.locator(".card", has_text="torn")).to_contain_text(
+            f"Replicas disagree: {message}."
+        )
+
+
 def test_drain_put_back_and_unregister_ask_first(
     chromium: Browser, registry: RegistryProcess
 ) -> None:

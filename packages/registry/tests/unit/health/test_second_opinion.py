@@ -284,6 +284,40 @@ def test_a_new_owner_starts_anew(hosts: Hosts) -> None:
     assert hosts.record("a").suspects == ()
     assert hosts.record("b").opinions == ()
     assert hosts.second_opinion("a", service_id) is None
+    assert not suspected(hosts)()
+
+
+def test_a_question_that_all_have_answered_makes_room(hosts: Hosts) -> None:
+    hosts.join_host("a")
+    hosts.join_host("b")
+    [service_id] = hosts.owned_by("a")
+    hosts.register(service_id)
+    hosts.fail(service_id, "a")
+    hosts.until(lambda: bool(hosts.record("b").opinions))
+    [answered] = hosts.record("b").opinions
+    hosts.pass_time(PERIOD)
+    assert answered.number not in [each.number for each in hosts.record("a").suspects]
+    hosts.pass_time(120)
+    suspects = hosts.replicas["a"].monitor.suspects
+    assert suspects is not None
+    assert len(suspects._by_number) <= 2, "those before are forgotten"
+
+
+def test_one_that_never_answers_does_not_keep_another_from_being_asked(
+    hosts: Hosts,
+) -> None:
+    for name in "abc":
+        hosts.join_host(name)
+    [service_id] = hosts.owned_by("a")
+    hosts.register(service_id)
+    hosts.fail(service_id, "a")
+    hosts.fail(service_id, "c", how=CheckOutcome(False, 0.0, "sockets", "local"))
+    hosts.until(lambda: bool(hosts.record("b").opinions))
+    hosts.pass_time(60)
+    assert hosts.status(service_id) == "healthy"
+    hosts.fail(service_id, "b")
+    hosts.pass_time(30)
+    assert hosts.status(service_id) == "unhealthy"
 
 
 def test_an_opinion_goes_with_the_suspicion(hosts: Hosts) -> None:
@@ -334,6 +368,23 @@ def test_a_lost_view_makes_nobody_decide_alone(hosts: Hosts) -> None:
     a.view_health.stale_reason = "the store is away"
     hosts.pass_time(60)
     assert hosts.status(service_id) == "healthy"
+
+
+def test_a_standstill_gives_the_others_a_full_term(hosts: Hosts) -> None:
+    a = hosts.join_host("a")
+    hosts.join_host("b")
+    [service_id] = hosts.owned_by("a")
+    hosts.register(service_id)
+    hosts.fail(service_id, "a")
+    hosts.fail(service_id, "b", how=CheckOutcome(False, 0.0, "sockets", "local"))
+    hosts.until(suspected(hosts))
+    term_of = PATIENCE * term(5.0, 5.0)
+    for _ in range(3):
+        hosts.pass_time(term_of - 2 * PERIOD)
+        assert hosts.status(service_id) == "healthy"
+        a.standstill.count += 1
+    hosts.pass_time(2 * term_of)
+    assert hosts.status(service_id) == "unhealthy"
 
 
 def many_fail(hosts: Hosts, *names: str) -> str:
