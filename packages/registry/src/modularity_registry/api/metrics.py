@@ -229,11 +229,10 @@ class Collector:
             "Checks that began more than an interval after they were due.",
             self._total(lambda registry: registry.metrics.late_checks),
         )
-        suspects = self._registry.monitor.suspects
         yield _gauge(
             "registry_health_verdicts_held",
             "Checks that can't connect, without a verdict while other replicas can.",
-            suspects.held if suspects else 0,
+            self._total(lambda registry: registry.monitor.verdicts_held),
         )
 
     def _queries(self) -> dict[str, int]:

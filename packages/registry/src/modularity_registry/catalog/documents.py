@@ -48,24 +48,28 @@ class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A check that can't connect; the other replicas are asked to make it once.
 
     ``check`` is its name, empty for the one of the mode. ``number`` is the question's:
-    no other question of the replica has the same.
+    no other question of the replica in this ``namespace`` (empty for the default one)
+    has the same.
     """
 
     id: str
     number: int
     check: str = ""
+    namespace: str = ""
 
 
 class Opinion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a replica found when it made the check of a `Suspect`.
 
-    ``asker`` is the replica whose suspect it was, ``number`` the question's.
+    ``asker`` is the replica whose suspect it was; ``number`` and ``namespace`` are the
+    question's.
     """
 
     asker: str
     number: int
     failing: bool
     message: str
+    namespace: str = ""
 
 
 class ReplicaRecord(

@@ -72,11 +72,13 @@ class Monitor:
         standstill: Standstill,
         metrics: Metrics | None = None,
         confirm: Announcer | None = None,
+        namespace: str = "",
     ) -> None:
         """Return a monitor of what ``membership`` gives this replica to watch.
 
         No lease expires while ``view_health`` says that the view is stale. With
         ``confirm``, other replicas are asked there about services out of reach.
+        ``namespace`` is that of the services, empty for the default one.
         """
         self._catalog = catalog
         self._commands = commands
@@ -101,7 +103,7 @@ class Monitor:
         self.suspects: Suspects | None = None
         self._witness: Witness | None = None
         if confirm is not None:
-            self._ask_others(confirm)
+            self._ask_others(confirm, namespace)
 
     def changed(self, change: Transition) -> None:
         """Watch a service as it is after this change of the catalog."""
@@ -160,6 +162,11 @@ class Monitor:
     def watched(self) -> int:
         """How many services are under watch."""
         return len(self._schedule)
+
+    @property
+    def verdicts_held(self) -> int:
+        """How many verdicts wait for what other replicas say."""
+        return self.suspects.held if self.suspects is not None else 0
 
     @property
     def idle(self) -> bool:
@@ -330,7 +337,7 @@ class Monitor:
             and watched.verifies
             and outcome.ok
             and not watched.has_fault
-            and service.verified is None
+            and entry.service.verified is None
         ):
             await _write(self._commands.verify, watched)
 
@@ -342,7 +349,7 @@ class Monitor:
         fault = Fault("check", reason, self._clock.now(), name)
         await _write(self._commands.add_fault, watched, fault)
 
-    def _ask_others(self, announcer: Announcer) -> None:
+    def _ask_others(self, announcer: Announcer, namespace: str) -> None:
         schedule, membership, clock = self._schedule, self._membership, self._clock
         suspects = self.suspects = Suspects(
             membership,
@@ -352,11 +359,14 @@ class Monitor:
             self._view_health,
             self._standstill,
             self._answered,
+            namespace,
         )
         witness = self._witness = Witness(
-            membership, announcer, self._catalog, schedule, clock, self.poke
+            membership, announcer, self._catalog, schedule, clock, self.poke, namespace
         )
-        announcer.ask(lambda: (suspects.questions(), witness.answers()))
+        announcer.ask(
+            lambda room, more: (suspects.questions(room), witness.answers(more))
+        )
         membership.listen_to_records(suspects.hear)
         membership.listen_to_records(witness.hear)
 

@@ -7,7 +7,6 @@ asks the others, by its record in the store, before it gives a verdict.
 import logging
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Final
 
 from modularity_registry.catalog.documents import ReplicaRecord, Suspect
 from modularity_registry.clock import Clock
@@ -28,9 +27,6 @@ from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.replicas.standstill import Standstill
 
 log = logging.getLogger(__name__)
-
-SUSPECTS_BYTES: Final = 12_000
-"""Bytes of open questions that one record holds, some 300; more wait their turn."""
 
 
 class Suspicion:
@@ -78,8 +74,12 @@ class Suspects:
         view_health: ViewHealth,
         standstill: Standstill,
         answered: Callable[[Suspicion], None],
+        namespace: str = "",
     ) -> None:
-        """Return suspects without any; ``answered`` is called at each answer."""
+        """Return suspects without any; ``answered`` is called at each answer.
+
+        ``namespace`` is where they are, empty for the default one.
+        """
         self._membership = membership
         self._announcer = announcer
         self._schedule = schedule
@@ -88,6 +88,7 @@ class Suspects:
         self._standstill = standstill
         self._stalls = standstill.count
         self._answered = answered
+        self._namespace = namespace
         self._numbers = count(1)
         self._suspicions: dict[WatchedService, Suspicion] = {}
         self._by_number: dict[int, Suspicion] = {}
@@ -161,8 +162,8 @@ class Suspects:
             for number in (suspicion.number, suspicion.previous):
                 self._by_number.pop(number, None)
 
-    def questions(self) -> tuple[Suspect, ...]:
-        """Return what the record is to ask the others, as much as fits."""
+    def questions(self, room: int) -> tuple[Suspect, ...]:
+        """Return what the record is to ask the others, in ``room`` bytes."""
         now = self._clock.monotonic()
         for suspicion in list(self._open.values()):
             if suspicion.asked_at is None:
@@ -170,7 +171,7 @@ class Suspects:
             if now - suspicion.asked_at >= suspicion.term:
                 # It makes room for others; the next failure asks again.
                 del self._open[suspicion.number]
-        suspects = fitting(map(_suspect, self._open.values()), SUSPECTS_BYTES)
+        suspects = fitting(map(self._suspect, self._open.values()), room)
         for suspect in suspects:
             suspicion = self._open[suspect.number]
             if suspicion.asked_at is None:
@@ -184,7 +185,9 @@ class Suspects:
         now, own = self._clock.monotonic(), self._membership.own
         for answer in record.opinions:
             suspicion = self._by_number.get(answer.number)
-            if answer.asker != own or suspicion is None:
+            if (answer.asker, answer.namespace) != (own, self._namespace):
+                continue
+            if suspicion is None:
                 continue
             before = suspicion.answers.get(replica)
             if before is not None and before.number >= answer.number:
@@ -242,13 +245,12 @@ class Suspects:
             if self._open and next(reversed(self._open.values())).asked_at is None:
                 self._announcer.nudge()  # there is room for the next
 
+    def _suspect(self, suspicion: Suspicion) -> Suspect:
+        watched = suspicion.watched
+        name = watched.name if isinstance(watched, WatchedCheck) else ""
+        return Suspect(watched.id, suspicion.number, name, self._namespace)
+
     def _held(self) -> Iterator[SecondOpinion]:
         for suspicion in self._suspicions.values():
             if suspicion.opinion is not None and suspicion.opinion.state == "held":
                 yield suspicion.opinion
-
-
-def _suspect(suspicion: Suspicion) -> Suspect:
-    watched = suspicion.watched
-    name = watched.name if isinstance(watched, WatchedCheck) else ""
-    return Suspect(watched.id, suspicion.number, name)

@@ -13,9 +13,6 @@ from modularity_registry.model.service import CheckPlan, Service
 from modularity_registry.replicas.announcer import Announcer, fitting
 from modularity_registry.replicas.membership import Membership
 
-OPINIONS_BYTES: Final = 30_000
-"""Bytes of answers that one record holds, some 300; more wait their turn."""
-
 MESSAGE: Final = 100
 """Characters of a check's message that an answer carries."""
 
@@ -53,19 +50,28 @@ class Witness:
         schedule: Schedule,
         clock: Clock,
         poke: Callable[[], None],
+        namespace: str = "",
     ) -> None:
-        """Return a witness who is asked nothing yet; ``poke`` has checks made."""
+        """Return a witness who is asked nothing yet; ``poke`` has checks made.
+
+        ``namespace`` is where the services are, empty for the default one.
+        """
         self._membership = membership
         self._announcer = announcer
         self._catalog = catalog
         self._schedule = schedule
         self._clock = clock
         self._poke = poke
+        self._namespace = namespace
         self._questions: dict[str, dict[int, Question]] = {}
 
     def hear(self, asker: str, record: ReplicaRecord) -> None:
         """Take another replica's questions from its record; drop those it settled."""
-        suspects = {suspect.number: suspect for suspect in record.suspects}
+        suspects = {
+            suspect.number: suspect
+            for suspect in record.suspects
+            if suspect.namespace == self._namespace
+        }
         if asker not in self._membership.witnesses():
             suspects = {}  # on this one's host it sees the same
         questions = self._questions.pop(asker, {})
@@ -94,12 +100,13 @@ class Witness:
                 question.number,
                 not outcome.ok,
                 outcome.message[:MESSAGE],
+                self._namespace,
             )
             self._announcer.nudge()
 
-    def answers(self) -> tuple[Opinion, ...]:
-        """Return what the record is to answer the others, as much as fits."""
-        return fitting(self._opinions(), OPINIONS_BYTES)
+    def answers(self, room: int) -> tuple[Opinion, ...]:
+        """Return what the record is to answer the others, in ``room`` bytes."""
+        return fitting(self._opinions(), room)
 
     def _question(self, asker: str, suspect: Suspect) -> Question | None:
         entry = self._catalog.service(suspect.id)

@@ -32,9 +32,17 @@ LEAVE_TIMEOUT = 1.0
 MAX_IDS_BYTES = 60_000
 """Bytes of ids that one record holds; every store takes values of 64 KiB."""
 
+SUSPECTS_BYTES = 12_000
+"""Bytes of open questions that one record holds, some 300; more wait their turn."""
+
+OPINIONS_BYTES = 30_000
+"""Bytes of answers that one record holds, some 300; more wait their turn."""
+
 Questions = tuple[tuple[Suspect, ...], tuple[Opinion, ...]]
 """What a replica asks the others, and what it answers them."""
 
+Ask = Callable[[int, int], Questions]
+"""Returns questions and answers of at most so many bytes each."""
 
 RecordT = TypeVar("RecordT", Suspect, Opinion)
 
@@ -44,11 +52,15 @@ def fitting(records: Iterable[RecordT], limit: int) -> tuple[RecordT, ...]:
     size = 0
     chosen: list[RecordT] = []
     for record in records:
-        size += len(schema.encode(record)) + 1
+        size += _size((record,))
         if size > limit:
             break
         chosen.append(record)
     return tuple(chosen)
+
+
+def _size(records: Iterable[Suspect | Opinion]) -> int:
+    return sum(len(schema.encode(record)) + 1 for record in records)
 
 
 class NamespaceHeartbeats:
@@ -93,7 +105,8 @@ class Announcer:
         self._heartbeats: dict[str, None] = {}
         self._count = 0
         self._fault: str | None = None
-        self._questions: Callable[[], Questions] | None = None
+        # One for each namespace.
+        self._asking: list[Ask] = []
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -109,9 +122,9 @@ class Announcer:
         """Return what tells of the heartbeats in a namespace."""
         return NamespaceHeartbeats(self._heartbeats, namespace)
 
-    def ask(self, questions: Callable[[], Questions]) -> None:
+    def ask(self, questions: Ask) -> None:
         """Announce what ``questions`` returns each time, beside the heartbeats."""
-        self._questions = questions
+        self._asking.append(questions)
 
     def nudge(self) -> None:
         """Make the next announcement at once, or `SHORT_PERIOD` after the last."""
@@ -144,8 +157,8 @@ class Announcer:
         Raises what the store raises; no heartbeat is lost then.
         """
         self._nudged.clear()
-        suspects, opinions = self._questions() if self._questions else ((), ())
-        taken = sum(map(len, map(schema.encode, (suspects, opinions))))
+        suspects, opinions = self._take_questions()
+        taken = _size(suspects) + _size(opinions)
         heartbeats = self._take_heartbeats(MAX_IDS_BYTES - taken)
         record = ReplicaRecord(
             self._count + 1,
@@ -154,9 +167,9 @@ class Announcer:
             self._started_at,
             tuple(heartbeats),
             self._address,
-            1 if self._questions is None else 2,
-            suspects,
-            opinions,
+            2 if self._asking else 1,
+            tuple(suspects),
+            tuple(opinions),
         )
         try:
             await self._writer.write(Write(self._key, documents.encode_replica(record)))
@@ -175,6 +188,19 @@ class Announcer:
                 await self._writer.write(Write(key, None, replica.revision))
             except StoreConflict:
                 log.info("replica %s is back", replica.id)
+
+    def _take_questions(self) -> tuple[list[Suspect], list[Opinion]]:
+        suspects: list[Suspect] = []
+        opinions: list[Opinion] = []
+        for ask in self._asking:
+            asked, answered = ask(
+                SUSPECTS_BYTES - _size(suspects), OPINIONS_BYTES - _size(opinions)
+            )
+            suspects += asked
+            opinions += answered
+        # The next time, another namespace has the first place.
+        self._asking = self._asking[1:] + self._asking[:1]
+        return suspects, opinions
 
     def _take_heartbeats(self, limit: int) -> list[str]:
         heartbeats: list[str] = []

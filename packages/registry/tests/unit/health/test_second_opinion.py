@@ -11,8 +11,6 @@ from modularity_registry import config, runtime
 from modularity_registry.catalog import documents
 from modularity_registry.catalog.documents import ReplicaRecord
 from modularity_registry.health.probes import Outcome as CheckOutcome
-from modularity_registry.health.suspects import SUSPECTS_BYTES
-from modularity_registry.health.witness import OPINIONS_BYTES
 from modularity_registry.model.second_opinion import (
     PATIENCE,
     TRAVEL,
@@ -21,7 +19,11 @@ from modularity_registry.model.second_opinion import (
     opinion,
     term,
 )
-from modularity_registry.replicas.announcer import MAX_IDS_BYTES
+from modularity_registry.replicas.announcer import (
+    MAX_IDS_BYTES,
+    OPINIONS_BYTES,
+    SUSPECTS_BYTES,
+)
 from modularity_registry.runtime import Registry
 from support.registry import LOOP, on_loop
 from support.shared_memory_store import Handle
