@@ -52,6 +52,7 @@ QUERIES = st.sampled_from(
         *("status=active", "name=Hello&name=x", "mode=tcp", "strategy=hash&key=%C3%A4"),
         *("near=z1", "near=eu/z9&version=>=1", "near=-", "near=&near=z1", "zone=z1"),
         *("near=z2&strategy=weighted", "region=eu&near=z2"),
+        *("prefer_healthy=false", "prefer_healthy=no", "prefer_healthy=true&near=z1"),
     ]
 )
 HEADERS = st.fixed_dictionaries(
@@ -90,6 +91,7 @@ BODIES = st.sampled_from(
         b"{}",
         b" ",
         b'{"status": "unhealthy"}',
+        b'{"status": "warning"}',
         b'{"status": "healthy"}',
         b"[",
         json.dumps(GOOD).encode(),

@@ -901,13 +901,21 @@ def test_a_service_reports_a_check_by_its_name(client: FlaskClient) -> None:
     assert (fault["source"], fault["check"]) == ("check", "heartbeat")
     body_of(client.post(JOBS, json={"status": "warning", "note": "slow"}))
     shown = body_of(client.get("/api/services/a"))
-    assert shown["status"] == "healthy"
+    assert (shown["status"], shown["status_reason"]) == (
+        "warning",
+        "check 'heartbeat': slow",
+    )
+    assert shown["evidence"]["faults"] == []
+    [warning] = shown["evidence"]["warnings"]
+    assert (warning["source"], warning["check"]) == ("check", "heartbeat")
     [check] = shown["evidence"]["checks"]
     assert (check["status"], check["message"]) == ("warning", "slow")
     assert check["latency_ms"] is None
     body_of(client.post(JOBS))
-    [check] = body_of(client.get("/api/services/a"))["evidence"]["checks"]
-    assert check["status"] == "healthy"
+    shown = body_of(client.get("/api/services/a"))
+    [check] = shown["evidence"]["checks"]
+    assert (shown["status"], check["status"]) == ("healthy", "healthy")
+    assert "warnings" not in shown["evidence"]
 
 
 def test_only_a_check_of_its_kind_is_reported(client: FlaskClient) -> None:

@@ -17,7 +17,7 @@ from modularity_registry.catalog.selection import (
 from modularity_registry.catalog.zones import Place
 from modularity_registry.errors import FieldError, InvalidRequest
 from modularity_registry.events import KINDS, Interest
-from modularity_registry.model.service import MODES, STATUSES
+from modularity_registry.model.service import ACTIVE, MODES, STATUSES
 from modularity_registry.schema.patterns import ID_PATTERN, PLACE_PATTERN
 
 MAX_LIMIT = 10_000
@@ -33,7 +33,8 @@ FILTERS = (
     *("zone", "region", "verified"),
 )
 PAGES = ("limit", "cursor")
-STRATEGY = ("strategy", "key")
+PREFERENCE = ("prefer_healthy",)
+STRATEGY = ("strategy", "key", *PREFERENCE)
 NEAR = ("near",)
 ZONE_HEADER = "X-Zone"
 WAIT = ("wait", "revision")
@@ -174,14 +175,21 @@ class Query:
             name = "round_robin"
         if name not in STRATEGIES:
             self._bad("strategy", f"must be one of {', '.join(STRATEGIES)}")
-            return Strategy()
+            return Strategy(prefer_healthy=self.prefer_healthy())
         if name == "hash" and not key:
             self._bad("key", "is required with strategy=hash")
         if name != "hash" and key is not None:
             self._bad("key", "is for strategy=hash only")
         if key is not None and len(key) > MAX_KEY:
             self._bad("key", f"must have at most {MAX_KEY} characters")
-        return Strategy(name, key or "")
+        return Strategy(name, key or "", self.prefer_healthy())
+
+    def prefer_healthy(self) -> bool:
+        """Return whether providers with a warning come after all healthy ones."""
+        text = self._one("prefer_healthy")
+        if text not in (None, "true", "false"):
+            self._bad("prefer_healthy", "must be true or false")
+        return text != "false"
 
     def near(self, header: str | None) -> Place | None:
         """Return where the caller is, as ``near`` says or else the header X-Zone."""
@@ -222,7 +230,7 @@ class Query:
         return None if text is None else text == "true"
 
     def _statuses(self) -> frozenset[str]:
-        words = {"active": {"healthy"}, "inactive": {"unhealthy", "draining"}}
+        words = {"active": ACTIVE, "inactive": set(STATUSES) - ACTIVE}
         values: set[str] = set()
         for value in self._values.get("status", ()):
             if value not in STATUSES and value not in words:

@@ -80,7 +80,8 @@ def _of_status(old: Service, new: Service) -> AuditEvent | None:
         if new.drain is None:
             return "service.undrained", {"status": status.status(new)}
         return "service.drained", {"reason": new.drain.reason or None}
-    sources = {fault.source for fault in {*old.faults} ^ {*new.faults}}
+    changed = {*old.faults, *old.warnings} ^ {*new.faults, *new.warnings}
+    sources = {fault.source for fault in changed}
     before, after = status.status(old), status.status(new)
     if before == after or "report" not in sources:
         return None

@@ -18,7 +18,7 @@ from modularity_registry.catalog.regions import Regions
 from modularity_registry.catalog.sorted_keys import SortedKeys
 from modularity_registry.clock import Clock
 from modularity_registry.errors import ServiceNotFound
-from modularity_registry.model.service import Service
+from modularity_registry.model.service import ACTIVE, Service
 from modularity_registry.stores.base import Record
 
 if TYPE_CHECKING:
@@ -33,29 +33,41 @@ MOST_PARTS = 64
 
 
 class Providers:
-    """Who provides one capability, as of ``revision``; never changed once made."""
+    """Who provides one capability, as of ``revision``; never changed once made.
+
+    ``candidates`` are those that a lookup may return: the healthy ones, and only if
+    there is none those with a warning; without ``prefer_healthy``, both alike.
+    """
 
     __slots__ = (
         "_by_id",
+        "_indifferent",
         "_parts",
         "_thresholds",
+        "candidates",
         "entries",
-        "healthy",
         "localities",
+        "prefer_healthy",
         "revision",
         "version",
     )
 
     def __init__(
-        self, entries: tuple[Entry, ...], revision: int, version: int = 0
+        self,
+        entries: tuple[Entry, ...],
+        revision: int,
+        version: int = 0,
+        prefer_healthy: bool = True,
     ) -> None:
         self.entries = entries
-        self.healthy = tuple(entry for entry in entries if entry.status == "healthy")
+        self.candidates = _candidates(entries, prefer_healthy)
+        self.prefer_healthy = prefer_healthy
         self.revision = revision
         self.version = version
         # Made by `zones` when a caller says where it is.
         self.localities: Localities | None = None
         self._by_id: list[Entry] | None = None
+        self._indifferent: Providers | None = None
         self._thresholds: list[int] | None = None
         self._parts: dict[object, Providers] = {}
 
@@ -70,12 +82,19 @@ class Providers:
 
     def matching(self, matches: Callable[[Entry], bool]) -> "Providers":
         """Return those that match, healthy or not."""
-        return Providers(tuple(filter(matches, self.entries)), self.revision)
+        return self.only(tuple(filter(matches, self.entries)))
 
-    @property
-    def candidates(self) -> tuple[Entry, ...]:
-        """Those that a lookup may return."""
-        return self.healthy
+    def only(self, entries: tuple[Entry, ...]) -> "Providers":
+        """Return these of them, with the same preference."""
+        return Providers(entries, self.revision, prefer_healthy=self.prefer_healthy)
+
+    def indifferent(self) -> "Providers":
+        """Return them without a preference for healthy ones; made when first asked."""
+        if self._indifferent is None:
+            self._indifferent = Providers(
+                self.entries, self.revision, self.version, prefer_healthy=False
+            )
+        return self._indifferent
 
     @property
     def by_id(self) -> list[Entry]:
@@ -91,6 +110,13 @@ class Providers:
             weights = (entry.service.registration.weight for entry in self.candidates)
             self._thresholds = list(accumulate(weights))
         return self._thresholds
+
+
+def _candidates(entries: tuple[Entry, ...], prefer_healthy: bool) -> tuple[Entry, ...]:
+    active = tuple(entry for entry in entries if entry.status in ACTIVE)
+    if not prefer_healthy:
+        return active
+    return tuple(entry for entry in active if entry.status == "healthy") or active
 
 
 class Capability:
@@ -184,7 +210,7 @@ class Catalog:
     and read before the data, so a reply is never older than the revision it names.
     ``changed`` is the revision of the last change of a service. ``by_owner`` counts the
     services of each owner, ``bytes_by_owner`` the bytes of their stored documents.
-    ``zone_threshold`` is the share of healthy providers that a zone needs: see `zones`.
+    ``zone_threshold`` is the share of its providers that a zone needs: see `zones`.
     """
 
     def __init__(

@@ -20,6 +20,7 @@ from modularity_registry.model.service import (
     CheckEvidence,
     CheckPlan,
     CheckResult,
+    Fault,
     Mode,
     Service,
     Status,
@@ -28,7 +29,7 @@ from modularity_registry.model.status import check_plan, reason, status
 from modularity_registry.schema import encode
 from modularity_registry.schema.replies import services as replies
 
-ANSWERED: Final = frozenset({"ok", "status", "protocol", "mismatch"})
+ANSWERED: Final = frozenset({"ok", "warning", "status", "protocol", "mismatch"})
 """The outcomes of checks that had an answer."""
 
 
@@ -198,15 +199,8 @@ class Entry(msgspec.Struct, gc=False, eq=False):
             since=rfc3339(service.since),
             next_check=maybe_rfc3339(check.next_check) if check else None,
             checked_by=_checker(self.mode, check, checker),
-            faults=[
-                replies.Fault(
-                    fault.reason,
-                    rfc3339(fault.at),
-                    fault.source,
-                    fault.check or msgspec.UNSET,
-                )
-                for fault in service.faults
-            ],
+            faults=_faults(service.faults),
+            warnings=_faults(service.warnings) or msgspec.UNSET,
             drain=replies.Drained(drain.reason, rfc3339(drain.at)) if drain else None,
             second_opinion=_second_opinion(check),
             checks=self._named_checks(service) or msgspec.UNSET,
@@ -227,9 +221,8 @@ class Entry(msgspec.Struct, gc=False, eq=False):
 
     def _named_checks(self, service: Service) -> list[replies.NamedCheck]:
         results = self.vitals.checks if isinstance(self.vitals, CheckedVitals) else {}
-        faulty = {fault.check for fault in service.faults}
         return [
-            _named_check(check, results.get(check.name), check.name in faulty)
+            _named_check(check, results.get(check.name), service)
             for check in service.registration.checks
         ]
 
@@ -253,7 +246,7 @@ class Renderer:
             mode=registration.mode,
             runtime=_runtime(service),
             ttl=registration.ttl,
-            faulty=bool(service.faults),
+            faulty=bool(service.faults or service.warnings),
             owner=sys.intern(service.owner),
             capabilities=tuple(map(sys.intern, registration.capabilities)),
             zone=sys.intern(registration.zone),
@@ -313,6 +306,15 @@ def new_vitals(service: Service, monotonic: float) -> Vitals:
     return Vitals(service.registered_at, lease_seen=monotonic)
 
 
+def _faults(faults: tuple[Fault, ...]) -> list[replies.Fault]:
+    return [
+        replies.Fault(
+            fault.reason, rfc3339(fault.at), fault.source, fault.check or msgspec.UNSET
+        )
+        for fault in faults
+    ]
+
+
 def _shown(checks: tuple[ServiceCheck, ...]) -> msgspec.Raw | msgspec.UnsetType:
     if not checks:
         return msgspec.UNSET
@@ -320,14 +322,14 @@ def _shown(checks: tuple[ServiceCheck, ...]) -> msgspec.Raw | msgspec.UnsetType:
 
 
 def _named_check(
-    check: ServiceCheck, result: CheckResult | None, faulty: bool
+    check: ServiceCheck, result: CheckResult | None, service: Service
 ) -> replies.NamedCheck:
-    """Return what is known of a check; a fault is known to every replica."""
-    status = "unknown"
-    if faulty:
+    """Return what is known of a check; what is stored is known to every replica."""
+    status = "healthy" if result is not None else "unknown"
+    if any(fault.check == check.name for fault in service.faults):
         status = "unhealthy"
-    elif result is not None:
-        status = "warning" if result.warns else "healthy"
+    elif any(warning.check == check.name for warning in service.warnings):
+        status = "warning"
     seen = result.evidence if result else None
     return replies.NamedCheck(
         name=check.name,

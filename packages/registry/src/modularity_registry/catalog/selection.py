@@ -1,4 +1,4 @@
-"""Which services a reader gets: filters narrow, a strategy picks one of the healthy."""
+"""Which services a reader gets: filters narrow, a strategy picks a good one."""
 
 import random
 from bisect import bisect_right
@@ -13,10 +13,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from modularity_registry import schema, tasks
-from modularity_registry.catalog.catalog import Catalog, Providers
+from modularity_registry.catalog.catalog import Capability, Catalog, Providers
 from modularity_registry.catalog.entry import Entry, metadata
 from modularity_registry.model import rendezvous, status
-from modularity_registry.model.service import Service
+from modularity_registry.model.service import ACTIVE, Service
 from modularity_registry.schema import Discovery
 
 StrategyName = Literal["round_robin", "random", "weighted", "hash"]
@@ -130,10 +130,19 @@ def _in_range(text: str, versions: SpecifierSet) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How to pick one of several; ``key`` is for ``hash``."""
+    """How to pick one of several; ``key`` is for ``hash``.
+
+    ``prefer_healthy`` leaves those with a warning out as long as others are healthy.
+    """
 
     name: StrategyName = "round_robin"
     key: str = ""
+    prefer_healthy: bool = True
+
+    def providers(self, capability: Capability) -> Providers:
+        """Return who provides ``capability``, with this preference."""
+        providers = capability.providers()
+        return providers if self.prefer_healthy else providers.indifferent()
 
 
 def pick(
@@ -172,16 +181,28 @@ def pick_provider(
     return pick(strategy, candidates, turns) if candidates else None
 
 
-def why_not_returned(entry: Entry, selection: Filter) -> list[str]:
-    """Return every reason why a provider gets no calls; empty when it may."""
-    reasons = []
-    if entry.status != "healthy":
+class Explainer:
+    """Says why a lookup returns some of the providers and not others."""
+
+    def __init__(self, providers: Providers, selection: Filter) -> None:
+        self._selection = selection
+        candidates = providers.matching(selection.matches).candidates
+        self._returned = frozenset(entry.id for entry in candidates)
+
+    def why_not_returned(self, entry: Entry) -> list[str]:
+        """Return every reason why a provider gets no calls; empty when it may."""
+        if entry.id in self._returned:
+            return []
+        reasons = []
         fault = status.reason(entry.service)
-        reasons.append(f"it is {entry.status}: {fault}")
-    mismatch = selection.mismatch(entry)
-    if mismatch is not None:
-        reasons.append(mismatch)
-    return reasons
+        if entry.status not in ACTIVE:
+            reasons.append(f"it is {entry.status}: {fault}")
+        mismatch = self._selection.mismatch(entry)
+        if mismatch is not None:
+            reasons.append(mismatch)
+        elif entry.status == "warning":
+            reasons.append(f"healthy providers come before its warning: {fault}")
+        return reasons
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -201,56 +222,63 @@ async def discover(
     asked: Discovery,
     selection: Filter,
     distance: Callable[[Entry], int],
+    prefer_healthy: bool = True,
 ) -> list[Match]:
-    """Return the healthy services that provide all the required capabilities.
+    """Return the services that provide all the required capabilities.
 
-    Best score first, then by ``distance``, then by id. Other work has its turn in
-    between.
+    Healthy ones first if ``prefer_healthy``, then those with a warning; of these, best
+    score first, then by ``distance``, then by id. Other work has its turn in between.
     """
+
+    def order(match: Match) -> tuple[bool, int, int, str]:
+        entry = match.entry
+        comes_later = prefer_healthy and entry.status == "warning"
+        return comes_later, -match.score, distance(entry), entry.id
+
     matches = []
     required = frozenset(asked.required)
     async for entry in tasks.in_slices(_candidates(catalog, required)):
         provided = frozenset(entry.capabilities)
-        if entry.status != "healthy" or not required <= provided:
+        if entry.status not in ACTIVE or not required <= provided:
             continue
         if selection.matches(entry):
             optional = tuple(name for name in asked.optional if name in provided)
             score = len(required) + len(optional)
             matches.append(Match(entry, score, asked.required, optional))
-    return sorted(
-        matches,
-        key=lambda match: (-match.score, distance(match.entry), match.entry.id),
-    )
+    return sorted(matches, key=order)
 
 
 def _candidates(catalog: Catalog, required: frozenset[str]) -> Sequence[Entry]:
     """Return the services among which all matches are, as few as is known at once."""
-    healthy: list[Sequence[Entry]] = []
+    providers: list[Sequence[Entry]] = []
     for name in required:
         capability = catalog.capability(name)
         if capability is None:
             return ()
-        healthy.append(capability.providers().healthy)
-    return min(healthy, key=len) if healthy else catalog.services()
+        providers.append(capability.providers().entries)
+    return min(providers, key=len) if providers else catalog.services()
 
 
 async def offers(catalog: Catalog, selection: Filter) -> list[tuple[str, list[str]]]:
-    """Return the capabilities that a healthy service offers which passes the filter.
+    """Return the capabilities that an active service offers which passes the filter.
 
-    By name, each with the ids of these services in order. The filter looks at each
+    By name, each with the ids of these services in order: those of the healthy ones,
+    then of those with a warning. The filter looks at each
     service once. Other work has its turn in between.
     """
     passing: set[str] | None = None
     if selection is not EVERYTHING:
         passing = set()
         async for entry in tasks.in_slices(catalog.services()):
-            if entry.status == "healthy" and selection.matches(entry):
+            if entry.status in ACTIVE and selection.matches(entry):
                 passing.add(entry.id)
     found = []
     async for capability in tasks.in_slices(catalog.capabilities()):
-        ids = [entry.id for entry in capability.providers().healthy]
-        if passing is not None:
-            ids = [service_id for service_id in ids if service_id in passing]
-        if ids:
-            found.append((capability.name, sorted(ids)))
+        offering = [
+            (entry.status == "warning", entry.id)
+            for entry in capability.providers().indifferent().candidates
+            if passing is None or entry.id in passing
+        ]
+        if offering:
+            found.append((capability.name, [id_ for _, id_ in sorted(offering)]))
     return found

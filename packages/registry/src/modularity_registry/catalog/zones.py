@@ -1,9 +1,11 @@
 """Who is near to a caller: its zone first, then its region, then anywhere.
 
-A zone, or a region, keeps its callers while a share of its providers is healthy: with
-fewer, those that are left would get the calls of all. That is Envoy's rule for
-localities with an overprovisioning factor (1.4: a locality gets all of its traffic
-while 1 / 1.4 = 71 % of its hosts are healthy), without the partial shares below that:
+A zone, or a region, keeps its callers while a lookup may return a share of its
+providers, the healthy ones: with fewer, those that are left would get the calls of all.
+When no provider is healthy, in any zone, those with a warning count. That is Envoy's
+rule for localities with an overprovisioning factor (1.4: a locality gets all of its
+traffic while 1 / 1.4 = 71 % of its hosts are healthy), without the partial shares below
+that:
 https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/locality_weight
 """
 
@@ -29,7 +31,7 @@ class Place(NamedTuple):
 class Locality(NamedTuple):
     """The providers in a zone or region that a lookup may return; never none.
 
-    ``share`` says how many of all its providers are healthy, from 0 to 1.
+    ``share`` says how many these are of all its providers, from 0 to 1.
     """
 
     providers: Providers
@@ -93,15 +95,12 @@ def localities(providers: Providers) -> Localities:
 
 def _divide(providers: Providers) -> Localities:
     total = Counter(key for entry in providers.entries for key in _keys(entry))
-    healthy = Counter(key for entry in providers.healthy for key in _keys(entry))
     candidates: dict[Key, list[Entry]] = defaultdict(list)
     for entry in providers.candidates:
         for key in _keys(entry):
             candidates[key].append(entry)
     return {
-        key: Locality(
-            Providers(tuple(entries), providers.revision), healthy[key] / total[key]
-        )
+        key: Locality(providers.only(tuple(entries)), len(entries) / total[key])
         for key, entries in candidates.items()
     }
 

@@ -4,10 +4,10 @@
 
     <domain>                            SOA, NS
     ns.<domain>                         the address of this server
-    <capability>.capability.<domain>    SRV, A, AAAA, TXT of its healthy providers
+    <capability>.capability.<domain>    SRV, A, AAAA, TXT of whom lookups may return
     <capability>.capability.<zone>.zone.<domain>
                                         the same of those nearest to a zone
-    <id>.service.<domain>               the same of one service, if it is healthy
+    <id>.service.<domain>               the same of one service, if it is active
     <port>.<address>.addr.<domain>      A or AAAA: what SRV records lead to
 
 ``_<name>._tcp`` in place of ``<name>`` (RFC 2782) gets the same answers.
@@ -41,6 +41,7 @@ from modularity_registry.dns.service_records import (
     service_records,
 )
 from modularity_registry.model.location import Address
+from modularity_registry.model.service import ACTIVE
 
 KEPT: Final = 8192
 """How many services' record data are cached."""
@@ -197,7 +198,7 @@ class Zone:
     ) -> Answer | None:
         sources = self._sources(labels)
         if sources:
-            entries = _healthy(sources)
+            entries = _candidates(sources)
             chosen = len(entries) > MOST
             if chosen:
                 entries = random.sample(entries, crowd)
@@ -261,11 +262,11 @@ class Zone:
         return records.soa(self._server, self._mailbox, serial, self._ttl)
 
 
-def _healthy(sources: Sequence[Source]) -> Sequence[Entry]:
+def _candidates(sources: Sequence[Source]) -> Sequence[Entry]:
     found = [
-        source.healthy if isinstance(source, Providers) else (source,)
+        source.candidates if isinstance(source, Providers) else (source,)
         for source in sources
-        if isinstance(source, Providers) or source.status == "healthy"
+        if isinstance(source, Providers) or source.status in ACTIVE
     ]
     # One name is mostly one capability, whose providers need no copy.
     return found[0] if len(found) == 1 else tuple(chain.from_iterable(found))

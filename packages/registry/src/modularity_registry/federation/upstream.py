@@ -199,14 +199,14 @@ class Upstream:
 
 
 def _providers(name: str) -> Call[tuple[Capability, int]]:
-    """Return the call for the healthy providers of a capability."""
+    """Return the call for the healthy providers, and those with a warning."""
 
     def parse(_: Any, reply: Reply) -> tuple[Capability, int]:
         if "x-registry-stale" in reply.headers:
             raise UpstreamAway("its own view is not current")
         return read_list(name, reply.body)
 
-    query = (("status", "healthy"), ("limit", str(MOST_PROVIDERS)))
+    query = (("status", "active"), ("limit", str(MOST_PROVIDERS)))
     path = f"{capability_path(name)}/services"
     return Call("GET", path, parse, query, headers=_HEADERS, patient=False)
 

@@ -75,7 +75,7 @@ class Upstreams:
                 self.lookups[upstream.name, "unknown"] += 1
                 unknown.append(_unasked(upstream.name, fault))
                 continue
-            turns, providers = capability.turns, capability.providers()
+            turns, providers = capability.turns, strategy.providers(capability)
             if selection is not EVERYTHING:
                 providers = providers.matching(selection.matches)
             entry = pick_provider(strategy, providers, turns)
@@ -93,7 +93,7 @@ class Upstreams:
             except UpstreamAway as fault:
                 sentences.append(_unasked(upstream.name, fault))
             else:
-                count = len(capability.providers().healthy)
+                count = len(capability.providers().indifferent().candidates)
                 providers = "1 provider" if count == 1 else f"{count} providers"
                 sentences.append(f"the upstream {upstream.name} has {providers}")
         return sentences

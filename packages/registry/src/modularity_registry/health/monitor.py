@@ -316,14 +316,8 @@ class Monitor:
         in_trouble = outcome.kind == "local" or self._standstill.count != stalls
         ok = True if outcome.ok else None if in_trouble else False
         verdict = self._schedule.record_check(
-            watched, ok, started, self._clock.monotonic(), doubted
+            watched, ok, started, self._clock.monotonic(), doubted, outcome.warns
         )
-        if isinstance(watched, WatchedCheck) and not watched.critical:
-            # It only warns: its evidence says so, and nothing is written. A warning
-            # that all replicas are to know of would be written from here.
-            if verdict is not None:
-                watched.has_fault = verdict == "add_fault"
-            verdict = None
         reason = _reason(outcome, watched)
         if self.suspects is not None:
             verdict = self.suspects.review(watched, outcome, ok, reason, verdict)
@@ -332,11 +326,14 @@ class Monitor:
             await self._accuse(watched, reason)
         elif verdict == "remove_faults":
             await _write(self._commands.remove_faults, watched, CHECK, name)
+        elif verdict == "add_warning":
+            warning = Fault("check", reason, self._clock.now(), name)
+            await _write(self._commands.add_warning, watched, warning)
         elif (
             isinstance(watched, WatchedCheck)
             and watched.verifies
             and outcome.ok
-            and not watched.has_fault
+            and not (watched.has_fault or watched.has_warning)
             and entry.service.verified is None
         ):
             await _write(self._commands.verify, watched)
@@ -426,8 +423,7 @@ class Monitor:
             second_opinion=self._second_opinion(watched),
         )
         if isinstance(watched, WatchedCheck):
-            warns = watched.has_fault and not watched.critical
-            result = CheckResult(warns, watched.failures, evidence)
+            result = CheckResult(watched.failures, evidence)
             entry.record_named_check(watched.name, result)
             if watched.verifies and outcome.ok:
                 entry.record_verified(now)
@@ -472,12 +468,12 @@ class Monitor:
         evidence = CheckEvidence(
             now, None, "missed", message, None, self._membership.own
         )
-        result = CheckResult(not watched.critical, failures, evidence)
+        result = CheckResult(failures, evidence)
         entry.record_named_check(watched.name, result)
-        if not watched.critical:
-            return None
         fault = Fault("check", f"check '{watched.name}': {message}", now, watched.name)
-        return _write(self._commands.add_fault, watched, fault)
+        commands = self._commands
+        add = commands.add_fault if watched.critical else commands.add_warning
+        return _write(add, watched, fault)
 
     def _entry(self, watched: WatchedService) -> Entry | None:
         """The service as it is now; None if this registration is no more."""
@@ -498,7 +494,7 @@ def _target(entry: Entry, plan: CheckPlan, name: str) -> Target:
 def _reason(outcome: Outcome, watched: WatchedService) -> str:
     count = watched.failures
     checks = "1 check" if count == 1 else f"{count} checks in a row"
-    reason = f"{outcome.message}; {checks} failed"
+    reason = outcome.message if outcome.ok else f"{outcome.message}; {checks} failed"
     if isinstance(watched, WatchedCheck):
         return f"check '{watched.name}': {reason}"
     return reason

@@ -12,6 +12,7 @@ from modularity_registry.health.watched_service import (
     WatchedCheck,
     WatchedService,
     has_check_fault,
+    has_check_warning,
 )
 from modularity_registry.model import status
 from modularity_registry.model.checks import ServiceCheck, named
@@ -27,7 +28,7 @@ accused at once."""
 RECHECK_MINIMUM = 1.0
 """The seconds until then at least, unless the interval itself is shorter."""
 
-Verdict = Literal["add_fault", "remove_faults"]
+Verdict = Literal["add_fault", "add_warning", "remove_faults"]
 LeaseState = Literal["held", "missed", "expired"]
 
 
@@ -102,10 +103,12 @@ class Schedule:
         started: float,
         now: float,
         doubted: bool,
+        warns: bool = False,
     ) -> Verdict | None:
         """Return what a check's outcome changes, and note when the next one is due.
 
-        None for ``ok`` says that the check itself could not be made. ``doubted`` says
+        None for ``ok`` says that the check itself could not be made, and ``warns`` that
+        the service has answered with a warning, which is ``ok``. ``doubted`` says
         that the registry doubted itself when the check began: then it accuses nobody,
         even if the doubt has ended meanwhile. A verdict is returned again after the
         next check if it was not carried out.
@@ -118,6 +121,7 @@ class Schedule:
         watched.failures = 0 if ok else watched.failures + 1
         watched.doubted = 0 if ok else watched.doubted + doubted
         watched.successes = watched.successes + 1 if ok else 0
+        watched.clean = 0 if warns or not ok else watched.clean + 1
         self.suspicion.count(watched, 1)
         watched.due = max(started + self._pause(watched), now)
         return self._verdict(watched)
@@ -213,22 +217,36 @@ class Schedule:
     def _refresh(self, watched: WatchedService, service: Service) -> None:
         self.suspicion.count(watched, -1)
         watched.has_fault = has_check_fault(service)
+        watched.has_warning = has_check_warning(service)
         self.suspicion.count(watched, 1)
         for check in self._named.get(watched.id, ()):
-            if check.critical:
-                check.has_fault = has_check_fault(service, check.name)
+            check.has_fault = has_check_fault(service, check.name)
+            check.has_warning = has_check_warning(service, check.name)
 
     def _verdict(self, watched: WatchedService) -> Verdict | None:
         fall, rise = self.fall_of(watched), self._rise
         if watched.plan is not None and watched.plan.rise is not None:
             rise = watched.plan.rise
+        warns = watched.successes > 0 and watched.clean == 0
         if watched.has_fault:
-            return "remove_faults" if watched.successes >= rise else None
+            if watched.successes < rise:
+                return None
+            return "add_warning" if warns else "remove_faults"
+        if warns and not watched.has_warning:
+            # At once: it is the service's own word, and no fault of the network.
+            return "add_warning"
+        if watched.has_warning and watched.clean >= rise:
+            return "remove_faults"
         if not watched.passed:
-            return "add_fault" if watched.failures >= fall else None
+            return self._accuse(watched) if watched.failures >= fall else None
         if watched.failures - watched.doubted < fall or self.suspicion.active:
             return None
-        return "add_fault"
+        return self._accuse(watched)
+
+    def _accuse(self, watched: WatchedService) -> Verdict | None:
+        if not isinstance(watched, WatchedCheck) or watched.critical:
+            return "add_fault"
+        return None if watched.has_warning else "add_warning"
 
     def _pause(self, watched: WatchedService) -> float:
         interval = watched.plan.interval if watched.plan else 0.0

@@ -7,25 +7,28 @@ from datetime import datetime
 from modularity_registry.model.checks import ServiceCheck
 from modularity_registry.model.location import InvalidLocation
 from modularity_registry.model.rights import token_of
-from modularity_registry.model.service import CheckPlan, Registration, Service
+from modularity_registry.model.service import CheckPlan, Fault, Registration, Service
 
 
 class WatchedService:
     """A registration under watch: by checks (``plan``), by its lease, or both.
 
     ``passed`` says that a check has succeeded since the registration, ``doubted`` how
-    many of the ``failures`` in a row began while the registry doubted itself. ``due``
+    many of the ``failures`` in a row began while the registry doubted itself. Checks
+    that warn count among the ``successes`` in a row, but not ``clean`` ones. ``due``
     is when the next check should begin (seconds, monotonic). ``drifted`` says that a
     shorter interval has moved it apart from those that registered at the same time.
     """
 
     __slots__ = (
+        "clean",
         "doubted",
         "drifted",
         "due",
         "failures",
         "gone",
         "has_fault",
+        "has_warning",
         "host",
         "id",
         "owner",
@@ -45,11 +48,13 @@ class WatchedService:
         self.owner = token_of(service.owner)
         self.host = _host(registration) if plan is not None else ""
         self.has_fault = has_check_fault(service)
+        self.has_warning = has_check_warning(service)
         self.passed = passed
         self.failures = 0
         self.doubted = 0
         self.drifted = False
         self.successes = 0
+        self.clean = 0
         self.due = 0.0
         self.gone = False
 
@@ -73,8 +78,6 @@ class WatchedCheck(WatchedService):
     """A check with a name: of one registration, but under watch by itself.
 
     One that the service reports itself has no ``plan``, but a ``ttl``.
-
-    Of one that is not ``critical``, ``has_fault`` is known to this process alone.
     """
 
     __slots__ = ("critical", "name", "verifies")
@@ -92,6 +95,7 @@ class WatchedCheck(WatchedService):
         self.verifies = check.kind == "module"
         self.ttl = check.ttl  # not the service's
         self.has_fault = has_check_fault(service, check.name)
+        self.has_warning = has_check_warning(service, check.name)
 
     @property
     def key(self) -> Hashable:
@@ -105,9 +109,16 @@ class WatchedCheck(WatchedService):
 
 def has_check_fault(service: Service, name: str = "") -> bool:
     """Say whether the check with this name, or the mode's own, has found fault."""
-    return any(
-        fault.source == "check" and fault.check == name for fault in service.faults
-    )
+    return _has(service.faults, name)
+
+
+def has_check_warning(service: Service, name: str = "") -> bool:
+    """Say whether the check with this name, or the mode's own, has warned."""
+    return _has(service.warnings, name)
+
+
+def _has(faults: tuple[Fault, ...], name: str) -> bool:
+    return any(fault.source == "check" and fault.check == name for fault in faults)
 
 
 def _host(registration: Registration) -> str:

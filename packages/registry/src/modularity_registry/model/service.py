@@ -10,13 +10,15 @@ from modularity_registry.model.location import Location, parse_location
 from modularity_registry.model.second_opinion import SecondOpinion
 
 Mode = Literal["http", "tcp", "grpc", "embedded", "standalone", "ipc"]
-Status = Literal["healthy", "unhealthy", "draining"]
+Status = Literal["healthy", "warning", "unhealthy", "draining"]
 FaultSource = Literal["check", "lease", "report"]
-CheckStatus = Literal["healthy", "unhealthy", "warning"]
+ReportedStatus = Literal["healthy", "warning", "unhealthy"]
 
 MODES: tuple[Mode, ...] = ("http", "tcp", "grpc", "embedded", "standalone", "ipc")
 CHECKED_MODES: frozenset[str] = frozenset({"http", "tcp", "grpc"})
-STATUSES: tuple[Status, ...] = ("healthy", "unhealthy", "draining")
+STATUSES: tuple[Status, ...] = ("healthy", "warning", "unhealthy", "draining")
+ACTIVE: frozenset[Status] = frozenset({"healthy", "warning"})
+"""The statuses of services that lookups may return."""
 
 
 MOST_INSTANCES: Final = 64
@@ -78,7 +80,7 @@ class RegistrationRequest(NamedTuple):
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One reason why a service is unhealthy, and who found it.
+    """One reason why a service is unhealthy or warns, and who found it.
 
     ``check`` is the name of the check that did; empty for the one of the mode.
     """
@@ -105,7 +107,8 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     service was registered from one. It is true for services stored by versions without
     this field. ``instances`` are the processes that registered the service and have not
     left, the newest last. ``verified`` is when a check of kind `module` first succeeded
-    since it last failed, or since the registration.
+    since it last failed, or since the registration. ``warnings`` are apart from
+    ``faults``, for which versions without this field would take them.
     """
 
     registration: Registration
@@ -117,6 +120,7 @@ class Service(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     loopback: bool = True
     instances: tuple[str, ...] = ()
     verified: datetime | None = None
+    warnings: tuple[Fault, ...] = ()
 
 
 class CheckPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -148,12 +152,11 @@ class CheckEvidence(msgspec.Struct, frozen=True, gc=False):
 
 
 class CheckResult(msgspec.Struct, frozen=True, gc=False):
-    """What a check with a name has come to, but for its fault: that is stored.
+    """What a check with a name has come to, but for its fault or warning: those are
+    stored.
 
-    ``failures`` is how many failed in a row. ``warns`` says that they were enough, of
-    a check that can only warn.
+    ``failures`` is how many failed in a row.
     """
 
-    warns: bool
     failures: int
     evidence: CheckEvidence

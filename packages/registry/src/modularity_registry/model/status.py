@@ -28,48 +28,68 @@ SUSPICION_MINIMUM = 3
 
 
 def status(service: Service) -> Status:
-    """Return the service's status: an order to drain wins over any fault."""
+    """Return the service's status: the worst, and an order to drain before any."""
     if service.drain is not None:
         return "draining"
-    return "unhealthy" if service.faults else "healthy"
+    if service.faults:
+        return "unhealthy"
+    return "warning" if service.warnings else "healthy"
 
 
 def reason(service: Service) -> str | None:
     """Return in one sentence why the service is not healthy; None when it is."""
     if service.drain is not None:
         return service.drain.reason or "drained by an operator"
-    if service.faults:
-        return "; ".join(fault.reason for fault in service.faults)
+    if service.faults or service.warnings:
+        return "; ".join(fault.reason for fault in service.faults or service.warnings)
     return None
 
 
 def with_fault(service: Service, fault: Fault) -> Service:
-    """Return the service with ``fault`` in place of an earlier one of its check."""
-    finder = fault.source, fault.check
-    kept = tuple(
-        other for other in service.faults if (other.source, other.check) != finder
-    )
-    check = named(service.registration.checks, fault.check)
-    is_verifying = check is not None and check.kind == "module"
-    verified = None if is_verifying else service.verified
-    return _updated(service, fault.at, faults=(*kept, fault), verified=verified)
+    """Return the service with ``fault`` in place of what its check found before."""
+    faults, warnings = _others(service, frozenset({fault.source}), fault.check)
+    return _failed(service, fault, faults=(*faults, fault), warnings=warnings)
+
+
+def with_warning(
+    service: Service, warning: Fault, over: frozenset[FaultSource] = frozenset()
+) -> Service:
+    """Return the service with ``warning`` in place of what its check found before.
+
+    And of what the sources ``over`` found.
+    """
+    sources = over | {warning.source}
+    faults, warnings = _others(service, sources, warning.check)
+    return _failed(service, warning, faults=faults, warnings=(*warnings, warning))
 
 
 def without_faults(
     service: Service, sources: frozenset[FaultSource], now: datetime, check: str = ""
 ) -> Service:
-    """Return the service without the faults of these sources; itself if none.
+    """Return the service without what these sources found; itself if nothing.
 
-    With ``check``, it is those that the check with this name has found.
+    Both faults and warnings. With ``check``, it is those that the check with this name
+    has found.
     """
-    kept = tuple(
-        fault
-        for fault in service.faults
-        if fault.source not in sources or fault.check != check
-    )
-    if len(kept) == len(service.faults):
+    faults, warnings = _others(service, sources, check)
+    if faults == service.faults and warnings == service.warnings:
         return service
-    return _updated(service, now, faults=kept)
+    return _updated(service, now, faults=faults, warnings=warnings)
+
+
+def _others(
+    service: Service, sources: frozenset[FaultSource], check: str
+) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
+    """Return the faults and the warnings that others than this check have found."""
+
+    def kept(found: tuple[Fault, ...]) -> tuple[Fault, ...]:
+        return tuple(
+            fault
+            for fault in found
+            if fault.source not in sources or fault.check != check
+        )
+
+    return kept(service.faults), kept(service.warnings)
 
 
 def verified(service: Service, now: datetime) -> Service:
@@ -94,7 +114,7 @@ def undrained(service: Service, now: datetime) -> Service:
 def joined(current: Service, registered: Service, instance: str) -> Service:
     """Return the service after ``instance`` has registered ``registered``.
 
-    If ``current`` is healthy and has the same content, only the list of instances
+    If ``current`` has no fault and has the same content, only the list of instances
     changes, and a drain ends. Otherwise ``registered`` replaces it, and the list stays.
     """
     instances = current.instances
@@ -127,6 +147,14 @@ def left(service: Service, instance: str) -> Service:
     """Return the service without one of its instances."""
     others = tuple(name for name in service.instances if name != instance)
     return msgspec.structs.replace(service, instances=others)
+
+
+def _failed(service: Service, fault: Fault, **changes: object) -> Service:
+    """Return the service with ``changes``, unverified if a module check failed."""
+    check = named(service.registration.checks, fault.check)
+    if check is not None and check.kind == "module":
+        changes["verified"] = None
+    return _updated(service, fault.at, **changes)
 
 
 def _updated(service: Service, now: datetime, **changes: object) -> Service:

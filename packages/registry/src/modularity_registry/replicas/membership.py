@@ -261,4 +261,4 @@ class Membership:
 def _reported(at: datetime) -> CheckResult:
     """Return all that is known here of a report that another replica took."""
     evidence = CheckEvidence(at, None, "reported", "to another replica", None, None)
-    return CheckResult(False, 0, evidence)
+    return CheckResult(0, evidence)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,10 +12,10 @@ from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.model.service import (
     CHECKED_MODES,
     MODES,
-    CheckStatus,
     HealthCheck,
     Registration,
     RegistrationRequest,
+    ReportedStatus,
 )
 from modularity_registry.schema import check_rules, registration_decoder
 from modularity_registry.schema.request_models import (
@@ -32,11 +32,19 @@ from modularity_registry.schema.request_models import (
 from modularity_registry.schema.strict_json import decode_object
 from modularity_registry.schema.validate import validated
 
+_STATUSES: Final[dict[str, ReportedStatus]] = {
+    "healthy": "healthy",
+    "warning": "warning",
+    "unhealthy": "unhealthy",
+    "active": "healthy",
+    "inactive": "unhealthy",
+}
+
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """A heartbeat; ``healthy`` is what the service reports."""
+    """A heartbeat; ``status`` is what the service reports."""
 
-    healthy: bool = True
+    status: ReportedStatus = "healthy"
     note: str = ""
     instance: str | None = None
 
@@ -44,7 +52,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
 class CheckReport(msgspec.Struct, frozen=True):
     """What a service reports of one of its checks."""
 
-    status: CheckStatus = "healthy"
+    status: ReportedStatus = "healthy"
     note: str = ""
 
 
@@ -137,8 +145,7 @@ def parse_drain(body: bytes) -> str:
 def parse_heartbeat(body: bytes) -> Heartbeat:
     """Return the heartbeat; without a body, the service is healthy."""
     model = validated(HeartbeatBody, _optional_object(body))
-    healthy = model.status in ("healthy", "active")
-    return Heartbeat(healthy, model.note, model.instance)
+    return Heartbeat(_STATUSES[model.status], model.note, model.instance)
 
 
 def parse_check_report(body: bytes) -> CheckReport:

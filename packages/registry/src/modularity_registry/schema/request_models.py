@@ -251,7 +251,7 @@ class HeartbeatBody(Body):
     """How a service reports its health. Without a body, it is healthy."""
 
     status: Annotated[
-        Literal["healthy", "unhealthy", "active", "inactive"],
+        Literal["healthy", "warning", "unhealthy", "active", "inactive"],
         doc(
             "The service's health. `active` means healthy, `inactive` unhealthy.",
             "unhealthy",
@@ -265,7 +265,7 @@ class CheckReportBody(Body):
     """What a service reports of one of its checks. Without a body, it is healthy."""
 
     status: Annotated[
-        Literal["healthy", "unhealthy", "warning"],
+        Literal["healthy", "warning", "unhealthy"],
         doc("What the service says.", "unhealthy"),
     ] = "healthy"
     note: Annotated[Text, doc("The reason, for people.", "disk full")] = ""

@@ -68,6 +68,7 @@ class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loopback: bool = True
     instances: tuple[Annotated[str, msgspec.Meta(pattern=ID_PATTERN)], ...] = ()
     verified: datetime | None = None
+    warnings: tuple[_Fault, ...] = ()
 
 
 _decode_header = msgspec.json.Decoder(_AnyHeader).decode
@@ -197,7 +198,7 @@ def _service(line: bytes) -> tuple[str, bytes]:
 
 def _moments(service: Service) -> Iterator[datetime]:
     yield from (service.registered_at, service.since)
-    yield from (fault.at for fault in service.faults)
+    yield from (fault.at for fault in (*service.faults, *service.warnings))
     if service.drain is not None:
         yield service.drain.at
 

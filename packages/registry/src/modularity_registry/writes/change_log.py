@@ -8,7 +8,7 @@ import logging
 
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.model import status
-from modularity_registry.model.service import Drain, Service
+from modularity_registry.model.service import Drain, Fault, Service
 from modularity_registry.telemetry import logs
 
 # Documented, so that one can set its level or send it elsewhere.
@@ -30,8 +30,7 @@ def written(
         _registered("service registered", logging.INFO, new, revision, namespace)
         return
     before = old.service
-    state = before.faults, before.drain
-    if before.registered_at == new.registered_at and state != (new.faults, new.drain):
+    if before.registered_at == new.registered_at and _state(before) != _state(new):
         _altered(before, new, revision, namespace)
     elif before.registration == new.registration:
         _registered("service registered again", logging.DEBUG, new, revision, namespace)
@@ -98,7 +97,7 @@ def _altered(
         reason = reason or f"over: {status.reason(before)}"
     else:
         event = "service faults changed"
-    sources = {fault.source for fault in {*before.faults} ^ {*new.faults}}
+    sources = {fault.source for fault in _found(before) ^ _found(new)}
     logs.log_event(
         log,
         logging.INFO,
@@ -111,6 +110,14 @@ def _altered(
         found_by="+".join(sorted(sources)) or None,
         reason=reason,
     )
+
+
+def _state(service: Service) -> tuple[object, ...]:
+    return service.faults, service.warnings, service.drain
+
+
+def _found(service: Service) -> set[Fault]:
+    return {*service.faults, *service.warnings}
 
 
 def _reason_of(drain: Drain | None) -> str | None:

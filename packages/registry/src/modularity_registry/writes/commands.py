@@ -275,11 +275,14 @@ class Commands:
                 " here; register it again"
             )
         self.record_heartbeat(entry)
-        if heartbeat.healthy:
+        reason = heartbeat.note or f"reported itself as {heartbeat.status}"
+        fault = Fault("report", reason, self._clock.now())
+        if heartbeat.status == "healthy":
             await self.remove_faults(entry, SELF_REPORTED)
+        elif heartbeat.status == "warning":
+            await self.add_warning(entry, fault, SELF_REPORTED)
         else:
-            reason = heartbeat.note or "reported itself unhealthy"
-            await self.add_fault(entry, Fault("report", reason, self._clock.now()))
+            await self.add_fault(entry, fault)
         return self._catalog.service(service_id) or entry
 
     def record_heartbeat(self, entry: Entry) -> None:
@@ -312,14 +315,16 @@ class Commands:
             now, None, "reported", report.note or report.status, None, None
         )
         bad = report.status == "unhealthy"
-        warns = report.status == "warning" or (bad and not check.critical)
-        result = CheckResult(warns, int(bad), evidence)
+        result = CheckResult(int(bad), evidence)
         entry.record_report(name, self._clock.monotonic(), result)
         if self._announcer is not None:
             self._announcer.record_report(service_id, name)
+        reason = f"check '{name}': {report.note or f'reported {report.status}'}"
+        fault = Fault("check", reason, now, name)
         if bad and check.critical:
-            reason = f"check '{name}': {report.note or 'reported unhealthy'}"
-            await self.add_fault(entry, Fault("check", reason, now, name))
+            await self.add_fault(entry, fault)
+        elif report.status != "healthy":
+            await self.add_warning(entry, fault)
         else:
             await self.remove_faults(entry, CHECKED, name)
         return check.ttl
@@ -335,6 +340,22 @@ class Commands:
             if any(_same(fault, present) for present in service.faults):
                 return service
             return status.with_fault(service, fault)
+
+        await self._change_same(subject, decide)
+
+    async def add_warning(
+        self,
+        subject: Subject,
+        warning: Fault,
+        over: frozenset[FaultSource] = frozenset(),
+    ) -> None:
+        """Add a warning, as `add_fault`; the faults of the sources ``over`` end."""
+
+        def decide(service: Service) -> Service:
+            if any(_same(warning, present) for present in service.warnings):
+                others = over - {warning.source}
+                return status.without_faults(service, others, warning.at)
+            return status.with_warning(service, warning, over)
 
         await self._change_same(subject, decide)
 

@@ -107,6 +107,4 @@ class Network:
     def _enter(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         with Path(f"/run/netns/{self._core}").open() as namespace:
-            assert libc.setns(namespace.fileno(), CLONE_NEWNET) == 0, (
-                ctypes.get_errno()
-            )
+            assert libc.setns(namespace.fileno(), CLONE_NEWNET) == 0, ctypes.get_errno()

@@ -234,10 +234,20 @@ def test_a_json_body_may_say_that_the_service_is_not_well(word: str) -> None:
     assert outcome.message.startswith("HTTP 200, but its status is")
 
 
+def test_a_json_body_may_warn() -> None:
+    said = b'{"status": "Warning", "reason": "disk 91 % full"}'
+    outcome = check(replying(answer("200 OK", said)))
+    assert (outcome.ok, outcome.warns, outcome.kind) == (True, True, "warning")
+    what = "(HTTP 200, but its status is 'warning')"
+    assert outcome.message == f"disk 91 % full {what}"
+    assert not check(replying(answer("500 Oh", said))).ok
+
+
 @pytest.mark.parametrize(
     "body",
     [
         *(b'{"status": "healthy"}', b'{"status": "UP"}', b'{"status": "degraded"}'),
+        *(b'{"status": "warn"}'),
         *(b'{"status": null}', b'{"status": {"status": "down"}}', b'["down"]', b"down"),
         *(b'"status" down', b'{"x": {"status": "down"}}', b'{"status": "no"}'),
         *(b"<p>", b"\xff\xfe\x00{", b"{}", b"x" * BODY_LIMIT * 2),

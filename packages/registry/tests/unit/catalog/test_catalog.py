@@ -157,7 +157,7 @@ class CatalogMachine(RuleBasedStateMachine):
                 each for each in offered[name]
                 if rules.status(self.model[each][0]) == "healthy"
             }  # fmt: skip
-            assert {each.id for each in providers.healthy} == healthy
+            assert {each.id for each in providers.candidates} == healthy
 
     @invariant()
     def counts_agree(self) -> None:

@@ -36,7 +36,7 @@ def kept(lists: KeptLists, name: str, *ids: str) -> None:
 
 def test_a_service_is_shown_as_the_upstream_shows_it() -> None:
     service = shown("a", metadata={"region": "eu"}, weight=3)
-    (entry,) = listed("greet", service).providers().healthy
+    (entry,) = listed("greet", service).providers().candidates
     assert json.loads(entry.json) == service
     assert entry.service.registration.weight == 3
 

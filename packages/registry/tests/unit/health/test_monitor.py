@@ -54,6 +54,7 @@ class ScriptedProber(Prober):
 
 INTERVAL = config.Settings().health_check_interval * 1.11
 BAD = CheckOutcome(False, 3.0, "HTTP 500", "status")
+WARNING = CheckOutcome(True, 3.0, "queue is long", "warning")
 LOCAL = CheckOutcome(False, 0.0, "out of sockets", "local")
 
 
@@ -479,16 +480,41 @@ def test_a_check_that_is_not_critical_only_warns(bench: Bench) -> None:
     bench.prober.answers["cache"] = DOWN
     checks = [{"name": "cache", "kind": "tcp", "critical": False, "fall": 2}]
     bench.register(checks=checks)
-    revision = bench.entry().revision
     bench.until_named("cache", 1)
     assert bench.evidence("cache")["status"] == "healthy"
     bench.pass_time(INTERVAL)
-    bench.until(lambda: bench.evidence("cache")["status"] == "warning")
-    assert bench.entry().status == "healthy"
-    assert bench.entry().revision == revision, "nothing is written"
+    bench.until(lambda: bench.entry().status == "warning")
+    assert bench.evidence("cache")["status"] == "warning"
+    reason = "check 'cache': HTTP 503; 2 checks in a row failed"
+    assert status.reason(bench.entry().service) == reason
+    revision = bench.entry().revision
+    bench.pass_time(INTERVAL)
+    bench.until_named("cache", 3)
+    assert bench.entry().revision == revision, "only a change of status is written"
     del bench.prober.answers["cache"]
     bench.pass_time(INTERVAL)
-    bench.until(lambda: bench.evidence("cache")["status"] == "healthy")
+    bench.until(lambda: bench.entry().status == "healthy")
+    assert bench.evidence("cache")["status"] == "healthy"
+
+
+def test_an_answer_may_warn(bench: Bench) -> None:
+    location = "http://10.0.0.1/a"
+    bench.prober.answers[location] = WARNING
+    bench.register()
+    bench.until(lambda: bench.entry().status == "warning")
+    assert status.reason(bench.entry().service) == "queue is long"
+    assert bench.entry().vitals.failed_checks == 0
+    bench.prober.answers[location] = BAD
+    bench.until_failed("a", 0)
+    bench.pass_time(INTERVAL * 3)
+    bench.until(lambda: bench.entry().status == "unhealthy")
+    bench.prober.answers[location] = WARNING
+    bench.pass_time(INTERVAL)
+    bench.until(lambda: bench.entry().status == "warning")
+    assert bench.entry().service.faults == ()
+    del bench.prober.answers[location]
+    bench.pass_time(INTERVAL)
+    bench.until(lambda: bench.entry().status == "healthy")
 
 
 def test_a_check_under_way_ends_with_its_registration(bench: Bench) -> None:
@@ -555,14 +581,14 @@ def test_heartbeats_are_no_reports(bench: Bench) -> None:
 def test_a_missed_report_that_is_not_critical_only_warns(bench: Bench) -> None:
     jobs = JOBS | {"critical": False}
     bench.register(mode="embedded", location="here", checks=[jobs])
-    revision = bench.entry().revision
     bench.pass_time(31)
-    bench.until(lambda: bench.evidence("jobs")["status"] == "warning")
-    bench.report("jobs", status="unhealthy", note="slow")
+    bench.until(lambda: bench.entry().status == "warning")
     assert bench.evidence("jobs")["status"] == "warning"
+    bench.report("jobs", status="unhealthy", note="slow")
+    assert status.reason(bench.entry().service) == "check 'jobs': slow"
     bench.report("jobs")
     assert bench.evidence("jobs")["status"] == "healthy"
-    assert bench.entry().revision == revision, "nothing is written"
+    assert bench.entry().status == "healthy"
 
 
 def test_after_a_standstill_reports_have_a_full_term(bench: Bench) -> None:

@@ -43,17 +43,22 @@ def record(
     ok: bool | None,
     now: float,
     doubted: bool | None = None,
+    warns: bool = False,
 ) -> tuple[Verdict | None, float]:
     """Record a check that begins and ends ``now``; the verdict, and when it is due."""
     if doubted is None:
         doubted = schedule.suspicion.active
-    verdict = schedule.record_check(watched, ok, now, now, doubted)
+    verdict = schedule.record_check(watched, ok, now, now, doubted, warns)
     schedule.end_check(watched, now)
     return verdict, watched.due
 
 
 def faulty(subject: Service) -> Service:
     return status.with_fault(subject, Fault("check", "bad", NOW))
+
+
+def warning(subject: Service) -> Service:
+    return status.with_warning(subject, Fault("check", "slow", NOW))
 
 
 def test_a_new_registration_is_checked_at_once() -> None:
@@ -102,6 +107,34 @@ def test_failures_in_a_row_add_a_fault(fall: int) -> None:
     for number in range(1, fall + 1):
         verdict, now = record(plan, pop(plan, now), False, now)
         assert verdict == ("add_fault" if number == fall else None)
+
+
+def test_a_warning_counts_at_once_and_ends_after_clean_answers() -> None:
+    plan = schedule(rise=2)
+    plan.follow("a", service(), 0.0, spread=False)
+    now = 0.0
+
+    def check(ok: bool, warns: bool = False) -> Verdict | None:
+        nonlocal now
+        verdict, now = record(plan, pop(plan, now), ok, now, warns=warns)
+        return verdict
+
+    assert check(True, warns=True) == "add_warning"
+    plan.follow("a", warning(service()), now, spread=False)
+    assert check(True, warns=True) is None
+    assert check(True) is None
+    assert check(True, warns=True) is None, "one that warns starts the count again"
+    assert check(True) is None
+    assert check(True) == "remove_faults"
+
+
+def test_a_fault_that_ends_with_a_warning_becomes_one() -> None:
+    plan = schedule(rise=2)
+    plan.follow("a", faulty(service()), 0.0, spread=False)
+    verdict, now = record(plan, pop(plan, 0.0), True, 0.0)
+    assert verdict is None
+    verdict, _ = record(plan, pop(plan, now), True, now, warns=True)
+    assert verdict == "add_warning"
 
 
 def test_after_a_failure_the_next_checks_come_sooner() -> None:

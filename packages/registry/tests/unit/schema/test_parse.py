@@ -182,11 +182,12 @@ def test_the_address_gives_the_id_and_the_body_must_agree() -> None:
 
 
 def test_a_heartbeat_needs_no_body_and_knows_the_old_words() -> None:
-    assert schema.parse_heartbeat(b"").healthy
-    assert schema.parse_heartbeat(b"{}").healthy
-    assert schema.parse_heartbeat(b'{"status": "active"}').healthy
+    assert schema.parse_heartbeat(b"").status == "healthy"
+    assert schema.parse_heartbeat(b"{}").status == "healthy"
+    assert schema.parse_heartbeat(b'{"status": "active"}').status == "healthy"
+    assert schema.parse_heartbeat(b'{"status": "warning"}').status == "warning"
     sick = schema.parse_heartbeat(b'{"status": "unhealthy", "note": "disk full"}')
-    assert (sick.healthy, sick.note) == (False, "disk full")
+    assert (sick.status, sick.note) == ("unhealthy", "disk full")
     with pytest.raises(InvalidRequest):
         schema.parse_heartbeat(b'{"status": "fine"}')
 

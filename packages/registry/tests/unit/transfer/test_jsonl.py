@@ -74,6 +74,7 @@ def _services(draw: st.DrawFn) -> Service:
         tuple(draw(st.lists(_faults, max_size=3))),
         draw(st.none() | st.builds(Drain, _texts, _moments)),
         draw(st.sampled_from(["", "weather-team", "key:" + "0a" * 32])),
+        warnings=tuple(draw(st.lists(_faults, max_size=2))),
     )
 
 

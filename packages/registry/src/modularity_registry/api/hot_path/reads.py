@@ -184,7 +184,7 @@ class _Picker:
         self._place = place
 
     def __call__(self, catalog: Catalog, capability: Capability) -> Entry | None:
-        providers, turns = capability.providers(), capability.turns
+        providers, turns = self._strategy.providers(capability), capability.turns
         if self._selection is not EVERYTHING:
             providers = providers.part(self, self._selection.matches)
         if self._place is not None:

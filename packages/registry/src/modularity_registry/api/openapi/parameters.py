@@ -108,8 +108,8 @@ PARAMETERS: dict[str, Json] = {
     "AssetName": _path("name", "The file's name.", _TEXT, "main.js"),
     "Status": _query(
         "status",
-        "Only services with one of these statuses. `active` means healthy, `inactive`"
-        " any other.",
+        "Only services with one of these statuses. `active` means healthy or"
+        " warning, `inactive` any other.",
         _several({"type": "string", "enum": [*STATUSES, "active", "inactive"]}),
         ["healthy"],
     ),
@@ -201,6 +201,12 @@ PARAMETERS: dict[str, Json] = {
         " provider is healthy.",
         {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
         "user-42",
+    ),
+    "PreferHealthy": _query(
+        "prefer_healthy",
+        "Whether providers with a warning come only after all healthy ones.",
+        {"type": "boolean", "default": True},
+        False,
     ),
     "WatchedCapability": _query(
         "capability",

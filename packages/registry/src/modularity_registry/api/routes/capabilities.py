@@ -7,19 +7,26 @@ from flask import Blueprint, Response, request
 from modularity_registry import schema
 from modularity_registry.api import replies
 from modularity_registry.api.long_replies.waits import require_place
-from modularity_registry.api.query import FILTERS, LISTS, NEAR, STRATEGY, ZONE_HEADER
+from modularity_registry.api.query import (
+    FILTERS,
+    LISTS,
+    NEAR,
+    PREFERENCE,
+    STRATEGY,
+    ZONE_HEADER,
+)
 from modularity_registry.api.routes import blueprint_of
-from modularity_registry.catalog.catalog import Capability, Catalog
+from modularity_registry.catalog.catalog import Capability, Catalog, Providers
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import (
     EVERYTHING,
+    Explainer,
     Filter,
     Match,
     Strategy,
     discover,
     offers,
     pick_provider,
-    why_not_returned,
 )
 from modularity_registry.catalog.zones import Place, distance, nearest
 from modularity_registry.errors import CapabilityNotFound, NoHealthyProvider
@@ -71,7 +78,7 @@ class _Handlers:
         self, name: str, strategy: Strategy, selection: Filter, place: Place | None
     ) -> Entry:
         capability = _require(self._catalog, name)
-        providers = capability.providers()
+        providers = strategy.providers(capability)
         matching, turns = providers, capability.turns
         if selection is not EVERYTHING:
             matching = providers.matching(selection.matches)
@@ -79,7 +86,7 @@ class _Handlers:
             matching, turns = nearest(self._catalog, capability, matching, place)
         entry = pick_provider(strategy, matching, turns)
         if entry is None:
-            raise _no_provider(name, len(providers.entries), len(providers.healthy))
+            raise _no_provider(name, len(providers.entries), len(providers.candidates))
         return entry
 
     def _may_ask_upstreams(self) -> bool:
@@ -127,8 +134,9 @@ class _Handlers:
         return replies.read(render, tag, revision)
 
     def explain(self, name: str) -> Response:
-        query = replies.query(*LISTS)
+        query = replies.query(*LISTS, *PREFERENCE)
         selection, page, wait = query.filter(), query.page(), query.wait()
+        strategy = Strategy(prefer_healthy=query.prefer_healthy())
         query.finish()
         require_place(self._registry, wait)
         revision = self._catalog.revision
@@ -138,9 +146,10 @@ class _Handlers:
         if tag is None:
             error = _not_offered(name)
             raise CapabilityNotFound("; ".join((error.detail, *elsewhere)))
-        entries = capability.providers().by_id if capability else []
-        chosen, cursor = replies.cut(entries, page, lambda entry: entry.id)
-        bodies = [_explanation(entry, selection) for entry in chosen]
+        providers = strategy.providers(capability) if capability else Providers((), 0)
+        chosen, cursor = replies.cut(providers.by_id, page, lambda entry: entry.id)
+        explainer = Explainer(providers, selection)
+        bodies = [_explanation(entry, explainer) for entry in chosen]
         body = replies.listing("providers", bodies, revision, cursor)
         # What is not of the store may change without a new revision.
         if not elsewhere and not any(entry.second_opinion for entry in chosen):
@@ -172,8 +181,8 @@ class _Handlers:
         return replies.read(render, tag, revision)
 
     def discover_services(self) -> Response:
-        query = replies.query(*NARROWED, *NEAR)
-        selection = query.filter()
+        query = replies.query(*NARROWED, *PREFERENCE, *NEAR)
+        selection, prefer_healthy = query.filter(), query.prefer_healthy()
         place = query.near(request.headers.get(ZONE_HEADER))
         query.finish()
         demand = schema.parse_discovery(replies.body())
@@ -183,14 +192,14 @@ class _Handlers:
             return 0 if place is None else distance(self._catalog, entry, place)
 
         matches = self._registry.call(
-            discover(self._catalog, demand, selection, from_caller)
+            discover(self._catalog, demand, selection, from_caller, prefer_healthy)
         )
         bodies = [_match(match) for match in matches]
         return replies.read(replies.listing("matches", bodies, revision), tag, revision)
 
 
-def _explanation(entry: Entry, selection: Filter) -> bytes:
-    reasons = why_not_returned(entry, selection)
+def _explanation(entry: Entry, explainer: Explainer) -> bytes:
+    reasons = explainer.why_not_returned(entry)
     explanation = {
         "service_id": entry.id,
         "name": entry.name,
@@ -216,8 +225,8 @@ def _not_offered(name: str) -> CapabilityNotFound:
     return CapabilityNotFound(f"no service offers the capability {name!r}")
 
 
-def _no_provider(name: str, total: int, healthy: int) -> NoHealthyProvider:
-    if healthy:
+def _no_provider(name: str, total: int, candidates: int) -> NoHealthyProvider:
+    if candidates:
         detail = f"no healthy provider of the capability {name!r} matches the filter"
     elif total:
         detail = f"the capability {name!r} has no healthy provider"

@@ -138,7 +138,7 @@ class _Handlers:
 
     def heartbeat(self, service_id: str) -> Response:
         report = schema.parse_heartbeat(replies.body())
-        if not report.healthy:
+        if report.status != "healthy":
             rate_limits.take(self._registry.rates.writes)
         claim = self._claim(service_id)
         entry = self._call(self._commands.heartbeat(service_id, report, claim))
@@ -146,7 +146,7 @@ class _Handlers:
 
     def report_check(self, service_id: str, name: str) -> Response:
         report = schema.parse_check_report(replies.body())
-        if report.status == "unhealthy":
+        if report.status != "healthy":
             rate_limits.take(self._registry.rates.writes)
         claim = self._claim(service_id)
         ttl = self._call(self._commands.report_check(service_id, name, report, claim))

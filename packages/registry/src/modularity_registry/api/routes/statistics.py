@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 from modularity_registry import schema
 from modularity_registry.api import replies
 from modularity_registry.api.routes import blueprint_of
-from modularity_registry.model.service import STATUSES
+from modularity_registry.model.service import ACTIVE, STATUSES
 from modularity_registry.runtime import Registry
 from modularity_registry.schema.replies import registry as models
 from modularity_registry.writes.quotas import Quota, Quotas
@@ -21,9 +21,15 @@ def routes(registry: Registry) -> Blueprint:
         replies.query().finish()
         catalog = registry.catalog
         revision = catalog.revision
-        total, active = len(catalog), catalog.by_status["healthy"]
+        counts = catalog.by_status
+        total, active = len(catalog), sum(counts[status] for status in ACTIVE)
         monitor = registry.monitor
-        by_status = {status: catalog.by_status[status] for status in STATUSES}
+        by_status = {
+            status: counts[status]
+            for status in STATUSES
+            # As before it was a status, as long as nobody has it.
+            if status != "warning" or counts[status]
+        }
         uptime = registry.clock.monotonic() - registry.started_at
         answer: dict[str, Any] = {
             "total_services": total,

@@ -214,7 +214,8 @@ async def _judge(response: aiohttp.ClientResponse, where: str, setting: str) -> 
     report = await _read_report(response)
     if report.status:
         what = f"HTTP {status}, but its status is {report.status!r}"
-        raise CheckFailed("status", _failure(what, report.reason))
+        kind = "warning" if report.warns else "status"
+        raise CheckFailed(kind, _failure(what, report.reason))
     return f"HTTP {status}"
 
 

@@ -31,6 +31,7 @@ _BAD: Final = frozenset(
         *("not_serving", "out_of_service"),
     }
 )
+_WARNING: Final = "warning"
 _SEPARATORS = re.compile(r"[\s-]+")
 # Python knows more, among them some that take far longer than their input is long.
 _CHARSETS: Final = re.compile(r"(utf-(8|16|32)|ascii|iso8859-|cp125)")
@@ -51,10 +52,15 @@ class HealthReport:
     """What a service says of itself: a bad word as its ``status``, and why.
 
     Both are empty where it says nothing. ``reason`` is one line of printable text.
+    ``warns`` says that the word is no worse than a warning.
     """
 
     status: str = ""
     reason: str = ""
+
+    @property
+    def warns(self) -> bool:
+        return self.status == _WARNING
 
 
 _decoder: Final = msgspec.json.Decoder(_Body)
@@ -117,7 +123,7 @@ def _bad_word(status: object) -> str:
     if not isinstance(status, str):
         return ""
     word = _SEPARATORS.sub("_", status.strip().lower())
-    return word if word in _BAD else ""
+    return word if word == _WARNING or word in _BAD else ""
 
 
 def _one_line(text: str) -> str:

@@ -48,7 +48,8 @@ class Target:
 class Outcome:
     """What a check found.
 
-    ``kind`` is a word for programs: ``ok``; ``refused``, ``unreachable``, ``closed``,
+    ``kind`` is a word for programs: ``ok``; ``warning`` where the service says so of
+    itself, which is ``ok`` too; ``refused``, ``unreachable``, ``closed``,
     ``timeout``, ``dns``, ``tls`` where there was no full answer; ``status`` and
     ``protocol`` where the answer was bad; ``mismatch`` where a module is not what it
     registered; ``policy`` where the registry may not
@@ -61,9 +62,14 @@ class Outcome:
     message: str
     kind: str
 
+    @property
+    def warns(self) -> bool:
+        """Whether the service has answered with a warning."""
+        return self.kind == "warning"
+
 
 class CheckFailed(Exception):
-    """A check's verdict, as an error: not ok, of this kind, for this reason."""
+    """A check's verdict that is no plain success: of this kind, for this reason."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

@@ -55,7 +55,7 @@ class Prober:
         started = time.perf_counter()
         kind, message = await self._outcome(target)
         latency_ms = (time.perf_counter() - started) * 1000
-        return Outcome(kind == "ok", latency_ms, message, kind)
+        return Outcome(kind in ("ok", "warning"), latency_ms, message, kind)
 
     async def close(self) -> None:
         """Close all connections. Later checks say ``local``; idempotent."""

@@ -337,7 +337,7 @@ class Stats(Struct):
     """Counts of what is registered and running."""
 
     total_services: Annotated[int, count("All services.", 2)]
-    active_services: Annotated[int, count("The healthy services.", 1)]
+    active_services: Annotated[int, count("The services that are healthy or warn.", 1)]
     inactive_services: Annotated[int, count("The other services.", 1)]
     total_capabilities: Annotated[int, count("The capabilities with a provider.", 3)]
     services_by_runtime: Annotated[
@@ -347,7 +347,7 @@ class Stats(Struct):
     services_by_status: Annotated[
         dict[str, Number],
         doc(
-            "Services by status.",
+            "Services by status. `warning` is missing if no service has it.",
             {"healthy": 1, "unhealthy": 1, "draining": 0},
             propertyNames={"enum": list(STATUSES)},
         ),

@@ -129,7 +129,7 @@ class Service(StoredService, kw_only=True):
 
 
 class Fault(Struct):
-    """A reason why a service is unhealthy."""
+    """A reason why a service is unhealthy, or warns."""
 
     reason: Annotated[
         str, doc("What is wrong.", "connection refused; 3 checks in a row failed")
@@ -192,13 +192,15 @@ class NamedCheck(Struct):
         str, doc("How the service is checked.", "http", enum=list(CHECK_KINDS))
     ]
     critical: Annotated[
-        bool, doc("Whether the check can make the service unhealthy.", True)
+        bool,
+        doc("Whether the check can make the service unhealthy, not only warn.", True),
     ]
     status: Annotated[
         str,
         doc(
-            "What the check says of the service. `warning` is a check that fails, but"
-            " is not critical; `unknown` one that this replica has not seen yet.",
+            "What the check says of the service. `warning` is a check that warns, or"
+            " one that fails but is not critical; `unknown` one that this replica has"
+            " not seen yet.",
             "healthy",
             enum=["healthy", "unhealthy", "warning", "unknown"],
         ),
@@ -277,6 +279,10 @@ class Evidence(Struct):
         SecondOpinion | UnsetType,
         doc("Missing unless the check can't connect and other replicas were asked."),
     ] = UNSET
+    warnings: Annotated[
+        list[Fault] | UnsetType,
+        doc("The reasons for a warning. Missing without any."),
+    ] = UNSET
     checks: Annotated[
         list[NamedCheck] | UnsetType,
         doc("What each of the service's `checks` has found. Missing without any."),
@@ -293,13 +299,13 @@ class ServiceWithEvidence(Service, kw_only=True):
 
 
 class CapabilitySummary(Struct):
-    """A capability and its healthy providers."""
+    """A capability and the providers that lookups may return."""
 
     capability: Capability
     providers: Annotated[
-        list[ServiceId], doc("The ids of the healthy providers.", ["hello-service"])
+        list[ServiceId], doc("The ids of the providers.", ["hello-service"])
     ]
-    count: Annotated[int, count("The number of healthy providers.", 1, minimum=1)]
+    count: Annotated[int, count("The number of these providers.", 1, minimum=1)]
 
 
 class Explanation(Struct):
@@ -351,7 +357,7 @@ class Services(Struct):
 
 
 class Capabilities(Struct):
-    """A page of capabilities with a healthy provider, sorted by name."""
+    """A page of capabilities, sorted by name: those that lookups find."""
 
     capabilities: Annotated[list[CapabilitySummary], doc("The capabilities.")]
     count: Count
@@ -376,7 +382,7 @@ class Explanations(Struct):
 
 
 class Matches(Struct):
-    """The services that match: highest score first, then by id."""
+    """The services that match: healthy ones, best score first, then warning ones."""
 
     matches: Annotated[list[Match], doc("The services that match.")]
     count: Count

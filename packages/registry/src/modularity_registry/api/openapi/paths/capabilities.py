@@ -25,7 +25,7 @@ PATHS: dict[str, Json] = {
         "get": call(
             "list_capabilities",
             _TAG,
-            "List capabilities with a healthy provider",
+            "List capabilities with a provider to call",
             _page("A page of capabilities, sorted by name.", "Capabilities"),
             _LIST_ERRORS,
             (*LISTS, "IfNoneMatch"),
@@ -35,7 +35,7 @@ PATHS: dict[str, Json] = {
         "get": call(
             "pick_provider",
             _TAG,
-            "Pick a healthy provider of a capability",
+            "Pick a provider of a capability to call",
             lookup("The provider to call.", "Service"),
             (
                 "invalid_request",
@@ -44,11 +44,12 @@ PATHS: dict[str, Json] = {
                 "no_healthy_provider",
             ),
             (
-                *("CapabilityName", *FILTERS, "Strategy", "Key"),
+                *("CapabilityName", *FILTERS, "Strategy", "Key", "PreferHealthy"),
                 *("Near", "CallerZone", "IfNoneMatch", "LocalOnly"),
             ),
-            description="A name that ends in `/services` or `/explain` leads to the"
-            " two calls below instead.",
+            description="The provider is healthy. If none is, it is one with a warning,"
+            " and if none of these is there, you get 503. A name that ends in"
+            " `/services` or `/explain` leads to the two calls below instead.",
         )
     },
     "/api/capabilities/{name}/services": {
@@ -71,7 +72,10 @@ PATHS: dict[str, Json] = {
             "Explain which providers of a capability callers get, and why",
             _page("A page of providers, sorted by id.", "Explanations"),
             (*_LIST_ERRORS, "capability_not_found", "not_found"),
-            ("CapabilityName", *LISTS, "IfNoneMatch", "LocalOnly"),
+            (
+                *("CapabilityName", *LISTS, "PreferHealthy"),
+                *("IfNoneMatch", "LocalOnly"),
+            ),
             description="The reply lists every provider. One that a filter excludes"
             " has that as a reason.",
         )
@@ -80,14 +84,15 @@ PATHS: dict[str, Json] = {
         "post": call(
             "discover",
             _TAG,
-            "Find healthy services that provide several capabilities",
+            "Find services that provide several capabilities",
             read(
-                "The services that match: highest score first, then those near to the"
+                "The services that match: healthy ones first, then those with a"
+                " warning; of these, the highest score first, then those near to the"
                 " caller, then by id.",
                 "Matches",
             ),
             ("invalid_request",),
-            (*FILTERS, "Near", "CallerZone", "IfNoneMatch"),
+            (*FILTERS, "PreferHealthy", "Near", "CallerZone", "IfNoneMatch"),
             RequestBody("DiscoveryRequest"),
         )
     },

@@ -76,8 +76,8 @@ PATHS: dict[str, Json] = {
             (*REGISTERING, *_CONDITION, *WRITING),
             ("IfMatch", "IfNew"),
             RequestBody("Registration"),
-            "The service is `healthy` until a check fails. A replacement starts"
-            " without the faults and the drain of the service before it.",
+            "The service is `healthy` until a check fails or warns. A replacement"
+            " starts without the faults and the drain of the service before it.",
         )
     },
     "/api/services": {
