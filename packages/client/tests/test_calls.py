@@ -162,6 +162,10 @@ def test_a_provider_is_picked_by_strategy_and_filter(
     assert {ask("capability", plain).id for _ in ids} == ids
     keyed = {ask("capability", formal, strategy="hash", key="k").id for _ in range(4)}
     assert len(keyed) == 1
+    ask("heartbeat", min(ids), warning=True, note="queue is long")
+    assert {ask("capability", plain).id for _ in ids} == {max(ids)}
+    either = {ask("capability", plain, prefer_healthy=False).id for _ in ids}
+    assert either == ids
     drained = min(ids)
     ask("drain", drained, reason="upgrade")
     assert ask("capability", plain, mode="standalone").id == max(ids)

@@ -1,6 +1,7 @@
 """A module in a framework: its three calls, and that it is a member while served."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ import pytest
 from client_support import SUPPORT
 from client_support.harness import HOST, RegistryProcess, eventually
 from modularity_client import Registry, fastapi, flask
-from modularity_client.module import Contract, InvocationError
+from modularity_client.module import Contract, HealthWarning, InvocationError
 from support.serving import free_port
 
 MODULE = SUPPORT / "module.py"
@@ -217,6 +218,15 @@ def test_a_health_check_that_fails_is_a_reason() -> None:
     contract.watch_health(lambda: str(1 // 0))
     answer = contract.health()
     assert (answer.status, b"ZeroDivisionError" in answer.body) == (503, True)
+
+
+def test_a_health_check_may_warn() -> None:
+    contract = Contract("m")
+    contract.watch_health(lambda: HealthWarning("queue is long"))
+    answer = contract.health()
+    assert answer.status == 200
+    said = {"status": "warning", "reason": "queue is long"}
+    assert json.loads(answer.body) == said
 
 
 def test_a_page_can_not_invoke_without_asking() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Unpack
 
 from modularity_client.http.call import (
     Call,
+    Query,
     Reply,
     arguments,
     call_with_body,
@@ -184,15 +185,20 @@ def heartbeat(
     service_id: str,
     *,
     unhealthy: bool = False,
+    warning: bool = False,
     note: str = "",
     owner_key: str | None = None,
 ) -> Call[Acknowledgement]:
-    """Renew a lease, and report the health; raises `NotRegistered`."""
+    """Renew a lease, and report the health; raises `NotRegistered`.
+
+    With ``warning``, callers get the service only if no other one is healthy.
+    """
 
     def parse(data: Any, _: Reply) -> Acknowledgement:
         return Acknowledgement(data["status"], data["ttl"], data["message"])
 
-    body = {"status": "unhealthy" if unhealthy else "healthy"}
+    status = "unhealthy" if unhealthy else "warning" if warning else "healthy"
+    body = {"status": status}
     if note:
         body["note"] = note
     path = f"/api/heartbeat/{path_segment(service_id)}"
@@ -203,7 +209,7 @@ def report_check(
     service_id: str,
     name: str,
     *,
-    status: Literal["healthy", "unhealthy", "warning"] = "healthy",
+    status: Literal["healthy", "warning", "unhealthy"] = "healthy",
     note: str = "",
     owner_key: str | None = None,
 ) -> Call[Acknowledgement]:
@@ -227,15 +233,17 @@ def capability(
     strategy: str | None = None,
     key: str | None = None,
     near: str | None = None,
+    prefer_healthy: bool = True,
     **filters: Unpack[Filters],
 ) -> Call[Service]:
-    """Pick one healthy provider; ``strategy="hash"`` needs a ``key``.
+    """Pick one provider to call; ``strategy="hash"`` needs a ``key``.
 
-    ``near`` is a zone, or ``region/zone``: providers there come first. The default is
-    the ``zone`` of the registry's object.
+    It is healthy. If none is, it is one with a warning; without ``prefer_healthy``,
+    both are alike. ``near`` is a zone, or ``region/zone``: providers there come first.
+    The default is the ``zone`` of the registry's object.
 
     Raises `CapabilityNotFound` if no service offers it, as far as the registry knows
-    none ever did, `NoHealthyProvider` if it has no healthy provider.
+    none ever did, `NoHealthyProvider` if it has no provider to call.
     """
     if name.endswith(("/services", "/explain")):
         raise ValueError(
@@ -243,7 +251,7 @@ def capability(
             " discover() for it"
         )
     query = arguments(strategy=strategy, key=key, near=near)
-    query += filter_arguments(filters)
+    query += _preference(prefer_healthy) + filter_arguments(filters)
     return Call("GET", capability_path(name), parser_of(Service), query)
 
 
@@ -255,7 +263,7 @@ def capabilities(
     revision: int | None = None,
     **filters: Unpack[Filters],
 ) -> Call[CapabilityList]:
-    """List capabilities with a healthy provider, by name; otherwise as `services`."""
+    """List capabilities with a provider to call, by name; otherwise as `services`."""
     query = list_arguments(limit, cursor, wait, revision, filters)
     return Call("GET", "/api/capabilities", parser_of(CapabilityList), query, wait=wait)
 
@@ -287,10 +295,12 @@ def explain(
     cursor: str | None = None,
     wait: float | None = None,
     revision: int | None = None,
+    prefer_healthy: bool = True,
     **filters: Unpack[Filters],
 ) -> Call[ExplanationList]:
     """Explain for each provider whether it can be picked, and if not, why."""
     query = list_arguments(limit, cursor, wait, revision, filters)
+    query += _preference(prefer_healthy)
     path = f"{capability_path(name)}/explain"
     return Call("GET", path, parser_of(ExplanationList), query, wait=wait)
 
@@ -300,20 +310,28 @@ def discover(
     *,
     optional: Iterable[str] = (),
     near: str | None = None,
+    prefer_healthy: bool = True,
     **filters: Unpack[Filters],
 ) -> Call[MatchList]:
-    """Find healthy services with all ``capabilities``; most ``optional`` ones first.
+    """Find services with all ``capabilities``; most ``optional`` ones first.
 
-    Of equal ones, those that are ``near``, as for `capability`.
+    Those with a warning come after all healthy ones, unless not ``prefer_healthy``. Of
+    equal ones, those that are ``near`` come first, as for `capability`.
     """
     body = {
         "capabilities": string_list(capabilities),
         "optional": string_list(optional),
     }
-    query = arguments(near=near) + filter_arguments(filters)
+    query = arguments(near=near) + _preference(prefer_healthy)
+    query += filter_arguments(filters)
     return call_with_body(
         "POST", "/api/discover", body, parser_of(MatchList), query=query
     )
+
+
+def _preference(prefer_healthy: bool) -> Query:
+    # Without a preference to say, older registries take the call as well.
+    return () if prefer_healthy else (("prefer_healthy", "false"),)
 
 
 def stats() -> Call[Stats]:

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.module import (
     Handler,
+    HealthWarning,
     InvocationError,
     InvokeRequest,
     ModuleBase,
@@ -20,7 +21,7 @@ from modularity_client.module import (
     address,
 )
 
-__all__ = ["InvocationError", "Module"]
+__all__ = ["HealthWarning", "InvocationError", "Module"]
 
 
 class Module(ModuleBase):

@@ -9,6 +9,7 @@ from werkzeug.serving import make_server
 from modularity_client.client import Registry
 from modularity_client.module import (
     Handler,
+    HealthWarning,
     InvocationError,
     ModuleBase,
     ModuleFields,
@@ -16,7 +17,7 @@ from modularity_client.module import (
     address,
 )
 
-__all__ = ["InvocationError", "Module"]
+__all__ = ["HealthWarning", "InvocationError", "Module"]
 
 
 class Module(ModuleBase):

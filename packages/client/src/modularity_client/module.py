@@ -54,6 +54,15 @@ class ModuleFields(TypedDict, total=False):
     on_error: Callable[[RegistryError], object]
 
 
+class HealthWarning(str):
+    """A reason for a warning: return it from a health check.
+
+    Callers get the module only if no other provider is healthy.
+    """
+
+    __slots__ = ()
+
+
 class InvocationError(Exception):
     """Raise it in a handler to refuse a call with this status, code and detail."""
 
@@ -109,7 +118,10 @@ class Contract:
             self.not_repeatable.append(capability)
 
     def watch_health(self, check: Callable[[], str | None]) -> None:
-        """Set the health check; it returns why the module is unhealthy, or None."""
+        """Set the health check; it returns why the module is unhealthy, or None.
+
+        As a `HealthWarning`, the reason is only a warning.
+        """
         self._health = check
 
     def health(self) -> ModuleReply:
@@ -121,6 +133,8 @@ class Contract:
             reason = f"its health check failed: {type(error).__name__}"
         if reason is None:
             return _json(200, {"status": "healthy"})
+        if isinstance(reason, HealthWarning):
+            return _json(200, {"status": "warning", "reason": reason})
         return _json(503, {"status": "unhealthy", "reason": reason})
 
     def capabilities(self) -> ModuleReply:
@@ -214,7 +228,10 @@ class ModuleBase:
         return decorate
 
     def health(self, check: Callable[[], str | None]) -> Callable[[], str | None]:
-        """Decorate the health check, which returns why it is unhealthy, or None."""
+        """Decorate the health check, which returns why it is unhealthy, or None.
+
+        As a `HealthWarning`, the reason is only a warning.
+        """
         self.contract.watch_health(check)
         return check
 

@@ -70,7 +70,8 @@ class RegistryProcess:
     def status(self, service_id: str) -> str | None:
         """The status of a service as the registry has it; None if it hasn't."""
         status: str | None = self.get(f"/api/services/{service_id}").get("status")
-        return status if status in ("healthy", "unhealthy", "draining") else None
+        known = ("healthy", "warning", "unhealthy", "draining")
+        return status if status in known else None
 
     def _ready(self) -> bool:
         assert self._process is not None

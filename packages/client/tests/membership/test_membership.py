@@ -205,6 +205,8 @@ def test_what_the_service_says_of_itself_holds_until_it_says_otherwise(
     registry.kill()
     registry.start()
     eventually(lambda: registry.status("member") == "unhealthy")
+    membership.report(warning=True, note="the disk is nearly full")
+    eventually(lambda: registry.status("member") == "warning")
     membership.report(unhealthy=False)
     eventually(lambda: registry.status("member") == "healthy")
 

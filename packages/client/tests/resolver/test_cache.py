@@ -21,7 +21,7 @@ def listed(view: CapabilityView, revision: int, *ids: str) -> None:
 
 
 def ids(view: CapabilityView) -> list[str]:
-    return [each.id for each in view.healthy]
+    return [each.id for tier in view.tiers for each in tier]
 
 
 def test_an_event_after_the_list_is_applied() -> None:
@@ -51,7 +51,31 @@ def test_a_list_newer_than_it_says_is_not_taken_back() -> None:
     view.install([service("a", revision=8, weight=8)], 5, view.generation)
     view.apply(event("updated", "a", 7, weight=7))
     view.apply(event("unregistered", "a", 6))
-    assert [each.weight for each in view.healthy] == [8]
+    assert [each.weight for tier in view.tiers for each in tier] == [8]
+
+
+def test_those_with_a_warning_come_after_the_healthy() -> None:
+    view = CapabilityView("greet")
+    listed(view, 1, "a", "b")
+    assert view.apply(event("status_changed", "a", 2, status="warning"))
+    assert [[each.id for each in tier] for tier in view.tiers] == [["b"], ["a"]]
+    assert view.apply(event("unregistered", "b", 3))
+    assert ids(view) == ["a"]
+
+
+def test_one_with_a_warning_is_picked_if_all_others_are_skipped() -> None:
+    cache = ProviderCache("round_robin", 10.0, lambda: 0.0)
+    cache.watch(["greet"])
+    services = [service("a", status="warning"), service("b"), service("c")]
+    cache.install("greet", ServiceList(tuple(services), 1), cache.generation("greet"))
+    pick = cache.pickers["greet"]
+    assert {pick().id for _ in range(6)} == {"b", "c"}
+    assert [each.id for each in cache.usable("greet")] == ["b", "c", "a"]
+    cache.skip("b")
+    cache.skip("c")
+    assert cache.pickers["greet"]().id == "a"
+    cache.skip("a")
+    assert cache.pickers["greet"]().id in ("b", "c")
 
 
 def test_only_the_healthy_are_shown_and_only_their_changes_count() -> None:

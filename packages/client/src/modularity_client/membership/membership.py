@@ -110,7 +110,7 @@ class Membership:
         self._registered = threading.Event()
         self._present = False  # also when a reply was lost and it may be registered
         self._announced = False
-        self._reported = (False, "")
+        self._reported = (False, False, "")
         self._failures = 0
         self._error: RegistryError | None = None
         self._thread = threading.Thread(
@@ -135,9 +135,13 @@ class Membership:
         """Wait up to ``timeout`` seconds; return whether the service is registered."""
         return self._in_owner_process() and self._registered.wait(timeout)
 
-    def report(self, *, unhealthy: bool, note: str = "") -> None:
+    def report(
+        self, *, unhealthy: bool = False, warning: bool = False, note: str = ""
+    ) -> None:
         """Report the service's health to the registry, now and with each heartbeat.
 
+        With ``warning``, callers get it only if no other one is healthy; ``unhealthy``
+        is the stronger of the two. Without either, the service is healthy again.
         Holds until the next report. Raises `RuntimeError` in the child of a fork.
         """
         if self.owner is not None and not self._in_owner_process():
@@ -145,7 +149,7 @@ class Membership:
                 f"process {self.owner} joined as {self.service_id!r}, and this is its"
                 " child: join in this process too, or report in the parent"
             )
-        self._reported = (unhealthy, note)
+        self._reported = (unhealthy, warning, note)
         self._wake.set()
 
     def start(self) -> Self:
@@ -270,13 +274,17 @@ class Membership:
         self._clear_error()
         self._registered.set()
         self._run_callback(self._on_registered, registered)
-        if self._reported[0]:
+        if any(self._reported[:2]):
             self._heartbeat()  # a registration begins as healthy
 
     def _heartbeat(self) -> None:
-        unhealthy, note = self._reported
+        unhealthy, warning, note = self._reported
         heartbeat = calls.heartbeat(
-            self.service_id, unhealthy=unhealthy, note=note, owner_key=self._key
+            self.service_id,
+            unhealthy=unhealthy,
+            warning=warning,
+            note=note,
+            owner_key=self._key,
         )
         try:
             self._driver.run(heartbeat)

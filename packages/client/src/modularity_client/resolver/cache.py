@@ -27,8 +27,8 @@ class ProviderCache:
     """The views of all followed capabilities.
 
     ``pickers`` has a function for each capability, which picks by the default strategy
-    among the providers that are not skipped. A capability without a healthy provider
-    has no picker, but an empty choice.
+    among the providers that are not skipped, those with a warning only if there are no
+    others. A capability without a provider to call has no picker, but an empty choice.
     """
 
     def __init__(
@@ -80,10 +80,14 @@ class ProviderCache:
         """Return the followed capabilities."""
         return list(self._views)
 
-    def healthy(self, name: str) -> tuple[Service, ...] | None:
-        """Return the healthy providers by id; None until they are loaded."""
+    def tiers(self, name: str) -> tuple[tuple[Service, ...], ...] | None:
+        """Return the providers to call, the best tier first; None until loaded."""
         view = self._views.get(name)
-        return view.healthy if view is not None and view.loaded else None
+        return view.tiers if view is not None and view.loaded else None
+
+    def usable(self, name: str) -> tuple[Service, ...]:
+        """Return the providers to call, those of the best tier first."""
+        return tuple(chain.from_iterable(self.tiers(name) or ()))
 
     def not_skipped(self, providers: Iterable[Service]) -> set[str]:
         """Return the ids of those that are not skipped."""
@@ -162,16 +166,16 @@ class ProviderCache:
         """Install a list; return whether it was used, and whether providers changed."""
         with self._lock:
             view = self._views[name]
-            before = view.healthy if view.loaded else None
+            before = view.tiers if view.loaded else None
             if not view.install(providers.services, providers.revision, generation):
                 return False, False
-            changed = view.healthy != before
+            changed = view.tiers != before
             if changed or self._near or name not in self.choices:
                 self._publish(view)
             return True, changed
 
     def apply(self, event: Event) -> list[str]:
-        """Apply an event; return the capabilities whose healthy providers changed."""
+        """Apply an event; return the capabilities whose usable providers changed."""
         service = event.service
         if service is None:
             return []
@@ -222,12 +226,15 @@ class ProviderCache:
         return [view for view in self._views.values() if view.has(service_id)]
 
     def _publish(self, view: CapabilityView) -> None:
-        name, providers = view.capability, view.healthy
+        name, tiers = view.capability, view.tiers
         skipped = self._quarantine.members(self._clock())
         if skipped:
-            usable = tuple(each for each in providers if each.id not in skipped)
+            usable = (
+                tuple(each for each in tier if each.id not in skipped) for tier in tiers
+            )
             # When all have failed, one of them is still better than none.
-            providers = usable or providers
+            tiers = tuple(filter(None, usable)) or tiers
+        providers = tiers[0] if tiers else ()
         if self._near is not None:
             providers = self._near(providers, view.providers)
         choice = Choice(providers)

@@ -40,7 +40,7 @@ class ChangeCallbacks:
     def add(self, capability: str | None, callback: Callback) -> None:
         """Call ``callback`` for what is loaded, and for each change from now on."""
         self._callbacks.append((capability, callback))
-        names = [n for n in self._cache.names() if self._cache.healthy(n) is not None]
+        names = [n for n in self._cache.names() if self._cache.tiers(n) is not None]
         self._schedule(names, [(capability, callback)])
 
     def run(self, names: Iterable[str]) -> None:
@@ -76,6 +76,6 @@ class ChangeCallbacks:
                 name, callback = next(iter(self._due))
                 del self._due[name, callback]
             try:
-                callback(name, self._cache.healthy(name) or ())
+                callback(name, self._cache.usable(name))
             except Exception:
                 log.exception("a callback for changes of %r failed", name)

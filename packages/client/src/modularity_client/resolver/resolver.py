@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any, Self
 
 from modularity_client.balancing import STRATEGIES, Choice, Strategy
@@ -89,7 +90,7 @@ class Resolver:
         With only a ``key``, the strategy is ``hash``. It waits on the first use of a
         capability only, up to ``timeout`` seconds.
 
-        Raises `NoProvider` if there is no healthy provider, `UnknownProviders` if the
+        Raises `NoProvider` if there is no provider to call, `UnknownProviders` if the
         providers are not loaded in time, `ValueError` for an unknown strategy.
         """
         if key is None and strategy is None:
@@ -120,13 +121,14 @@ class Resolver:
     def providers(
         self, capability: str, *, timeout: float = TIMEOUT
     ) -> tuple[Service, ...]:
-        """Return the healthy providers by id, maybe none; waits as `resolve` does.
+        """Return the healthy providers by id, then those with a warning; maybe none.
 
+        Waits as `resolve` does.
         Raises `UnknownProviders`.
         """
         if capability not in self._cache.choices:
             self._lifecycle.wait_loaded(_checked(capability), timeout)
-        return self._cache.healthy(capability) or ()
+        return self._cache.usable(capability)
 
     def _pick(
         self,
@@ -169,7 +171,7 @@ class Resolver:
     # Changes
 
     def on_change(self, callback: Callback, capability: str | None = None) -> None:
-        """Call ``callback(capability, services)`` when the healthy providers change.
+        """Call ``callback(capability, services)`` when the `providers` change.
 
         For this capability, or for all that are followed; at once for those that are
         loaded. Callbacks run one after the other in a thread of their own, so one that
@@ -234,20 +236,20 @@ class Resolver:
 
         A skipped provider is returned only if there is no other.
         """
-        untried = tuple(
-            provider
-            for provider in self._cache.healthy(capability) or ()
-            if provider.mode == "http" and provider.id not in tried
-        )
-        if not untried:
-            return None
+        tiers = [
+            [each for each in tier if each.mode == "http" and each.id not in tried]
+            for tier in self._cache.tiers(capability) or ()
+        ]
+        untried = {each.id for tier in tiers for each in tier}
         choice = self._cache.choices.get(capability)
         near = {provider.id for provider in choice.services} if choice else set()
-        for preferred in (near, self._cache.not_skipped(untried)):
-            chosen = tuple(each for each in untried if each.id in preferred)
-            if chosen:
-                return self._pick(capability, Choice(chosen), strategy, key)
-        return self._pick(capability, Choice(untried), strategy, key)
+        not_skipped = self._cache.not_skipped(chain.from_iterable(tiers))
+        for preferred in (near, not_skipped, untried):
+            for tier in tiers:
+                chosen = tuple(each for each in tier if each.id in preferred)
+                if chosen:
+                    return self._pick(capability, Choice(chosen), strategy, key)
+        return None
 
     # Calling
 

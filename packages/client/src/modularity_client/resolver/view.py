@@ -12,6 +12,9 @@ class CapabilityView:
     It is ``loaded`` once a list was installed, and ``current`` while no event is
     missing since. A stale view keeps its providers, and defers events until the next
     list is installed: that list may be older than they are.
+
+    ``tiers`` are the providers to call, each tier by id: the healthy ones, then those
+    with a warning, for when there is no healthy one. None is empty.
     """
 
     def __init__(self, capability: str) -> None:
@@ -19,7 +22,7 @@ class CapabilityView:
         self.loaded = False
         self.current = False
         self.generation = 0
-        self.healthy: tuple[Service, ...] = ()
+        self.tiers: tuple[tuple[Service, ...], ...] = ()
         self._providers: dict[str, Service] = {}
         self._list_revision = 0
         self._deferred: dict[str, Event] = {}
@@ -45,21 +48,21 @@ class CapabilityView:
         deferred, self._deferred = self._deferred, {}
         for event in deferred.values():
             self._apply(event)
-        self._update_healthy()
+        self._update_tiers()
         return True
 
     def apply(self, event: Event) -> bool:
-        """Apply an event about a service; return whether ``healthy`` has changed."""
+        """Apply an event about a service; return whether ``tiers`` has changed."""
         if event.service is None:
             return False
         if not self.current:
             # The last event of a service replaces the ones before.
             self._deferred[event.service.id] = event
             return False
-        before = self.healthy
+        before = self.tiers
         if self._apply(event):
-            self._update_healthy()
-        return self.healthy != before
+            self._update_tiers()
+        return self.tiers != before
 
     @property
     def providers(self) -> tuple[Service, ...]:
@@ -84,6 +87,10 @@ class CapabilityView:
             return True
         return self._providers.pop(service.id, None) is not None
 
-    def _update_healthy(self) -> None:
+    def _update_tiers(self) -> None:
         providers = sorted(self._providers.values(), key=lambda service: service.id)
-        self.healthy = tuple(each for each in providers if each.status == "healthy")
+        self.tiers = tuple(
+            tuple(tier)
+            for status in ("healthy", "warning")
+            if (tier := [each for each in providers if each.status == status])
+        )

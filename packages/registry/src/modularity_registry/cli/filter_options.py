@@ -44,6 +44,12 @@ def key_values(
     return tuple((key, value) for key, value in entries)
 
 
+prefer_healthy: Final = click.option(
+    "--prefer-healthy/--no-prefer-healthy",
+    default=True,
+    help="Whether providers with a warning come after all healthy ones. Default: yes.",
+)
+
 _FILTERS: Final = {
     "status": click.option(
         "--status",

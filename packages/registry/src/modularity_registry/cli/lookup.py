@@ -7,7 +7,11 @@ import click
 from modularity_client import calls
 from modularity_registry.cli import completion
 from modularity_registry.cli.exit import FAILED, PROGRAM, fail
-from modularity_registry.cli.filter_options import filters, filters_of
+from modularity_registry.cli.filter_options import (
+    filters,
+    filters_of,
+    prefer_healthy,
+)
 from modularity_registry.cli.output import (
     Cell,
     names,
@@ -97,6 +101,7 @@ def info(session: Session, service_id: str) -> None:
     "--key", help="Key for --strategy hash: the same key gets the same provider."
 )
 @_near
+@prefer_healthy
 @click.option(
     "--location", "location_only", is_flag=True, help="Print only the location."
 )
@@ -107,10 +112,11 @@ def find(
     strategy: str | None,
     key: str | None,
     near: str | None,
+    prefer_healthy: bool,
     location_only: bool,
     **options: Any,
 ) -> None:
-    """Find one healthy provider of CAPABILITY."""
+    """Find one provider of CAPABILITY to call."""
     if location_only and session.json:
         raise click.UsageError("--location and --json can't be used together.")
     if key is not None and strategy is None:
@@ -118,6 +124,7 @@ def find(
     if (strategy == "hash") != bool(key):
         raise click.UsageError("--strategy hash and --key go together.")
     picking: dict[str, Any] = {"strategy": strategy, "key": key, "near": near}
+    picking["prefer_healthy"] = prefer_healthy
     service = session.read(
         calls.capability, capability, **picking, **filters_of(options)
     )
@@ -132,13 +139,21 @@ def find(
 @click.command()
 @_capability
 @filters("capability")
+@prefer_healthy
 @with_session
-def explain(session: Session, capability: str, **options: Any) -> None:
+def explain(
+    session: Session, capability: str, prefer_healthy: bool, **options: Any
+) -> None:
     """Show which providers callers get, and why not.
 
     It lists every provider of CAPABILITY.
     """
-    reply = session.read(calls.explain, capability, **filters_of(options))
+    reply = session.read(
+        calls.explain,
+        capability,
+        prefer_healthy=prefer_healthy,
+        **filters_of(options),
+    )
     if session.json:
         show_json(reply)
     elif reply["providers"]:
@@ -176,21 +191,28 @@ def _explained(provider: Any) -> tuple[Cell, ...]:
 )
 @_near
 @filters("status", "capability")
+@prefer_healthy
 @with_session
 def discover(
     session: Session,
     required: tuple[str, ...],
     optional: tuple[str, ...],
     near: str | None,
+    prefer_healthy: bool,
     **options: Any,
 ) -> None:
-    """Find healthy services with every CAPABILITY.
+    """Find services to call with every CAPABILITY.
 
-    Without one, all healthy services match. The best match comes first. The exit code
-    is 1 if there is none.
+    Without one, all services match that are healthy or have a warning. The best match
+    comes first. The exit code is 1 if there is none.
     """
     reply = session.read(
-        calls.discover, required, optional=optional, near=near, **filters_of(options)
+        calls.discover,
+        required,
+        optional=optional,
+        near=near,
+        prefer_healthy=prefer_healthy,
+        **filters_of(options),
     )
     matches = reply["matches"]
     if session.json:

@@ -19,7 +19,12 @@ from modularity_registry.model.printable import printable
 # Text, or text and its style.
 Cell = str | tuple[str, str]
 
-STYLES: Final = {"healthy": "green", "unhealthy": "bold red", "draining": "yellow"}
+STYLES: Final = {
+    "healthy": "green",
+    "warning": "magenta",
+    "unhealthy": "bold red",
+    "draining": "yellow",
+}
 
 _WIDE: Final = 10_000
 """Columns in a pipe: nothing is folded there, so that grep finds it."""

@@ -219,7 +219,7 @@ def undrain(session: Session, service_id: str, owner_key: str | None) -> None:
 @click.argument("check", metavar="CHECK")
 @click.option(
     "--status",
-    type=click.Choice(("healthy", "unhealthy", "warning")),
+    type=click.Choice(("healthy", "warning", "unhealthy")),
     default="healthy",
     help="What the service says. Default: healthy.",
 )

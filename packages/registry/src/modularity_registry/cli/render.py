@@ -8,6 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from modularity_registry.cli.output import (
+    STYLES,
     Cell,
     compact,
     count,
@@ -86,15 +87,13 @@ def _evidence(service: Any) -> Iterator[tuple[str, Cell]]:
     evidence = service["evidence"]
     yield "status", status_cell(service["status"])
     yield "since", moment(evidence["since"])
-    for fault in evidence["faults"]:
-        yield (
-            "fault",
-            (
-                f"{plain(fault['source'])}: {plain(fault['reason'])},"
-                f" at {moment(fault['at'])}",
-                "red",
-            ),
-        )
+    for name, found, style in (
+        ("fault", evidence["faults"], "red"),
+        ("warning", evidence.get("warnings", ()), STYLES["warning"]),
+    ):
+        for fault in found:
+            text = f"{plain(fault['source'])}: {plain(fault['reason'])}"
+            yield name, (f"{text}, at {moment(fault['at'])}", style)
     if evidence["drain"]:
         drain = evidence["drain"]
         reason = plain(drain["reason"]) or "no reason given"
@@ -135,7 +134,7 @@ def _check_cell(check: Any) -> Cell:
         said += f": {plain(check['message'])}, at {moment(check['checked_at'])}"
     if "second_opinion" in check:
         said += f"; {plain(check['second_opinion']['message'])}"
-    color = {"unhealthy": "red", "warning": "yellow"}.get(check["status"])
+    color = {"unhealthy": "red", "warning": STYLES["warning"]}.get(check["status"])
     return (said, color) if color else said
 
 

@@ -170,6 +170,10 @@ def test_report_says_what_a_check_found(served: Served) -> None:
     )
     shown = served.run("info", "worker").stdout
     assert "check jobs" in shown and "unhealthy: x" in shown
+    served.run("report", "worker", "jobs", "--status", "warning", "--note", "slow")
+    shown = served.run("info", "worker").stdout
+    assert "check: check 'jobs': slow" in shown and "warning: slow" in shown
+    assert "check 'jobs': slow" in served.run("ls", "--status", "warning").stdout
     assert served.json("report", "worker", "jobs")["ttl"] == 60
     assert served.json("info", "worker")["status"] == "healthy"
     assert served.run("report", "worker", "none").exit_code == 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from modularity_registry.cli.output import count, moment, plain
+from modularity_registry.model.service import ACTIVE
 
 Level = Literal["ok", "note", "problem"]
 
@@ -16,6 +17,7 @@ MOST: Final = 20
 
 ADVICE: Final[Mapping[str, str]] = {
     "ok": "the last check succeeded; the next ones make it healthy again",
+    "warning": "the service warns of this itself: check its log",
     "refused": "nothing listens there, seen from the registry: start the service,"
     " correct its port, or let it listen on more than 127.0.0.1 (to the registry,"
     " 127.0.0.1 is its own machine or container)",
@@ -173,15 +175,15 @@ def _replicas(health: Mapping[str, Any]) -> set[Any]:
 
 
 def of_capabilities(services: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield the capabilities without a healthy provider, by name."""
+    """Yield the capabilities without a provider to call, by name."""
     providers: dict[str, int] = {}
-    healthy: set[str] = set()
+    active: set[str] = set()
     for service in services:
         for name in service["capabilities"]:
             providers[name] = providers.get(name, 0) + 1
-            if service["status"] == "healthy":
-                healthy.add(name)
-    down = sorted(providers.keys() - healthy)
+            if service["status"] in ACTIVE:
+                active.add(name)
+    down = sorted(providers.keys() - active)
     for name in down[:MOST]:
         yield Finding(
             "problem",
@@ -206,13 +208,9 @@ def of_service(service: Mapping[str, Any]) -> Iterator[Finding]:
     faulty = False
     for fault in evidence["faults"]:
         faulty = True
-        yield Finding(
-            "problem",
-            about,
-            f"unhealthy since {moment(fault['at'])}, {plain(fault['source'])}:"
-            f" {plain(fault['reason'])} (at {plain(service['location'])})",
-            _advice(fault["source"], evidence["outcome"]),
-        )
+        yield _of_fault(about, "unhealthy", fault, service)
+    for warning in evidence.get("warnings", ()):
+        yield _of_fault(about, "warning", warning, service)
     if not faulty and service["failed_checks"]:
         message = plain(evidence["message"] or "another replica has the reason")
         yield Finding(
@@ -236,6 +234,18 @@ def of_service(service: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
+def _of_fault(
+    about: str, status: str, fault: Mapping[str, Any], service: Mapping[str, Any]
+) -> Finding:
+    return Finding(
+        "note" if status == "warning" else "problem",
+        about,
+        f"{status} since {moment(fault['at'])}, {plain(fault['source'])}:"
+        f" {plain(fault['reason'])} (at {plain(service['location'])})",
+        _advice(fault["source"], service["evidence"]["outcome"]),
+    )
+
+
 def _advice(source: str, outcome: str | None) -> str:
     if source == "lease":
         return LEASE
@@ -251,5 +261,5 @@ def of_rest(number: int) -> Iterator[Finding]:
             "note",
             "services",
             f"{number:,} more are not healthy or fail checks",
-            "modularity-registry ls --status inactive lists them",
+            "modularity-registry ls --status inactive --status warning lists them",
         )

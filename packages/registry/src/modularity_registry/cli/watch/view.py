@@ -19,7 +19,7 @@ KEPT: Final = 200
 CONNECTING: Final = "connecting"
 """The fault until the first connection."""
 
-RANKS: Final = {"unhealthy": 0, "draining": 1}
+RANKS: Final = {"unhealthy": 0, "warning": 1, "draining": 2}
 """The order of the services: those that need attention come first."""
 
 
@@ -104,7 +104,7 @@ class WatchView:
         with self._lock:
             services = sorted(
                 self._services.values(),
-                key=lambda service: (RANKS.get(service.status, 2), service.id),
+                key=lambda service: (RANKS.get(service.status, 3), service.id),
             )
             return ViewContent(
                 tuple(services),

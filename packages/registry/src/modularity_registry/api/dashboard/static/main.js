@@ -119,17 +119,26 @@ function showBanner() {
   const key = JSON.stringify(lines.map((line) => line.textContent ?? line));
   if (element.dataset.key === key) return; // so that a link keeps the focus
   element.dataset.key = key;
+  // In its colour, as long as nothing is worse.
+  element.dataset.status = lines.every((line) => line.className === "warns") ? "warning" : "unhealthy";
   element.replaceChildren(...lines.map((line) => h("p", null, line)));
 }
 
-/** How many services are unhealthy, and since when; null if none is. */
+/** How many services are unhealthy, since when, and how many warn; null if none does. */
 function trouble() {
-  const failing = cache.all().filter(({ service }) => service.status === "unhealthy");
-  if (!failing.length) return null;
+  const having = (status) => cache.all().filter(({ service }) => service.status === status);
+  const [failing, warning] = [having("unhealthy"), having("warning")];
+  const link = (status, text) => h("a", { href: `#/services?status=${status}` }, text);
+  const warn = `${warning.length === 1 ? "has" : "have"} a warning`;
+  if (!failing.length) {
+    if (!warning.length) return null;
+    return h("span", { class: "warns" }, link("warning", `${plural(warning.length, "service")} of ${count(cache.size)} ${warn}`));
+  }
   const since = failing.map(({ service }) => service.status_since).sort()[0];
   const verb = failing.length === 1 ? "is" : "are";
-  const link = h("a", { href: "#/services?status=unhealthy" }, `${plural(failing.length, "service")} of ${count(cache.size)} ${verb} unhealthy`);
-  return h("span", null, link, since ? `, the first since ${dateTime(since)}` : "");
+  const parts = [link("unhealthy", `${plural(failing.length, "service")} of ${count(cache.size)} ${verb} unhealthy`), since ? `, the first since ${dateTime(since)}` : ""];
+  if (warning.length) parts.push("; ", link("warning", `${count(warning.length)} ${warn}`));
+  return h("span", null, ...parts);
 }
 
 async function refreshHealth() {

@@ -45,6 +45,7 @@ export function icon(name) {
 
 const MARKS = {
   healthy: { d: "M6 1a5 5 0 1 0 0 10a5 5 0 0 0 0-10" },
+  warning: { d: "M6 .4L11.6 6L6 11.6L.4 6z" },
   unhealthy: { d: "M6 .6L11.6 11H.4z" },
   draining: { d: "M6 1a5 5 0 1 0 0 10a5 5 0 0 0 0-10M6 3a3 3 0 0 0 0 6z" },
   unknown: { d: "M1 5h10v2H1z" },

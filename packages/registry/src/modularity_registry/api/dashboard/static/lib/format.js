@@ -65,6 +65,7 @@ export const metadataValue = (value) => (typeof value === "string" ? value : JSO
 const OUTCOMES = {
   mismatch: "Not the module that is registered",
   ok: "OK",
+  warning: "Answered with a warning",
   refused: "Nothing is listening on this port",
   unreachable: "Host unreachable",
   timeout: "Timed out",
@@ -86,3 +87,10 @@ const SOURCES = {
 };
 
 export const faultLabel = (kind) => SOURCES[kind] ?? kind;
+
+const WARNINGS = {
+  check: "A health check warns",
+  report: "The service reports a warning",
+};
+
+export const warningLabel = (kind) => WARNINGS[kind] ?? kind;

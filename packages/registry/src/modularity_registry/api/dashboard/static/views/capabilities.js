@@ -121,21 +121,31 @@ function byCapability(records) {
   }
   const capabilities = [...byName.values()];
   for (const capability of capabilities) {
-    capability.healthy = capability.providers.filter(({ status }) => status === "healthy").length;
+    const having = (status) => capability.providers.filter((service) => service.status === status).length;
+    capability.healthy = having("healthy");
+    capability.warning = having("warning");
     capability.providers.sort((a, b) => byNumber(a.id, b.id));
   }
-  // First those that nobody can use.
-  capabilities.sort((a, b) => Math.min(a.healthy, 1) - Math.min(b.healthy, 1) || byNumber(a.name, b.name));
+  // First those that nobody can use, then those of which all warn.
+  capabilities.sort((a, b) => usability(a) - usability(b) || byNumber(a.name, b.name));
   return capabilities;
 }
 
-function rowCells({ name, providers, healthy }) {
+const usability = ({ healthy, warning }) => (healthy ? 2 : warning ? 1 : 0);
+
+function stateOf({ healthy, warning, providers }) {
+  if (healthy + warning === 0) return "unhealthy";
+  if (warning) return "warning";
+  return healthy < providers.length ? "draining" : "healthy";
+}
+
+function rowCells(capability) {
+  const { name, providers, healthy } = capability;
   const cell = (kind, ...children) => h("div", { class: `cell ${kind}`, role: "gridcell" }, ...children);
-  const state = healthy === 0 ? "unhealthy" : healthy < providers.length ? "draining" : "healthy";
   const hiddenCount = providers.length - MAX_CHIPS;
   return [
     cell("at-name", h("a", { href: `#/capabilities/${encodeURIComponent(name)}`, tabindex: -1 }, name)),
-    cell("at-status", badge(state, `${count(healthy)} of ${count(providers.length)}`)),
+    cell("at-status", badge(stateOf(capability), `${count(healthy)} of ${count(providers.length)}`)),
     cell(
       "at-capabilities",
       providers.slice(0, MAX_CHIPS).map((service) => h("span", { class: "chip", "data-status": service.status }, service.id)),

@@ -139,8 +139,8 @@ export class ServiceView {
       this.badge.replaceChildren(badge(service.status));
     });
     this.#showActions(service);
-    const { faults, drain } = service.evidence ?? { faults: [], drain: null };
-    this.#renderPart("why", [faults, drain], () => this.why.replaceChildren(...reasonBoxes(faults, drain)));
+    const { faults, warnings, drain } = service.evidence ?? { faults: [], drain: null };
+    this.#renderPart("why", [faults, warnings, drain], () => this.why.replaceChildren(...reasonBoxes({ faults, warnings, drain })));
     this.#renderPart("capabilities", [service.capabilities, service.metadata], () => this._capabilities.replaceChildren(...capabilitiesAndMetadata(service)));
     this.facts.show(registrationFacts(service));
     this.#tick();
@@ -207,10 +207,11 @@ class FactList {
   }
 }
 
-function reasonBoxes(faults, drain) {
+function reasonBoxes({ faults, warnings = [], drain }) {
   const reasonBox = (status, title, text, since) =>
     h("div", { class: "reason-box", "data-status": status }, h("b", null, title), h("p", null, text), h("small", null, `Since ${format.dateTime(since)}`));
   const boxes = faults.map((fault) => reasonBox("unhealthy", format.faultLabel(fault.source), fault.reason, fault.at));
+  boxes.push(...warnings.map((warning) => reasonBox("warning", format.warningLabel(warning.source), warning.reason, warning.at)));
   if (drain) boxes.unshift(reasonBox("draining", "Taken out of discovery", drain.reason || "No reason given.", drain.at));
   return boxes;
 }

@@ -4,11 +4,11 @@ import { badge, copyable, h, icon, mark, setText } from "../lib/dom.js";
 import { byNumber, count, dateTime } from "../lib/format.js";
 import { VirtualList } from "../lib/virtual_list.js";
 
-const STATUSES = ["healthy", "unhealthy", "draining"];
-const STATUS_LABELS = { "": "All", healthy: "Healthy", unhealthy: "Unhealthy", draining: "Draining" };
+const STATUSES = ["healthy", "warning", "unhealthy", "draining"];
+const STATUS_LABELS = { "": "All", healthy: "Healthy", warning: "Warning", unhealthy: "Unhealthy", draining: "Draining" };
 const MODES = ["http", "tcp", "grpc", "embedded", "standalone", "ipc"];
 // Sorted by status, what needs attention comes first.
-const URGENCY = { unhealthy: 0, draining: 1, healthy: 2 };
+const URGENCY = { unhealthy: 0, warning: 1, draining: 2, healthy: 3 };
 const COLUMNS = {
   status: { title: "Status", sortKey: (record) => URGENCY[record.service.status] },
   name: { title: "Service", sortKey: (record) => record.service.id },
@@ -225,7 +225,7 @@ export class ServicesView {
 
   #renderSummary(records, matching) {
     const { resultCount, empty, tiles, headers } = this.#parts;
-    const counts = { "": records.length, healthy: 0, unhealthy: 0, draining: 0 };
+    const counts = { "": records.length, healthy: 0, warning: 0, unhealthy: 0, draining: 0 };
     for (const { service } of records) counts[service.status] += 1;
     const { loaded, problem } = this.#cache;
     for (const [status, tile] of Object.entries(tiles)) {

@@ -55,11 +55,13 @@ function groupOf(node, by, { capabilitiesOf, shared }) {
   return { key: `name ${name}`, label: name };
 }
 
+const urgency = ({ status }) => ({ unhealthy: 0, warning: 1 })[status] ?? 2;
+
 /** The group as one box, or each instance; of many, the healthy ones at the end share a box. */
 function boxesOf(group, open) {
   const size = group.instances.length;
   if (!open.has(group.key) || size === 1) return [newBox(group.key, group.label, group.instances)];
-  const sorted = [...group.instances].sort((a, b) => (a.status === "unhealthy" ? 0 : 1) - (b.status === "unhealthy" ? 0 : 1) || compareNames(a.id, b.id));
+  const sorted = [...group.instances].sort((a, b) => urgency(a) - urgency(b) || compareNames(a.id, b.id));
   const single = size > MAX_OPEN ? sorted.splice(0, MAX_OPEN - 1) : sorted.splice(0);
   const boxes = single.map((node) => newBox(`id ${node.id}`, node.id, [node], group));
   if (sorted.length) boxes.push(newBox(`rest of ${group.key}`, `${sorted.length} more`, sorted, group));
@@ -110,6 +112,7 @@ export function sum(list) {
 function summarize(box) {
   const total = (status) => box.instances.filter((node) => node.status === status).length;
   box.unhealthy = total("unhealthy");
+  box.warning = total("warning");
   box.draining = total("draining");
   box.registered = box.instances.some((node) => node.registered);
   box.in = sum(box.incoming);

@@ -55,7 +55,7 @@ export class Panel {
 
   #about(box) {
     if (box.instances.length === 1) return h("p", { class: "about" }, serviceLink(box.instances[0]));
-    const states = [plural(box.instances.length, "instance"), box.unhealthy ? `${count(box.unhealthy)} unhealthy` : "", box.draining ? `${count(box.draining)} draining` : ""];
+    const states = [plural(box.instances.length, "instance"), box.unhealthy ? `${count(box.unhealthy)} unhealthy` : "", box.warning ? `${count(box.warning)} warning` : "", box.draining ? `${count(box.draining)} draining` : ""];
     return h("p", { class: "about" }, states.filter(Boolean).join(" · "));
   }
 
@@ -117,8 +117,8 @@ function serviceLink({ id, status, registered }) {
 
 /** Instances with their status, failing ones first. */
 function instanceList(instances) {
-  const urgency = { unhealthy: 0, draining: 1 };
-  const sorted = [...instances].sort((a, b) => (urgency[a.status] ?? 2) - (urgency[b.status] ?? 2) || compareNames(a.id, b.id));
+  const urgency = { unhealthy: 0, warning: 1, draining: 2 };
+  const sorted = [...instances].sort((a, b) => (urgency[a.status] ?? 3) - (urgency[b.status] ?? 3) || compareNames(a.id, b.id));
   const hiddenCount = sorted.length - MAX_INSTANCES;
   return h(
     "ul",

@@ -92,6 +92,7 @@ export function stateOf(box) {
   const some = (number) => (box.instances.length > 1 ? `${count(number)} ` : "");
   if (box.unhealthy) return `${some(box.unhealthy)}unhealthy`;
   if (box.level !== "good") return `${percent(box.in.success)} OK`;
+  if (box.warning) return `${some(box.warning)}warning`;
   if (box.draining) return `${some(box.draining)}draining`;
   if (!box.registered) return "not registered";
   if (box.incoming.length) return `${perSecond(box.in.rate)} in`;
