@@ -65,10 +65,13 @@ def nearest(
 ) -> tuple[Service, ...]:
     """Return those of ``usable`` that are near: in the zone, else in the region.
 
-    All of them, if neither has one, or too few of its ``providers`` are usable: less
-    than the share ``threshold``. A missing region is that of a provider in the zone.
+    All of them, if neither has one, or too few of its ``providers`` with their priority
+    are usable: less than the share ``threshold``. A missing region is that of a
+    provider in the zone.
     """
     region = place.region or _region_of(place.zone, providers)
+    priorities = {each.priority for each in usable}
+    providers = [each for each in providers if each.priority in priorities]
     for kind, name in (("zone", place.zone), ("region", region)):
         near = tuple(each for each in usable if name and getattr(each, kind) == name)
         total = sum(getattr(each, kind) == name for each in providers)

@@ -49,6 +49,7 @@ class ModuleFields(TypedDict, total=False):
     owner_key: str | None
     zone: str | None
     region: str | None
+    priority: int
     grace: float
     on_registered: Callable[[Registered], object]
     on_error: Callable[[RegistryError], object]

@@ -63,6 +63,20 @@ def test_those_with_a_warning_come_after_the_healthy() -> None:
     assert ids(view) == ["a"]
 
 
+def test_a_backup_comes_after_the_primary_and_before_any_warning() -> None:
+    view = CapabilityView("greet")
+    services = [
+        service("late", priority=2),
+        service("early", priority=1),
+        service("warns", status="warning"),
+        service("ill", status="unhealthy"),
+        service("spare", priority=2),
+    ]
+    assert view.install(services, 1, view.generation)
+    tiers = [[each.id for each in tier] for tier in view.tiers]
+    assert tiers == [["early"], ["late", "spare"], ["warns"]]
+
+
 def test_one_with_a_warning_is_picked_if_all_others_are_skipped() -> None:
     cache = ProviderCache("round_robin", 10.0, lambda: 0.0)
     cache.watch(["greet"])

@@ -1,9 +1,13 @@
 """The providers of one capability: a list, kept current by events. Does no I/O."""
 
 from collections.abc import Iterable
+from itertools import groupby
 
 from modularity_client.events.session import Event
 from modularity_client.types.services import Service
+
+STATUSES = ("healthy", "warning")
+"""The statuses of providers to call, the better one first."""
 
 
 class CapabilityView:
@@ -13,8 +17,9 @@ class CapabilityView:
     missing since. A stale view keeps its providers, and defers events until the next
     list is installed: that list may be older than they are.
 
-    ``tiers`` are the providers to call, each tier by id: the healthy ones, then those
-    with a warning, for when there is no healthy one. None is empty.
+    ``tiers`` are the providers to call, each tier by id: the healthy ones of each
+    priority, then those with a warning, for when there is no healthy one. None is
+    empty.
     """
 
     def __init__(self, capability: str) -> None:
@@ -89,8 +94,11 @@ class CapabilityView:
 
     def _update_tiers(self) -> None:
         providers = sorted(self._providers.values(), key=lambda service: service.id)
+        usable = [each for each in providers if each.status in STATUSES]
         self.tiers = tuple(
-            tuple(tier)
-            for status in ("healthy", "warning")
-            if (tier := [each for each in providers if each.status == status])
+            tuple(tier) for _, tier in groupby(sorted(usable, key=_rank), _rank)
         )
+
+
+def _rank(service: Service) -> tuple[int, int]:
+    return STATUSES.index(service.status), service.priority

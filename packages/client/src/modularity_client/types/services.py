@@ -40,6 +40,7 @@ class ServiceFields(TypedDict, total=False):
     instance: str | None
     zone: str | None
     region: str | None
+    priority: int
 
 
 class Filters(TypedDict, total=False):
@@ -89,6 +90,7 @@ class Service:
     evidence: dict[str, Any] | None = field(default=None, hash=False)
     zone: str | None = None
     region: str | None = None
+    priority: int = 0
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -118,6 +120,7 @@ class Service:
             evidence=data.get("evidence"),
             zone=data.get("zone"),
             region=data.get("region"),
+            priority=data.get("priority", 0),
         )
 
 

@@ -35,8 +35,9 @@ MOST_PARTS = 64
 class Providers:
     """Who provides one capability, as of ``revision``; never changed once made.
 
-    ``candidates`` are those that a lookup may return: the healthy ones, and only if
-    there is none those with a warning; without ``prefer_healthy``, both alike.
+    ``usable`` are the healthy ones, and only if there is none those with a warning;
+    without ``prefer_healthy``, both alike. ``candidates`` are those of them with the
+    best priority: a lookup returns one of these.
     """
 
     __slots__ = (
@@ -44,11 +45,13 @@ class Providers:
         "_indifferent",
         "_parts",
         "_thresholds",
+        "_tiers",
         "candidates",
         "entries",
         "localities",
         "prefer_healthy",
         "revision",
+        "usable",
         "version",
     )
 
@@ -60,7 +63,8 @@ class Providers:
         prefer_healthy: bool = True,
     ) -> None:
         self.entries = entries
-        self.candidates = _candidates(entries, prefer_healthy)
+        self.usable = _usable(entries, prefer_healthy)
+        self.candidates = _best(self.usable)
         self.prefer_healthy = prefer_healthy
         self.revision = revision
         self.version = version
@@ -69,6 +73,7 @@ class Providers:
         self._by_id: list[Entry] | None = None
         self._indifferent: Providers | None = None
         self._thresholds: list[int] | None = None
+        self._tiers: tuple[Providers, Providers] | None = None
         self._parts: dict[object, Providers] = {}
 
     def part(self, key: object, matches: Callable[[Entry], bool]) -> "Providers":
@@ -87,6 +92,18 @@ class Providers:
     def only(self, entries: tuple[Entry, ...]) -> "Providers":
         """Return these of them, with the same preference."""
         return Providers(entries, self.revision, prefer_healthy=self.prefer_healthy)
+
+    def tiers(self) -> tuple["Providers", "Providers"]:
+        """Return the usable primary and backup providers; made when first asked.
+
+        Primary ones have the best priority of all that are registered.
+        """
+        if self._tiers is None:
+            best = _best_priority(self.entries)
+            primary = tuple(each for each in self.usable if each.priority == best)
+            backup = tuple(each for each in self.usable if each.priority > best)
+            self._tiers = self.only(primary), self.only(backup)
+        return self._tiers
 
     def indifferent(self) -> "Providers":
         """Return them without a preference for healthy ones; made when first asked."""
@@ -112,11 +129,20 @@ class Providers:
         return self._thresholds
 
 
-def _candidates(entries: tuple[Entry, ...], prefer_healthy: bool) -> tuple[Entry, ...]:
+def _usable(entries: tuple[Entry, ...], prefer_healthy: bool) -> tuple[Entry, ...]:
     active = tuple(entry for entry in entries if entry.status in ACTIVE)
     if not prefer_healthy:
         return active
     return tuple(entry for entry in active if entry.status == "healthy") or active
+
+
+def _best(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    best = _best_priority(entries)
+    return tuple(entry for entry in entries if entry.priority == best)
+
+
+def _best_priority(entries: tuple[Entry, ...]) -> int:
+    return min((entry.priority for entry in entries), default=0)
 
 
 class Capability:

@@ -86,6 +86,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     capabilities: tuple[str, ...]
     zone: str
     region: str
+    priority: int
     registered_at: datetime
     vitals: Vitals
     document: bytes
@@ -251,6 +252,7 @@ class Renderer:
             capabilities=tuple(map(sys.intern, registration.capabilities)),
             zone=sys.intern(registration.zone),
             region=sys.intern(registration.region),
+            priority=registration.priority,
             registered_at=service.registered_at,
             vitals=vitals,
             document=document,
@@ -287,6 +289,7 @@ class Renderer:
             instances=service.instances or msgspec.UNSET,
             zone=registration.zone or msgspec.UNSET,
             region=registration.region or msgspec.UNSET,
+            priority=registration.priority or msgspec.UNSET,
             status_reason=trouble or msgspec.UNSET,
             status_since=rfc3339(service.since) if trouble else msgspec.UNSET,
         )

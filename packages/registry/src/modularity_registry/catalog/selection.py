@@ -186,8 +186,10 @@ class Explainer:
 
     def __init__(self, providers: Providers, selection: Filter) -> None:
         self._selection = selection
-        candidates = providers.matching(selection.matches).candidates
-        self._returned = frozenset(entry.id for entry in candidates)
+        matching = providers.matching(selection.matches)
+        self._returned = frozenset(entry.id for entry in matching.candidates)
+        self._usable = frozenset(entry.id for entry in matching.usable)
+        self._best = min((entry.priority for entry in matching.candidates), default=0)
 
     def why_not_returned(self, entry: Entry) -> list[str]:
         """Return every reason why a provider gets no calls; empty when it may."""
@@ -200,9 +202,15 @@ class Explainer:
         mismatch = self._selection.mismatch(entry)
         if mismatch is not None:
             reasons.append(mismatch)
-        elif entry.status == "warning":
-            reasons.append(f"healthy providers come before its warning: {fault}")
+        elif not reasons:
+            reasons.append(self._why_later(entry, fault))
         return reasons
+
+    def _why_later(self, entry: Entry, fault: str | None) -> str:
+        if entry.id in self._usable:
+            first = f"providers of priority {self._best} come first"
+            return f"its priority is {entry.priority}, and {first}"
+        return f"healthy providers come before its warning: {fault}"
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -226,14 +234,15 @@ async def discover(
 ) -> list[Match]:
     """Return the services that provide all the required capabilities.
 
-    Healthy ones first if ``prefer_healthy``, then those with a warning; of these, best
-    score first, then by ``distance``, then by id. Other work has its turn in between.
+    Healthy ones first if ``prefer_healthy``, then those with a warning; of these, by
+    priority, best score first, then by ``distance``, then by id. Other work has its
+    turn in between.
     """
 
-    def order(match: Match) -> tuple[bool, int, int, str]:
+    def order(match: Match) -> tuple[bool, int, int, int, str]:
         entry = match.entry
-        comes_later = prefer_healthy and entry.status == "warning"
-        return comes_later, -match.score, distance(entry), entry.id
+        warns = prefer_healthy and entry.status == "warning"
+        return warns, entry.priority, -match.score, distance(entry), entry.id
 
     matches = []
     required = frozenset(asked.required)
@@ -276,7 +285,7 @@ async def offers(catalog: Catalog, selection: Filter) -> list[tuple[str, list[st
     async for capability in tasks.in_slices(catalog.capabilities()):
         offering = [
             (entry.status == "warning", entry.id)
-            for entry in capability.providers().indifferent().candidates
+            for entry in capability.providers().indifferent().usable
             if passing is None or entry.id in passing
         ]
         if offering:

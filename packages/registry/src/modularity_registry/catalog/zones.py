@@ -2,7 +2,8 @@
 
 A zone, or a region, keeps its callers while a lookup may return a share of its
 providers, the healthy ones: with fewer, those that are left would get the calls of all.
-When no provider is healthy, in any zone, those with a warning count. That is Envoy's
+When no provider is healthy, in any zone, those with a warning count. A priority comes
+before the zone, as in Envoy: only providers of the best priority count. That is Envoy's
 rule for localities with an overprovisioning factor (1.4: a locality gets all of its
 traffic while 1 / 1.4 = 71 % of its hosts are healthy), without the partial shares below
 that:
@@ -94,7 +95,13 @@ def localities(providers: Providers) -> Localities:
 
 
 def _divide(providers: Providers) -> Localities:
-    total = Counter(key for entry in providers.entries for key in _keys(entry))
+    priorities = {entry.priority for entry in providers.candidates}  # one, or none
+    total = Counter(
+        key
+        for entry in providers.entries
+        if entry.priority in priorities
+        for key in _keys(entry)
+    )
     candidates: dict[Key, list[Entry]] = defaultdict(list)
     for entry in providers.candidates:
         for key in _keys(entry):

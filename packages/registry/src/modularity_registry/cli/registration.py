@@ -67,6 +67,11 @@ _owner_key = click.option(
 )
 @click.option("--zone", metavar="ZONE", help="Zone it runs in.")
 @click.option("--region", metavar="REGION", help="Region that the zone is in.")
+@click.option(
+    "--priority",
+    type=click.IntRange(0, 65_535),
+    help="Lower numbers get all calls while they can. Default: 0.",
+)
 @click.option("--health-path", metavar="PATH", help="Path to check (mode http).")
 @click.option("--health-interval", type=float, help="Seconds between two checks.")
 @click.option("--health-timeout", type=float, help="Timeout of a check, in seconds.")

@@ -53,6 +53,7 @@ def _registration(service: Any) -> Facts:
         *((key, plain(service[key])) for key in ("zone", "region") if key in service),
         ("metadata", pairs(service["metadata"])),
         ("weight", plain(service["weight"])),
+        *([("priority", plain(service["priority"]))] if "priority" in service else []),
         ("lease", _seconds(service["ttl"]) or "none: stays until unregistered"),
         ("check", _check(service["health"])),
         ("owner", _owner(service.get("owner"))),

@@ -36,9 +36,9 @@ def address(ip: Address) -> Data:
     return Data(Type.A if ip.version == 4 else Type.AAAA, ip.packed)
 
 
-def srv(weight: int, port: int, target: Name) -> Data:
-    """Return an SRV record's data (RFC 2782); all have the same priority, 1."""
-    return Data(Type.SRV, struct.pack("!HHH", 1, weight, port) + target)
+def srv(priority: int, weight: int, port: int, target: Name) -> Data:
+    """Return an SRV record's data (RFC 2782)."""
+    return Data(Type.SRV, struct.pack("!HHH", priority, weight, port) + target)
 
 
 def text(strings: Iterable[str]) -> Data:

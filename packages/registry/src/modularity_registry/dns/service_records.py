@@ -21,6 +21,7 @@ class ServiceRecords:
     text: Data
     target: Name | None = None
     port: int = 0
+    priority: int = 0
     weight: int = 0
     address: Address | None = None
 
@@ -51,7 +52,13 @@ def _placed(
         port = str(location.port).encode()
         target = records.name(port, address_label(location.address), b"addr", *domain)
     return ServiceRecords(
-        text, target, location.port, registration.weight, location.address
+        text,
+        target,
+        location.port,
+        # Those that say none have had 1 in the DNS from the beginning.
+        min(registration.priority + 1, 65_535),
+        registration.weight,
+        location.address,
     )
 
 

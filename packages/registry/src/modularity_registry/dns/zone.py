@@ -5,8 +5,11 @@
     <domain>                            SOA, NS
     ns.<domain>                         the address of this server
     <capability>.capability.<domain>    SRV, A, AAAA, TXT of whom lookups may return
+    <capability>.primary.<domain>       the same of those with the best priority
+    <capability>.backup.<domain>        the same of the others
     <capability>.capability.<zone>.zone.<domain>
-                                        the same of those nearest to a zone
+                                        the same of those nearest to a zone, also for
+                                        primary and backup
     <id>.service.<domain>               the same of one service, if it is active
     <port>.<address>.addr.<domain>      A or AAAA: what SRV records lead to
 
@@ -48,6 +51,9 @@ KEPT: Final = 8192
 
 Source = Providers | Entry
 """Where an answer comes from; it never changes, but another one takes its place."""
+
+BRANCHES: Final = (b"capability", b"primary", b"backup")
+"""The labels under which capabilities are found."""
 
 Find = Callable[[str], Source | None]
 
@@ -121,8 +127,9 @@ class Zone:
     def _sources(self, labels: tuple[bytes, ...]) -> tuple[Source, ...]:
         """Return who stands behind a name of a capability or a service."""
         labels, zone = _split(labels)
-        if labels[-1:] == (b"capability",):
-            find = partial(self._providers, place=self._place(zone) if zone else None)
+        if labels and labels[-1] in BRANCHES:
+            place = self._place(zone) if zone else None
+            find = partial(self._providers, branch=labels[-1], place=place)
             return self._behind(labels, self._names.capabilities, find)
         if labels[-1:] == (b"service",):
             return self._behind(labels, self._names.services, self._catalog.service)
@@ -137,11 +144,16 @@ class Zone:
         sources = (find(name) for name in index.find(key))
         return tuple(source for source in sources if source is not None)
 
-    def _providers(self, name: str, place: Place | None) -> Providers | None:
+    def _providers(
+        self, name: str, branch: bytes, place: Place | None
+    ) -> Providers | None:
         capability = self._catalog.capability(name)
         if capability is None:
             return None
         providers = capability.providers()
+        if branch != b"capability":
+            primary, backup = providers.tiers()
+            providers = primary if branch == b"primary" else backup
         return near(self._catalog, providers, place) if place else providers
 
     def _place(self, labels: tuple[bytes, ...]) -> Place:
@@ -160,9 +172,9 @@ class Zone:
             return self._at_addresses(self._addresses, kind)
         if branch == b"addr":
             return self._at_addr(left, kind)
-        if branch == b"zone" and b"capability" not in left:
+        if branch == b"zone" and not any(label in BRANCHES for label in left):
             return Answer()  # any zone may be asked for, and has names below
-        if branch in (b"capability", b"zone"):
+        if branch in (*BRANCHES, b"zone"):
             return self._at_name(labels, kind, self._names.capabilities, crowd)
         if branch == b"service":
             return self._at_name(labels, kind, self._names.services, crowd)
@@ -222,19 +234,19 @@ class Zone:
         return Answer()
 
     def _srv(self, services: list[ServiceRecords]) -> Answer:
-        weights: dict[tuple[Name, int], int] = {}
-        places: dict[tuple[Name, int], Address | None] = {}
+        weights: dict[tuple[int, Name, int], int] = {}
+        places: dict[tuple[int, Name, int], Address | None] = {}
         for service in services:
             if service.target:
                 # Two records alike would count as one, so their weights are summed.
-                place = service.target, service.port
+                place = service.priority, service.target, service.port
                 weights[place] = min(weights.get(place, 0) + service.weight, 65_535)
                 places[place] = service.address
         return Answer(
             records=[
                 Record(
                     self._ttl,
-                    records.srv(weights[place], place[1], place[0]),
+                    records.srv(place[0], weights[place], place[2], place[1]),
                     None if address is None else records.address(address),
                 )
                 for place, address in places.items()
@@ -274,10 +286,14 @@ def _candidates(sources: Sequence[Source]) -> Sequence[Entry]:
 
 def _split(labels: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """Return a name without its zone, and the labels of that; none if it has none."""
-    if labels[-1:] != (b"zone",) or b"capability" not in labels:
+    if labels[-1:] != (b"zone",):
         return labels, ()
-    end = len(labels) - labels[::-1].index(b"capability")
-    return labels[:end], labels[end:-1]
+    if b"capability" in labels:
+        end = len(labels) - labels[::-1].index(b"capability")
+        return labels[:end], labels[end:-1]
+    # A zone may be called so too, but its name is not empty.
+    ends = [end for end in range(1, len(labels) - 1) if labels[end - 1] in BRANCHES]
+    return (labels[: ends[-1]], labels[ends[-1] : -1]) if ends else (labels, ())
 
 
 def _type_of(address: Address) -> Type:

@@ -66,6 +66,7 @@ def _entry(json: bytes) -> Entry:
         registered_at=at,
         zone=registration.zone,
         region=registration.region,
+        priority=registration.priority,
         vitals=Vitals(at, 0.0),
         document=documents.encode(Service(registration, at, at)),
         head=len(json),

@@ -93,7 +93,7 @@ class Upstreams:
             except UpstreamAway as fault:
                 sentences.append(_unasked(upstream.name, fault))
             else:
-                count = len(capability.providers().indifferent().candidates)
+                count = len(capability.providers().indifferent().usable)
                 providers = "1 provider" if count == 1 else f"{count} providers"
                 sentences.append(f"the upstream {upstream.name} has {providers}")
         return sentences

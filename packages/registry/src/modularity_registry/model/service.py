@@ -39,7 +39,8 @@ class HealthCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class Registration(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a service registers. ``metadata`` is a JSON object, as bytes.
 
-    ``zone`` and ``region`` are empty where nobody says them.
+    ``zone`` and ``region`` are empty where nobody says them. Callers get services of a
+    lower ``priority`` first.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Registration(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     checks: tuple[ServiceCheck, ...] = ()
     zone: str = ""
     region: str = ""
+    priority: int = 0
 
     @property
     def parsed_location(self) -> Location:

@@ -111,6 +111,7 @@ def parse_registration_request(
         checks=check_rules.parsed(model.checks),
         zone=model.zone or "",
         region=model.region or "",
+        priority=model.priority,
     )
     return RegistrationRequest(registration, model.owner_key, model.instance)
 

@@ -67,6 +67,7 @@ class _Body(Struct, forbid_unknown_fields=True):
     instance: _Instance | UnsetType | None = UNSET
     zone: _Zone | UnsetType | None = UNSET
     region: _Zone | UnsetType | None = UNSET
+    priority: Annotated[int, Meta(ge=0, le=65_535)] | UnsetType = UNSET
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -126,6 +127,7 @@ def _registration(fields: _Body) -> Registration:
         _health(fields.health, fields.mode) if fields.health else None,
         zone=fields.zone or "",
         region=fields.region or "",
+        priority=0 if fields.priority is UNSET else fields.priority,
     )
 
 
@@ -161,7 +163,8 @@ def _texts(fields: _Body) -> int:
             parts = (health.path, health.interval, health.timeout)
             texts += sum(part is not UNSET for part in parts)
             texts += isinstance(health.path, str)
-    return texts + (fields.weight is not UNSET) + (fields.ttl is not UNSET)
+    numbers = (fields.weight, fields.ttl, fields.priority)
+    return texts + sum(number is not UNSET for number in numbers)
 
 
 def _texts_in(value: dict[str, Any] | list[Any]) -> int:

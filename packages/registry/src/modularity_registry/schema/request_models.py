@@ -239,6 +239,15 @@ class RegistrationBody(Body):
         Zone | None,
         doc("The region that the zone is in.", "eu-1", **_ZONE_LENGTHS),
     ] = None
+    priority: Annotated[
+        int,
+        Field(ge=0, le=65_535),
+        doc(
+            "Callers get services of the lowest number first. Those of a higher one are"
+            " backups: callers get them only while none of a lower number is healthy.",
+            0,
+        ),
+    ] = 0
 
 
 class DrainBody(Body):

@@ -73,14 +73,16 @@ def greeters() -> Iterator[list[Greeter]]:
 class HAProxy:
     """HAProxy over the DNS at ``port``."""
 
-    def __init__(self, port: int, folder: Path) -> None:
+    def __init__(self, port: int, folder: Path, backups: bool = False) -> None:
         tool = program.find(["haproxy"], None, "haproxy")
         self.port = free_port()
         self.socket = folder / "stats"
-        [block] = [
-            each for each in blocks(PAGE.read_text()) if each.language == "haproxy"
+        plain, with_backups = [
+            each.text for each in blocks(PAGE.read_text()) if each.language == "haproxy"
         ]
-        text = HEAD.format(socket=self.socket) + block.text + "\n"
+        text = HEAD.format(socket=self.socket) + plain + "\n"
+        if backups:
+            text = text[: text.index("backend greet")] + with_backups + "\n"
         for written, used in (("5353", port), ("8080", self.port)):
             assert text.count(f":{written}\n") == 1
             text = text.replace(f":{written}\n", f":{used}\n")
@@ -123,8 +125,8 @@ class HAProxy:
 
 
 @contextmanager
-def haproxy(port: int, folder: Path) -> Iterator[HAProxy]:
-    proxy = HAProxy(port, folder)
+def haproxy(port: int, folder: Path, backups: bool = False) -> Iterator[HAProxy]:
+    proxy = HAProxy(port, folder, backups)
     try:
         yield proxy
     finally:
@@ -147,6 +149,23 @@ def test_backends_follow_the_registry(greeters: list[Greeter], tmp_path: Path) -
         found.register("two", greeters[1].location)
         eventually(lambda: proxy.backends() == {places[1], places[2]})
         assert proxy.answering() == {"two", "three"}
+
+
+def test_backups_are_ready_and_take_over(
+    greeters: list[Greeter], tmp_path: Path
+) -> None:
+    places = {each.location.removeprefix("http://") for each in greeters}
+    with site() as found, haproxy(found.port, tmp_path, backups=True) as proxy:
+        for name, each in zip(("one", "two"), greeters, strict=False):
+            found.register(name, each.location, priority=10)
+        found.register("three", greeters[2].location, priority=20)
+        eventually(lambda: proxy.backends() == places)
+        assert proxy.answering() == {"one", "two"}
+        greeters[0].stop()
+        found.fail("one")
+        eventually(lambda: proxy.answering() == {"two"})
+        found.drain("two")
+        eventually(lambda: proxy.answering() == {"three"})
 
 
 def test_last_provider_is_gone_in_seconds_once_it_drains_or_unregisters(

@@ -309,6 +309,30 @@ def test_a_zone_has_names_of_its_own(dns_site: Site) -> None:
     assert ports(dns_site, in_zone("none")) == ["9001", "9002", "9003"]
 
 
+def test_primary_and_backup_providers_have_names_of_their_own(dns_site: Site) -> None:
+    dns_site.register("a", "http://127.0.0.1:9001", priority=10)
+    dns_site.register("b", "http://127.0.0.1:9002", priority=20, zone="b")
+    dns_site.register("c", "http://127.0.0.1:9003", priority=30)
+    [record] = texts(dns_site.ask("_greet._tcp.backup.modularity").answer)
+    assert record == "21 1 9002 9002.127-0-0-1.addr.modularity."
+    assert ports(dns_site, GREET) == ["9001"]
+    assert ports(dns_site, "greet.primary.modularity") == ["9001"]
+    assert ports(dns_site, "greet.backup.b.zone.modularity") == ["9002"]
+    assert ports(dns_site, "greet.primary.backup.zone.modularity") == ["9001"]
+    assert ports(dns_site, "greet.capability.backup.zone.modularity") == ["9001"]
+    dns_site.drain("b")
+    assert ports(dns_site, "greet.backup.modularity") == ["9003"]
+    dns_site.drain("a")
+    assert ports(dns_site, GREET) == ["9003"]
+    assert is_empty(dns_site.ask("greet.primary.modularity"), "NOERROR")
+    assert ports(dns_site, "greet.backup.modularity") == ["9003"]
+    dns_site.unregister("a")
+    dns_site.unregister("b")
+    assert ports(dns_site, "greet.primary.modularity") == ["9003"]
+    assert is_empty(dns_site.ask("greet.backup.modularity"), "NOERROR")
+    assert is_empty(dns_site.ask("none.backup.modularity"), "NXDOMAIN")
+
+
 def test_names_of_a_zone_spill_over_and_come_back(dns_site: Site) -> None:
     dns_site.register("a", "http://127.0.0.1:9001", zone="a", region="eu")
     for number in (2, 3, 4):

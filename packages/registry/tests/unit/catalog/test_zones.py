@@ -22,9 +22,13 @@ def put(
     region: str = "",
     healthy: bool = True,
     revision: int = 1,
+    priority: int = 0,
 ) -> None:
     registration = Registration(
-        service_id, "N", ("x",), "here", "embedded", zone=zone, region=region
+        *(service_id, "N", ("x",), "here", "embedded"),
+        zone=zone,
+        region=region,
+        priority=priority,
     )
     drain = None if healthy else Drain("", NOW)
     apply(catalog, service_id, Service(registration, NOW, NOW, drain=drain), revision)
@@ -69,6 +73,19 @@ def lose(catalog: Catalog, zone: str, region: str, count: int) -> None:
 
 def test_a_caller_gets_its_own_zone() -> None:
     assert near(three_zones(), "a") == [f"a{number}" for number in range(10)]
+
+
+def test_a_priority_comes_before_the_zone() -> None:
+    catalog, _ = new_catalog()
+    put(catalog, "far", "b")
+    put(catalog, "backup", "a", priority=1)
+    assert near(catalog, "a") == ["far"]
+    put(catalog, "near", "a")
+    assert near(catalog, "a") == ["near"], "a backup does not count for the share"
+    put(catalog, "near", "a", healthy=False)
+    put(catalog, "far", "b", healthy=False)
+    put(catalog, "elsewhere", "b", priority=1)
+    assert near(catalog, "a") == ["backup"]
 
 
 @pytest.mark.parametrize(("lost", "stays"), [(0, True), (3, True), (4, False)])

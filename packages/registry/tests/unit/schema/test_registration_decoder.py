@@ -88,6 +88,7 @@ def good_bodies(draw: st.DrawFn) -> dict[str, Any]:
         "instance": st.none() | NAME,
         "zone": st.none() | LABEL,
         "region": st.none() | LABEL,
+        "priority": st.integers(0, 65_535),
         "health": st.none(),
     }
     if mode in ("http", "tcp", "grpc"):
@@ -122,6 +123,7 @@ FIELDS = st.sampled_from(
     [
         *registration(),
         *("weight", "ttl", "health", "owner_key", "zone", "region"),
+        "priority",
         *("checks", "colour"),
     ]
 )

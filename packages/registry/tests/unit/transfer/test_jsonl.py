@@ -57,6 +57,7 @@ _bodies = st.fixed_dictionaries(
     optional={
         "version": _names.map(lambda text: text[:128]),
         "weight": st.integers(0, 65_535),
+        "priority": st.integers(0, 65_535),
         "ttl": st.none() | st.floats(1, 604_800),
         "health": st.sampled_from([{}, {"path": "/x", "interval": 5, "timeout": 0.1}]),
     },

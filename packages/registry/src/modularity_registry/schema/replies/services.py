@@ -106,6 +106,10 @@ class StoredService(Struct):
         str | UnsetType,
         doc("The region that the zone is in. Missing if it has none.", "eu-1"),
     ] = UNSET
+    priority: Annotated[
+        int | UnsetType,
+        doc("The service's priority. Missing if it is 0.", 10),
+    ] = UNSET
     status_reason: Annotated[
         str | UnsetType,
         doc(

@@ -268,6 +268,7 @@ function registrationFacts(service) {
     ["Mode", service.mode],
     ["Version", service.version],
     ["Weight", String(service.weight)],
+    ...(service.priority ? [["Priority", `${service.priority}: lower numbers get the calls first`]] : []),
     ...(service.zone ? [["Zone", service.zone]] : []),
     ...(service.region ? [["Region", service.region]] : []),
     ["Owner", ownerLabel(service.owner)],
