@@ -135,6 +135,12 @@ class CapabilityNotFound(RegistryError):
     code = "capability_not_found"
 
 
+class SplitNotFound(RegistryError):
+    """The calls of this capability are not split."""
+
+    code = "split_not_found"
+
+
 class QuotaExceeded(RegistryError):
     """A token holds as many services, or bytes, as one may."""
 

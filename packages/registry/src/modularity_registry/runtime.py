@@ -12,9 +12,10 @@ from modularity_registry import __version__
 from modularity_registry.audit import Audit, NamespaceAudit
 from modularity_registry.catalog.call_graph import Traffic
 from modularity_registry.catalog.catalog import Catalog
-from modularity_registry.catalog.documents import REPLICAS, TOKENS
+from modularity_registry.catalog.documents import REPLICAS, SPLITS, TOKENS
 from modularity_registry.catalog.entry import Renderer
 from modularity_registry.catalog.feed import Feed
+from modularity_registry.catalog.splits import SplitFeed
 from modularity_registry.catalog.status_history import History
 from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.config import OFF, Settings
@@ -53,6 +54,7 @@ from modularity_registry.tokens import (
 )
 from modularity_registry.writes.commands import Commands
 from modularity_registry.writes.quotas import Quotas
+from modularity_registry.writes.splits import SplitCommands
 
 ResultT = TypeVar("ResultT")
 
@@ -86,6 +88,7 @@ class Registry:
     audit: Audit
     quotas: Quotas
     commands: Commands
+    split_commands: SplitCommands
     monitor: Monitor
     hub: Hub
     history: History
@@ -242,6 +245,7 @@ class _Writers(NamedTuple):
     audit: Audit
     quotas: Quotas
     commands: Commands
+    split_commands: SplitCommands
     monitor: Monitor
 
 
@@ -314,6 +318,8 @@ def _build_one(base: _Base) -> Registry:
     history = History(clock)
     for listener in (history, writers.monitor, hub):
         view.feed.listen(listener)
+    splits = SplitFeed(view.catalog, hub.split_changed)
+    view.feed.listen_to_records(SPLITS, splits)
     parts = base.store, base.replica, base.metrics, base.namespace, base.writer
     return Registry(
         *(settings, clock, *parts, *view, *writers, hub, history, *tokens),
@@ -400,7 +406,10 @@ def _build_writers(base: _Base, view: _View) -> _Writers:
     )
     base.check_places.when_free.append(monitor.poke)
     view.membership.listen(monitor.redistribute)
-    return _Writers(audit, quotas, commands, monitor)
+    split_commands = SplitCommands(
+        base.writer, view.feed, view.catalog, audit, base.namespace
+    )
+    return _Writers(audit, quotas, commands, split_commands, monitor)
 
 
 def _check_queue(settings: Settings, places: CheckPlaces) -> CheckQueue:

@@ -69,6 +69,16 @@ ASKS = {
     "GET /api/capabilities/<path:name>/explain": Ask(
         f"/api/capabilities/{MARK}/explain", "read"
     ),
+    "GET /api/capabilities/<path:name>/split": Ask(
+        f"/api/capabilities/{MARK}/split", "read"
+    ),
+    "PUT /api/capabilities/<path:name>/split": Ask(
+        f"/api/capabilities/{MARK}/split", "admin", {"v1": 1}
+    ),
+    "DELETE /api/capabilities/<path:name>/split": Ask(
+        f"/api/capabilities/{MARK}/split", "admin"
+    ),
+    "GET /api/splits": Ask("/api/splits", "read"),
     "POST /api/discover": Ask("/api/discover", "read", {"capabilities": [MARK]}),
     "GET /api/events": Ask("/api/events", "read"),
     "POST /api/track/invocation": Ask(

@@ -106,6 +106,8 @@ READS = {
     "GET /api/capabilities": "/api/capabilities",
     "GET /api/capabilities/<path:name>/services": "/api/capabilities/greet/services",
     "GET /api/capabilities/<path:name>/explain": "/api/capabilities/greet/explain",
+    "GET /api/capabilities/<path:name>/split": "/api/capabilities/greet/split",
+    "GET /api/splits": "/api/splits",
     "POST /api/discover": "/api/discover",
     "GET /api/events": "/api/events",
     "GET /api/connections/<service_id>": "/api/connections/a",
@@ -117,6 +119,8 @@ READS = {
     "GET /api/namespaces": "/api/namespaces",
 }
 WRITES = {
+    "PUT /api/capabilities/<path:name>/split": "/api/capabilities/greet/split",
+    "DELETE /api/capabilities/<path:name>/split": "/api/capabilities/greet/split",
     "POST /api/register": "/api/register",
     "PUT /api/services/<service_id>": "/api/services/a",
     "DELETE /api/services/<service_id>": "/api/services/a",

@@ -162,6 +162,34 @@ def test_calls_between_services_wake_nobody(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "wakes"),
+    [
+        ("/api/capabilities/greet/services?", True),
+        ("/api/capabilities/greet/services?name=Other&", True),
+        ("/api/capabilities/greet/explain?", True),
+        ("/api/capabilities/other/services?", False),
+        ("/api/capabilities?", False),
+        ("/api/services?", False),
+        ("/api/services?capability=greet&", False),
+    ],
+)
+def test_a_split_wakes_those_who_wait_for_a_list_that_tells_it(
+    door: Door, path: str, wakes: bool
+) -> None:
+    revision = door.register("a")
+    waiting = door.wait(f"{path}wait=20&revision={revision}")
+    assert waiting is not None
+    split = door.client.put("/api/capabilities/greet/split", json={"v1": 1})
+    assert split.status_code == 201
+    if wakes:
+        assert waiting.answer().get_json()["split"] == {"v1": 1}
+    else:
+        assert not waiting.over()
+        waiting.task.get_loop().call_soon_threadsafe(waiting.task.cancel)
+        eventually(lambda: len(door.registry.hub) == 0)
+
+
+@pytest.mark.parametrize(
     ("method", "target"),
     [
         ("GET", "/api/services"),

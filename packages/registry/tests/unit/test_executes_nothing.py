@@ -44,6 +44,7 @@ DRAWING = {
     "runtime.py",
     "health/schedule.py",
     "catalog/selection.py",
+    "catalog/splits.py",
     "stores/consul/writer.py",
     "stores/reconnecting_watch.py",
     "stores/sqlite/connection.py",

@@ -40,6 +40,7 @@ STATUS: dict[type[errors.RegistryError], HTTPStatus] = {
     errors.ServiceNotFound: HTTPStatus.NOT_FOUND,
     errors.NotRegistered: HTTPStatus.NOT_FOUND,
     errors.CapabilityNotFound: HTTPStatus.NOT_FOUND,
+    errors.SplitNotFound: HTTPStatus.NOT_FOUND,
     errors.RevisionMismatch: HTTPStatus.PRECONDITION_FAILED,
     errors.HeadTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

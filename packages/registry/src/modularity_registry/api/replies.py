@@ -13,6 +13,7 @@ from modularity_registry.api.query import Page, Query, cursor_after
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import Filter
 from modularity_registry.errors import UnsupportedMediaType
+from modularity_registry.model.split import Split
 from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.serving.forwarded import LOCAL, is_loopback
 from modularity_registry.writes.precondition import ANY, Precondition, WriteResult
@@ -176,23 +177,41 @@ def cut(
 
 
 def listing(
-    name: str, items: Sequence[bytes], revision: int, cursor: str | None = None
+    name: str,
+    items: Sequence[bytes],
+    revision: int,
+    cursor: str | None = None,
+    split: Split | None = None,
 ) -> bytes:
-    """Return a list body: the items under ``name``, their count, the revision."""
-    end = listing_end(len(items), revision, cursor)
+    """Return a list body: the items under ``name``, their count, the revision.
+
+    Of providers, also the split of their calls, if there is one.
+    """
+    end = listing_end(len(items), revision, cursor, split)
     return b'{"%b":[%b%b' % (name.encode(), b",".join(items), end)
 
 
-def listing_end(count: int, revision: int, cursor: str | None = None) -> bytes:
+def listing_end(
+    count: int, revision: int, cursor: str | None = None, split: Split | None = None
+) -> bytes:
     """Return the end of a list body, from behind its last item on."""
-    following = b',"next":"%b"' % cursor.encode() if cursor else b""
-    return b'],"count":%d,"revision":%d%b}' % (count, revision, following)
+    end = b'],"count":%d,"revision":%d' % (count, revision)
+    if cursor:
+        end += b',"next":"%b"' % cursor.encode()
+    if split is not None:
+        end += b',"split":%b' % schema.encode(split.groups)
+    return end + b"}"
 
 
 def services(
-    entries: Iterable[Entry], selection: Filter, page: Page, revision: int
+    entries: Iterable[Entry],
+    selection: Filter,
+    page: Page,
+    revision: int,
+    split: Split | None = None,
 ) -> bytes:
     """Return the list body of the services that match; ``entries`` in order of id."""
     matching = (entry for entry in entries if selection.matches(entry))
     chosen, cursor = cut(matching, page, lambda entry: entry.id)
-    return listing("services", [entry.json for entry in chosen], revision, cursor)
+    bodies = [entry.json for entry in chosen]
+    return listing("services", bodies, revision, cursor, split)

@@ -69,6 +69,11 @@ ROUTES: Final[dict[Route, RoutePolicy]] = {
     ("GET", "/api/capabilities/<path:name>"): _LOOKUP,
     ("GET", "/api/capabilities/<path:name>/services"): _READ,
     ("GET", "/api/capabilities/<path:name>/explain"): _READ,
+    ("GET", "/api/capabilities/<path:name>/split"): _READ,
+    # It decides on the calls of everybody who provides the capability.
+    ("PUT", "/api/capabilities/<path:name>/split"): _ADMIN_WRITE,
+    ("DELETE", "/api/capabilities/<path:name>/split"): _ADMIN_WRITE,
+    ("GET", "/api/splits"): _READ,
     ("POST", "/api/discover"): _READ,
     ("GET", "/api/events"): _READ,
     ("POST", "/api/track/invocation"): _TRACK,

@@ -6,6 +6,7 @@ from modularity_registry import tokens
 from modularity_registry.model import status
 from modularity_registry.model.rights import OWNER_KEY, Claim, Token, shown_owner
 from modularity_registry.model.service import Registration, Service
+from modularity_registry.model.split import Split
 from modularity_registry.telemetry.logs import RequestContext
 
 AuditEvent = tuple[str, dict[str, Any]]
@@ -65,6 +66,17 @@ def of_removal(old: Service, expired: bool) -> AuditEvent:
         return "service.unregistered", _summary(old)
     reason = f"no heartbeat for {status.LEASE_TERMS} times its ttl"
     return "service.expired", {"reason": reason, **_summary(old)}
+
+
+def of_split(old: Split | None, new: Split | None) -> AuditEvent:
+    """Return the event of putting ``new`` in place of ``old``; None is no split."""
+    split = new or old
+    event = "capability.split_changed" if new else "capability.split_ended"
+    return event, {
+        "capability": split.capability if split else None,
+        "old": old.groups if old else None,
+        "new": new.groups if new else None,
+    }
 
 
 def of_token(token: Token) -> dict[str, Any]:

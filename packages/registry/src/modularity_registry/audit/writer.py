@@ -28,6 +28,7 @@ from modularity_registry.clock import Clock, SystemClock, rfc3339
 from modularity_registry.config import Settings
 from modularity_registry.model.rights import Claim, Token
 from modularity_registry.model.service import Service
+from modularity_registry.model.split import Split
 from modularity_registry.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -157,6 +158,18 @@ class Audit:
         if self._file is not None:
             event = lines.of_removal(old.service, expired=claim is None)
             self._write_event(event, old.id, revision, claim, namespace)
+
+    def split(
+        self,
+        old: Split | None,
+        new: Split | None,
+        revision: int,
+        namespace: str | None = None,
+    ) -> None:
+        """Write that ``new`` took the place of a split, or that it ended."""
+        if self._file is not None:
+            event, fields = lines.of_split(old, new)
+            self.write(event, namespace=namespace, **fields, revision=revision)
 
     def token(self, event: str, token: Token, namespace: str | None = None) -> None:
         """Write an event of a token, without its text and the hash of that."""
@@ -342,6 +355,15 @@ class NamespaceAudit(Audit):
         namespace: str | None = None,
     ) -> None:
         self._whole.removed(old, revision, claim, self._namespace)
+
+    def split(
+        self,
+        old: Split | None,
+        new: Split | None,
+        revision: int,
+        namespace: str | None = None,
+    ) -> None:
+        self._whole.split(old, new, revision, self._namespace)
 
     def token(self, event: str, token: Token, namespace: str | None = None) -> None:
         self._whole.token(event, token, self._namespace)

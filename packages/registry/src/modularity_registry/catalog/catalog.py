@@ -19,9 +19,11 @@ from modularity_registry.catalog.sorted_keys import SortedKeys
 from modularity_registry.clock import Clock
 from modularity_registry.errors import ServiceNotFound
 from modularity_registry.model.service import ACTIVE, Service
+from modularity_registry.model.split import Split
 from modularity_registry.stores.base import Record
 
 if TYPE_CHECKING:
+    from modularity_registry.catalog.splits import Groups
     from modularity_registry.catalog.zones import Localities
 
 MAX_DEPARTED = 10_000
@@ -38,6 +40,7 @@ class Providers:
     ``usable`` are the healthy ones, and only if there is none those with a warning;
     without ``prefer_healthy``, both alike. ``candidates`` are those of them with the
     best priority: a lookup returns one of these.
+    ``split`` says how their calls are split among groups of them; None if they are not.
     """
 
     __slots__ = (
@@ -48,9 +51,11 @@ class Providers:
         "_tiers",
         "candidates",
         "entries",
+        "groups",
         "localities",
         "prefer_healthy",
         "revision",
+        "split",
         "usable",
         "version",
     )
@@ -61,6 +66,7 @@ class Providers:
         revision: int,
         version: int = 0,
         prefer_healthy: bool = True,
+        split: Split | None = None,
     ) -> None:
         self.entries = entries
         self.usable = _usable(entries, prefer_healthy)
@@ -68,6 +74,9 @@ class Providers:
         self.prefer_healthy = prefer_healthy
         self.revision = revision
         self.version = version
+        self.split = split
+        # Made by `splits` if there is a split.
+        self.groups: Groups | None = None
         # Made by `zones` when a caller says where it is.
         self.localities: Localities | None = None
         self._by_id: list[Entry] | None = None
@@ -90,8 +99,13 @@ class Providers:
         return self.only(tuple(filter(matches, self.entries)))
 
     def only(self, entries: tuple[Entry, ...]) -> "Providers":
-        """Return these of them, with the same preference."""
-        return Providers(entries, self.revision, prefer_healthy=self.prefer_healthy)
+        """Return these of them, with the same preference and split."""
+        return Providers(
+            entries,
+            self.revision,
+            prefer_healthy=self.prefer_healthy,
+            split=self.split,
+        )
 
     def tiers(self) -> tuple["Providers", "Providers"]:
         """Return the usable primary and backup providers; made when first asked.
@@ -109,7 +123,7 @@ class Providers:
         """Return them without a preference for healthy ones; made when first asked."""
         if self._indifferent is None:
             self._indifferent = Providers(
-                self.entries, self.revision, self.version, prefer_healthy=False
+                self.entries, self.revision, self.version, False, self.split
             )
         return self._indifferent
 
@@ -159,11 +173,13 @@ class Capability:
         "_version",
         "name",
         "revision",
+        "split",
         "turns",
     )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, split: Split | None = None) -> None:
         self.name = name
+        self.split = split
         self.turns = count()
         self._turns: dict[object, count[int]] = {}
         self.revision = 0
@@ -179,7 +195,8 @@ class Capability:
             # The version first: of a change that comes meanwhile, the next one learns.
             version, revision = self._version, self.revision
             members = tuple(self._members.values())
-            self._providers = providers = Providers(members, revision, version)
+            providers = Providers(members, revision, version, split=self.split)
+            self._providers = providers
         return providers
 
     def turns_of(self, part: object) -> "count[int]":
@@ -198,6 +215,12 @@ class Capability:
         self.revision = entry.revision
         self._version += 1
 
+    def set_split(self, split: Split | None, revision: int) -> None:
+        """Split the calls from now on, or no more. As `put`."""
+        self.split = split
+        self.revision = max(self.revision, revision)
+        self._version += 1
+
     def remove(self, service_id: str, revision: int) -> bool:
         """Take a provider out; say whether nobody is left. As `put`."""
         self._members.pop(service_id, None)
@@ -211,6 +234,13 @@ class StoredService(NamedTuple):
 
     service: Service
     document: bytes
+    revision: int
+
+
+class StoredSplit(NamedTuple):
+    """A split, and the revision of the write that stored it."""
+
+    split: Split
     revision: int
 
 
@@ -237,6 +267,7 @@ class Catalog:
     ``changed`` is the revision of the last change of a service. ``by_owner`` counts the
     services of each owner, ``bytes_by_owner`` the bytes of their stored documents.
     ``zone_threshold`` is the share of its providers that a zone needs: see `zones`.
+    ``splits_changed`` counts the changes of splits.
     """
 
     def __init__(
@@ -259,6 +290,8 @@ class Catalog:
         self._leases_from = 0.0
         self.regions = Regions()
         self.zone_threshold = zone_threshold
+        self.splits_changed = 0
+        self._splits: dict[str, StoredSplit] = {}
 
     # Reading
 
@@ -331,6 +364,24 @@ class Catalog:
         it remembers the `MAX_DEPARTED` last ones.
         """
         return self._departed.get(name)
+
+    def split(self, name: str) -> StoredSplit | None:
+        """Return how the calls of a capability are split; None if they are not.
+
+        Of a capability that nobody offers there may be a split as well.
+        """
+        return self._splits.get(name)
+
+    @property
+    def total_splits(self) -> int:
+        """How many capabilities have a split."""
+        return len(self._splits)
+
+    def splits(self) -> list[StoredSplit]:
+        """Return all splits, in order of the names of their capabilities."""
+        return sorted(
+            self._splits.copy().values(), key=lambda stored: stored.split.capability
+        )
 
     @property
     def by_status(self) -> Counter[str]:
@@ -435,6 +486,21 @@ class Catalog:
             self.revision = max(self.revision, revision)
         return Transition(key, old, new, revision, names, last)
 
+    def put_split(self, name: str, stored: StoredSplit | None, revision: int) -> None:
+        """Split the calls of a capability; with None, no more.
+
+        The change is one of ``revision``, which `advance` completes.
+        """
+        if stored is None:
+            self._splits.pop(name, None)
+        else:
+            self._splits[name] = stored
+        self.splits_changed += 1
+        self.changed = max(self.changed, revision)
+        capability = self._capabilities.get(name)
+        if capability is not None:
+            capability.set_split(stored.split if stored else None, revision)
+
     def advance(self, revision: int) -> None:
         """Note that the store went on to ``revision`` with nothing for this view."""
         self.revision = max(self.revision, revision)
@@ -450,7 +516,9 @@ class Catalog:
         for name in entry.capabilities:
             capability = self._capabilities.get(name)
             if capability is None:
-                capability = self._capabilities[name] = Capability(name)
+                stored = self._splits.get(name)
+                capability = Capability(name, stored.split if stored else None)
+                self._capabilities[name] = capability
                 self._names.add(name)
                 self._departed.pop(name, None)
             capability.put(entry)

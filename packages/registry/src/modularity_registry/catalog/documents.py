@@ -1,4 +1,4 @@
-"""How the registry lays out a store: a document a service, a replica, a token."""
+"""How a store is laid out: a document a service, a replica, a token, a split."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -10,12 +10,14 @@ from modularity_registry import schema
 from modularity_registry.errors import StoreCorrupt
 from modularity_registry.model.rights import Token
 from modularity_registry.model.service import Service
+from modularity_registry.model.split import Split
 
 RecordT = TypeVar("RecordT")
 
 PREFIX = "services/"
 REPLICAS = "replicas/"
 TOKENS = "tokens/"
+SPLITS = "splits/"
 
 _decode = msgspec.json.Decoder(Service).decode
 
@@ -154,6 +156,27 @@ def decode_token(key: str, value: bytes) -> Token:
     if token.name != token_name(key):
         raise StoreCorrupt(f"{key} holds another token: {token.name!r}")
     return token
+
+
+_decode_split = msgspec.json.Decoder(Split).decode
+
+
+def key_of_split(capability: str) -> str:
+    """Return the key under which the split of a capability is kept."""
+    return SPLITS + capability
+
+
+def encode_split(split: Split) -> bytes:
+    """Return the record to store."""
+    return schema.encode(split)
+
+
+def decode_split(key: str, value: bytes) -> Split:
+    """Return the split in a record; raise `StoreCorrupt` if it holds none."""
+    split = _decoded(key, value, _decode_split, "a split")
+    if split.capability != key.removeprefix(SPLITS):
+        raise StoreCorrupt(f"{key} holds another split: {split.capability!r}")
+    return split
 
 
 def _decoded(

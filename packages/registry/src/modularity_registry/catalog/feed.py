@@ -267,12 +267,13 @@ class Feed:
             self._wake()
 
     def _pass_by(self, change: Change) -> None:
-        """Take a change that is not one of the catalog."""
-        if change.last:
-            self._advance(change.revision)
+        """Take a change that is not one of a service."""
+        # First: what it changes must be in place when the view has its revision.
         record_listener = self._record_listeners.get(_prefix(change.key))
         if record_listener is not None:
             record_listener.changed(change.key, change.value, change.revision)
+        if change.last:
+            self._advance(change.revision)
 
     def _advance(self, revision: int) -> None:
         self._catalog.advance(revision)

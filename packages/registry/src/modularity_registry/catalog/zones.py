@@ -43,17 +43,22 @@ Localities = dict[Key, Locality]
 
 
 def nearest(
-    catalog: Catalog, capability: Capability, providers: Providers, place: Place
+    catalog: Catalog,
+    capability: Capability,
+    providers: Providers,
+    place: Place,
+    group: str = "",
 ) -> tuple[Providers, "count[int]"]:
     """Return who is nearest to ``place``, and what counts the callers of these.
 
-    ``providers`` are those of the capability, or some of them. They are divided once:
-    then it takes the same time for any number of them.
+    ``providers`` are those of the capability, or some of them, as those of a ``group``.
+    They are divided once: then it takes the same time for any number of them.
     """
     key = nearest_locality(catalog, providers, place)
     if key is None:
-        return providers, capability.turns
-    return localities(providers)[key].providers, capability.turns_of(key)
+        return providers, capability.turns_of(group) if group else capability.turns
+    turns = capability.turns_of((group, key) if group else key)
+    return localities(providers)[key].providers, turns
 
 
 def near(catalog: Catalog, providers: Providers, place: Place) -> Providers:

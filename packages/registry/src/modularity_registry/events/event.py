@@ -1,4 +1,4 @@
-"""What happened: a change of a service, or a call between two."""
+"""What happened: a change of a service or a split, or a call between two services."""
 
 from abc import ABC, abstractmethod
 from typing import Literal, get_args
@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from modularity_registry import schema
 from modularity_registry.catalog.catalog import Transition
 from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.splits import SplitChange
 from modularity_registry.events.position import WHOLE, Position
 from modularity_registry.model import status
 from modularity_registry.schema import Invocation
@@ -15,9 +16,11 @@ Kind = Literal[
     "service.updated",
     "service.unregistered",
     "service.status_changed",
+    "capability.split_changed",
     "capability.invoked",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+SPLIT: Kind = "capability.split_changed"
 INVOKED: Kind = "capability.invoked"
 
 
@@ -71,20 +74,44 @@ class Event(ABC):
         return None
 
 
-class ChangeEvent(Event):
-    """A change of a service, the ``place``-th of its revision.
+class KeptEvent(Event):
+    """A change of what is stored, the ``place``-th of its ``revision``.
 
     ``size`` is about how many bytes it takes to keep it.
     """
 
-    __slots__ = ("change", "place", "size")
+    __slots__ = ("_revision", "place", "size")
+
+    def __init__(
+        self, number: int, at: float, revision: int, place: int, size: int
+    ) -> None:
+        super().__init__(number, at)
+        self._revision = revision
+        self.place = place
+        self.size = size
+
+    @property
+    def position(self) -> Position:
+        """Where a reader stands who has heard of it."""
+        return Position(self._revision, self.place)
+
+    @property
+    def revision(self) -> int:
+        """The change's revision."""
+        return self._revision
+
+
+class ChangeEvent(KeptEvent):
+    """A change of a service."""
+
+    __slots__ = ("change",)
 
     def __init__(self, number: int, at: float, change: Transition, place: int) -> None:
-        super().__init__(number, at)
         self.change = change
-        self.place = WHOLE if change.last else place
         # As stored, as shown, and as sent.
-        self.size = sum(3 * len(entry.json) for entry in self.entries)
+        size = sum(3 * len(entry.json) for entry in self.entries)
+        place = WHOLE if change.last else place
+        super().__init__(number, at, change.revision, place, size)
 
     @property
     def kind(self) -> Kind:
@@ -129,15 +156,39 @@ class ChangeEvent(Event):
             return () if new is None else (new,)
         return (old,) if new is None else (old, new)
 
-    @property
-    def position(self) -> Position:
-        """Where a reader stands who has heard of it."""
-        return Position(self.change.revision, self.place)
+
+class SplitEvent(KeptEvent):
+    """A change of how the calls of a capability are split."""
+
+    __slots__ = ("_body", "_name")
+
+    def __init__(self, number: int, at: float, change: SplitChange, place: int) -> None:
+        new = change.new
+        self._name = change.capability
+        self._body = schema.encode(
+            {"capability": change.capability, "split": new.groups if new else None}
+        )
+        super().__init__(number, at, change.revision, place, 3 * len(self._body))
 
     @property
-    def revision(self) -> int:
-        """The change's revision."""
-        return self.change.revision
+    def kind(self) -> Kind:
+        """That a split has changed."""
+        return SPLIT
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """None: it concerns all providers of the capability."""
+        return ()
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The one whose calls are split."""
+        return frozenset((self._name,))
+
+    @property
+    def body(self) -> bytes:
+        """The capability and the weights of the groups; null if there is no split."""
+        return self._body
 
 
 class CallEvent(Event):

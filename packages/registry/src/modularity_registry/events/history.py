@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections import deque
 from itertools import islice
 
-from modularity_registry.events.event import ChangeEvent
+from modularity_registry.events.event import KeptEvent
 from modularity_registry.events.position import Position
 
 MAX_EVENTS = 10_000
@@ -19,10 +19,10 @@ class History:
 
     def __init__(self) -> None:
         self.start: Position | None = None
-        self._events: deque[ChangeEvent] = deque()
+        self._events: deque[KeptEvent] = deque()
         self._size = 0
 
-    def add(self, event: ChangeEvent) -> None:
+    def add(self, event: KeptEvent) -> None:
         """Keep an event, and forget the oldest ones if there are too many."""
         self._events.append(event)
         self._size += event.size
@@ -37,7 +37,7 @@ class History:
         self._size = 0
         self.start = start
 
-    def after(self, position: Position, size: int) -> list[ChangeEvent] | None:
+    def after(self, position: Position, size: int) -> list[KeptEvent] | None:
         """Return the next events after a position, one at least, about ``size`` bytes.
 
         Empty when there are none; None when some of them are forgotten.
@@ -45,7 +45,7 @@ class History:
         if self.start is None or position < self.start:
             return None
         first = bisect_right(self._events, position, key=lambda event: event.position)
-        events: list[ChangeEvent] = []
+        events: list[KeptEvent] = []
         for event in islice(self._events, first, None):
             events.append(event)
             size -= event.size

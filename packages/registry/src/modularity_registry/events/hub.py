@@ -13,8 +13,15 @@ from typing import Any
 
 from modularity_registry import schema
 from modularity_registry.catalog.catalog import Transition
+from modularity_registry.catalog.splits import SplitChange
 from modularity_registry.clock import Clock, rfc3339
-from modularity_registry.events.event import CallEvent, ChangeEvent, Event
+from modularity_registry.events.event import (
+    CallEvent,
+    ChangeEvent,
+    Event,
+    KeptEvent,
+    SplitEvent,
+)
 from modularity_registry.events.groups import Groups
 from modularity_registry.events.history import History
 from modularity_registry.events.interest import Interest
@@ -97,14 +104,26 @@ class Hub:
         if change.old is None and change.new is None:
             self.advanced(revision)
             return
-        self._place = self._place + 1 if revision == self._position.revision else 1
-        self._number += 1
+        self._begin(revision)
         now = self._clock.monotonic()
-        event = ChangeEvent(self._number, now, change, self._place)
-        self._history.add(event)
-        self._position = event.position
+        self._keep(ChangeEvent(self._number, now, change, self._place))
         if change.last:
             self.revision = revision
+
+    def split_changed(self, change: SplitChange) -> None:
+        """Publish a change of a split; `advanced` completes its revision."""
+        self._begin(change.revision)
+        now = self._clock.monotonic()
+        self._keep(SplitEvent(self._number, now, change, self._place))
+
+    def _begin(self, revision: int) -> None:
+        """Number the next change, which is one of ``revision``."""
+        self._place = self._place + 1 if revision == self._position.revision else 1
+        self._number += 1
+
+    def _keep(self, event: KeptEvent) -> None:
+        self._history.add(event)
+        self._position = event.position
         if self._groups.changes:
             self._publish(event)
 

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from modularity_registry.events.event import INVOKED, KINDS, Event, Kind
+from modularity_registry.events.event import INVOKED, KINDS, SPLIT, Event, Kind
 
 Name = tuple[str, str]
 ANYTHING: Name = ("", "")
 
 CHANGES = frozenset(KINDS) - {INVOKED}
-"""The kinds of events that are changes of services."""
+"""The kinds of events that are changes of services and splits."""
+
+SERVICE_CHANGES = CHANGES - {SPLIT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Interest:
 
     @property
     def wants_changes(self) -> bool:
-        """Whether it hears of changes of services."""
+        """Whether it hears of changes."""
         return self.kinds != {INVOKED}
 
     @property

@@ -46,11 +46,16 @@ class Batch:
         return self._chunk
 
     def matches(self, selection: Filter) -> bool:
-        """Say whether a service, before or after an event, passes a filter."""
+        """Say whether an event is about a service, as it was or is, that passes.
+
+        One that is about no service in particular concerns every filter.
+        """
         verdict = self._verdicts.get(selection)
         if verdict is None:
-            entries = (entry for event in self.events for entry in event.entries)
-            verdict = any(map(selection.matches, entries))
+            verdict = any(
+                not event.entries or any(map(selection.matches, event.entries))
+                for event in self.events
+            )
             self._verdicts[selection] = verdict
         return verdict
 

@@ -1,7 +1,8 @@
 """Rendezvous hashing: every observer picks the same candidate for a key."""
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -37,3 +38,22 @@ def pick(key: str, candidates: Sequence[Candidate]) -> Candidate:
         return digest.digest()
 
     return max(candidates, key=score)
+
+
+def pick_weighted(key: str, weights: Mapping[str, int]) -> str:
+    """Return the name that ``key`` belongs to; there must be one, and all weights > 0.
+
+    Each gets its share of the keys. If a weight changes or a name leaves, only as many
+    keys move as the shares do (weighted rendezvous hashing: Schindelhauer and
+    Schomaker, 2005, the logarithmic method).
+    """
+    prefix = hashlib.blake2b(key.encode(), digest_size=8, person=b"group")
+
+    def score(name: str) -> float:
+        digest = prefix.copy()
+        digest.update(name.encode())
+        # Above 0 and below 1, so that the logarithm is a finite number other than 0.
+        chance = ((int.from_bytes(digest.digest()) >> 12) + 0.5) / 2**52
+        return -math.log(chance) / weights[name]
+
+    return min(weights, key=score)

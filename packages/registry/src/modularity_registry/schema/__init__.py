@@ -17,6 +17,7 @@ from modularity_registry.schema.parse import (
     parse_registration,
     parse_registration_request,
     parse_rotation,
+    parse_split,
     parse_token,
 )
 from modularity_registry.schema.request_models import (
@@ -45,5 +46,6 @@ __all__ = [
     "parse_registration",
     "parse_registration_request",
     "parse_rotation",
+    "parse_split",
     "parse_token",
 ]

@@ -1,5 +1,6 @@
 """Bodies become the registry's values."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -18,6 +19,10 @@ from modularity_registry.model.service import (
     ReportedStatus,
 )
 from modularity_registry.schema import check_rules, registration_decoder
+from modularity_registry.schema.patterns import (
+    CAPABILITY_PATTERN,
+    LONGEST_CAPABILITY,
+)
 from modularity_registry.schema.request_models import (
     CheckReportBody,
     DiscoverBody,
@@ -27,10 +32,11 @@ from modularity_registry.schema.request_models import (
     InvocationsBody,
     RegistrationBody,
     RotationBody,
+    SplitBody,
     TokenBody,
 )
 from modularity_registry.schema.strict_json import decode_object
-from modularity_registry.schema.validate import validated
+from modularity_registry.schema.validate import PATTERNS, validated
 
 _STATUSES: Final[dict[str, ReportedStatus]] = {
     "healthy": "healthy",
@@ -176,6 +182,18 @@ def parse_invocations(body: bytes) -> list[Invocation]:
 
 def _invocation(model: InvocationBody) -> Invocation:
     return Invocation(**vars(model))  # dict() of a model is far slower
+
+
+def parse_split(body: bytes, capability: str) -> dict[str, int]:
+    """Return the weights of the groups; ``capability`` is the name in the path."""
+    message = None
+    if len(capability) > LONGEST_CAPABILITY:
+        message = f"must have at most {LONGEST_CAPABILITY} characters"
+    elif not re.fullmatch(CAPABILITY_PATTERN, capability):
+        message = PATTERNS[CAPABILITY_PATTERN]
+    if message is not None:
+        raise InvalidRequest.of([FieldError("name", message)])
+    return validated(SplitBody, decode_object(body)).root
 
 
 def parse_token(body: bytes) -> TokenRequest:

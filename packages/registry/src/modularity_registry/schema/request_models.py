@@ -10,7 +10,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
+    RootModel,
     StringConstraints,
     WithJsonSchema,
 )
@@ -22,6 +24,12 @@ from modularity_registry.model.rights import (
     Right,
 )
 from modularity_registry.model.service import Mode
+from modularity_registry.model.split import (
+    GROUP_PATTERN,
+    MOST_GROUPS,
+    MOST_WEIGHT,
+    version_parts,
+)
 from modularity_registry.schema.body import (
     STRICT,
     Interval,
@@ -331,6 +339,46 @@ class InvocationsBody(Body):
             description="The calls. None is recorded if one is malformed.",
         ),
     ]
+
+
+def _usable(groups: dict[str, int]) -> dict[str, int]:
+    if not any(groups.values()):
+        raise ValueError("must give one group at least a weight above 0")
+    names: dict[str, str] = {}
+    for name in groups:
+        other = names.setdefault(".".join(version_parts(name)), name)
+        if other != name:
+            raise ValueError(
+                f"names the same version twice, as {other} and {name}; leave one out"
+            )
+    return groups
+
+
+class SplitBody(
+    RootModel[
+        Annotated[
+            dict[
+                Annotated[str, StringConstraints(pattern=GROUP_PATTERN)],
+                Annotated[int, Field(ge=0, le=MOST_WEIGHT), BeforeValidator(whole)],
+            ],
+            Field(min_length=1, max_length=MOST_GROUPS),
+            AfterValidator(_usable),
+        ]
+    ]
+):
+    """The weight of each group of providers, at least one of them above 0.
+
+    A group's name is a value of `metadata.tag`, or a version or its first parts.
+    """
+
+    model_config = ConfigDict(
+        strict=True,
+        json_schema_extra={
+            "additionalProperties": False,
+            "not": {"additionalProperties": {"const": 0}},
+            "examples": [{"v1": 90, "v2": 10}],
+        },
+    )
 
 
 TokenName = Annotated[

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from modularity_registry.errors import MOST_ERRORS, FieldError, InvalidRequest
 from modularity_registry.model.rights import GLOB_PATTERN, NAME_PATTERN
+from modularity_registry.model.split import GROUP_PATTERN
 from modularity_registry.schema.patterns import (
     CAPABILITY_PATTERN,
     CHECK_NAME_PATTERN,
@@ -62,9 +63,13 @@ _MESSAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "value_error": lambda ctx: str(ctx["error"]),
 }
 
-_PATTERNS = {
+PATTERNS = {
     NAME_PATTERN: "must be 1-64 of a-z 0-9 . - and start with a letter or digit",
     GLOB_PATTERN: "must be 1-128 of A-Z a-z 0-9 . _ : / - and * for any of them",
+    GROUP_PATTERN: (
+        "must be 1-64 of A-Z a-z 0-9 . _ + - and start with a letter or digit, as in"
+        " canary or v1.4"
+    ),
     ID_PATTERN: "must be 1-128 of A-Z a-z 0-9 . _ : - and start with a letter or digit",
     CAPABILITY_PATTERN: (
         "must be of A-Z a-z 0-9 . _ : / - and start with a letter or digit; between"
@@ -80,10 +85,12 @@ _PATTERNS = {
 
 
 def _field_error(detail: dict[str, Any]) -> FieldError:
-    field = ".".join(str(part) for part in detail["loc"])
+    # Of an object with any keys, a key itself may be bad, or the object as a whole.
+    parts = [str(part) for part in detail["loc"] if part != "[key]"]
+    field = ".".join(parts) or "the body"
     context = detail.get("ctx", {})
     kind = detail["type"]
     if kind == "string_pattern_mismatch":
-        return FieldError(field, _PATTERNS[context["pattern"]])
+        return FieldError(field, PATTERNS[context["pattern"]])
     render = _MESSAGES.get(kind)
     return FieldError(field, render(context) if render else str(detail["msg"]))

@@ -9,6 +9,7 @@ import logging
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.model import status
 from modularity_registry.model.service import Drain, Fault, Service
+from modularity_registry.model.split import Split
 from modularity_registry.telemetry import logs
 
 # Documented, so that one can set its level or send it elsewhere.
@@ -60,6 +61,29 @@ def removed(
         revision=revision,
         reason=reason,
     )
+
+
+def split(
+    old: Split | None, new: Split | None, revision: int, namespace: str | None = None
+) -> None:
+    """Log that ``new`` took the place of a split, or that it ended."""
+    changed = new or old
+    logs.log_event(
+        log,
+        logging.INFO,
+        "split changed" if new else "split ended",
+        namespace=namespace,
+        capability=changed.capability if changed else None,
+        revision=revision,
+        split=_weights(new),
+        old_split=_weights(old),
+    )
+
+
+def _weights(split: Split | None) -> str | None:
+    if split is None:
+        return None
+    return " ".join(f"{name}={weight}" for name, weight in split.groups.items())
 
 
 def _registered(

@@ -179,7 +179,7 @@ class Commands:
             unchanged = Precondition(revisions=frozenset({result.revision}))
             with suppress(RevisionMismatch):  # another instance may have joined
                 return await self._remove(service_id, unchanged, claim)
-        raise _contended(service_id)
+        raise contended(service_id)
 
     async def _leave(
         self,
@@ -220,7 +220,7 @@ class Commands:
                     Write(documents.key_of(service_id), None, entry.revision)
                 )
             except StoreConflict as conflict:
-                await self._catch_up(seen, conflict)
+                await catch_up(self._feed, seen, conflict)
                 continue
             if revision is None:
                 raise not_found(service_id)
@@ -229,7 +229,7 @@ class Commands:
             await self._feed.wait(revision)
             self._metrics.unregistered += 1
             return WriteResult(service_id, revision)
-        raise _contended(service_id)
+        raise contended(service_id)
 
     async def drain(
         self, service_id: str, reason: str, claim: Claim = ANYBODY
@@ -449,23 +449,24 @@ class Commands:
                 await self._feed.wait(revision)
                 return WriteResult(service_id, revision, created=entry is None)
             except StoreConflict as conflict:
-                await self._catch_up(seen, conflict)
+                await catch_up(self._feed, seen, conflict)
             finally:
                 self._feed.forget(key)
-        raise _contended(service_id)
+        raise contended(service_id)
 
-    async def _catch_up(self, seen: int, conflict: StoreConflict) -> None:
-        """Wait for the change that caused it; ``seen`` was the view's revision.
 
-        A deletion's own revision is not known here: any change may be it.
-        """
-        if not conflict.actual:
-            await self._feed.reaches(seen + 1, DELETION_WITHIN)
-        elif not await self._feed.reaches(conflict.actual):
-            raise StoreUnavailable(
-                "nothing was written: another writer was faster, and the store has not"
-                " sent its change to this replica yet; try again in a moment"
-            )
+async def catch_up(feed: Feed, seen: int, conflict: StoreConflict) -> None:
+    """Wait for the change that caused a conflict; ``seen`` was the view's revision.
+
+    A deletion's own revision is not known here: any change may be it.
+    """
+    if not conflict.actual:
+        await feed.reaches(seen + 1, DELETION_WITHIN)
+    elif not await feed.reaches(conflict.actual):
+        raise StoreUnavailable(
+            "nothing was written: another writer was faster, and the store has not"
+            " sent its change to this replica yet; try again in a moment"
+        )
 
 
 def _same(fault: Fault, other: Fault) -> bool:
@@ -481,7 +482,8 @@ def _check(claim: Claim, entry: Entry | None) -> None:
         claim.check(entry.owner, entry.id)
 
 
-def _contended(service_id: str) -> StoreUnavailable:
+def contended(name: str) -> StoreUnavailable:
+    """Return the error that a write was overtaken too often."""
     return StoreUnavailable(
-        f"too many writers change {service_id!r} at once; try again in a moment"
+        f"too many writers change {name!r} at once; try again in a moment"
     )

@@ -12,7 +12,8 @@ from modularity_registry.errors import RevisionMismatch
 class Precondition:
     """The condition of a conditional request (RFC 9110, section 13.1).
 
-    ``revisions`` of None accepts any; ``exists`` requires a service, ``absent`` none.
+    ``revisions`` of None accepts any; ``exists`` requires that there is something,
+    ``absent`` that there is nothing.
     """
 
     revisions: frozenset[int] | None = None
@@ -23,15 +24,26 @@ class Precondition:
         """Raise `RevisionMismatch` unless the condition holds for ``entry``."""
         if self is ANY:
             return
-        state = f"is at revision {entry.revision}" if entry else "is not registered"
-        if self.absent and entry is not None:
-            raise RevisionMismatch(f"{entry.id} {state} already")
-        if self.exists and entry is None:
-            raise RevisionMismatch(f"the service {state}")
-        if self.revisions is None:
-            return
-        if entry is None or entry.revision not in self.revisions:
-            raise RevisionMismatch(f"the service {state}; read it again and retry")
+        if entry is None:
+            self.check_revision(None, "the service is not registered")
+        else:
+            at = f"is at revision {entry.revision}"
+            already = f"{entry.id} {at} already"
+            self.check_revision(entry.revision, f"the service {at}", already)
+
+    def check_revision(
+        self, revision: int | None, state: str, already: str = ""
+    ) -> None:
+        """Raise `RevisionMismatch` unless it holds for what is at ``revision``.
+
+        None is for nothing. ``state`` says so in words, ``already`` that it is there.
+        """
+        if self.absent and revision is not None:
+            raise RevisionMismatch(already or state)
+        if self.exists and revision is None:
+            raise RevisionMismatch(state)
+        if self.revisions is not None and revision not in self.revisions:
+            raise RevisionMismatch(f"{state}; read it again and retry")
 
 
 ANY = Precondition()

@@ -9,7 +9,7 @@ from modularity_registry.config import OFF, OPTIONS, Settings, value_parsers
 from modularity_registry.events import history
 from modularity_registry.federation import kept_lists, upstream
 from modularity_registry.health import check_queue
-from modularity_registry.model import service
+from modularity_registry.model import service, split
 from modularity_registry.ratelimit import FAILURES, memory_counters
 from modularity_registry.schema import check_models, strict_json
 from modularity_registry.serving import protocol
@@ -60,6 +60,8 @@ FIGURES: dict[str, object] = {
     "services that one token": SETTINGS.max_services_per_token,
     "MiB of registrations, in all": SETTINGS.max_megabytes,
     "MiB of registrations that one": SETTINGS.max_megabytes_per_token,
+    "splits, in all": split.MOST_SPLITS,
+    "groups of a split": split.MOST_GROUPS,
     "instances of a service": service.MOST_INSTANCES,
     "capabilities of a service": schema.MAX_CAPABILITIES,
     "`metadata`": schema.MAX_METADATA_BYTES,

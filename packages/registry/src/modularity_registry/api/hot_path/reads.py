@@ -10,15 +10,11 @@ from modularity_registry.api.authorization import Authenticator
 from modularity_registry.api.hot_path.reply import ReplyWriter, request_ids
 from modularity_registry.api.long_replies.lists import CAPABILITIES, LONG, PROVIDERS
 from modularity_registry.api.query import FILTERS, NEAR, STRATEGY, Query
+from modularity_registry.catalog import splits
 from modularity_registry.catalog.catalog import Capability, Catalog
 from modularity_registry.catalog.entry import Entry
-from modularity_registry.catalog.selection import (
-    EVERYTHING,
-    Filter,
-    Strategy,
-    pick_provider,
-)
-from modularity_registry.catalog.zones import Place, nearest
+from modularity_registry.catalog.selection import EVERYTHING, Filter, Strategy
+from modularity_registry.catalog.zones import Place
 from modularity_registry.errors import InvalidRequest
 from modularity_registry.model.rights import Right
 from modularity_registry.runtime import Registry
@@ -33,6 +29,7 @@ LONGEST_QUERY = 512
 
 NARROWED = (*FILTERS, "metadata", *STRATEGY, *NEAR)
 ZONE = "HTTP_X_ZONE"
+_TURNS = Strategy()
 
 Found = tuple[bytes, int]
 """A reply's body, and the revision that it is tagged with."""
@@ -98,11 +95,14 @@ class Reads:
             capability = catalog.capability(name)
             if capability is None:
                 return None
-            entries = capability.providers().by_id
+            providers = capability.providers()
+            entries = providers.by_id
             if len(entries) > LONG or not self._admits(head, connection):
                 return None
             bodies = [entry.json for entry in entries]
-            listed = replies.listing("services", bodies, revision)
+            listed = replies.listing(
+                "services", bodies, revision, split=providers.split
+            )
             return listed, capability.revision
 
         return self._answer(head, self._lists, find)
@@ -169,7 +169,10 @@ class _Check:
 
 
 def _round_robin(catalog: Catalog, capability: Capability) -> Entry | None:
-    candidates = capability.providers().candidates
+    providers = capability.providers()
+    if providers.split is not None:
+        return splits.pick(catalog, capability, providers, _TURNS, None)
+    candidates = providers.candidates
     return candidates[next(capability.turns) % len(candidates)] if candidates else None
 
 
@@ -184,12 +187,10 @@ class _Picker:
         self._place = place
 
     def __call__(self, catalog: Catalog, capability: Capability) -> Entry | None:
-        providers, turns = self._strategy.providers(capability), capability.turns
+        providers = self._strategy.providers(capability)
         if self._selection is not EVERYTHING:
             providers = providers.part(self, self._selection.matches)
-        if self._place is not None:
-            providers, turns = nearest(catalog, capability, providers, self._place)
-        return pick_provider(self._strategy, providers, turns)
+        return splits.pick(catalog, capability, providers, self._strategy, self._place)
 
 
 @lru_cache(maxsize=1024)

@@ -22,6 +22,7 @@ from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import Filter
 from modularity_registry.errors import InvalidRequest
 from modularity_registry.model.rights import Right
+from modularity_registry.model.split import Split
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.front import CALL, Send
 from modularity_registry.serving.head import Environ
@@ -65,7 +66,7 @@ class LongLists:
                 return None
             asked = _asked(environ)
             entries: Sequence[Entry] | None = None
-            tag, route = self._catalog.changed, SERVICES
+            tag, route, split = self._catalog.changed, SERVICES, None
             if asked is not None and asked[0].capabilities:
                 return None
         elif path.startswith(CAPABILITIES) and path.endswith(PROVIDERS):
@@ -74,7 +75,8 @@ class LongLists:
             if capability is None or len(capability.providers().entries) <= LONG:
                 return None
             asked = _asked(environ)
-            entries = capability.providers().by_id
+            providers = capability.providers()
+            entries, split = providers.by_id, providers.split
             tag, route = capability.revision, "/api/capabilities/{name}/services"
         else:
             return None
@@ -89,7 +91,7 @@ class LongLists:
             timings.observe(perf_counter() - started)
             chosen = entries if entries is not None else self._all()
             here = takewhile(lambda _: not transport.is_closing(), chosen)
-            await _send(send, here, *asked, revision)
+            await _send(send, here, *asked, revision, split)
 
         return send_list
 
@@ -135,7 +137,12 @@ def _asked(environ: Environ) -> tuple[Filter, Page] | None:
 
 
 async def _send(
-    send: Send, entries: Iterator[Entry], selection: Filter, page: Page, revision: int
+    send: Send,
+    entries: Iterator[Entry],
+    selection: Filter,
+    page: Page,
+    revision: int,
+    split: Split | None,
 ) -> None:
     """Send the list's body: what `replies.listing` makes, in pieces."""
 
@@ -163,4 +170,5 @@ async def _send(
         if following is not None:
             break
         await asyncio.sleep(0)
-    await piece(replies.listing_end(count, revision, following), more=False)
+    end = replies.listing_end(count, revision, following, split)
+    await piece(end, more=False)

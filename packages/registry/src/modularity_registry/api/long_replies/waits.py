@@ -17,7 +17,14 @@ from modularity_registry.api.rate_limits import COUNTED
 from modularity_registry.api.route_policy import ROUTES
 from modularity_registry.catalog.selection import EVERYTHING, Filter
 from modularity_registry.errors import RegistryError
-from modularity_registry.events import CHANGES, Batch, Interest, Listener, Position
+from modularity_registry.events import (
+    CHANGES,
+    SERVICE_CHANGES,
+    Batch,
+    Interest,
+    Listener,
+    Position,
+)
 from modularity_registry.model.rights import Caller
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.head import Environ
@@ -108,17 +115,18 @@ def _wish(call: Request, rule: str, names: Mapping[str, Any]) -> _Wish | None:
     capabilities = selection.capabilities
     if "name" in names:
         capabilities = frozenset((names["name"],))
+    kinds = CHANGES
     match rule:
         case "/api/capabilities/<path:name>/explain":
             # It lists all providers and says of each whether it passes the filter.
             selection = EVERYTHING
         case "/api/services" | "/api/capabilities":
-            pass
+            kinds = SERVICE_CHANGES
         case "/api/capabilities/<path:name>/services":
             pass
         case _:
             return None
-    interest = Interest(capabilities, kinds=CHANGES)
+    interest = Interest(capabilities, kinds=kinds)
     return _Wish(wait.seconds, Position(wait.revision), interest, selection)
 
 

@@ -88,6 +88,10 @@ _RAISED: dict[type[errors.RegistryError], tuple[str, str]] = {
         "no service provides the capability, or has since the registry started",
         "no service offers the capability 'greet'",
     ),
+    errors.SplitNotFound: (
+        "the calls of the capability are not split",
+        "the calls of 'greet' are not split",
+    ),
     errors.QuotaExceeded: (
         "the token has as many services, or bytes of registrations, as one may",
         "the token 'ci' has 100 services, which is all that one may have; unregister"

@@ -228,7 +228,7 @@ PARAMETERS: dict[str, Json] = {
     ),
     "IfMatch": _header(
         "If-Match",
-        "Write only if the service is at this revision; `*`: only if it is registered.",
+        "Write only over what is at this revision; `*`: only if there is something.",
         '"7"',
     ),
     "IfNoneMatch": _header(
@@ -236,7 +236,7 @@ PARAMETERS: dict[str, Json] = {
         "The `ETag` of an earlier reply. You get 304 if nothing has changed since.",
         'W/"7"',
     ),
-    "IfNew": _header("If-None-Match", "`*`: write only if the service is new.", "*"),
+    "IfNew": _header("If-None-Match", "`*`: write only if there is nothing yet.", "*"),
     "LocalOnly": _header(
         "X-Registry-Local-Only",
         "With any value, no upstream is asked.",

@@ -1,5 +1,6 @@
 """Routes of capabilities: which services provide them, and which one to call."""
 
+from http import HTTPStatus
 from zlib import crc32
 
 from flask import Blueprint, Response, request
@@ -11,12 +12,19 @@ from modularity_registry.api.query import (
     FILTERS,
     LISTS,
     NEAR,
+    PAGES,
     PREFERENCE,
     STRATEGY,
     ZONE_HEADER,
 )
 from modularity_registry.api.routes import blueprint_of
-from modularity_registry.catalog.catalog import Capability, Catalog, Providers
+from modularity_registry.catalog import splits
+from modularity_registry.catalog.catalog import (
+    Capability,
+    Catalog,
+    Providers,
+    StoredSplit,
+)
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.catalog.selection import (
     EVERYTHING,
@@ -26,12 +34,12 @@ from modularity_registry.catalog.selection import (
     Strategy,
     discover,
     offers,
-    pick_provider,
 )
-from modularity_registry.catalog.zones import Place, distance, nearest
+from modularity_registry.catalog.zones import Place, distance
 from modularity_registry.errors import CapabilityNotFound, NoHealthyProvider
 from modularity_registry.federation import LOCAL_ONLY
 from modularity_registry.runtime import Registry
+from modularity_registry.writes.splits import SplitResult, not_split
 
 NARROWED = (*FILTERS, "metadata")
 
@@ -50,6 +58,10 @@ def routes(registry: Registry) -> Blueprint:
         ("GET /capabilities/<path:name>", handlers.read_provider),
         ("GET /capabilities/<path:name>/services", handlers.list_providers),
         ("GET /capabilities/<path:name>/explain", handlers.explain),
+        ("GET /capabilities/<path:name>/split", handlers.read_split),
+        ("PUT /capabilities/<path:name>/split", handlers.split),
+        ("DELETE /capabilities/<path:name>/split", handlers.end_split),
+        ("GET /splits", handlers.list_splits),
         ("GET /capabilities", handlers.list_capabilities),
         ("POST /discover", handlers.discover_services),
     )
@@ -59,6 +71,7 @@ class _Handlers:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._catalog = registry.catalog
+        self._splits = registry.split_commands
 
     def read_provider(self, name: str) -> Response:
         query = replies.query(*NARROWED, *STRATEGY, *NEAR)
@@ -79,12 +92,10 @@ class _Handlers:
     ) -> Entry:
         capability = _require(self._catalog, name)
         providers = strategy.providers(capability)
-        matching, turns = providers, capability.turns
+        matching = providers
         if selection is not EVERYTHING:
             matching = providers.matching(selection.matches)
-        if place is not None:
-            matching, turns = nearest(self._catalog, capability, matching, place)
-        entry = pick_provider(strategy, matching, turns)
+        entry = splits.pick(self._catalog, capability, matching, strategy, place)
         if entry is None:
             raise _no_provider(name, len(providers.entries), len(providers.candidates))
         return entry
@@ -118,6 +129,45 @@ class _Handlers:
                 return response
         raise type(error)("; ".join((error.detail, *reasons))) from None
 
+    def read_split(self, name: str) -> Response:
+        # A capability of this name was looked up here before there were splits.
+        longer = f"{name}/split"
+        if self._catalog.capability(longer) or self._catalog.departed(longer):
+            return self.read_provider(longer)
+        replies.query().finish()
+        revision = self._catalog.revision
+        stored = self._catalog.split(name)
+        if stored is None:
+            raise not_split(name)
+        body = schema.encode(stored.split.groups)
+        return replies.read(body, stored.revision, revision)
+
+    def split(self, name: str) -> Response:
+        groups = schema.parse_split(replies.body(), name)
+        condition = replies.precondition()
+        result = self._registry.call(self._splits.put(name, groups, condition))
+        message = f"The calls of {name!r} are split"
+        status = HTTPStatus.CREATED if result.created else HTTPStatus.OK
+        return _split_written(result, "split", message, status)
+
+    def end_split(self, name: str) -> Response:
+        condition = replies.precondition()
+        result = self._registry.call(self._splits.end(name, condition))
+        message = f"The calls of {name!r} are no longer split"
+        return _split_written(result, "ended", message)
+
+    def list_splits(self) -> Response:
+        query = replies.query(*PAGES)
+        page = query.page()
+        query.finish()
+        revision, tag = self._catalog.revision, self._catalog.changed
+        chosen, cursor = replies.cut(
+            self._catalog.splits(), page, lambda stored: stored.split.capability
+        )
+        bodies = [_split(stored) for stored in chosen]
+        body = replies.listing("splits", bodies, revision, cursor)
+        return replies.read(body, tag, revision)
+
     def list_providers(self, name: str) -> Response:
         query = replies.query(*LISTS)
         selection, page, wait = query.filter(), query.page(), query.wait()
@@ -126,10 +176,15 @@ class _Handlers:
         revision = self._catalog.revision
         capability = self._catalog.capability(name)
         tag = capability.revision if capability else self._catalog.departed(name) or 0
+        stored = self._catalog.split(name)
+        if stored is not None:
+            # Somebody may come to offer it after it was split.
+            tag = max(tag, stored.revision)
 
         def render() -> bytes:
             entries = capability.providers().by_id if capability else []
-            return replies.services(entries, selection, page, revision)
+            split = stored.split if stored else None
+            return replies.services(entries, selection, page, revision, split)
 
         return replies.read(render, tag, revision)
 
@@ -146,11 +201,15 @@ class _Handlers:
         if tag is None:
             error = _not_offered(name)
             raise CapabilityNotFound("; ".join((error.detail, *elsewhere)))
+        stored = self._catalog.split(name)
+        split = stored.split if stored else None
+        if stored is not None:
+            tag = max(tag, stored.revision)
         providers = strategy.providers(capability) if capability else Providers((), 0)
         chosen, cursor = replies.cut(providers.by_id, page, lambda entry: entry.id)
-        explainer = Explainer(providers, selection)
+        explainer = _Explainer(providers, selection)
         bodies = [_explanation(entry, explainer) for entry in chosen]
-        body = replies.listing("providers", bodies, revision, cursor)
+        body = replies.listing("providers", bodies, revision, cursor, split)
         # What is not of the store may change without a new revision.
         if not elsewhere and not any(entry.second_opinion for entry in chosen):
             return replies.read(body, tag, revision)
@@ -198,14 +257,48 @@ class _Handlers:
         return replies.read(replies.listing("matches", bodies, revision), tag, revision)
 
 
-def _explanation(entry: Entry, explainer: Explainer) -> bytes:
-    reasons = explainer.why_not_returned(entry)
+class _Explainer:
+    """Says why a lookup returns some of the providers, and in which groups they are."""
+
+    def __init__(self, providers: Providers, selection: Filter) -> None:
+        self._split, self._selection = providers.split, selection
+        self._whole = Explainer(providers, selection)
+        self._groups = splits.groups_of(providers)
+        # The split is over those that the filter leaves.
+        matching = splits.groups_of(providers.matching(selection.matches))
+        self._with_calls = matching.weights if matching else {}
+        members = self._groups.members if self._groups else {}
+        self._by_group = {
+            name: Explainer(group, selection) for name, group in members.items()
+        }
+
+    def explain(self, entry: Entry) -> tuple[dict[str, str | None], list[str]]:
+        """Return the field that names the group, and why the provider gets no calls."""
+        if self._split is None or self._groups is None:
+            return {}, self._whole.why_not_returned(entry)
+        name = self._groups.group_of.get(entry.id)
+        group = {"group": name}
+        if not self._with_calls:
+            return group, self._whole.why_not_returned(entry)
+        if name is None:
+            alone = Explainer(Providers((entry,), 0), self._selection)
+            why = ["it is in no group of the split, and others are"]
+            return group, [*alone.why_not_returned(entry), *why]
+        reasons = self._by_group[name].why_not_returned(entry)
+        if name not in self._with_calls and not self._split.groups[name]:
+            reasons.append(f"its group {name} has weight 0, and others have more")
+        return group, reasons
+
+
+def _explanation(entry: Entry, explainer: _Explainer) -> bytes:
+    group, reasons = explainer.explain(entry)
     explanation = {
         "service_id": entry.id,
         "name": entry.name,
         "status": entry.status,
         "returned": not reasons,
         "reasons": reasons,
+        **group,
     }
     if entry.second_opinion is not None:
         explanation["second_opinion"] = entry.second_opinion
@@ -247,3 +340,30 @@ def _match(match: Match) -> bytes:
         schema.encode(match.required),
         b'"provides_optional":' + schema.encode(match.optional),
     )
+
+
+def _split(stored: StoredSplit) -> bytes:
+    split = stored.split
+    return schema.encode(
+        {
+            "capability": split.capability,
+            "split": split.groups,
+            "revision": stored.revision,
+        }
+    )
+
+
+def _split_written(
+    result: SplitResult,
+    status: str,
+    message: str,
+    code: HTTPStatus = HTTPStatus.OK,
+) -> Response:
+    answer = {
+        "status": status,
+        "capability": result.split.capability,
+        "split": result.split.groups,
+        "revision": result.revision,
+        "message": message,
+    }
+    return replies.reply(answer, code)

@@ -6,6 +6,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from modularity_registry.model.checks import CHECK_KINDS
 from modularity_registry.model.service import STATUSES
+from modularity_registry.model.split import GROUP_PATTERN
 from modularity_registry.schema.patterns import CAPABILITY_PATTERN
 from modularity_registry.schema.replies.field import LATER, count, doc, time
 
@@ -32,6 +33,23 @@ Capability = Annotated[
         pattern=CAPABILITY_PATTERN,
         minLength=1,
         maxLength=128,
+    ),
+]
+
+
+Weights = Annotated[
+    dict[str, int],
+    doc(
+        "The weight of each group of providers.",
+        {"v1": 90, "v2": 10},
+        propertyNames={"pattern": GROUP_PATTERN},
+    ),
+]
+ListedSplit = Annotated[
+    dict[str, int] | UnsetType,
+    doc(
+        "The weight of each group of providers. Missing if the calls are not split.",
+        {"v1": 90, "v2": 10},
     ),
 ]
 
@@ -331,6 +349,14 @@ class Explanation(Struct):
             "unreachable from replica host-b52c59, reachable from host-7d8e9f",
         ),
     ] = UNSET
+    group: Annotated[
+        str | UnsetType | None,
+        doc(
+            "The provider's group in the split; null if it is in none. Missing if the"
+            " calls are not split.",
+            "v1",
+        ),
+    ] = UNSET
 
 
 class Match(Struct):
@@ -360,6 +386,12 @@ class Services(Struct):
     next: Next = UNSET
 
 
+class Providers(Services):
+    """A page of a capability's providers, sorted by id."""
+
+    split: ListedSplit = UNSET
+
+
 class Capabilities(Struct):
     """A page of capabilities, sorted by name: those that lookups find."""
 
@@ -376,6 +408,7 @@ class Explanations(Struct):
     count: Count
     revision: Revision
     next: Next = UNSET
+    split: ListedSplit = UNSET
     upstreams: Annotated[
         list[str] | UnsetType,
         doc(
@@ -383,6 +416,39 @@ class Explanations(Struct):
             ["the upstream west has 1 provider"],
         ),
     ] = UNSET
+
+
+class CapabilitySplit(Struct):
+    """A capability whose calls are split."""
+
+    capability: Capability
+    split: Weights
+    revision: Annotated[int, count("The revision of the split's last write.", 7)]
+
+
+class Splits(Struct):
+    """A page of splits, sorted by capability."""
+
+    splits: Annotated[list[CapabilitySplit], doc("The splits.")]
+    count: Count
+    revision: Revision
+    next: Next = UNSET
+
+
+class SplitWritten(Struct):
+    """A completed write of a split. Every later read sees it."""
+
+    status: Annotated[
+        str, doc("What became of the split.", "split", enum=["split", "ended"])
+    ]
+    capability: Capability
+    split: Weights
+    revision: Annotated[
+        int, count("The revision of the write, or of the one that did the same.", 7)
+    ]
+    message: Annotated[
+        str, doc("The result, for people.", "The calls of 'greet' are split")
+    ]
 
 
 class Matches(Struct):

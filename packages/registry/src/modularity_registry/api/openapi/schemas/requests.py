@@ -30,6 +30,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "Invocations": request_models.InvocationsBody,
     "TokenWish": request_models.TokenBody,
     "Rotation": request_models.RotationBody,
+    "Split": request_models.SplitBody,
 }
 
 
