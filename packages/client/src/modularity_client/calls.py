@@ -2,7 +2,8 @@
 
 Nothing is sent here. A call whose reply was lost is *repeated* if doing it twice is the
 same as doing it once. A request that was never sent is always sent again, by
-`attempts`. The calls about tokens are in `token_calls`.
+`attempts`. The calls about tokens are in `token_calls`, those about splits in
+`split_calls`.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from modularity_client.http.call import (
     call_with_body,
     capability_path,
     filter_arguments,
+    if_match,
     list_arguments,
     owner_key_header,
     parser_of,
@@ -23,6 +25,7 @@ from modularity_client.http.call import (
     registration_body,
     string_list,
 )
+from modularity_client.split_calls import end_split, set_split, split, splits
 from modularity_client.token_calls import (
     create_token,
     own_token,
@@ -60,6 +63,7 @@ __all__ = [
     "create_token",
     "discover",
     "drain",
+    "end_split",
     "explain",
     "graph",
     "health",
@@ -74,6 +78,9 @@ __all__ = [
     "rotate_token",
     "service",
     "services",
+    "set_split",
+    "split",
+    "splits",
     "stats",
     "tokens",
     "track_invocation",
@@ -112,7 +119,7 @@ def put(
     first attempt may have changed them.
     """
     fields = registration_body(service)
-    headers = _if_match(revision) | ({"If-None-Match": "*"} if only_new else {})
+    headers = if_match(revision) | ({"If-None-Match": "*"} if only_new else {})
     path = f"/api/services/{path_segment(service['id'])}"
     return call_with_body("PUT", path, fields, _registered, headers, repeat=not headers)
 
@@ -159,7 +166,7 @@ def unregister(
         f"/api/services/{path_segment(service_id)}",
         parser_of(Changed),
         query=arguments(instance=instance),
-        headers=_if_match(revision) | owner_key_header(owner_key),
+        headers=if_match(revision) | owner_key_header(owner_key),
         gone=Changed(service_id, "unregistered", None, message),
     )
 
@@ -410,7 +417,3 @@ def _registered(data: Any, reply: Reply) -> Registered:
     revision, created = int(data["revision"]), reply.status == 201
     message, displaced = data["message"], data.get("displaced")
     return Registered(data["service_id"], revision, created, message, displaced)
-
-
-def _if_match(revision: int | None) -> dict[str, str]:
-    return {} if revision is None else {"If-Match": f'"{revision}"'}

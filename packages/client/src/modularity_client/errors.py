@@ -91,6 +91,12 @@ class CapabilityNotFound(NotFound):
     codes = ("capability_not_found",)
 
 
+class SplitNotFound(NotFound):
+    """The calls of this capability are not split."""
+
+    codes = ("split_not_found",)
+
+
 class TokenNotFound(NotFound):
     """No token has this name, or the registry uses no tokens."""
 
@@ -116,7 +122,7 @@ class TokenConflict(Conflict):
 
 
 class RevisionMismatch(RegistryError):
-    """The service is not at the revision that the call names."""
+    """The service or split is not at the revision that the call names."""
 
     codes = ("revision_mismatch",)
 

@@ -36,8 +36,11 @@ CHANGES = (
     "service.updated",
     "service.unregistered",
     "service.status_changed",
+    "capability.split_changed",
 )
-"""The types of events about services; all but reports of calls."""
+"""The types of events about services and splits; all but reports of calls."""
+
+SPLIT_CHANGED = "capability.split_changed"
 
 ABOUT_STREAM = ("connected", "resync")
 """The types of messages about the stream itself."""
@@ -52,10 +55,11 @@ class Event:
 
     ``type`` is the registry's: ``service.registered``, ``service.updated``,
     ``service.unregistered``, ``service.status_changed`` come with the ``service``;
-    ``capability.invoked`` with the call in ``data``. ``connected`` opens each
-    connection. After ``resync`` events are missing: read the lists again. The client
-    itself adds ``disconnected``, with the ``reason`` in ``data``; the stream reconnects
-    by itself. ``id`` resumes a stream after this event.
+    ``capability.invoked`` with the call in ``data``, ``capability.split_changed`` with
+    the ``capability`` and its ``split``, None when it has ended. ``connected`` opens
+    each connection. After ``resync`` events are missing: read the lists again. The
+    client itself adds ``disconnected``, with the ``reason`` in ``data``; the stream
+    reconnects by itself. ``id`` resumes a stream after this event.
     """
 
     id: str

@@ -161,6 +161,11 @@ def owner_key_header(owner_key: str | None) -> dict[str, str]:
     return {"X-Owner-Key": owner_key}
 
 
+def if_match(revision: int | None) -> dict[str, str]:
+    """Return the header of a write over what is at this revision; None for any."""
+    return {} if revision is None else {"If-Match": f'"{revision}"'}
+
+
 def call_with_body(
     method: str,
     path: str,

@@ -13,9 +13,10 @@ from contextlib import suppress
 from itertools import chain
 
 from modularity_client.balancing import Choice, Strategy
-from modularity_client.events.session import Event
+from modularity_client.events.session import SPLIT_CHANGED, Event
 from modularity_client.resolver.quarantine import Quarantine
 from modularity_client.resolver.view import CapabilityView
+from modularity_client.splits import choice_of
 from modularity_client.types.services import Service, ServiceList
 
 Pending = Future[None]
@@ -167,15 +168,21 @@ class ProviderCache:
         with self._lock:
             view = self._views[name]
             before = view.tiers if view.loaded else None
-            if not view.install(providers.services, providers.revision, generation):
+            split = view.split
+            if not view.install(
+                providers.services, providers.revision, generation, providers.split
+            ):
                 return False, False
             changed = view.tiers != before
-            if changed or self._near or name not in self.choices:
+            is_split = view.split is not None or split is not None
+            if changed or self._near or is_split or name not in self.choices:
                 self._publish(view)
             return True, changed
 
     def apply(self, event: Event) -> list[str]:
         """Apply an event; return the capabilities whose usable providers changed."""
+        if event.type == SPLIT_CHANGED:
+            self._apply_split(event)
         service = event.service
         if service is None:
             return []
@@ -195,6 +202,18 @@ class ProviderCache:
             if released:
                 self._publish_all_of(service.id)
             return [view.capability for view in changed]
+
+    def _apply_split(self, event: Event) -> None:
+        with self._lock:
+            view = self._views.get(event.data.get("capability", ""))
+            if view is not None and view.apply_split(event):
+                self._publish(view)
+
+    def choice(self, name: str, tiers: Sequence[tuple[Service, ...]]) -> Choice:
+        """Return the choice among some providers, by the split if there is one."""
+        view = self._views.get(name)
+        split = view.split if view is not None else None
+        return choice_of(tiers, tuple(chain.from_iterable(tiers)), split, _anywhere)
 
     def forked(self) -> None:
         """Start over in a child process, whose views are from before the fork."""
@@ -234,11 +253,9 @@ class ProviderCache:
             )
             # When all have failed, one of them is still better than none.
             tiers = tuple(filter(None, usable)) or tiers
-        providers = tiers[0] if tiers else ()
-        if self._near is not None:
-            providers = self._near(providers, view.providers)
-        choice = Choice(providers)
-        picker = choice.picker(self._strategy) if providers else None
+        near = self._near or _anywhere
+        choice = choice_of(tiers, view.providers, view.split, near)
+        picker = choice.picker(self._strategy) if tiers else None
         if picker is None:
             self.pickers.pop(name, None)
         else:
@@ -246,6 +263,12 @@ class ProviderCache:
         self.choices[name] = choice
         for pending in self._waiting.pop(name, ()):
             _finish(pending)
+
+
+def _anywhere(
+    usable: tuple[Service, ...], providers: Sequence[Service]
+) -> tuple[Service, ...]:
+    return usable
 
 
 def _finish(pending: Pending) -> None:

@@ -42,7 +42,8 @@ class Resolver:
 
     If the registry's object has a ``zone``, it picks providers there while at least the
     share ``zone_threshold`` of them is healthy and not skipped, then providers of the
-    region, and otherwise any: the registry's own rule.
+    region, and otherwise any: the registry's own rule. If the calls of a capability are
+    split, it chooses the group first, as the registry does.
 
     While the registry can't be reached, it uses the last view: see `age` and `state`.
     Close it, or use it as a context, to end its thread.
@@ -245,10 +246,12 @@ class Resolver:
         near = {provider.id for provider in choice.services} if choice else set()
         not_skipped = self._cache.not_skipped(chain.from_iterable(tiers))
         for preferred in (near, not_skipped, untried):
-            for tier in tiers:
-                chosen = tuple(each for each in tier if each.id in preferred)
-                if chosen:
-                    return self._pick(capability, Choice(chosen), strategy, key)
+            chosen = [
+                tuple(each for each in tier if each.id in preferred) for tier in tiers
+            ]
+            if any(chosen):
+                choice = self._cache.choice(capability, list(filter(None, chosen)))
+                return self._pick(capability, choice, strategy, key)
         return None
 
     # Calling

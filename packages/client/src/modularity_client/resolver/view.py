@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-from modularity_client.events.session import Event
+from modularity_client.events.session import SPLIT_CHANGED, Event
 from modularity_client.types.services import Service
 
 STATUSES = ("healthy", "warning")
 """The statuses of providers to call, the better one first."""
+
+_SPLIT = ""
+"""In place of a service's id, which is never empty."""
 
 
 class CapabilityView:
@@ -28,6 +31,7 @@ class CapabilityView:
         self.current = False
         self.generation = 0
         self.tiers: tuple[tuple[Service, ...], ...] = ()
+        self.split: dict[str, int] | None = None
         self._providers: dict[str, Service] = {}
         self._list_revision = 0
         self._deferred: dict[str, Event] = {}
@@ -39,7 +43,11 @@ class CapabilityView:
         self._deferred.clear()
 
     def install(
-        self, services: Iterable[Service], revision: int, generation: int
+        self,
+        services: Iterable[Service],
+        revision: int,
+        generation: int,
+        split: dict[str, int] | None = None,
     ) -> bool:
         """Install a list as of ``revision``, then apply the deferred events.
 
@@ -49,6 +57,7 @@ class CapabilityView:
             return False
         self._providers = {service.id: service for service in services}
         self._list_revision = revision
+        self.split = split
         self.loaded = self.current = True
         deferred, self._deferred = self._deferred, {}
         for event in deferred.values():
@@ -69,6 +78,15 @@ class CapabilityView:
             self._update_tiers()
         return self.tiers != before
 
+    def apply_split(self, event: Event) -> bool:
+        """Apply an event about the split; return whether ``split`` has changed."""
+        if not self.current:
+            self._deferred[_SPLIT] = event
+            return False
+        before = self.split
+        self._apply(event)
+        return self.split != before
+
     @property
     def providers(self) -> tuple[Service, ...]:
         """All providers, healthy or not."""
@@ -80,7 +98,11 @@ class CapabilityView:
 
     def _apply(self, event: Event) -> bool:
         service, revision = event.service, event.revision
-        if service is None or revision is None or revision <= self._list_revision:
+        if revision is None or revision <= self._list_revision:
+            return False
+        if event.type == SPLIT_CHANGED:
+            self.split = event.data.get("split")
+        if service is None:
             return False
         current = self._providers.get(service.id)
         # A list may contain writes that are newer than its revision.

@@ -126,11 +126,16 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class ServiceList:
-    """Services by id, as of ``revision``; ``next`` is the cursor of the next page."""
+    """Services by id, as of ``revision``; ``next`` is the cursor of the next page.
+
+    ``split`` is for providers of a capability whose calls are split: the weight of each
+    group of them.
+    """
 
     services: tuple[Service, ...]
     revision: int
     next: str | None = None
+    split: dict[str, int] | None = field(default=None, hash=False)
 
     def __iter__(self) -> Iterator[Service]:
         return iter(self.services)
@@ -142,7 +147,8 @@ class ServiceList:
     def from_json(cls, data: Json) -> Self:
         """Return the list of a reply."""
         services = tuple(Service.from_json(service) for service in data["services"])
-        return cls(services, int(data["revision"]), data.get("next"))
+        revision = int(data["revision"])
+        return cls(services, revision, data.get("next"), data.get("split"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +230,8 @@ class Explanation:
     """Whether a provider can be picked (``returned``), and every reason why not.
 
     ``second_opinion`` says which replicas of the registry reach it and which don't;
-    None unless one can't and has asked the others.
+    None unless one can't and has asked the others. ``group`` is the one that it is in,
+    if the calls are split.
     """
 
     service_id: str
@@ -233,15 +240,17 @@ class Explanation:
     returned: bool
     reasons: tuple[str, ...]
     second_opinion: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExplanationList:
-    """One explanation for each provider, by id; ``next`` as in `ServiceList`."""
+    """One for each provider, by id; ``next`` and ``split`` as in `ServiceList`."""
 
     providers: tuple[Explanation, ...]
     revision: int
     next: str | None = None
+    split: dict[str, int] | None = field(default=None, hash=False)
 
     def __iter__(self) -> Iterator[Explanation]:
         return iter(self.providers)
@@ -260,10 +269,12 @@ class ExplanationList:
                 row["returned"],
                 tuple(row["reasons"]),
                 row.get("second_opinion"),
+                row.get("group"),
             )
             for row in data["providers"]
         )
-        return cls(explanations, int(data["revision"]), data.get("next"))
+        revision = int(data["revision"])
+        return cls(explanations, revision, data.get("next"), data.get("split"))
 
 
 @dataclass(frozen=True, slots=True)
