@@ -27,6 +27,7 @@ NAMES = st.sampled_from(
         "x/y",
         "x/services",
         "x/explain",
+        "x/split",
         "none",
         "",
         "ä",
@@ -148,6 +149,9 @@ def loaded(closed: bool = False) -> tuple[Registry, Flask]:
         owner = {"Authorization": "Bearer mreg_register"}
         done = client.post("/api/register", json=body, headers=owner)
         assert done.status_code == 201
+    # In ways that leave nothing to chance, or two registries would not answer alike.
+    for name, group in (("a", "1.2.0"), ("C", "2"), ("x/none", "1")):
+        registry.call(registry.split_commands.put(name, {group: 1}))
     entry = registry.catalog.service("b")
     assert entry is not None
     fault = Fault("check", "x", registry.clock.now())

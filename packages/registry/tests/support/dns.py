@@ -45,6 +45,11 @@ class Site:
         document = documents.encode(Service(said, at, at))
         put_record(self.registry.store, documents.key_of(service_id), document)
 
+    def split(self, **groups: int) -> None:
+        """Split the calls of greet."""
+        reply = self.client.put("/api/capabilities/greet/split", json=groups)
+        assert reply.status_code in (200, 201), reply.json
+
     def unregister(self, service_id: str) -> None:
         assert self.client.delete(f"/api/services/{service_id}").status_code == 200
 

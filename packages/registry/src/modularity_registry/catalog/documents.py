@@ -166,6 +166,11 @@ def key_of_split(capability: str) -> str:
     return SPLITS + capability
 
 
+def is_split(key: str) -> bool:
+    """Say whether a split is kept under ``key``."""
+    return key.startswith(SPLITS)
+
+
 def encode_split(split: Split) -> bytes:
     """Return the record to store."""
     return schema.encode(split)

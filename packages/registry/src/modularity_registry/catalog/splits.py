@@ -65,13 +65,23 @@ def pick(
     first, then who of it is nearest to ``place``, then one by the strategy. After their
     first call, it takes the same time for any number of providers.
     """
+    if place is None:
+        return pick_anywhere(capability, providers, strategy)
     group = ""
     if providers.split is not None:
         group, providers = choose_group(providers, strategy)
-    if place is not None:
-        providers, turns = nearest(catalog, capability, providers, place, group)
-    else:
-        turns = capability.turns_of(group) if group else capability.turns
+    near = nearest(catalog, capability, providers, place, group)
+    return pick_provider(strategy, *near)
+
+
+def pick_anywhere(
+    capability: Capability, providers: Providers, strategy: Strategy
+) -> Entry | None:
+    """Return the same for a caller that is nowhere in particular."""
+    turns = capability.turns
+    if providers.split is not None:
+        group, providers = choose_group(providers, strategy)
+        turns = capability.turns_of(group) if group else turns
     return pick_provider(strategy, providers, turns)
 
 

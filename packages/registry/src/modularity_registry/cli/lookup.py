@@ -157,8 +157,13 @@ def explain(
     if session.json:
         show_json(reply)
     elif reply["providers"]:
-        headings = ("ID", "STATUS", "RETURNED", "WHY NOT")
-        show(table(headings, map(_explained, reply["providers"])))
+        headings = ["ID", "STATUS", "RETURNED", "WHY NOT"]
+        rows = [[*_explained(provider)] for provider in reply["providers"]]
+        if "split" in reply:
+            headings.insert(1, "GROUP")
+            for row, provider in zip(rows, reply["providers"], strict=True):
+                row.insert(1, plain(provider["group"] or "-"))
+        show(table(headings, rows))
     else:
         click.echo("No service offers it any more.")
 

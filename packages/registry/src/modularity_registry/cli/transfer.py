@@ -1,4 +1,4 @@
-"""The commands export and import: services from store to file and back."""
+"""The commands export and import: services and splits from store to file and back."""
 
 import os
 import sys
@@ -25,9 +25,9 @@ store_option = click.option(
     help="File to write; - is standard output, the default.",
 )
 def export_command(store: str | None, output: str) -> None:
-    """Write the services of a store to a file.
+    """Write the services and splits of a store to a file.
 
-    The file has one line of JSON for each service. If the export fails, the old file
+    The file has one line of JSON for each. If the export fails, the old file
     stays as it is.
     """
     try:
@@ -48,12 +48,14 @@ def export_command(store: str | None, output: str) -> None:
     " - is standard input, the default.",
 )
 @click.option("--dry-run", is_flag=True, help="Check and count, but write nothing.")
-@click.option("--prune", is_flag=True, help="Delete services that are not in FILE.")
+@click.option(
+    "--prune", is_flag=True, help="Delete services and splits that are not in FILE."
+)
 def import_command(store: str | None, source: str, dry_run: bool, prune: bool) -> None:
-    """Write the services of a file to a store.
+    """Write the services and splits of a file to a store.
 
-    All lines are checked before the first one is written. Services that are equal
-    already are skipped, so that you can run it again.
+    All lines are checked before the first one is written. What is equal already is
+    skipped, so that you can run it again.
     """
     try:
         url = transfer.store_url(store, os.environ)

@@ -1,7 +1,7 @@
 """Answers that are kept as bytes for as long as the catalog gives the same ones."""
 
 from dataclasses import dataclass
-from operator import is_
+from operator import eq
 from typing import Final
 
 from modularity_registry.dns import messages
@@ -62,5 +62,5 @@ class Answers:
 
 
 def _same(some: tuple[object, ...], others: tuple[object, ...]) -> bool:
-    """Return whether these are the same objects, at least one."""
-    return len(some) == len(others) > 0 and all(map(is_, some, others))
+    """Return whether these are the same, at least one; each equals itself alone."""
+    return len(some) == len(others) > 0 and all(map(eq, some, others))

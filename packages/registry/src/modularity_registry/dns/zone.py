@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from modularity_registry.catalog.catalog import Catalog, Providers
 from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.splits import groups_of
 from modularity_registry.catalog.zones import Place, near
 from modularity_registry.dns import records
 from modularity_registry.dns.messages import (
@@ -49,13 +50,23 @@ from modularity_registry.model.service import ACTIVE
 KEPT: Final = 8192
 """How many services' record data are cached."""
 
-Source = Providers | Entry
+LARGEST_WEIGHT: Final = 65_535
+
+
+class Share(NamedTuple):
+    """A group of a capability's providers that gets calls, and its weight."""
+
+    providers: Providers
+    weight: int
+
+
+Source = Providers | Share | Entry
 """Where an answer comes from; it never changes, but another one takes its place."""
 
 BRANCHES: Final = (b"capability", b"primary", b"backup")
 """The labels under which capabilities are found."""
 
-Find = Callable[[str], Source | None]
+Find = Callable[[str], Sequence[Source]]
 
 
 class Zone:
@@ -88,7 +99,7 @@ class Zone:
     @property
     def version(self) -> int:
         """Grows with each change of the catalog."""
-        return self._names.version
+        return self._names.version + self._catalog.splits_changed
 
     def sources(self, query: Query) -> tuple[object, ...]:
         """Return what the answer is made of; nothing if it is made of other things.
@@ -132,7 +143,7 @@ class Zone:
             find = partial(self._providers, branch=labels[-1], place=place)
             return self._behind(labels, self._names.capabilities, find)
         if labels[-1:] == (b"service",):
-            return self._behind(labels, self._names.services, self._catalog.service)
+            return self._behind(labels, self._names.services, self._service)
         return ()
 
     def _behind(
@@ -141,19 +152,31 @@ class Zone:
         key = _wanted(list(labels[:-1]))
         if key is None:
             return ()
-        sources = (find(name) for name in index.find(key))
-        return tuple(source for source in sources if source is not None)
+        return tuple(chain.from_iterable(map(find, index.find(key))))
+
+    def _service(self, service_id: str) -> Sequence[Entry]:
+        entry = self._catalog.service(service_id)
+        return () if entry is None else (entry,)
 
     def _providers(
         self, name: str, branch: bytes, place: Place | None
-    ) -> Providers | None:
+    ) -> Sequence[Source]:
         capability = self._catalog.capability(name)
         if capability is None:
-            return None
+            return ()
         providers = capability.providers()
         if branch != b"capability":
             primary, backup = providers.tiers()
             providers = primary if branch == b"primary" else backup
+        groups = groups_of(providers)
+        if groups is None or not groups.weights:
+            return (self._near(providers, place),)
+        return [
+            Share(self._near(groups.members[name], place), weight)
+            for name, weight in groups.weights.items()
+        ]
+
+    def _near(self, providers: Providers, place: Place | None) -> Providers:
         return near(self._catalog, providers, place) if place else providers
 
     def _place(self, labels: tuple[bytes, ...]) -> Place:
@@ -210,6 +233,8 @@ class Zone:
     ) -> Answer | None:
         sources = self._sources(labels)
         if sources:
+            if any(isinstance(source, Share) for source in sources):
+                return self._of_split(sources, kind, crowd)
             entries = _candidates(sources)
             chosen = len(entries) > MOST
             if chosen:
@@ -221,6 +246,35 @@ class Zone:
             return None
         part = not key or index.has_below(key.removesuffix("._tcp"))
         return Answer() if part else None
+
+    def _of_split(self, sources: Sequence[Source], kind: int, crowd: int) -> Answer:
+        """Return the records of providers whose calls are split.
+
+        Addresses have no weights: they are those of one group, which is chosen by
+        weight for each reply.
+        """
+        total = max(1, sum(len(_candidates([source])) for source in sources))
+        most = crowd if total > MOST else total
+        by_source: list[tuple[int, list[ServiceRecords]]] = []
+        for source in sources:
+            entries = _candidates([source])
+            # Of each group some, or a small one would have no share of its own.
+            count = min(len(entries), -(-most * len(entries) // total))
+            services = [
+                self._service_records(entry) for entry in random.sample(entries, count)
+            ]
+            weight = source.weight if isinstance(source, Share) else 1
+            by_source.append((weight, services))
+        if kind not in (Type.A, Type.AAAA):
+            answer = self._of(_weighted(by_source), kind)
+            return replace(answer, chosen=total > MOST)
+        while by_source:
+            weights = [weight for weight, _ in by_source]
+            at = random.choices(range(len(by_source)), weights)[0]
+            answer = self._of(by_source.pop(at)[1], kind)
+            if answer.records:
+                return replace(answer, chosen=True)
+        return Answer(chosen=True)
 
     def _of(self, services: list[ServiceRecords], kind: int) -> Answer:
         if kind in (Type.A, Type.AAAA):
@@ -240,7 +294,9 @@ class Zone:
             if service.target:
                 # Two records alike would count as one, so their weights are summed.
                 place = service.priority, service.target, service.port
-                weights[place] = min(weights.get(place, 0) + service.weight, 65_535)
+                weights[place] = min(
+                    weights.get(place, 0) + service.weight, LARGEST_WEIGHT
+                )
                 places[place] = service.address
         return Answer(
             records=[
@@ -274,12 +330,44 @@ class Zone:
         return records.soa(self._server, self._mailbox, serial, self._ttl)
 
 
-def _candidates(sources: Sequence[Source]) -> Sequence[Entry]:
-    found = [
-        source.candidates if isinstance(source, Providers) else (source,)
-        for source in sources
-        if isinstance(source, Providers) or source.status in ACTIVE
+def _weighted(
+    groups: Iterable[tuple[int, list[ServiceRecords]]],
+) -> list[ServiceRecords]:
+    """Return the services of all groups, each with its part of its group's weight.
+
+    The largest part is `LARGEST_WEIGHT`. A service without a weight has none here
+    either, unless that is so for its whole group. Priorities are taken off: each group
+    has one, and the calls are for all groups.
+    """
+    parts: list[tuple[ServiceRecords, float]] = []
+    for weight, services in groups:
+        placed = [service for service in services if service.target]
+        total = sum(service.weight for service in placed)
+        for service in services:
+            own = service.weight / total if total else 1 / max(1, len(placed))
+            parts.append((service, weight * own if service.target else 0.0))
+    largest = max((part for _, part in parts), default=0.0)
+    return [
+        (
+            replace(
+                service,
+                priority=0,
+                weight=max(1, round(LARGEST_WEIGHT * part / largest)) if part else 0,
+            )
+        )
+        for service, part in parts
     ]
+
+
+def _candidates(sources: Sequence[Source]) -> Sequence[Entry]:
+    found: list[Sequence[Entry]] = []
+    for source in sources:
+        if isinstance(source, Share):
+            found.append(source.providers.candidates)
+        elif isinstance(source, Providers):
+            found.append(source.candidates)
+        elif source.status in ACTIVE:
+            found.append((source,))
     # One name is mostly one capability, whose providers need no copy.
     return found[0] if len(found) == 1 else tuple(chain.from_iterable(found))
 

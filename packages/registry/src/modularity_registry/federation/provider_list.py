@@ -11,11 +11,13 @@ from modularity_registry.catalog import documents
 from modularity_registry.catalog.catalog import Capability
 from modularity_registry.catalog.entry import Entry, Vitals
 from modularity_registry.model.service import Registration, Service, Status
+from modularity_registry.model.split import split_of
 
 
 class _List(msgspec.Struct):
     services: list[msgspec.Raw]
     revision: int
+    split: dict[str, int] | None = None
 
 
 class _Shown(msgspec.Struct):
@@ -41,7 +43,8 @@ def read_list(name: str, body: bytes) -> tuple[Capability, int]:
         listed = _decode_list(body)
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
-    capability = Capability(name)
+    split = split_of(name, listed.split) if listed.split else None
+    capability = Capability(name, split)
     for raw in listed.services:
         try:
             capability.put(_entry(bytes(raw)))

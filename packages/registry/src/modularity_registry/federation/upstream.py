@@ -178,6 +178,9 @@ class Upstream:
                 raise UpstreamAway(str(event.data["reason"]))
             case "resync":
                 self._kept.clear()
+            case "capability.split_changed":
+                name = event.data["capability"]
+                self._kept.changed("", [name], event.revision or 0)
             case _ if event.service is not None:
                 service = event.service
                 revision = event.revision or 0

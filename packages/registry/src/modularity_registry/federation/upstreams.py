@@ -4,13 +4,9 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from modularity_registry.catalog import splits
 from modularity_registry.catalog.entry import Entry
-from modularity_registry.catalog.selection import (
-    EVERYTHING,
-    Filter,
-    Strategy,
-    pick_provider,
-)
+from modularity_registry.catalog.selection import EVERYTHING, Filter, Strategy
 from modularity_registry.clock import Clock
 from modularity_registry.config import Settings
 from modularity_registry.errors import BadSetting
@@ -75,10 +71,10 @@ class Upstreams:
                 self.lookups[upstream.name, "unknown"] += 1
                 unknown.append(_unasked(upstream.name, fault))
                 continue
-            turns, providers = capability.turns, strategy.providers(capability)
+            providers = strategy.providers(capability)
             if selection is not EVERYTHING:
                 providers = providers.matching(selection.matches)
-            entry = pick_provider(strategy, providers, turns)
+            entry = splits.pick_anywhere(capability, providers, strategy)
             self.lookups[upstream.name, "hit" if entry else "miss"] += 1
             if entry is not None:
                 return Elsewhere(upstream.name, entry), unknown

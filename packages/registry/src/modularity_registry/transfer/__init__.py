@@ -1,4 +1,4 @@
-"""Export and import: services from a store to a file and back."""
+"""Export and import: services and splits from a store to a file and back."""
 
 import os
 import sys
@@ -25,10 +25,11 @@ from modularity_registry.transfer.import_plan import (
 )
 from modularity_registry.transfer.jsonl import (
     BadFile,
+    counted,
     export_lines,
+    exported_keys,
     is_header,
     read_documents,
-    services,
 )
 from modularity_registry.transfer.original import read_original
 from modularity_registry.transfer.whole_files import STREAM, reading, writing
@@ -56,7 +57,7 @@ class Outcome:
 
 
 def export_services(url: str, output: str, clock: Clock | None = None) -> str:
-    """Write all services of the store to ``output`` and return a summary.
+    """Write all services and splits of the store to ``output`` and return a summary.
 
     A file is written completely or not at all. Raises `BadSetting` for a store that
     does not exist, `StoreError` if it fails, `BadFile` if the file can't be written.
@@ -67,18 +68,17 @@ def export_services(url: str, output: str, clock: Clock | None = None) -> str:
     with closing(open_store(url)) as store:
         snapshot = snapshot_of(store)
     lines = export_lines(snapshot, (clock or SystemClock()).now())
-    count = len(lines) - 1
-    with writing(output) as stream, _progress("exporting", count) as advance:
+    with writing(output) as stream, _progress("exporting", len(lines) - 1) as advance:
         for line in lines:
             stream.write(line)
             advance()
-    return f"exported {services(count)}"
+    return f"exported {counted(exported_keys(snapshot))}"
 
 
 def import_services(
     url: str, source: str, dry_run: bool = False, prune: bool = False
 ) -> Outcome:
-    """Write the services in ``source`` to the store; checks all of them first.
+    """Write what is in ``source`` to the store; checks all of it first.
 
     ``prune`` deletes what only the store has; ``dry_run`` writes nothing. Raises
     `BadFile`, `BadSetting`, `StoreError`, and `ImportStopped` after a part was written.
@@ -157,10 +157,11 @@ def _summary(verb: str, plan: Plan, overtaken: tuple[Step, ...] = ()) -> str:
     if not plan.steps:
         summary += "; nothing to write"
     if plan.extra:
-        summary += f"\nkept: {services(plan.extra)} that only the store has"
+        summary += f"\nkept: {counted(plan.extra)} that only the store has"
         summary += " (--prune deletes them)"
     if overtaken:
-        summary += f"\nkept: {services(len(overtaken))} that changed meanwhile;"
+        kept = counted([step.key for step in overtaken])
+        summary += f"\nkept: {kept} that changed meanwhile;"
         summary += " run it again to replace them"
     return summary
 

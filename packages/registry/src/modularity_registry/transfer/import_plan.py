@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from modularity_registry.catalog.documents import id_of
+from modularity_registry.catalog.documents import id_of, is_split
 from modularity_registry.errors import RegistryError, StoreConflict, StoreError
 from modularity_registry.stores.base import Snapshot, Store, Write, batches
 
@@ -29,11 +29,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The writes of an import; ``extra`` services, only in the store, stay there."""
+    """The writes of an import; ``extra`` are keys only in the store, which stay."""
 
     steps: tuple[Step, ...]
     unchanged: int
-    extra: int
+    extra: tuple[str, ...]
 
 
 def plan_of(snapshot: Snapshot, documents: Mapping[str, bytes], prune: bool) -> Plan:
@@ -41,7 +41,7 @@ def plan_of(snapshot: Snapshot, documents: Mapping[str, bytes], prune: bool) -> 
     stored = {
         record.key: record
         for record in snapshot.records
-        if id_of(record.key) is not None
+        if id_of(record.key) is not None or is_split(record.key)
     }
     steps: list[Step] = []
     for key, value in documents.items():
@@ -53,7 +53,7 @@ def plan_of(snapshot: Snapshot, documents: Mapping[str, bytes], prune: bool) -> 
     extra = sorted(stored.keys() - documents.keys())
     if prune:
         steps += [Step("pruned", key, None, stored[key].revision) for key in extra]
-    return Plan(tuple(steps), unchanged, 0 if prune else len(extra))
+    return Plan(tuple(steps), unchanged, () if prune else tuple(extra))
 
 
 def carry_out(

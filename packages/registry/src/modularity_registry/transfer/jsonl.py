@@ -1,20 +1,30 @@
-"""A catalog as JSON lines: a header, then one service's document a line, by id.
+"""A catalog as JSON lines: a header, then a document a line: services, then splits.
 
 Documents are copied as the store holds them, so that every value survives exactly.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
 
 from modularity_registry import schema
-from modularity_registry.catalog.documents import decode, id_of, key_of
+from modularity_registry.catalog.documents import (
+    SPLITS,
+    decode,
+    decode_split,
+    encode_split,
+    id_of,
+    is_split,
+    key_of,
+    key_of_split,
+)
 from modularity_registry.clock import rfc3339
 from modularity_registry.errors import InvalidRequest, RegistryError, StoreCorrupt
 from modularity_registry.model.rights import OWNER_PATTERN
 from modularity_registry.model.service import Drain, Fault, Service
+from modularity_registry.model.split import split_of
 from modularity_registry.schema.patterns import ID_PATTERN
 from modularity_registry.stores.base import Snapshot
 
@@ -32,12 +42,13 @@ class _NotAService(Exception):
     """A line has the form of a service, but is not one; says why."""
 
 
-class _Header(msgspec.Struct, frozen=True):
+class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
     format: str
     version: int
     exported_at: str
     services: int
     revision: int
+    splits: int = 0
 
 
 class _AnyHeader(msgspec.Struct, frozen=True):
@@ -46,6 +57,7 @@ class _AnyHeader(msgspec.Struct, frozen=True):
     format: str
     version: int
     services: int
+    splits: int = 0
 
 
 class _Fault(Fault, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -71,19 +83,45 @@ class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warnings: tuple[_Fault, ...] = ()
 
 
+class _SplitLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    capability: str
+    groups: msgspec.Raw
+
+
+class _AnyLine(msgspec.Struct, frozen=True):
+    groups: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 _decode_header = msgspec.json.Decoder(_AnyHeader).decode
 _decode_outline = msgspec.json.Decoder(Outline).decode
+_decode_split = msgspec.json.Decoder(_SplitLine).decode
+_decode_any = msgspec.json.Decoder(_AnyLine).decode
 
 
 def export_lines(snapshot: Snapshot, now: datetime) -> list[bytes]:
-    """Return the header and one line for each service, by id, with line breaks.
+    """Return the header and one line for each service and split, with line breaks.
 
-    Raises `StoreCorrupt` for a record that is not a service: half a copy would pass
-    for a whole one.
+    The services by id, then the splits by capability. Raises `StoreCorrupt` for a
+    record that is neither: half a copy would pass for a whole one.
     """
     documents = sorted(_documents(snapshot))
-    header = _Header(FORMAT, VERSION, rfc3339(now), len(documents), snapshot.revision)
-    return [schema.encode(header) + b"\n", *(line + b"\n" for _, line in documents)]
+    splits = sorted(_splits(snapshot))
+    header = _Header(
+        FORMAT,
+        VERSION,
+        rfc3339(now),
+        len(documents),
+        snapshot.revision,
+        len(splits),
+    )
+    lines = (line + b"\n" for _, line in (*documents, *splits))
+    return [schema.encode(header) + b"\n", *lines]
+
+
+def exported_keys(snapshot: Snapshot) -> list[str]:
+    """Return the keys of all that is exported, and imported: not replicas or tokens."""
+    keys = (record.key for record in snapshot.records)
+    return [key for key in keys if id_of(key) is not None or is_split(key)]
 
 
 def _documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
@@ -96,6 +134,13 @@ def _documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
         yield record.key, _compact(value) if b"\n" in value else value
 
 
+def _splits(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+    for record in snapshot.records:
+        if is_split(record.key):
+            split = decode_split(record.key, record.value)
+            yield record.key, encode_split(split)
+
+
 def _compact(document: bytes) -> bytes:
     return msgspec.json.format(document, indent=-1)
 
@@ -103,8 +148,8 @@ def _compact(document: bytes) -> bytes:
 def read_documents(lines: Iterable[bytes]) -> dict[str, bytes]:
     """Return the documents in an export by their keys.
 
-    Raises `BadFile`, naming the line, for anything but a whole export of services that
-    a registry would take: what is imported must not stop a registry's start.
+    Raises `BadFile`, naming the line, for anything but a whole export of services and
+    splits that a registry would take: what is imported must not stop its start.
     """
     numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip())
     promised = _promised(next(numbered, None))
@@ -112,18 +157,19 @@ def read_documents(lines: Iterable[bytes]) -> dict[str, bytes]:
     lines_of: dict[str, int] = {}
     number = 1
     for number, line in numbered:
-        key, document = _read_service(number, line)
+        key, document = _read_line(number, line)
         if key in documents:
+            name = id_of(key) or f"the split of {key.removeprefix(SPLITS)}"
             raise BadFile(
-                f"line {number}: {id_of(key)!r} is on line {lines_of[key]}"
+                f"line {number}: {name!r} is on line {lines_of[key]}"
                 " already; remove one of them"
             )
         documents[key] = document
         lines_of[key] = number
-    if len(documents) != promised:
+    if counted(documents) != promised:
         raise BadFile(
-            f"line {number} is the last one, with {services(len(documents))} so far,"
-            f" but line 1 promises {promised:,}: the file was cut off or changed;"
+            f"line {number} is the last one, with {counted(documents)} so far,"
+            f" but line 1 promises {promised}: the file was cut off or changed;"
             " export or copy it again"
         )
     return documents
@@ -137,8 +183,8 @@ def is_header(line: bytes) -> bool:
         return False
 
 
-def _promised(first: tuple[int, bytes] | None) -> int:
-    """Return how many services the header promises."""
+def _promised(first: tuple[int, bytes] | None) -> str:
+    """Return what the header promises, as `counted` says it."""
     if first is None:
         raise BadFile("the file is empty: it has no header; export again")
     number, line = first
@@ -149,30 +195,43 @@ def _promised(first: tuple[int, bytes] | None) -> int:
             f"line {number} is not the header of an export: {error}; import needs a"
             " file from modularity-registry export"
         ) from None
-    if header.format != FORMAT or header.services < 0:
+    if header.format != FORMAT or min(header.services, header.splits) < 0:
         raise BadFile(f"line {number} is not the header of an export")
     if header.version != VERSION:
         raise BadFile(
             f"line {number}: the file has version {header.version} of the format, but"
             f" this registry reads version {VERSION}; use the registry that wrote it"
         )
-    return header.services
+    return _counts(header.services, header.splits)
 
 
-def _read_service(number: int, line: bytes) -> tuple[str, bytes]:
+def _read_line(number: int, line: bytes) -> tuple[str, bytes]:
+    """Return the key and the document of a service or a split."""
+    what = "registration"
     try:
+        if b'"groups"' in line and _decode_any(line).groups is not msgspec.UNSET:
+            what = "split"
+            return _split(line)
         return _service(line)
     except InvalidRequest as error:
         rest = error.detail.removeprefix("the body is ")
-        raise BadFile(f"line {number}: the registration is refused: {rest}") from None
+        raise BadFile(f"line {number}: the {what} is refused: {rest}") from None
     except StoreCorrupt as error:
         raise BadFile(f"line {number}: {error.detail}") from None
     except RecursionError:
         raise BadFile(f"line {number} is nested too deeply") from None
     except (msgspec.ValidationError, _NotAService) as error:
-        raise BadFile(f"line {number} is not a service: {error}") from None
+        kind = "split" if what == "split" else "service"
+        raise BadFile(f"line {number} is not a {kind}: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadFile(f"line {number} is not JSON: {error}") from None
+
+
+def _split(line: bytes) -> tuple[str, bytes]:
+    decoded = _decode_split(line)
+    groups = schema.parse_split(bytes(decoded.groups), decoded.capability)
+    split = split_of(decoded.capability, groups)
+    return key_of_split(split.capability), encode_split(split)
 
 
 def _service(line: bytes) -> tuple[str, bytes]:
@@ -203,6 +262,15 @@ def _moments(service: Service) -> Iterator[datetime]:
         yield service.drain.at
 
 
-def services(count: int) -> str:
-    """Return a count of services, as ``2 services``."""
-    return f"{count:,} service{'' if count == 1 else 's'}"
+def counted(keys: Collection[str]) -> str:
+    """Return how many services and splits these keys are of, in words."""
+    splits = sum(map(is_split, keys))
+    return _counts(len(keys) - splits, splits)
+
+
+def _counts(services: int, splits: int) -> str:
+    """Return counts as ``2 services``, or ``2 services and 1 split``."""
+    text = f"{services:,} service{'' if services == 1 else 's'}"
+    if splits:
+        text += f" and {splits:,} split{'' if splits == 1 else 's'}"
+    return text

@@ -70,6 +70,23 @@ def pair(start: Start, **settings: Any) -> tuple[Registry, Registry]:
     return here, west
 
 
+def test_the_upstream_s_split_holds_and_its_changes_are_heard(start: Start) -> None:
+    here, west = pair(start)
+    for service_id, version in (("one", "1.0"), ("two", "2.0")):
+        west.serve(service_id, "here", version=version)
+    split = f"{west.url}/api/capabilities/greet/split"
+
+    def served() -> set[str]:
+        return {look_up(here).json()["id"] for _ in range(10)}
+
+    eventually(lambda: look_up(here).ok)
+    assert served() == {"one", "two"}
+    assert requests.put(split, json={"v2": 1}, timeout=5).ok
+    eventually(lambda: served() == {"two"})
+    assert requests.delete(split, timeout=5).ok
+    eventually(lambda: served() == {"one", "two"})
+
+
 def test_what_nobody_here_provides_is_answered_from_elsewhere(start: Start) -> None:
     here, west = pair(start)
     west.serve("a", "127.0.0.1:9001")

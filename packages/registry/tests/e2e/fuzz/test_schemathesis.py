@@ -160,6 +160,12 @@ def keep_rules_between_fields(case: Case) -> None:
         query.pop("strategy", None)
     if case.operation.label == "PUT /api/services/{service_id}" and "id" in body:
         body["id"] = unquote(case.path_parameters["service_id"])
+    if case.operation.label == "PUT /api/capabilities/{name}/split":
+        # No two names of one version, as v1 and 1.
+        for name in [name for name in body if f"v{name}" in body]:
+            del body[name]
+        if not any(body.values()):
+            body["v1"] = 1
     if is_blank(body.get("name", "-")):
         body["name"] = "Hello"
     if "metadata" in body:

@@ -222,6 +222,27 @@ def test_a_trusted_proxy_is_named_beside_its_caller(
 # Tokens and refusals
 
 
+def test_splits_are_told_with_their_weights_before_and_after(path: Path) -> None:
+    with closed(path) as (_, client, admin):
+        url = "/api/capabilities/x/y/split"
+        client.put(url, json={"v1": 1}, headers=admin)
+        client.put(url, json={"v1": 1}, headers=admin)  # changes nothing
+        client.put(url, json={"v1": 9, "v2": 1}, headers=admin)
+        client.delete(url, headers=admin)
+        reply = client.put(url, json={"v1": 1})
+        assert reply.status_code == 401
+    set_, changed, ended = [
+        each for each in acts(path) if each["event"].startswith("capability.")
+    ]
+    assert set_["event"] == changed["event"] == "capability.split_changed"
+    assert "old" not in set_ and set_["new"] == changed["old"] == {"v1": 1}
+    assert changed["new"] == ended["old"] == {"v1": 9, "v2": 1}
+    assert ended["event"] == "capability.split_ended" and "new" not in ended
+    assert {each["capability"] for each in (set_, changed, ended)} == {"x/y"}
+    assert {each["who"] for each in (set_, changed, ended)} == {"admin"}
+    assert set_["revision"] < changed["revision"] < ended["revision"]
+
+
 def test_tokens_are_told_of_without_anything_that_opens_doors(path: Path) -> None:
     with closed(path) as (registry, client, admin):
         wish = {"name": "ci", "rights": ["register"], "ids": ["web-*"]}

@@ -69,6 +69,27 @@ def test_a_service_s_answer_stays_until_it_changes(bench: Bench) -> None:
     assert bench.find(name).parts != first.parts
 
 
+def test_an_answer_of_a_split_stays_until_that_changes(bench: Bench) -> None:
+    bench.register("one", version="1")
+    bench.register("two", version="2")
+    commands, call = bench.registry.split_commands, bench.registry.call
+    call(commands.put("greet", {"v1": 1, "v2": 1}))
+    first = bench.find()
+    assert len(first.parts) == 2
+    bench.register("other", capabilities=["other"])
+    assert bench.find() is first, "no provider of it"
+    call(commands.put("greet", {"v2": 1}))
+    assert len(bench.find().parts) == 1
+    call(commands.end("greet"))
+    assert len(bench.find().parts) == 2
+
+
+def test_addresses_of_a_split_are_chosen_anew_each_time(bench: Bench) -> None:
+    bench.register("one", version="1")
+    bench.registry.call(bench.registry.split_commands.put("greet", {"v1": 1}))
+    assert bench.find(kind="A") is not bench.find(kind="A")
+
+
 def test_names_that_come_to_share_one_are_found(bench: Bench) -> None:
     bench.register("one", capabilities=["greet"])
     assert len(bench.find().parts) == 1

@@ -107,6 +107,19 @@ def test_drains_are_logged_with_their_reason(
     assert (gone["event"], gone["revision"]) == ("service unregistered", 4)
 
 
+def test_splits_are_logged_with_their_weights(
+    client: FlaskClient, changes: Take
+) -> None:
+    url = "/api/capabilities/greet/split"
+    client.put(url, json={"v2": 1, "v1": 9})
+    client.put(url, json={"v1": 9, "v2": 1})  # the same
+    client.delete(url)
+    first, second = changes()
+    assert (first["event"], first["capability"]) == ("split changed", "greet")
+    assert first["split"] == second["old_split"] == "v1=9 v2=1"
+    assert (second["event"], second["level"]) == ("split ended", "INFO")
+
+
 def test_verdicts_are_logged_with_who_found_what(
     registry: Registry, client: FlaskClient, changes: Take
 ) -> None:

@@ -171,7 +171,7 @@ class _Check:
 def _round_robin(catalog: Catalog, capability: Capability) -> Entry | None:
     providers = capability.providers()
     if providers.split is not None:
-        return splits.pick(catalog, capability, providers, _TURNS, None)
+        return splits.pick_anywhere(capability, providers, _TURNS)
     candidates = providers.candidates
     return candidates[next(capability.turns) % len(candidates)] if candidates else None
 

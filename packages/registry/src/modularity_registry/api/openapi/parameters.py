@@ -8,8 +8,10 @@ from modularity_registry.events import KINDS
 from modularity_registry.model.rights import NAME_PATTERN
 from modularity_registry.model.service import MODES, STATUSES
 from modularity_registry.schema.patterns import (
+    CAPABILITY_PATTERN,
     CHECK_NAME_PATTERN,
     ID_PATTERN,
+    LONGEST_CAPABILITY,
     PLACE_PATTERN,
 )
 
@@ -92,6 +94,17 @@ PARAMETERS: dict[str, Json] = {
         "name",
         "The capability's name. You can write a slash in it as `/` or `%2F`.",
         {"type": "string", "pattern": "^[^/]"},
+        "greet",
+    ),
+    "SplitCapability": _path(
+        "name",
+        "The capability's name. Nobody has to offer it yet.",
+        {
+            "type": "string",
+            "pattern": CAPABILITY_PATTERN,
+            "minLength": 1,
+            "maxLength": LONGEST_CAPABILITY,
+        },
         "greet",
     ),
     "TokenName": _path(

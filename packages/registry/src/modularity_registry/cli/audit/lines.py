@@ -41,7 +41,8 @@ def sentence(entry: Entry) -> str:
 
 def _row(entry: Entry) -> tuple[Cell, ...]:
     event = plain(entry.get("event"))
-    about = entry.get("service_id") or entry.get("token") or entry.get("call")
+    keys = ("service_id", "token", "capability", "call")
+    about = next((entry[key] for key in keys if entry.get(key)), None)
     return (
         moment(entry.get("timestamp")),
         (event, _STYLES.get(event, "")),
@@ -94,6 +95,13 @@ def _of_report(entry: Entry) -> str:
     return f"{plain(old)} -> {plain(new)}{_because(entry)}"
 
 
+def _of_split(entry: Entry) -> str:
+    old, new = (
+        pairs(entry[key]) if entry.get(key) else "none" for key in ("old", "new")
+    )
+    return f"{old} -> {new}"
+
+
 def _of_token(entry: Entry) -> str:
     return f"rights {names(entry['rights'])}, ids {names(entry['ids'])}"
 
@@ -132,6 +140,8 @@ _DESCRIPTIONS: Final[dict[str, Callable[[Entry], str]]] = {
     "service.drained": lambda entry: plain(entry.get("reason", "")),
     "service.undrained": lambda entry: plain(entry["status"]),
     "service.reported": _of_report,
+    "capability.split_changed": _of_split,
+    "capability.split_ended": _of_split,
     "token.created": _of_token,
     "token.rotated": _of_rotation,
     "token.revoked": _of_token,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from modularity_client import Event
-from modularity_registry.cli.output import milliseconds, moment, plain
+from modularity_registry.cli.output import milliseconds, moment, pairs, plain
 from modularity_registry.clock import rfc3339
 
 
@@ -30,6 +30,8 @@ def sentence(event: Event) -> str:
                 f"{service_id} {plain(data.get('old_status'))} ->"
                 f" {plain(data.get('new_status'))}{_because(data.get('reason'))}"
             )
+        case "capability.split_changed":
+            return _split(data)
         case "capability.invoked":
             return _call(data)
     return ""  # of a newer registry: only its type is shown
@@ -37,6 +39,12 @@ def sentence(event: Event) -> str:
 
 def _because(reason: Any) -> str:
     return f": {plain(reason)}" if reason else ""
+
+
+def _split(data: Any) -> str:
+    split = data.get("split")
+    weights = f"split: {pairs(split)}" if split else "no longer split"
+    return f"{plain(data.get('capability'))} {weights}"
 
 
 def _call(data: Any) -> str:

@@ -240,6 +240,7 @@ EventKind = Annotated[
             "service.updated",
             "service.unregistered",
             "service.status_changed",
+            "capability.split_changed",
             "capability.invoked",
             "resync",
         ],
@@ -259,7 +260,8 @@ class Change(Struct):
         dict[str, Any],
         doc(
             "The service, with `old_status`, `new_status` and `reason` if its status"
-            " changed; or the call; or details of the stream.",
+            " changed; or the `capability` and its `split`, null when it has ended; or"
+            " the call; or details of the stream.",
             {"id": "hello-service"},
         ),
     ]

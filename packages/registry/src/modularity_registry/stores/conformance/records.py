@@ -77,6 +77,8 @@ class ReadingContract(Opened):
         keys = [f"services/{allowed}", *(f"services/{c}" for c in "._:-"), "replicas/x"]
         # The longest one: the longest id in a namespace with the longest name.
         keys.append(f"ns/{'n' * 63}/services/{'i' * 128}")
+        # A key may be where another one begins, as capabilities may.
+        keys += ["splits/a", "splits/a/b", "splits/a/b/.c/..d", f"splits/{64 * 'x/'}x"]
         for key in keys:
             put(store, key, key.encode())
         records = snapshot_of(store).records

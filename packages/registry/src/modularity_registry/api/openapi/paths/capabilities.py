@@ -96,7 +96,7 @@ PATHS: dict[str, Json] = {
             "Read how the calls of a capability are split",
             read("The weight of each group.", "Split", _SPLIT),
             ("invalid_request", "split_not_found", "not_found"),
-            ("CapabilityName", "IfNoneMatch"),
+            ("SplitCapability", "IfNoneMatch"),
         ),
         "put": call(
             "split_calls",
@@ -110,7 +110,7 @@ PATHS: dict[str, Json] = {
                 *("invalid_request", "not_found", "revision_mismatch"),
                 *("registry_full", *WRITING),
             ),
-            ("CapabilityName", "IfMatch", "IfNew"),
+            ("SplitCapability", "IfMatch", "IfNew"),
             RequestBody("Split"),
             description="A provider is in the group with the name of its"
             " `metadata.tag`, or else of its version or the first parts of that. The"
@@ -125,7 +125,7 @@ PATHS: dict[str, Json] = {
                 *("invalid_request", "split_not_found", "not_found"),
                 *("revision_mismatch", *WRITING),
             ),
-            ("CapabilityName", "IfMatch"),
+            ("SplitCapability", "IfMatch"),
         ),
     },
     "/api/splits": {

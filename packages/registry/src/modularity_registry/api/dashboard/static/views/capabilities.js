@@ -166,15 +166,17 @@ export class CapabilityView {
     this.#name = name;
     this.title = name;
     this.summary = h("p", { class: "subtitle" });
+    this.split = h("p", { class: "subtitle", hidden: true });
     this.list = h("ul", { class: "providers" });
     this.element = h(
       "section",
       { class: "view" },
       h("a", { class: "back", href: "#/capabilities" }, icon("back"), "Capabilities"),
-      h("div", { class: "heading" }, h("div", null, h("h1", { tabindex: -1 }, name), this.summary)),
+      h("div", { class: "heading" }, h("div", null, h("h1", { tabindex: -1 }, name), this.summary, this.split)),
       this.list,
     );
-    this.#unlisten = cache.listen((event) => event === null && this.#scheduleRefresh());
+    const concerns = (event) => event === null || (event.event === "capability.split_changed" && event.data.capability === name);
+    this.#unlisten = cache.listen((event) => concerns(event) && this.#scheduleRefresh());
     this.#refresh();
   }
 
@@ -201,24 +203,35 @@ export class CapabilityView {
     }
   }
 
-  #render({ providers, problem, next }) {
-    const data = JSON.stringify([providers, problem]);
+  #render({ providers, problem, next, split }) {
+    const data = JSON.stringify([providers, problem, split]);
     if (data === this.#drawnFrom) return;
     this.#drawnFrom = data;
     const available = providers.filter(({ returned }) => returned).length;
     const summary = `${count(available)} of ${plural(providers.length, "provider")} available`;
     setText(this.summary, problem ?? (providers.length ? `${summary}${next ? " (of the first 1,000)" : ""}` : "No service provides this capability."));
+    this.split.hidden = !split;
+    setText(this.split, split ? `Calls are split: ${shares(split)}` : "");
     const unavailableFirst = [...providers].sort((a, b) => a.returned - b.returned);
     this.list.replaceChildren(...unavailableFirst.map(providerItem));
   }
 }
 
-function providerItem({ service_id: id, name, status, reasons, second_opinion: disagreement }) {
+/** The weights of a split as shares of all calls. */
+function shares(split) {
+  const total = Object.values(split).reduce((sum, weight) => sum + weight, 0);
+  return Object.entries(split)
+    .map(([group, weight]) => `${group} ${count(Math.round((weight / total) * 1000) / 10)} %`)
+    .join(", ");
+}
+
+function providerItem({ service_id: id, name, status, reasons, group, second_opinion: disagreement }) {
   return h(
     "li",
     { class: "card" },
     h("a", { href: `#/services/${encodeURIComponent(id)}` }, id, name === id ? null : h("small", null, name)),
     badge(status),
+    group ? h("span", { class: "chip" }, `group ${group}`) : null,
     reasons.length ? h("p", null, `Not available: ${reasons.join("; ")}.`) : h("p", { class: "faint" }, "Available"),
     disagreement ? h("p", null, `Replicas disagree: ${disagreement}.`) : null,
   );
