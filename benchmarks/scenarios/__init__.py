@@ -16,6 +16,7 @@ from benchmarks.scenarios.fuzz import fuzz
 from benchmarks.scenarios.leader_loss import leader
 from benchmarks.scenarios.lookups import lookup, peers, scale
 from benchmarks.scenarios.replicas import beats, propagation, workers
+from benchmarks.scenarios.routing import routing
 from benchmarks.scenarios.slow_callers import slow
 from benchmarks.scenarios.stores import firstview, storelookup, stores
 from benchmarks.scenarios.watchers import bystanders, fanout, streams, watch
@@ -28,6 +29,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         "lookup": lookup,
         "callers": callers,
         "scale": scale,
+        "routing": routing,
         "flask": flask,
         "lists": lists,
         "peers": peers,

@@ -32,7 +32,7 @@ from modularity_registry.stores.base import Record
 
 log = logging.getLogger(__name__)
 
-MOST_LABELS = 65_536
+MOST_LABELS = 16_384
 """So many services' tags and versions are remembered."""
 
 

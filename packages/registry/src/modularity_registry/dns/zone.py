@@ -348,12 +348,10 @@ def _weighted(
             parts.append((service, weight * own if service.target else 0.0))
     largest = max((part for _, part in parts), default=0.0)
     return [
-        (
-            replace(
-                service,
-                priority=0,
-                weight=max(1, round(LARGEST_WEIGHT * part / largest)) if part else 0,
-            )
+        replace(
+            service,
+            priority=0,
+            weight=max(1, round(LARGEST_WEIGHT * part / largest)) if part else 0,
         )
         for service, part in parts
     ]

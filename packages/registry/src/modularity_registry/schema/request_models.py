@@ -375,7 +375,6 @@ class SplitBody(
         strict=True,
         json_schema_extra={
             "additionalProperties": False,
-            "not": {"additionalProperties": {"const": 0}},
             "examples": [{"v1": 90, "v2": 10}],
         },
     )

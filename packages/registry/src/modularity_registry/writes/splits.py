@@ -57,7 +57,8 @@ class SplitCommands:
         """
         split = split_of(capability, groups)
         for _ in range(MAX_ATTEMPTS):
-            seen, stored = self._read(capability, precondition)
+            seen, stored = self._read(capability)
+            _check(precondition, capability, stored)
             if stored is None and self._catalog.total_splits >= MOST_SPLITS:
                 raise RegistryFull(
                     f"the registry holds {MOST_SPLITS:,} splits, which is all that it"
@@ -78,26 +79,19 @@ class SplitCommands:
         Raises `SplitNotFound`, and `RevisionMismatch` as `put`.
         """
         for _ in range(MAX_ATTEMPTS):
-            seen, stored = self._read(capability, precondition)
+            seen, stored = self._read(capability)
             if stored is None:
                 raise not_split(capability)
+            _check(precondition, capability, stored)
             revision = await self._write(seen, stored, None)
             if revision is not None:
                 return SplitResult(stored.split, revision)
         raise contended(capability)
 
-    def _read(
-        self, capability: str, precondition: Precondition
-    ) -> tuple[int, StoredSplit | None]:
-        """Return the view's revision and the split, for which the condition holds."""
+    def _read(self, capability: str) -> tuple[int, StoredSplit | None]:
+        """Return the view's revision and the split; raises `StoreUnavailable`."""
         self._feed.require()
-        seen, stored = self._catalog.revision, self._catalog.split(capability)
-        state = f"at revision {stored.revision}" if stored else "not there"
-        precondition.check_revision(
-            stored.revision if stored else None,
-            f"the split of {capability!r} is {state}",
-        )
-        return seen, stored
+        return self._catalog.revision, self._catalog.split(capability)
 
     async def _write(
         self, seen: int, stored: StoredSplit | None, split: Split | None
@@ -121,6 +115,14 @@ class SplitCommands:
         self._audit.split(old, split, revision)
         await self._feed.wait(revision)
         return revision
+
+
+def _check(
+    precondition: Precondition, capability: str, stored: StoredSplit | None
+) -> None:
+    state = f"at revision {stored.revision}" if stored else "not there"
+    revision = stored.revision if stored else None
+    precondition.check_revision(revision, f"the split of {capability!r} is {state}")
 
 
 def not_split(capability: str) -> SplitNotFound:

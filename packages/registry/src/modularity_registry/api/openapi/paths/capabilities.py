@@ -96,7 +96,7 @@ PATHS: dict[str, Json] = {
             "Read how the calls of a capability are split",
             read("The weight of each group.", "Split", _SPLIT),
             ("invalid_request", "split_not_found", "not_found"),
-            ("SplitCapability", "IfNoneMatch"),
+            ("CapabilityName", "IfNoneMatch"),
         ),
         "put": call(
             "split_calls",
@@ -125,7 +125,7 @@ PATHS: dict[str, Json] = {
                 *("invalid_request", "split_not_found", "not_found"),
                 *("revision_mismatch", *WRITING),
             ),
-            ("SplitCapability", "IfMatch"),
+            ("CapabilityName", "IfMatch"),
         ),
     },
     "/api/splits": {

@@ -1,0 +1,83 @@
+"""Lookups where zones, priorities and splits decide, beside plain ones."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+
+from benchmarks.harness import workload
+from benchmarks.harness.comparison import (
+    SystemUnderTest,
+    compare,
+    lookups,
+    one_provider,
+    system_under_test,
+)
+from benchmarks.harness.http import Reply, request, send_all
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.processes import Fleet
+from benchmarks.harness.results import BenchmarkError, Row, at_least
+from benchmarks.harness.systems import start_registry
+from benchmarks.harness.workload import Service
+
+ZONES = ("eu-1a", "eu-1b", "eu-1c")
+SPLIT = '{"v1":90,"v2":10}'
+
+PRIORITIES: Sequence[int] = ()
+"""The priorities of a capability's providers, in turn; none are registered if empty."""
+
+
+def routing(plan: Plan) -> Row:
+    """The lookup with zones and splits, alone and together, beside a plain one."""
+    with plan.fleet() as fleet:
+        plain = lookups(plan, fleet, "plain", plan.services)
+        zones = _routed(plan, fleet, "zones", zoned=True)
+        splits = _routed(plan, fleet, "splits", split=True)
+        both = _routed(plan, fleet, "all", zoned=True, split=True)
+        series = compare(plan, fleet, (plain, zones, splits, both))
+    notes = [
+        f"'zones' and 'all': the caller says that it is in one of {len(ZONES)} zones",
+        f"'splits' and 'all': each capability is split: {SPLIT}",
+    ]
+    if PRIORITIES:
+        notes.append(f"'all': the providers have the priorities {PRIORITIES}")
+    title = f"capability lookup by zone and split, {plan.services:,} services"
+    checks = (at_least(series[3], series[0], 0.85),)
+    return Row("routing", title, tuple(series), checks, tuple(notes))
+
+
+def _routed(
+    plan: Plan, fleet: Fleet, name: str, zoned: bool = False, split: bool = False
+) -> SystemUnderTest:
+    """Return a registry where these decide on who gets a call."""
+    server = start_registry(plan, fleet)
+    register = partial(_register, zoned=zoned, prioritized=zoned and split)
+    send_all(server.port, map(register, workload.services(plan.services)))
+    capabilities = workload.capabilities(plan.services)
+    if split:
+        send_all(server.port, map(_split, capabilities))
+    headers = f"X-Zone: {ZONES[0]}\r\n" if zoned else ""
+    look_up = partial(workload.registry_lookup, headers=headers)
+
+    def verify(reply: Reply, capability: str) -> None:
+        one_provider(reply, capability)
+        zone = reply.json().get("zone")
+        if zone != (ZONES[0] if zoned else None):
+            raise BenchmarkError(f"a provider of the zone {zone}")
+
+    keys = workload.draw(capabilities, plan.seed)
+    return system_under_test(fleet, name, server, keys, look_up, verify)
+
+
+def _register(service: Service, zoned: bool, prioritized: bool) -> bytes:
+    number = int(service.number)
+    body = json.loads(workload.registry_body(service))
+    body["version"] = f"{number % 2 + 1}.4.2"
+    if zoned:
+        body |= {"zone": ZONES[number // 2 % len(ZONES)], "region": "eu-1"}
+    if prioritized and PRIORITIES:
+        body["priority"] = PRIORITIES[number // 2 % len(PRIORITIES)]
+    return request("POST", "/api/register", json.dumps(body))
+
+
+def _split(capability: str) -> bytes:
+    return request("PUT", f"/api/capabilities/{capability}/split", SPLIT)
