@@ -96,8 +96,10 @@ def choose_group(providers: Providers, strategy: Strategy) -> tuple[str, Provide
     if strategy.name == "hash":
         name = rendezvous.pick_weighted(strategy.key, groups.weights)
     else:
-        point = random.randrange(groups.thresholds[-1])
-        name = groups.names[bisect_right(groups.thresholds, point)]
+        thresholds = groups.thresholds
+        # The product may round up to the total; hence the upper bound.
+        point = random.random() * thresholds[-1]
+        name = groups.names[bisect_right(thresholds, point, 0, len(thresholds) - 1)]
     return name, groups.members[name]
 
 
