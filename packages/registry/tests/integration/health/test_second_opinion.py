@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from modularity_client.types.services import ExplanationList
 from modularity_registry import config, runtime, schema
 from modularity_registry.api.app import create_app
 from modularity_registry.cli.doctor import findings
@@ -103,6 +104,8 @@ def test_a_disagreement_is_shown_and_a_death_is_noticed(
         [provider] = site.get(explain)["providers"]
         assert provider["returned"] is True
         assert provider["second_opinion"] == DISAGREEMENT
+        [explained] = ExplanationList.from_json(site.get(explain))
+        assert explained.second_opinion == DISAGREEMENT
         client = create_app(site.replicas[0]).test_client()
         reply = client.get(explain, headers={"If-None-Match": tag})
         assert reply.status_code == 200, "the disagreement is not of the store"

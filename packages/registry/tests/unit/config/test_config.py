@@ -224,6 +224,15 @@ def test_workers_need_a_store_that_they_can_share() -> None:
     assert settings.workers == 2
 
 
+def test_a_second_opinion_needs_a_store_that_replicas_can_share() -> None:
+    with pytest.raises(BadSetting, match="--confirm 2 needs a store that replicas"):
+        load({"confirm": "2"}, {})
+    with pytest.raises(BadSetting, match="must be a whole number from 1 to 2"):
+        load({"confirm": "3", "store": "sqlite:///registry.db"}, {})
+    settings = load({"confirm": "2", "store": "sqlite:///registry.db"}, {})
+    assert settings.confirm == 2
+
+
 @pytest.mark.parametrize("value", ["10.0.0.300", "10.0.0.1/8", "everyone", ","])
 def test_networks_that_can_not_be_read_are_blamed_on_their_own_setting(
     value: str,
