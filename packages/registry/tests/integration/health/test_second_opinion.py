@@ -55,8 +55,9 @@ class Site:
             replica = runtime.build(settings, prober=prober, replica=name)
             LOOP.call(replica.start())
             self.replicas.append(replica)
-        for replica in self.replicas:
-            eventually(lambda r=replica: r.membership.alive == ("a", "b"))  # type: ignore[misc]
+        eventually(
+            lambda: all(each.membership.alive == ("a", "b") for each in self.replicas)
+        )
 
     def register(self, port: int) -> str:
         """Register a service that the first replica checks; return its id."""
