@@ -42,6 +42,14 @@ def test_zone_then_region_then_anywhere(gone: int, count: int) -> None:
         assert len(ids) == len(ALL) - gone == count
 
 
+def test_a_priority_comes_before_the_zone() -> None:
+    far, backup = service("far", zone="b"), service("backup", zone="a", priority=1)
+    assert nearest((far,), (far, backup), Place("a"), 0.7) == (far,)
+    here = service("here", zone="a")
+    chosen = nearest((far, here), (far, here, backup), Place("a"), 0.7)
+    assert chosen == (here,), "a backup does not count for the share"
+
+
 def test_a_zone_without_providers_has_the_region_that_is_given() -> None:
     assert len(near(Place("z"))) == len(ALL)
     assert len(near(Place("z", "eu"))) == 20

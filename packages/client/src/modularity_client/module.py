@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Required, TypedDict, TypeVar
+from typing import Any, Required, Self, TypedDict, TypeVar
 
 from modularity_client.client import AsyncRegistry, Registry
 from modularity_client.errors import RegistryError
@@ -62,6 +62,9 @@ class HealthWarning(str):
     """
 
     __slots__ = ()
+
+    def __new__(cls, reason: str) -> Self:
+        return super().__new__(cls, reason)
 
 
 class InvocationError(Exception):

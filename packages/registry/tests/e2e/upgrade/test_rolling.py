@@ -199,3 +199,30 @@ def test_no_call_fails_and_no_registration_is_lost(
             assert by_id.pop("steady-0") == "draining"
             assert set(by_id.values()) == {"healthy"}
             assert replica.get("/health").get("epoch") == epoch
+
+
+def test_the_previous_release_reads_warnings_and_priorities(
+    previous: Path, tmp_path: Path
+) -> None:
+    current = (sys.executable, "-m", "modularity_registry")
+    with store_of("sqlite", tmp_path) as store, ExitStack() as stack:
+        replica = Replica(store, tmp_path / "replica.log")
+        stack.callback(replica.kill)
+        replica.start(*current)
+        with Registry(replica.url) as registry:
+            for service_id, priority in (("a", 0), ("b", 7), ("c", 7)):
+                registry.put(**fields(service_id, priority=priority))
+            registry.heartbeat("c", warning=True, note="queue is long")
+            replica.stop()
+            replica.start(previous)
+            listed = replica.get("/api/services")["services"]
+            assert {service["status"] for service in listed} == {"healthy"}
+            assert {registry.capability("greet").id for _ in listed} == {"a", "b", "c"}
+            registry.drain("b")
+            registry.undrain("b")
+            replica.stop()
+            replica.start(*current)
+            assert registry.service("c").status == "warning"
+            assert registry.service("c").priority == 7
+            # What the previous release has changed lost what it did not know.
+            assert registry.service("b").priority == 0

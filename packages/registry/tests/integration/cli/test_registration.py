@@ -29,7 +29,7 @@ def test_a_service_is_registered_from_options_and_replaced(served: Served) -> No
         *("--name", "Hello", "--version", "2.0.0", "--weight", "3", "--ttl", "60"),
         *("--metadata", "region=eu", "--metadata", "note=a=b"),
         *("--capability", "greet/formal"),
-        *("--zone", "eu-1a", "--region", "eu-1"),
+        *("--zone", "eu-1a", "--region", "eu-1", "--priority", "10"),
     )
     again = served.run("register", "--id", "a", *MINIMAL, *options)
     assert again.stdout.startswith("replaced a at revision ")
@@ -41,6 +41,7 @@ def test_a_service_is_registered_from_options_and_replaced(served: Served) -> No
     assert (service["zone"], service["region"]) == ("eu-1a", "eu-1")
     info = served.run("info", "a").stdout
     assert re.search("^zone +eu-1a$", info, re.M)
+    assert re.search("^priority +10$", info, re.M)
     assert re.search("^region +eu-1$", info, re.M)
 
 
