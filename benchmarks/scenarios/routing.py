@@ -1,7 +1,6 @@
 """Lookups where zones, priorities and splits decide, beside plain ones."""
 
 import json
-from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.harness import workload
@@ -22,8 +21,8 @@ from benchmarks.harness.workload import Service
 ZONES = ("eu-1a", "eu-1b", "eu-1c")
 SPLIT = '{"v1":90,"v2":10}'
 
-PRIORITIES: Sequence[int] = ()
-"""The priorities of a capability's providers, in turn; none are registered if empty."""
+PRIORITIES = (0, 1)
+"""The priorities of a capability's providers, in turn."""
 
 
 def routing(plan: Plan) -> Row:
@@ -34,15 +33,14 @@ def routing(plan: Plan) -> Row:
         splits = _routed(plan, fleet, "splits", split=True)
         both = _routed(plan, fleet, "all", zoned=True, split=True)
         series = compare(plan, fleet, (plain, zones, splits, both))
-    notes = [
+    notes = (
         f"'zones' and 'all': the caller says that it is in one of {len(ZONES)} zones",
         f"'splits' and 'all': each capability is split: {SPLIT}",
-    ]
-    if PRIORITIES:
-        notes.append(f"'all': the providers have the priorities {PRIORITIES}")
+        f"'all': the providers have the priorities {PRIORITIES}",
+    )
     title = f"capability lookup by zone and split, {plan.services:,} services"
     checks = (at_least(series[3], series[0], 0.85),)
-    return Row("routing", title, tuple(series), checks, tuple(notes))
+    return Row("routing", title, tuple(series), checks, notes)
 
 
 def _routed(
@@ -74,7 +72,7 @@ def _register(service: Service, zoned: bool, prioritized: bool) -> bytes:
     body["version"] = f"{number % 2 + 1}.4.2"
     if zoned:
         body |= {"zone": ZONES[number // 2 % len(ZONES)], "region": "eu-1"}
-    if prioritized and PRIORITIES:
+    if prioritized:
         body["priority"] = PRIORITIES[number // 2 % len(PRIORITIES)]
     return request("POST", "/api/register", json.dumps(body))
 
