@@ -452,7 +452,7 @@ def test_lines_that_find_no_room_are_counted(
         assert "more lines wait" in audit.fault
     audit.stop()
     lost = [each["count"] for each in acts(path) if each["event"] == "audit.lost"]
-    assert lost == [audit.lost]
+    assert sum(lost) == audit.lost
     assert events(path).count("test") == 100 - audit.lost
     assert 0 < audit.lost < 100
     assert audit.fault is None
