@@ -9,6 +9,9 @@ from modularity_registry.dns.records import Data, Name
 from modularity_registry.model.location import Address, InvalidLocation
 from modularity_registry.model.service import CHECKED_MODES, Registration
 
+BEST_PRIORITY = 1
+"""That of SRV records of services with the priority 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecords:
@@ -56,7 +59,7 @@ def _placed(
         target,
         location.port,
         # Those that say none have had 1 in the DNS from the beginning.
-        min(registration.priority + 1, 65_535),
+        min(registration.priority + BEST_PRIORITY, 65_535),
         registration.weight,
         location.address,
     )

@@ -40,6 +40,7 @@ from modularity_registry.dns.messages import (
 from modularity_registry.dns.names import Index, Names
 from modularity_registry.dns.records import Data, Name, Type
 from modularity_registry.dns.service_records import (
+    BEST_PRIORITY,
     ServiceRecords,
     label_address,
     service_records,
@@ -350,7 +351,7 @@ def _weighted(
     return [
         replace(
             service,
-            priority=0,
+            priority=BEST_PRIORITY,
             weight=max(1, round(LARGEST_WEIGHT * part / largest)) if part else 0,
         )
         for service, part in parts
