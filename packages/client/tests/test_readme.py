@@ -128,6 +128,19 @@ def test_every_method_is_named() -> None:
         assert methods - apart == named
 
 
+def test_namespaces_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = RegistryProcess("--namespace", "team-a")
+    try:
+        process.start()
+        monkeypatch.setenv("REGISTRY_URL", process.url)
+        exec(program("registry.namespaces()"), {})
+    finally:
+        process.kill()
+    assert capsys.readouterr().out == "default 0 0\nteam-a 0 0\n"
+
+
 def _served(app: Flask) -> Any:
     """The application on a port of its own, in a thread."""
     server = make_server("127.0.0.1", 0, app, threaded=True)

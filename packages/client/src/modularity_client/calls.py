@@ -25,6 +25,7 @@ from modularity_client.http.call import (
     registration_body,
     string_list,
 )
+from modularity_client.namespaces import LIST
 from modularity_client.split_calls import end_split, set_split, split, splits
 from modularity_client.token_calls import (
     create_token,
@@ -38,6 +39,7 @@ from modularity_client.types.registry import (
     Connections,
     Graph,
     Health,
+    Namespace,
     Ready,
     RecordedCalls,
     Stats,
@@ -68,6 +70,7 @@ __all__ = [
     "graph",
     "health",
     "heartbeat",
+    "namespaces",
     "own_token",
     "providers",
     "put",
@@ -339,6 +342,15 @@ def discover(
 def _preference(prefer_healthy: bool) -> Query:
     # Without a preference to say, older registries take the call as well.
     return () if prefer_healthy else (("prefer_healthy", "false"),)
+
+
+def namespaces() -> Call[tuple[Namespace, ...]]:
+    """List the namespaces that you may read, the default one first."""
+
+    def parse(data: Any, _: Reply) -> tuple[Namespace, ...]:
+        return tuple(map(Namespace.from_json, data["namespaces"]))
+
+    return Call("GET", LIST, parse)
 
 
 def stats() -> Call[Stats]:

@@ -26,6 +26,7 @@ from modularity_client.http.reply_body import MAX_REPLY_BYTES
 from modularity_client.http.transport import AsyncDriver, Driver, Settings
 from modularity_client.locality import Place, find_place
 from modularity_client.membership.membership import Joining, Membership
+from modularity_client.namespaces import find_namespace
 from modularity_client.types.services import Filters, Service
 
 DEFAULT_URL = "http://127.0.0.1:5000"
@@ -42,11 +43,20 @@ def _settings(
     tls: ssl.SSLContext | None,
     max_reply_bytes: int,
     place: Place,
+    namespace: str | None,
 ) -> Settings:
     if url is None:
         url = os.environ.get("REGISTRY_URL") or DEFAULT_URL
     credentials = find_credentials(token, token_file)
-    return Settings(parse_urls(url), credentials, timeout, tls, max_reply_bytes, place)
+    return Settings(
+        parse_urls(url),
+        credentials,
+        timeout,
+        tls,
+        max_reply_bytes,
+        place,
+        find_namespace(namespace),
+    )
 
 
 def _method(make: Callable[..., Any], method: Callable[..., Any]) -> None:
@@ -92,10 +102,13 @@ class Registry:
     plus its ``wait``. ``tls`` is for a private CA or a client certificate. A reply of
     more than ``max_reply_bytes`` is a `BadReply`. ``zone`` and ``region`` say where you
     are, by default ``REGISTRY_ZONE`` and ``REGISTRY_REGION``: you get providers there
-    first, and what you `join` is registered there.
+    first, and what you `join` is registered there. ``namespace``, by default
+    ``REGISTRY_NAMESPACE``, is what all of it is in: calls, streams, memberships and
+    resolvers; ``default`` is none.
 
-    Raises `ValueError` for an invalid URL, token or zone. Calls raise `RegistryError`.
-    All threads can share one object, and so can the children of a fork.
+    Raises `ValueError` for an invalid URL, token, zone or namespace. Calls raise
+    `RegistryError`. All threads can share one object, and so can the children of a
+    fork.
     """
 
     def __init__(
@@ -109,10 +122,11 @@ class Registry:
         max_reply_bytes: int = MAX_REPLY_BYTES,
         zone: str | None = None,
         region: str | None = None,
+        namespace: str | None = None,
     ) -> None:
         place = find_place(zone, region)
         self.settings = _settings(
-            url, token, token_file, timeout, tls, max_reply_bytes, place
+            url, token, token_file, timeout, tls, max_reply_bytes, place, namespace
         )
         self._driver = Driver(self.settings)
 
@@ -134,6 +148,7 @@ class Registry:
     end_split = _sync(calls.end_split)
     splits = _sync(calls.splits)
     discover = _sync(calls.discover)
+    namespaces = _sync(calls.namespaces)
     stats = _sync(calls.stats)
     health = _sync(calls.health)
     ready = _sync(calls.ready)
@@ -181,7 +196,7 @@ class Registry:
         return Membership(self.settings, **joining)
 
     def __repr__(self) -> str:
-        return f"Registry({', '.join(self.settings.urls)})"
+        return f"Registry({self.settings.shown})"
 
     def close(self) -> None:
         """Close the connections of this process. Idempotent."""
@@ -211,10 +226,11 @@ class AsyncRegistry:
         max_reply_bytes: int = MAX_REPLY_BYTES,
         zone: str | None = None,
         region: str | None = None,
+        namespace: str | None = None,
     ) -> None:
         place = find_place(zone, region)
         self.settings = _settings(
-            url, token, token_file, timeout, tls, max_reply_bytes, place
+            url, token, token_file, timeout, tls, max_reply_bytes, place, namespace
         )
         self._driver = AsyncDriver(self.settings)
 
@@ -236,6 +252,7 @@ class AsyncRegistry:
     end_split = _async(calls.end_split)
     splits = _async(calls.splits)
     discover = _async(calls.discover)
+    namespaces = _async(calls.namespaces)
     stats = _async(calls.stats)
     health = _async(calls.health)
     ready = _async(calls.ready)
@@ -281,7 +298,7 @@ class AsyncRegistry:
         return Membership(self.settings, **joining)
 
     def __repr__(self) -> str:
-        return f"AsyncRegistry({', '.join(self.settings.urls)})"
+        return f"AsyncRegistry({self.settings.shown})"
 
     async def close(self) -> None:
         """Close the connections of this loop. Idempotent."""

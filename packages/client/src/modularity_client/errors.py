@@ -103,6 +103,12 @@ class TokenNotFound(NotFound):
     codes = ("token_not_found",)
 
 
+class UnknownNamespace(RegistryError):
+    """The registry has no namespace of this name."""
+
+    codes = ("unknown_namespace",)
+
+
 class Conflict(RegistryError):
     """Base of the conflicts with what the registry already has."""
 

@@ -15,6 +15,7 @@ from modularity_client.events.sse import Frame, Parser, TooLong
 from modularity_client.http.call import Reply
 from modularity_client.http.reconnect import ReconnectSchedule
 from modularity_client.http.transport import Settings
+from modularity_client.namespaces import path_in
 from modularity_client.types.services import Service
 
 KEEP_ALIVE = 15.0
@@ -164,7 +165,7 @@ class Session:
             headers["Last-Event-ID"] = self.last_event_id
         return client.build_request(
             "GET",
-            f"{self.url}/api/events",
+            self.url + path_in(self.settings.namespace, "/api/events"),
             params=urlencode(query),
             headers=headers,
             timeout=CONNECT_TIMEOUT,

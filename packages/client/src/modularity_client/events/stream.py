@@ -71,7 +71,7 @@ class EventStream:
         self.close()
 
     def __repr__(self) -> str:
-        return f"EventStream({', '.join(self._session.settings.urls)})"
+        return f"EventStream({self._session.settings.shown})"
 
     def close(self) -> None:
         """End the stream, and wake a thread that waits for an event. Idempotent."""
@@ -150,7 +150,7 @@ class AsyncEventStream:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"AsyncEventStream({', '.join(self._session.settings.urls)})"
+        return f"AsyncEventStream({self._session.settings.shown})"
 
     async def close(self) -> None:
         """End the stream. Idempotent."""

@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar, get_args
 from urllib.parse import quote, urlencode
 
 from modularity_client.errors import BadReply, RegistryError, from_problem
+from modularity_client.namespaces import path_in
 from modularity_client.types.services import Filters, Mode, ServiceFields
 
 ResultT = TypeVar("ResultT")
@@ -86,6 +87,11 @@ class Call(Generic[ResultT]):
         if wait is not None:
             query = (*query, ("wait", f"{wait:.3f}"))
         return f"{self.path}?{urlencode(query)}" if query else self.path
+
+    def within(self, namespace: str) -> Self:
+        """Return the same call in a namespace; empty is the default one."""
+        path = path_in(namespace, self.path)
+        return self if path == self.path else replace(self, path=path)
 
     def with_reply(self) -> "Call[Answer[ResultT]]":
         """Return the same call with an `Answer` as its result."""

@@ -48,7 +48,7 @@ class Settings:
     """How to reach a registry; ``timeout`` is the seconds that a call may take.
 
     ``max_reply_bytes`` is the longest reply that is read, ``place`` is where the caller
-    is.
+    is, ``namespace`` what its calls are in: empty for the default one.
     """
 
     urls: tuple[str, ...]
@@ -57,11 +57,18 @@ class Settings:
     tls: ssl.SSLContext | None
     max_reply_bytes: int = MAX_REPLY_BYTES
     place: Place = NOWHERE
+    namespace: str = ""
 
     def __post_init__(self) -> None:
         check_timeout(self.timeout)
         if self.max_reply_bytes < 1:
             raise ValueError("max_reply_bytes must be a number of bytes above 0")
+
+    @property
+    def shown(self) -> str:
+        """The URLs and the namespace, for people."""
+        within = f", namespace={self.namespace!r}" if self.namespace else ""
+        return ", ".join(self.urls) + within
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of an httpx client."""
@@ -83,6 +90,7 @@ class Settings:
     ) -> Attempts[ResultT]:
         """Return the plan of a call."""
         seconds = self.timeout if timeout is None else timeout
+        call = call.within(self.namespace)
         return attempts(call, endpoints, time.monotonic, seconds, self.credentials)
 
 

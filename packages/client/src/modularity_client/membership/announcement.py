@@ -9,16 +9,20 @@ from modularity_client.http.endpoints import redacted
 log = logging.getLogger("modularity_client")
 
 
-def announce(service_id: str, location: str, registry: str) -> None:
+def announce(
+    service_id: str, location: str, registry: str, namespace: str = ""
+) -> None:
     """Log that a service joined a registry, at level info.
 
     If the program has set up no logging, the line goes to stderr, so that people who
     start their first module see where it is.
     """
     registry = redacted(registry).rstrip("/")
+    within = f" in namespace {namespace}" if namespace else ""
+    query = f"?namespace={namespace}" if namespace else ""
     line = (
-        f"{service_id}: joined {registry} as {location}; see"
-        f" {registry}/#/services/{quote(service_id, safe='')}"
+        f"{service_id}: joined {registry}{within} as {location}; see"
+        f" {registry}/{query}#/services/{quote(service_id, safe='')}"
     )
     if log.hasHandlers():
         log.info("%s", line)

@@ -20,6 +20,7 @@ from modularity_client.errors import (
     RegistryError,
     RegistryUnreachable,
     Unauthorized,
+    UnknownNamespace,
 )
 from modularity_client.http.transport import Driver, Settings
 from modularity_client.membership.announcement import announce
@@ -42,7 +43,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 REFUSED_PAUSE = 60.0
 """Seconds: as `LONGEST_PAUSE`, for a refusal, which only an operator can fix."""
 
-REFUSALS = (Unauthorized, Forbidden, Conflict, InvalidRequest)
+REFUSALS = (Unauthorized, Forbidden, Conflict, InvalidRequest, UnknownNamespace)
 """The registry does not accept the member, and a retry alone does not help."""
 
 
@@ -268,7 +269,12 @@ class Membership:
             log.warning("%s: %s", self.service_id, registered.message)
         if not self._announced:
             self._announced = True
-            announce(self.service_id, self._service["location"], self._driver.server)
+            announce(
+                self.service_id,
+                self._service["location"],
+                self._driver.server,
+                self._driver.settings.namespace,
+            )
         elif self._error is None:
             log.info("%s: registered", self.service_id)
         self._clear_error()

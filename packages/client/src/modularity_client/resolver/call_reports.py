@@ -14,6 +14,7 @@ from modularity_client.errors import (
     RegistryUnreachable,
     Unauthorized,
     Unavailable,
+    UnknownNamespace,
 )
 from modularity_client.http.transport import AsyncDriver
 from modularity_client.types.registry import CallReport, RecordedCalls
@@ -37,7 +38,13 @@ UPGRADE = 300.0
 
 TIMEOUT = 2.0
 
-_NO_MORE = (RegistryUnreachable, Unavailable, Unauthorized, Forbidden)
+_NO_MORE = (
+    RegistryUnreachable,
+    Unavailable,
+    Unauthorized,
+    Forbidden,
+    UnknownNamespace,
+)
 """After these the registry takes no other report either."""
 
 

@@ -33,6 +33,20 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace, and how many services and capabilities it has."""
+
+    name: str
+    services: int
+    capabilities: int
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """Return a namespace of a reply."""
+        return cls(data["name"], data["services"], data["capabilities"])
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The registry's health: ``healthy``, or ``degraded`` for ``reasons``."""
 
