@@ -20,6 +20,7 @@ import requests
 from click.testing import CliRunner, Result
 
 from modularity_registry.cli import main
+from modularity_registry.cli.completion import VARIABLE
 from support import PROGRAMS, TESTS
 from support.registry import eventually, registration
 from support.serving import HOST, free_port
@@ -132,6 +133,19 @@ def run(*arguments: str, stdin: str | None = None, **env: str) -> Result:
     none = {name: None for name in os.environ if name.startswith(PREFIXES)}
     settings: dict[str, str | None] = {**none, **env}
     return CliRunner().invoke(main.main, arguments, input=stdin, env=settings)
+
+
+def words(url: str, *line: str) -> set[str]:
+    """What the shell is told for a line; its last word is being typed."""
+    env = {
+        VARIABLE: "bash_complete",
+        "COMP_WORDS": " ".join(("modularity-registry", *line)),
+        "COMP_CWORD": str(len(line)),
+        "REGISTRY_URL": url,
+    }
+    result = CliRunner().invoke(main.main, [], prog_name="modularity-registry", env=env)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return {each.partition(",")[2] for each in result.stdout.split()}
 
 
 def spaced(text: str) -> list[str]:

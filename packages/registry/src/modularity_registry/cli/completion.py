@@ -6,7 +6,7 @@ If anything fails, there are no words: a prompt must neither hang nor show error
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import click
 from click.shell_completion import get_completion_class
@@ -48,7 +48,7 @@ def _matching(
     try:
         return {
             word
-            for service in _services(context.params)
+            for service in _services(context)
             for word in words(service)
             if word.startswith(incomplete)
         }
@@ -56,12 +56,38 @@ def _matching(
         return set()
 
 
-def _services(params: dict[str, Any]) -> Iterator["Service"]:
-    """Yield the services that arrive in time."""
+def namespaces(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> Words:
+    """Return the namespaces that begin with ``incomplete``."""
+    try:
+        with _registry(context) as registry:
+            names = [namespace.name for namespace in registry.namespaces()]
+    except Exception:  # as above
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _registry(context: click.Context) -> Registry:
+    """Return the registry of the line so far."""
+    # Imported late: it takes its words from here.
+    from modularity_registry.cli.namespace_option import current_namespace
+
+    params = context.params
     url = params.get("url") or os.environ.get("REGISTRY_URL") or DEFAULT_URL
-    token, token_file = params.get("token"), params.get("token_file")
+    return Registry(
+        url,
+        params.get("token"),
+        token_file=params.get("token_file"),
+        timeout=PATIENCE,
+        namespace=current_namespace(context),
+    )
+
+
+def _services(context: click.Context) -> Iterator["Service"]:
+    """Yield the services that arrive in time."""
     until = time.monotonic() + PATIENCE
-    with Registry(url, token, token_file=token_file, timeout=PATIENCE) as registry:
+    with _registry(context) as registry:
         for service in registry.iter_services(limit=PAGE):
             if time.monotonic() > until:
                 return

@@ -21,6 +21,10 @@ CONNECTION: Final[Mapping[str, tuple[str, str]]] = {
         "FILE",
         "File with the token, instead of --token. [REGISTRY_TOKEN_FILE]",
     ),
+    "--namespace": (
+        "NAME",
+        "Namespace to work in, instead of the default one. [REGISTRY_NAMESPACE]",
+    ),
     "--ca-file": (
         "FILE",
         "CA (PEM) of the registry's certificate, instead of the system's CAs."
@@ -76,4 +80,8 @@ def refuse_unused(command: click.Command, given: Mapping[str, str | None]) -> No
 def _takes(command: click.Command, name: str) -> bool:
     if isinstance(command, click.Group):
         return any(_takes(each, name) for each in command.commands.values())
-    return any(parameter.name == name for parameter in command.params)
+    # An option of the same name may be another, as the namespaces that serve has.
+    return any(
+        parameter.name == name and isinstance(parameter, _AfterCommand)
+        for parameter in command.params
+    )

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "info": ("lookup:info", "Show everything about one service."),
     "init": ("init.command:init", "Write a module to begin with."),
     "ls": ("lookup:list_services", "List services, sorted by id."),
+    "namespaces": ("overview:namespaces", "List the namespaces that you may read."),
     "register": ("registration:register", "Register or replace a service."),
     "report": ("registration:report", "Report a check of kind ttl, as the service."),
     "serve": ("serve:serve", "Run the registry until Ctrl-C or SIGTERM."),

@@ -1,4 +1,4 @@
-"""The commands about the whole registry: stats and graph."""
+"""The commands about the whole registry: namespaces, stats and graph."""
 
 from typing import Any
 
@@ -6,9 +6,27 @@ import click
 
 from modularity_client import calls
 from modularity_registry.cli.filter_options import filters, filters_of
-from modularity_registry.cli.output import show, show_json
+from modularity_registry.cli.output import plain, show, show_json, table
 from modularity_registry.cli.render import graph_page, stats_page
 from modularity_registry.cli.session import Session, with_session
+
+
+@click.command()
+@with_session
+def namespaces(session: Session) -> None:
+    """List the namespaces that you may read.
+
+    The default one comes first. --namespace chooses the one that a command works in.
+    """
+    reply = session.read(calls.namespaces)
+    if session.json:
+        show_json(reply)
+    else:
+        rows = (
+            (plain(each["name"]), f"{each['services']:,}", f"{each['capabilities']:,}")
+            for each in reply["namespaces"]
+        )
+        show(table(("NAME", "SERVICES", "CAPABILITIES"), rows))
 
 
 @click.command()

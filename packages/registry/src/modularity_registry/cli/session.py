@@ -17,6 +17,10 @@ from modularity_registry.cli.connection_options import (
     connection_option,
 )
 from modularity_registry.cli.exit import PROGRAM, fail
+from modularity_registry.cli.namespace_option import (
+    current_namespace,
+    namespace_option,
+)
 from modularity_registry.cli.output import plain, take_any_text
 from modularity_registry.cli.tls_options import context, tls_options
 
@@ -26,6 +30,16 @@ ClientT = TypeVar("ClientT", Registry, AsyncRegistry)
 
 TOKEN_HINT: Final = (
     "give a token with --token-file, or with REGISTRY_TOKEN or REGISTRY_TOKEN_FILE"
+)
+
+NAMESPACE_HINT: Final = (
+    f"{PROGRAM} namespaces lists those that there are; choose one with --namespace or"
+    " REGISTRY_NAMESPACE"
+)
+
+TOO_OLD: Final = (
+    "check that --url is the address of a registry, and that it is new enough to have"
+    " namespaces"
 )
 
 
@@ -59,9 +73,10 @@ class Session:
 
 
 def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for the registry's URL, the token and TLS to a command."""
+    """Add the options for the registry's URL, namespace, token and TLS to a command."""
+    command = namespace_option(tls_options(command))
     # The client reads the environment: an option of either kind wins over both there.
-    command = connection_option("--token-file")(tls_options(command))
+    command = connection_option("--token-file")(command)
     command = connection_option("--token")(command)
     url = connection_option("--url", envvar="REGISTRY_URL", default=DEFAULT_URL)
     decorated: Callable[..., Any] = url(command)
@@ -116,14 +131,22 @@ def opened(
 ) -> ClientT:
     """Return a client of the registry, to be closed.
 
-    Raises `click.BadParameter` (code 2) for a bad URL or token.
+    Raises `click.BadParameter` (code 2) for a bad URL, namespace or token.
     """
     try:
         urls = parse_urls(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
+    namespace, tls = current_namespace(), context()
     try:
-        return kind(urls, token, token_file=token_file, timeout=timeout, tls=context())
+        return kind(
+            urls,
+            token,
+            token_file=token_file,
+            timeout=timeout,
+            tls=tls,
+            namespace=namespace,
+        )
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--token") from None
 
@@ -160,6 +183,10 @@ def complaint(error: RegistryError) -> str:
             return f"{detail}; {PROGRAM} ls lists the capabilities"
         case client.NoHealthyProvider():
             return f"{detail.partition('; GET ')[0]}; {PROGRAM} explain shows why"
+        case client.errors.UnknownNamespace():
+            return f"{detail.partition(';')[0]}; {NAMESPACE_HINT}"
+        case client.NotFound() if current_namespace():
+            return f"{detail}; {TOO_OLD}"
         case client.NotFound():
             return f"{detail}; check that --url is the address of a registry"
     return detail

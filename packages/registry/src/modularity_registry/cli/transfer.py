@@ -2,11 +2,18 @@
 
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from modularity_registry import transfer
 from modularity_registry.cli.exit import FAILED, fail
+from modularity_registry.cli.namespace_option import (
+    current_namespace,
+    is_namespace_given,
+    namespace_option,
+)
 from modularity_registry.errors import RegistryError
 
 store_option = click.option(
@@ -16,29 +23,53 @@ store_option = click.option(
 )
 
 
+def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for the namespaces to a command; see `_scope`."""
+    return namespace_option(
+        click.option(
+            "--all-namespaces",
+            is_flag=True,
+            help="All namespaces of the store, each service with its own.",
+        )(command)
+    )
+
+
+def _scope(all_namespaces: bool) -> transfer.Scope:
+    if not all_namespaces:
+        return current_namespace()
+    if is_namespace_given():
+        raise click.UsageError(
+            "--namespace and --all-namespaces can't be used together."
+        )
+    return None
+
+
 @click.command("export")
 @store_option
+@_scope_options
 @click.option(
     "--output",
     metavar="FILE",
     default="-",
     help="File to write; - is standard output, the default.",
 )
-def export_command(store: str | None, output: str) -> None:
+def export_command(store: str | None, output: str, all_namespaces: bool) -> None:
     """Write the services and splits of a store to a file.
 
     The file has one line of JSON for each. If the export fails, the old file
     stays as it is.
     """
+    scope = _scope(all_namespaces)
     try:
         url = transfer.store_url(store, os.environ)
-        click.echo(transfer.export_services(url, output), err=True)
+        click.echo(transfer.export_services(url, output, scope=scope), err=True)
     except RegistryError as error:
         fail(error.detail)
 
 
 @click.command("import")
 @store_option
+@_scope_options
 @click.option(
     "--input",
     "source",
@@ -51,15 +82,18 @@ def export_command(store: str | None, output: str) -> None:
 @click.option(
     "--prune", is_flag=True, help="Delete services and splits that are not in FILE."
 )
-def import_command(store: str | None, source: str, dry_run: bool, prune: bool) -> None:
+def import_command(
+    store: str | None, source: str, dry_run: bool, prune: bool, all_namespaces: bool
+) -> None:
     """Write the services and splits of a file to a store.
 
     All lines are checked before the first one is written. What is equal already is
     skipped, so that you can run it again.
     """
+    scope = _scope(all_namespaces)
     try:
         url = transfer.store_url(store, os.environ)
-        outcome = transfer.import_services(url, source, dry_run, prune)
+        outcome = transfer.import_services(url, source, dry_run, prune, scope)
     except RegistryError as error:
         fail(error.detail)
     click.echo(outcome.summary, err=True)

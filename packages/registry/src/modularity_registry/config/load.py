@@ -89,12 +89,22 @@ def config_file(
 
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each setting that is given by a former name."""
-    return [
+    """Return a sentence for each variable that is not what it seems to be.
+
+    That is a setting's former name, and the client's namespace in place of those that
+    the registry has.
+    """
+    sentences = [
         f"{former} is the former name of {name}; rename it"
         for name, former in FORMER.items()
         if _variable(name, environ)[0] == former
     ]
+    if environ.get(_NAMESPACE) and not environ.get(f"{_NAMESPACE}S"):
+        sentences.append(
+            f"{_NAMESPACE} is the namespace of clients, and no setting of the registry;"
+            f" list its namespaces in {_NAMESPACE}S"
+        )
+    return sentences
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
@@ -110,8 +120,15 @@ _SERVICE_LINK = re.compile(r"REGISTRY_(SERVICE_.*|PORT_[0-9]+_(TCP|UDP).*)")
 
 
 # What the client and the other commands read from the same environment.
-_CLIENT_VARIABLES = frozenset(
-    {"REGISTRY_URL", "REGISTRY_TOKEN", "REGISTRY_TOKEN_FILE", "REGISTRY_OWNER_KEY"}
+_NAMESPACE: Final = "REGISTRY_NAMESPACE"
+_CLIENT_VARIABLES: Final = frozenset(
+    {
+        "REGISTRY_URL",
+        "REGISTRY_TOKEN",
+        "REGISTRY_TOKEN_FILE",
+        "REGISTRY_OWNER_KEY",
+        _NAMESPACE,
+    }
 )
 
 

@@ -28,6 +28,19 @@ PREFIX: Final = "ns/"
 """What the keys of all parts begin with; the part's name and a slash follow."""
 
 
+def split_key(key: str) -> tuple[str, str]:
+    """Return the part that a store's key is in, empty for none, and the key in it."""
+    if not key.startswith(PREFIX):
+        return "", key
+    part, _, own_key = key[len(PREFIX) :].partition("/")
+    return part, own_key
+
+
+def whole_key(part: str, key: str) -> str:
+    """Return the store's key for a key in a part; the opposite of `split_key`."""
+    return f"{PREFIX}{part}/{key}" if part else key
+
+
 class Part:
     """One part, as a `Store`. Its keys are those behind its ``prefix``.
 
@@ -38,7 +51,7 @@ class Part:
     """
 
     def __init__(self, division: "Division", store: Store, name: str) -> None:
-        self.prefix = f"{PREFIX}{name}/"
+        self.prefix = whole_key(name, "")
         self._division = division
         self._store = store
         self._fanout = Fanout()
@@ -177,9 +190,7 @@ class Division:
 
     def _find(self, key: str) -> tuple[Part | None, str]:
         """Return the part with a key, None for none, and the key in it."""
-        if not key.startswith(PREFIX):
-            return None, key
-        name, _, own_key = key[len(PREFIX) :].partition("/")
+        name, own_key = split_key(key)
         return self.parts.get(name), own_key
 
 

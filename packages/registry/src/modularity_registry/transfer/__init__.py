@@ -15,6 +15,7 @@ from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.errors import BadSetting
 from modularity_registry.stores import check_store_url, file_of, open_store
 from modularity_registry.stores.base import Snapshot, snapshot_of
+from modularity_registry.stores.parts import whole_key
 from modularity_registry.transfer.import_plan import (
     Advance,
     ImportStopped,
@@ -25,6 +26,7 @@ from modularity_registry.transfer.import_plan import (
 )
 from modularity_registry.transfer.jsonl import (
     BadFile,
+    Scope,
     counted,
     export_lines,
     exported_keys,
@@ -38,6 +40,7 @@ __all__ = [
     "BadFile",
     "ImportStopped",
     "Outcome",
+    "Scope",
     "begin_epoch",
     "export_services",
     "import_services",
@@ -56,56 +59,76 @@ class Outcome:
     overtaken: int = 0
 
 
-def export_services(url: str, output: str, clock: Clock | None = None) -> str:
+def export_services(
+    url: str, output: str, clock: Clock | None = None, scope: Scope = ""
+) -> str:
     """Write all services and splits of the store to ``output`` and return a summary.
 
-    A file is written completely or not at all. Raises `BadSetting` for a store that
-    does not exist, `StoreError` if it fails, `BadFile` if the file can't be written.
+    ``scope`` is the namespace: empty for the default one, None for all of them. A file
+    is written completely or not at all. Raises `BadSetting` for a store that does not
+    exist, `StoreError` if it fails, `BadFile` if the file can't be written.
     """
     file = file_of(url)
     if file is not None:
         _require_source(file, output)
     with closing(open_store(url)) as store:
         snapshot = snapshot_of(store)
-    lines = export_lines(snapshot, (clock or SystemClock()).now())
+    lines = export_lines(snapshot, (clock or SystemClock()).now(), scope)
     with writing(output) as stream, _progress("exporting", len(lines) - 1) as advance:
         for line in lines:
             stream.write(line)
             advance()
-    return f"exported {counted(exported_keys(snapshot))}"
+    return f"exported {counted(exported_keys(snapshot, scope))}{_where(scope)}"
 
 
 def import_services(
-    url: str, source: str, dry_run: bool = False, prune: bool = False
+    url: str,
+    source: str,
+    dry_run: bool = False,
+    prune: bool = False,
+    scope: Scope = "",
 ) -> Outcome:
     """Write what is in ``source`` to the store; checks all of it first.
 
-    ``prune`` deletes what only the store has; ``dry_run`` writes nothing. Raises
-    `BadFile`, `BadSetting`, `StoreError`, and `ImportStopped` after a part was written.
+    ``scope`` is the namespace that they go to: empty for the default one, None for the
+    one of each. ``prune`` deletes what only the store has there; ``dry_run`` writes
+    nothing. Raises `BadFile`, `BadSetting`, `StoreError`, and `ImportStopped` after a
+    part was written.
     """
     with reading(source) as stream:
-        documents = _read(stream)
+        documents = _read(stream, scope)
     file = file_of(url)
     if dry_run and file is not None and not file.exists():
         # Opening it would create it, which is a write as well.
-        return Outcome(_summary("would import", plan_of(_NOTHING, documents, prune)))
+        plan = plan_of(_NOTHING, documents, prune, scope)
+        return Outcome(_summary(f"would import{_where(scope, 'into')}", plan))
     with closing(open_store(url)) as store:
-        plan = plan_of(snapshot_of(store), documents, prune)
+        plan = plan_of(snapshot_of(store), documents, prune, scope)
         if dry_run:
-            return Outcome(_summary("would import", plan))
+            return Outcome(_summary(f"would import{_where(scope, 'into')}", plan))
         with _progress("importing", len(plan.steps)) as advance:
             overtaken = carry_out(store, plan.steps, advance)
-    return Outcome(_summary("imported", plan, overtaken), len(overtaken))
+    verb = f"imported{_where(scope, 'into')}"
+    return Outcome(_summary(verb, plan, overtaken), len(overtaken))
 
 
-def _read(stream: BinaryIO) -> dict[str, bytes]:
+def _where(scope: Scope, preposition: str = "of") -> str:
+    """Return where the services of a summary are; empty for the default namespace."""
+    if scope is None:
+        return f" {preposition} all namespaces"
+    return f" {preposition} the namespace {scope}" if scope else ""
+
+
+def _read(stream: BinaryIO, scope: Scope) -> dict[str, bytes]:
     """Return the documents in an export, or in what the original registry saved."""
     first = stream.readline()
     if is_header(first):
-        return read_documents(chain([first], stream))
+        return read_documents(chain([first], stream), scope)
     data = first + stream.read()
     original = read_original(data)
-    return read_documents(data.splitlines(True)) if original is None else original
+    if original is None:
+        return read_documents(data.splitlines(True), scope)
+    return {whole_key(scope or "", key): each for key, each in original.items()}
 
 
 def begin_epoch(url: str) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from modularity_registry.catalog.documents import id_of, is_split
 from modularity_registry.errors import RegistryError, StoreConflict, StoreError
 from modularity_registry.stores.base import Snapshot, Store, Write, batches
+from modularity_registry.transfer.jsonl import Scope, in_scope
 
 Advance = Callable[[], None]
 
@@ -36,12 +36,15 @@ class Plan:
     extra: tuple[str, ...]
 
 
-def plan_of(snapshot: Snapshot, documents: Mapping[str, bytes], prune: bool) -> Plan:
-    """Return the writes that bring ``documents`` into what the snapshot shows."""
+def plan_of(
+    snapshot: Snapshot, documents: Mapping[str, bytes], prune: bool, scope: Scope = ""
+) -> Plan:
+    """Return the writes that bring ``documents`` into what the snapshot shows.
+
+    ``prune`` deletes only what is in ``scope``.
+    """
     stored = {
-        record.key: record
-        for record in snapshot.records
-        if id_of(record.key) is not None or is_split(record.key)
+        record.key: record for record in snapshot.records if in_scope(record.key, scope)
     }
     steps: list[Step] = []
     for key, value in documents.items():

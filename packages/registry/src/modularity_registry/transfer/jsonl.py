@@ -1,6 +1,8 @@
 """A catalog as JSON lines: a header, then a document a line: services, then splits.
 
-Documents are copied as the store holds them, so that every value survives exactly.
+Documents are copied as the store holds them, so that every value survives exactly. In
+an export of all namespaces, those of the default one come first, and every other has a
+field with its namespace in front.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -25,11 +27,16 @@ from modularity_registry.errors import InvalidRequest, RegistryError, StoreCorru
 from modularity_registry.model.rights import OWNER_PATTERN
 from modularity_registry.model.service import Drain, Fault, Service
 from modularity_registry.model.split import split_of
-from modularity_registry.schema.patterns import ID_PATTERN
+from modularity_registry.schema.patterns import ID_PATTERN, NAMESPACE_PATTERN
 from modularity_registry.stores.base import Snapshot
+from modularity_registry.stores.parts import split_key, whole_key
 
 FORMAT: Final = "modularity-registry"
 VERSION: Final = 1
+
+Scope = str | None
+"""The namespace that is exported or imported; empty for the default one, None for all
+of them."""
 
 
 class BadFile(RegistryError):
@@ -69,7 +76,7 @@ class _Drain(Drain, frozen=True, gc=False, forbid_unknown_fields=True):
 
 
 class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`Service` as a line holds it: an unknown field is refused, not lost."""
+    """`Service` as it is exported: an unknown field is refused, not lost."""
 
     registration: msgspec.Raw
     registered_at: datetime
@@ -86,26 +93,44 @@ class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _SplitLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capability: str
     groups: msgspec.Raw
+    namespace: Annotated[str, msgspec.Meta(pattern=NAMESPACE_PATTERN)] = ""
 
 
 class _AnyLine(msgspec.Struct, frozen=True):
     groups: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Line(Outline, frozen=True, forbid_unknown_fields=True):
+    """A line: a service, and its namespace, which is empty for the default one."""
+
+    namespace: Annotated[str, msgspec.Meta(pattern=NAMESPACE_PATTERN)] = ""
+
+
 _decode_header = msgspec.json.Decoder(_AnyHeader).decode
-_decode_outline = msgspec.json.Decoder(Outline).decode
+_decode_line = msgspec.json.Decoder(_Line).decode
 _decode_split = msgspec.json.Decoder(_SplitLine).decode
 _decode_any = msgspec.json.Decoder(_AnyLine).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def export_lines(snapshot: Snapshot, now: datetime) -> list[bytes]:
+def in_scope(key: str, scope: Scope) -> bool:
+    """Say whether a store keeps a service or a split in ``scope`` under ``key``.
+
+    These are exported and imported, replicas and tokens are not.
+    """
+    namespace, own_key = split_key(key)
+    is_one = id_of(own_key) is not None or is_split(own_key)
+    return is_one and scope in (None, namespace)
+
+
+def export_lines(snapshot: Snapshot, now: datetime, scope: Scope = "") -> list[bytes]:
     """Return the header and one line for each service and split, with line breaks.
 
     The services by id, then the splits by capability. Raises `StoreCorrupt` for a
     record that is neither: half a copy would pass for a whole one.
     """
-    documents = sorted(_documents(snapshot))
-    splits = sorted(_splits(snapshot))
+    documents = sorted(_documents(snapshot, scope))
+    splits = sorted(_splits(snapshot, scope))
     header = _Header(
         FORMAT,
         VERSION,
@@ -114,39 +139,51 @@ def export_lines(snapshot: Snapshot, now: datetime) -> list[bytes]:
         snapshot.revision,
         len(splits),
     )
-    lines = (line + b"\n" for _, line in (*documents, *splits))
+    lines = (line + b"\n" for *_, line in (*documents, *splits))
     return [schema.encode(header) + b"\n", *lines]
 
 
-def exported_keys(snapshot: Snapshot) -> list[str]:
-    """Return the keys of all that is exported, and imported: not replicas or tokens."""
-    keys = (record.key for record in snapshot.records)
-    return [key for key in keys if id_of(key) is not None or is_split(key)]
+def exported_keys(snapshot: Snapshot, scope: Scope = "") -> list[str]:
+    """Return the keys of all that is exported."""
+    return [record.key for record in snapshot.records if in_scope(record.key, scope)]
 
 
-def _documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
-    for record in snapshot.records:
-        if id_of(record.key) is None:
+def _documents(snapshot: Snapshot, scope: Scope) -> Iterator[tuple[str, str, bytes]]:
+    for namespace, key, value in _records(snapshot, scope):
+        if is_split(key):
             continue
-        decode(record.key, record.value)
-        value = record.value
+        decode(key, value)
         # The registry writes no line breaks; another program may have.
-        yield record.key, _compact(value) if b"\n" in value else value
+        document = _compact(value) if b"\n" in value else value
+        yield namespace, key, _named(document, namespace, scope)
 
 
-def _splits(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+def _splits(snapshot: Snapshot, scope: Scope) -> Iterator[tuple[str, str, bytes]]:
+    for namespace, key, value in _records(snapshot, scope):
+        if is_split(key):
+            document = encode_split(decode_split(key, value))
+            yield namespace, key, _named(document, namespace, scope)
+
+
+def _records(snapshot: Snapshot, scope: Scope) -> Iterator[tuple[str, str, bytes]]:
     for record in snapshot.records:
-        if is_split(record.key):
-            split = decode_split(record.key, record.value)
-            yield record.key, encode_split(split)
+        if in_scope(record.key, scope):
+            yield *split_key(record.key), record.value
+
+
+def _named(document: bytes, namespace: str, scope: Scope) -> bytes:
+    """Return a document with its namespace in front, in an export of all of them."""
+    if scope is not None or not namespace:
+        return document
+    return b'{"namespace":"%b",%b' % (namespace.encode(), document.lstrip()[1:])
 
 
 def _compact(document: bytes) -> bytes:
     return msgspec.json.format(document, indent=-1)
 
 
-def read_documents(lines: Iterable[bytes]) -> dict[str, bytes]:
-    """Return the documents in an export by their keys.
+def read_documents(lines: Iterable[bytes], scope: Scope = "") -> dict[str, bytes]:
+    """Return the documents in an export by the keys of a store for this scope.
 
     Raises `BadFile`, naming the line, for anything but a whole export of services and
     splits that a registry would take: what is imported must not stop its start.
@@ -157,9 +194,10 @@ def read_documents(lines: Iterable[bytes]) -> dict[str, bytes]:
     lines_of: dict[str, int] = {}
     number = 1
     for number, line in numbered:
-        key, document = _read_line(number, line)
+        key, document = _read_line(number, line, scope)
         if key in documents:
-            name = id_of(key) or f"the split of {key.removeprefix(SPLITS)}"
+            own_key = split_key(key)[1]
+            name = id_of(own_key) or f"the split of {own_key.removeprefix(SPLITS)}"
             raise BadFile(
                 f"line {number}: {name!r} is on line {lines_of[key]}"
                 " already; remove one of them"
@@ -205,14 +243,14 @@ def _promised(first: tuple[int, bytes] | None) -> str:
     return _counts(header.services, header.splits)
 
 
-def _read_line(number: int, line: bytes) -> tuple[str, bytes]:
+def _read_line(number: int, line: bytes, scope: Scope) -> tuple[str, bytes]:
     """Return the key and the document of a service or a split."""
     what = "registration"
     try:
         if b'"groups"' in line and _decode_any(line).groups is not msgspec.UNSET:
             what = "split"
-            return _split(line)
-        return _service(line)
+            return _split(line, scope)
+        return _service(line, scope)
     except InvalidRequest as error:
         rest = error.detail.removeprefix("the body is ")
         raise BadFile(f"line {number}: the {what} is refused: {rest}") from None
@@ -227,32 +265,51 @@ def _read_line(number: int, line: bytes) -> tuple[str, bytes]:
         raise BadFile(f"line {number} is not JSON: {error}") from None
 
 
-def _split(line: bytes) -> tuple[str, bytes]:
+def _split(line: bytes, scope: Scope) -> tuple[str, bytes]:
     decoded = _decode_split(line)
     groups = schema.parse_split(bytes(decoded.groups), decoded.capability)
     split = split_of(decoded.capability, groups)
-    return key_of_split(split.capability), encode_split(split)
+    key = key_of_split(split.capability)
+    return _key_in(decoded.namespace, scope, key), encode_split(split)
 
 
-def _service(line: bytes) -> tuple[str, bytes]:
-    outline = _decode_outline(line)
+def _key_in(namespace: str, scope: Scope, key: str) -> str:
+    """Return the store's key for what is in ``namespace`` in the file."""
+    if namespace and scope is not None:
+        raise _NotAService(
+            f"of one namespace alone: it is in {namespace!r}; import the file"
+            " with --all-namespaces"
+        )
+    return whole_key(namespace or scope or "", key)
+
+
+def _service(line: bytes, scope: Scope) -> tuple[str, bytes]:
+    outline = _decode_line(line)
+    namespace = outline.namespace
     registration, owner_key, instance = schema.parse_registration_request(
         bytes(outline.registration)
     )
+    stored_key = _key_in(namespace, scope, key_of(registration.id))
     if instance is not None:
         raise _NotAService("it registers an instance, which an export never does")
     if owner_key is not None:
         # It is a secret: only its hash is kept, as the owner.
         raise _NotAService("it has an owner_key, which an export never has")
     key = key_of(registration.id)
-    document = _compact(line)
+    document = _compact(_without_namespace(line) if namespace else line)
     service = decode(key, document)
     if service.registration.capabilities != registration.capabilities:
         raise _NotAService("it names a capability twice")
     for moment in _moments(service):
         if moment.utcoffset() != timedelta(0):
             raise _NotAService(f"the time {moment.isoformat()} is not in UTC (Z)")
-    return key, document
+    return stored_key, document
+
+
+def _without_namespace(line: bytes) -> bytes:
+    fields = _decode_fields(line)
+    del fields["namespace"]
+    return schema.encode(fields)
 
 
 def _moments(service: Service) -> Iterator[datetime]:
@@ -264,7 +321,7 @@ def _moments(service: Service) -> Iterator[datetime]:
 
 def counted(keys: Collection[str]) -> str:
     """Return how many services and splits these keys are of, in words."""
-    splits = sum(map(is_split, keys))
+    splits = sum(is_split(split_key(key)[1]) for key in keys)
     return _counts(len(keys) - splits, splits)
 
 

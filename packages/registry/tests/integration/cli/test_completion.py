@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from click.testing import CliRunner
 
-from modularity_registry.cli import main
 from modularity_registry.cli.completion import VARIABLE
-from support.cli import Served, environ, run
+from support.cli import Served, environ, run, words
 from support.serving import HOST, free_port
 
 
@@ -25,19 +23,6 @@ def served() -> Iterator[Served]:
         yield registry
     finally:
         registry.kill()
-
-
-def words(url: str, *line: str) -> set[str]:
-    """What the shell is told for a line; its last word is being typed."""
-    env = {
-        VARIABLE: "bash_complete",
-        "COMP_WORDS": " ".join(("modularity-registry", *line)),
-        "COMP_CWORD": str(len(line)),
-        "REGISTRY_URL": url,
-    }
-    result = CliRunner().invoke(main.main, [], prog_name="modularity-registry", env=env)
-    assert (result.exit_code, result.stderr) == (0, "")
-    return {each.partition(",")[2] for each in result.stdout.split()}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

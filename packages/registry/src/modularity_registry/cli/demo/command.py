@@ -150,7 +150,8 @@ async def _until(
 
 def _introduce(registry: AsyncRegistry, services: Sequence[ShopService]) -> None:
     """Print what runs, and where to look at it."""
-    url = registry.settings.urls[0]
+    url, namespace = registry.settings.urls[0], registry.settings.namespace
+    page = f"{url}/?namespace={namespace}" if namespace else f"{url}/"
     click.echo(f"{count(len(services), 'service')} of a shop are at {plain(url)}:\n")
     rows = [
         (each.planned.id, each.location, each.planned.role.capability)
@@ -161,8 +162,8 @@ def _introduce(registry: AsyncRegistry, services: Sequence[ShopService]) -> None
     click.echo(
         f"\n{flapping.id} fails for {FAILING:.0f} s of every {PERIOD:.0f} s:"
         f" {REASON}.\n\n"
-        f"Dashboard:  {plain(url)}/\n"
-        f"Graph:      {plain(url)}/#/graph\n"
+        f"Dashboard:  {plain(page)}\n"
+        f"Graph:      {plain(page)}#/graph\n"
         f"Live:       {PROGRAM} watch\n"
         f"Why:        {PROGRAM} explain {flapping.role.capability}\n\n"
         "Press Ctrl-C to stop and unregister them."

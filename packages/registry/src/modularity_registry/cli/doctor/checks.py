@@ -23,7 +23,7 @@ from modularity_registry import __version__, config
 from modularity_registry.cli.doctor import findings
 from modularity_registry.cli.doctor.findings import Finding
 from modularity_registry.cli.output import count, plain
-from modularity_registry.cli.session import TOKEN_HINT, connected
+from modularity_registry.cli.session import NAMESPACE_HINT, TOKEN_HINT, connected
 from modularity_registry.errors import AddressRefused, BadSetting, StoreError
 from modularity_registry.model.location import parse_location
 from modularity_registry.network.address_policy import AddressPolicy
@@ -192,6 +192,9 @@ def services(url: str, token: str) -> Iterator[Finding]:
         except (Unauthorized, Forbidden):
             # The finding about the token has the reason and the advice.
             yield Finding("note", "services", "not checked: no right to read")
+        except client.errors.UnknownNamespace as error:
+            message = plain(error.detail).partition(";")[0]
+            yield Finding("problem", "namespace", message, NAMESPACE_HINT)
         except RegistryError as error:
             yield Finding("problem", "services", plain(error.detail), "try again")
 

@@ -11,6 +11,7 @@ from modularity_client.http.endpoints import parse_urls
 from modularity_registry.cli.doctor import checks, findings, tokens
 from modularity_registry.cli.doctor.findings import Finding
 from modularity_registry.cli.exit import FAILED
+from modularity_registry.cli.namespace_option import current_namespace
 from modularity_registry.cli.output import (
     Cell,
     count,
@@ -85,6 +86,7 @@ def _examine(
         urls = parse_urls(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
+    current_namespace()  # a bad name as well is a mistake in the line
     yield from checks.environment(os.environ, url)
     if store is not None:
         yield checks.store(store)

@@ -12,11 +12,13 @@ import click
 from modularity_client import calls
 from modularity_registry import schema, tokens
 from modularity_registry.cli.exit import PROGRAM, fail
+from modularity_registry.cli.namespace_option import current_namespace
 from modularity_registry.cli.output import plain
 from modularity_registry.cli.session import Session, connected, explained
 from modularity_registry.clock import SystemClock
 from modularity_registry.errors import BadSetting, RegistryError
 from modularity_registry.stores import file_of, open_store
+from modularity_registry.stores.parts import Division
 from modularity_registry.tokens import FileTokenBackend, StoreTokenBackend, TokenBackend
 from modularity_registry.transfer import store_url
 
@@ -59,14 +61,18 @@ class TokenBackendOptions:
         """Open the backend; a refusal ends the program with one line and code 1.
 
         ``new``: the file may be missing. ``last_admin``: offline, allow revoking the
-        last token with the right admin.
+        last token with the right admin. In a namespace that is always allowed: admins
+        of the default one can make another.
         """
+        namespace = current_namespace()
+        last_admin = last_admin or bool(namespace)
         try:
             if self.file is not None:
                 _require_file(Path(self.file), new)
-                yield _OfflineAdmin(FileTokenBackend(self.file), last_admin)
+                file = FileTokenBackend(self.file, namespace)
+                yield _OfflineAdmin(file, last_admin)
             elif self.store is not None:
-                with _opened(self.store) as backend:
+                with _opened(self.store, namespace) as backend:
                     yield _OfflineAdmin(backend, last_admin)
             else:
                 with (
@@ -108,7 +114,7 @@ def _require_file(file: Path, new: bool) -> None:
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[TokenBackend]:
+def _opened(url: str, namespace: str) -> Iterator[TokenBackend]:
     store_url(url, {})  # refuses a bad URL, and memory://
     file = file_of(url)
     if file is not None and not file.exists():
@@ -118,6 +124,8 @@ def _opened(url: str) -> Iterator[TokenBackend]:
             " --auth creates it, and the first token"
         )
     with closing(open_store(url)) as store:
+        if namespace:
+            store = Division(store, [namespace]).parts[namespace]
         yield StoreTokenBackend(store)
 
 

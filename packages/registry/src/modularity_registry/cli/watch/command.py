@@ -140,7 +140,9 @@ class _Display:
 
     def _draw(self) -> RenderableType:
         height = self._console.size.height
-        return draw(self._view.content(), self._session.url, height)
+        namespace = self._session.registry.settings.namespace
+        place = f"{self._session.url}  {namespace}" if namespace else self._session.url
+        return draw(self._view.content(), place, height)
 
     def _matches(self, service: Service) -> bool:
         if not self._capabilities and not self._services:
