@@ -222,4 +222,7 @@ def _dns_server(
         settings.dns_ttl,
         senders=senders,
         metrics=registry.metrics,
+        namespaces={
+            name: (one.catalog, one.feed) for name, one in registry.namespaces.items()
+        },
     )

@@ -33,9 +33,11 @@ class Site:
         self.port = port
         self.client: FlaskClient = create_app(registry).test_client()
 
-    def register(self, service_id: str, location: str, **changes: Any) -> None:
+    def register(
+        self, service_id: str, location: str, namespace: str = "default", **changes: Any
+    ) -> None:
         body = registration(service_id, location=location, **changes)
-        reply = self.client.post("/api/register", json=body)
+        reply = self.client.post(f"/api/ns/{namespace}/register", json=body)
         assert reply.status_code in (200, 201), reply.json
 
     def store(self, service_id: str, location: str) -> None:
@@ -94,9 +96,11 @@ def site(
     limits: Limits | None = None,
     trusted: str = "loopback",
     rate: str = "off",
+    namespaces: tuple[str, ...] = (),
 ) -> Iterator[Site]:
     """Run one; times are the system's for senders alone."""
-    registry = runtime.build(config.Settings(), ManualClock(), replica="replica-1")
+    settings = config.Settings(namespace=namespaces)
+    registry = runtime.build(settings, ManualClock(), replica="replica-1")
     sockets = listen(host, 0)
     senders = Senders(trusted, rate, time.monotonic)
     server = DnsServer(
@@ -108,8 +112,10 @@ def site(
         limits,
         senders,
         registry.metrics,
+        {name: (one.catalog, one.feed) for name, one in registry.namespaces.items()},
     )
-    LOOP.call(registry.feed.start())
+    for one in registry.all_namespaces:
+        LOOP.call(one.feed.start())
     LOOP.call(server.start())
     try:
         yield Site(registry, server, sockets.port)

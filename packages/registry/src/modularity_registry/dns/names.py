@@ -78,6 +78,7 @@ class Index:
 class Names:
     """All capabilities, ids and zones that need looking up by another name; a listener.
 
+    They are those of ``catalog``.
     ``version`` counts the catalog's changes, several of which may share a revision.
     """
 
@@ -86,18 +87,18 @@ class Names:
         self.services = Index()
         self.zones = Index()
         self.version = 0
-        self._catalog = catalog
+        self.catalog = catalog
 
     def changed(self, change: Transition) -> None:
         """As `feed.Listener`."""
         self.version += 1
         self.services.note(change.id, change.new is not None)
         for name in change.capabilities:
-            present = self._catalog.capability(name) is not None
+            present = self.catalog.capability(name) is not None
             self.capabilities.note(name, present)
         for entry in (change.old, change.new):
             if entry is not None and entry.zone:
-                self.zones.note(entry.zone, entry.zone in self._catalog.regions)
+                self.zones.note(entry.zone, entry.zone in self.catalog.regions)
 
     def reloaded(self, changes: list[Transition], revision: int) -> None:
         """As `feed.Listener`."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
@@ -39,7 +39,8 @@ _QUERIES: Final = 2048
 class DnsServer:
     """The catalog as the zone ``domain``, on ``sockets``; ``ttl`` is seconds.
 
-    To be made before the feed starts, since it follows that, and started after it.
+    ``namespaces`` are the catalogs and feeds of all namespaces but the default one. To
+    be made before the feeds start, since it follows them, and started after that.
     """
 
     def __init__(
@@ -52,10 +53,15 @@ class DnsServer:
         limits: Limits | None = None,
         senders: Senders | None = None,
         metrics: Metrics | None = None,
+        namespaces: Mapping[str, tuple[Catalog, Feed]] | None = None,
     ) -> None:
-        names = Names(catalog)
-        feed.listen(names)
-        self._zone = Zone(catalog, names, domain, ttl, sockets.addresses)
+        self._zone = Zone(
+            _names(catalog, feed),
+            domain,
+            ttl,
+            sockets.addresses,
+            {name: _names(*each) for name, each in (namespaces or {}).items()},
+        )
         self._answers = Answers(self._zone)
         self._read = lru_cache(_QUERIES)(_read)
         self._domain = domain
@@ -144,6 +150,12 @@ class DnsServer:
                 self._failed = True
                 _log.exception("a DNS query could not be answered: %s", packet.hex())
             return messages.bare_reply(packet, Rcode.SERVFAIL)
+
+
+def _names(catalog: Catalog, feed: Feed) -> Names:
+    names = Names(catalog)
+    feed.listen(names)
+    return names
 
 
 def _read(packet: bytes) -> messages.Query:

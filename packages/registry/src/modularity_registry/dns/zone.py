@@ -12,12 +12,14 @@
                                         primary and backup
     <id>.service.<domain>               the same of one service, if it is active
     <port>.<address>.addr.<domain>      A or AAAA: what SRV records lead to
+    <capability or id as above>.<namespace>.ns.<domain>
+                                        the same in a namespace of the registry
 
 ``_<name>._tcp`` in place of ``<name>`` (RFC 2782) gets the same answers.
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
@@ -73,19 +75,23 @@ Find = Callable[[str], Sequence[Source]]
 class Zone:
     """Answers questions under ``domain``; ``ttl`` is seconds, also for what is not.
 
-    ``addresses`` are those of the server itself.
+    ``addresses`` are those of the server itself, ``namespaces`` what there is to find
+    in each namespace but the default one.
     """
 
     def __init__(
         self,
-        catalog: Catalog,
         names: Names,
         domain: str,
         ttl: int,
         addresses: tuple[Address, ...] = (),
+        namespaces: Mapping[str, Names] | None = None,
     ) -> None:
-        self._catalog = catalog
         self._names = names
+        self._namespaces = {
+            name.encode(): each for name, each in (namespaces or {}).items()
+        }
+        self._everywhere = (names, *self._namespaces.values())
         self._domain = tuple(domain.encode().split(b"."))
         self._apex = records.name(*self._domain)
         self._server = records.name(b"ns", *self._domain)
@@ -99,8 +105,10 @@ class Zone:
 
     @property
     def version(self) -> int:
-        """Grows with each change of the catalog."""
-        return self._names.version + self._catalog.splits_changed
+        """Grows with each change of a catalog."""
+        return sum(
+            names.version + names.catalog.splits_changed for names in self._everywhere
+        )
 
     def sources(self, query: Query) -> tuple[object, ...]:
         """Return what the answer is made of; nothing if it is made of other things.
@@ -138,13 +146,20 @@ class Zone:
 
     def _sources(self, labels: tuple[bytes, ...]) -> tuple[Source, ...]:
         """Return who stands behind a name of a capability or a service."""
+        if labels[-1:] == (b"ns",):
+            names = self._namespaces.get(labels[-2]) if len(labels) > 2 else None
+            return self._named(names, labels[:-2]) if names is not None else ()
+        return self._named(self._names, labels)
+
+    def _named(self, names: Names, labels: tuple[bytes, ...]) -> tuple[Source, ...]:
         labels, zone = _split(labels)
         if labels and labels[-1] in BRANCHES:
-            place = self._place(zone) if zone else None
-            find = partial(self._providers, branch=labels[-1], place=place)
-            return self._behind(labels, self._names.capabilities, find)
+            place = _place(names, zone) if zone else None
+            find = partial(_providers, names.catalog, branch=labels[-1], place=place)
+            return self._behind(labels, names.capabilities, find)
         if labels[-1:] == (b"service",):
-            return self._behind(labels, self._names.services, self._service)
+            find = partial(_service, names.catalog)
+            return self._behind(labels, names.services, find)
         return ()
 
     def _behind(
@@ -155,53 +170,36 @@ class Zone:
             return ()
         return tuple(chain.from_iterable(map(find, index.find(key))))
 
-    def _service(self, service_id: str) -> Sequence[Entry]:
-        entry = self._catalog.service(service_id)
-        return () if entry is None else (entry,)
-
-    def _providers(
-        self, name: str, branch: bytes, place: Place | None
-    ) -> Sequence[Source]:
-        capability = self._catalog.capability(name)
-        if capability is None:
-            return ()
-        providers = capability.providers()
-        if branch != b"capability":
-            primary, backup = providers.tiers()
-            providers = primary if branch == b"primary" else backup
-        groups = groups_of(providers)
-        if groups is None or not groups.weights:
-            return (self._near(providers, place),)
-        return [
-            Share(self._near(groups.members[name], place), weight)
-            for name, weight in groups.weights.items()
-        ]
-
-    def _near(self, providers: Providers, place: Place | None) -> Providers:
-        return near(self._catalog, providers, place) if place else providers
-
-    def _place(self, labels: tuple[bytes, ...]) -> Place:
-        """Return the zone with this name; of several, one that services are in."""
-        key = b".".join(labels).decode("latin-1")
-        zones = (*self._names.zones.find(key), key)
-        regions = self._catalog.regions
-        return Place(next((zone for zone in zones if zone in regions), key))
-
     def _find(self, labels: tuple[bytes, ...], kind: int, crowd: int) -> Answer | None:
         """Return the records of this kind at a name; None if the name doesn't exist."""
         if not labels:
             return self._at_apex(kind)
         *left, branch = labels
-        if branch == b"ns" and not left:
-            return self._at_addresses(self._addresses, kind)
+        if branch == b"ns":
+            return self._at_ns(tuple(left), kind, crowd)
         if branch == b"addr":
             return self._at_addr(left, kind)
+        return self._at_branch(self._names, labels, kind, crowd)
+
+    def _at_ns(self, labels: tuple[bytes, ...], kind: int, crowd: int) -> Answer | None:
+        if not labels:
+            return self._at_addresses(self._addresses, kind)
+        *left, namespace = labels
+        names = self._namespaces.get(namespace)
+        if names is None:
+            return None
+        return self._at_branch(names, tuple(left), kind, crowd) if left else Answer()
+
+    def _at_branch(
+        self, names: Names, labels: tuple[bytes, ...], kind: int, crowd: int
+    ) -> Answer | None:
+        *left, branch = labels
         if branch == b"zone" and not any(label in BRANCHES for label in left):
             return Answer()  # any zone may be asked for, and has names below
         if branch in (*BRANCHES, b"zone"):
-            return self._at_name(labels, kind, self._names.capabilities, crowd)
+            return self._at_name(names, labels, kind, names.capabilities, crowd)
         if branch == b"service":
-            return self._at_name(labels, kind, self._names.services, crowd)
+            return self._at_name(names, labels, kind, names.services, crowd)
         return None
 
     def _at_apex(self, kind: int) -> Answer:
@@ -230,9 +228,14 @@ class Zone:
         )
 
     def _at_name(
-        self, labels: tuple[bytes, ...], kind: int, index: Index, crowd: int
+        self,
+        names: Names,
+        labels: tuple[bytes, ...],
+        kind: int,
+        index: Index,
+        crowd: int,
     ) -> Answer | None:
-        sources = self._sources(labels)
+        sources = self._named(names, labels)
         if sources:
             if any(isinstance(source, Share) for source in sources):
                 return self._of_split(sources, kind, crowd)
@@ -327,8 +330,44 @@ class Zone:
         return Soa(self._apex, self._ttl, self._soa())
 
     def _soa(self) -> Data:
-        serial = self._catalog.changed
+        serial = max(names.catalog.changed for names in self._everywhere)
         return records.soa(self._server, self._mailbox, serial, self._ttl)
+
+
+def _service(catalog: Catalog, service_id: str) -> Sequence[Entry]:
+    entry = catalog.service(service_id)
+    return () if entry is None else (entry,)
+
+
+def _providers(
+    catalog: Catalog, name: str, branch: bytes, place: Place | None
+) -> Sequence[Source]:
+    capability = catalog.capability(name)
+    if capability is None:
+        return ()
+    providers = capability.providers()
+    if branch != b"capability":
+        primary, backup = providers.tiers()
+        providers = primary if branch == b"primary" else backup
+    groups = groups_of(providers)
+    if groups is None or not groups.weights:
+        return (_near(catalog, providers, place),)
+    return [
+        Share(_near(catalog, groups.members[name], place), weight)
+        for name, weight in groups.weights.items()
+    ]
+
+
+def _near(catalog: Catalog, providers: Providers, place: Place | None) -> Providers:
+    return near(catalog, providers, place) if place else providers
+
+
+def _place(names: Names, labels: tuple[bytes, ...]) -> Place:
+    """Return the zone with this name; of several, one that services are in."""
+    key = b".".join(labels).decode("latin-1")
+    zones = (*names.zones.find(key), key)
+    regions = names.catalog.regions
+    return Place(next((zone for zone in zones if zone in regions), key))
 
 
 def _weighted(

@@ -21,7 +21,7 @@ class Bench:
         self.registry = registry
         names = Names(registry.catalog)
         registry.feed.listen(names)
-        self.answers = Answers(Zone(registry.catalog, names, "modularity", ttl=5))
+        self.answers = Answers(Zone(names, "modularity", ttl=5))
 
     def register(self, service_id: str, **changes: object) -> None:
         changes.setdefault("location", f"http://10.0.0.1/{service_id}")
