@@ -1,11 +1,12 @@
 // The entry point: routes between views, follows events, handles keys and the theme.
 
 import { Access } from "./lib/access.js";
-import { address, onTokenChange, onTokenRefused, read } from "./lib/api.js";
+import { DEFAULT_NAMESPACE, address, namespace, onTokenChange, onTokenRefused, read } from "./lib/api.js";
 import { openTokenDialog } from "./lib/dialogs.js";
 import { h, icon, setText } from "./lib/dom.js";
 import { EventStream } from "./lib/event_stream.js";
 import { count, dateTime, duration, plural } from "./lib/format.js";
+import { NamespaceChooser } from "./lib/namespaces.js";
 import { ServiceCache } from "./lib/service_cache.js";
 import { CapabilitiesView, CapabilityView } from "./views/capabilities.js";
 import { GraphView } from "./views/graph.js";
@@ -54,7 +55,8 @@ function navigate() {
   }
   view = next;
   next.open?.(new URLSearchParams(query));
-  document.title = `${next.title} · Modularity Registry`;
+  const place = namespace === DEFAULT_NAMESPACE ? "" : `${namespace} · `;
+  document.title = `${next.title} · ${place}Modularity Registry`;
   const tab = `#/${path.split("/").filter(Boolean)[0] ?? "services"}`;
   for (const link of document.querySelectorAll("#tabs a")) {
     if (link.getAttribute("href") === tab) link.setAttribute("aria-current", "page");
@@ -101,6 +103,8 @@ function onConnectionState(state, problem) {
   connectionProblem = problem;
   // The token's rights may have changed while the connection was lost.
   if (state === "live") access.refresh();
+  // And so may the namespaces that there are.
+  if (state === "live") namespaces.refresh();
   // The list can be read even if the stream can't.
   if (state === "lost" && !cache.loaded) cache.load();
   showBanner();
@@ -204,6 +208,8 @@ onTokenRefused((message, hadToken) => {
   openTokenDialog(access, true);
 });
 
+const namespaces = new NamespaceChooser(document.getElementById("namespace"));
+
 setUpThemeButton();
 setUpTokenButton();
 cache.listen((event) => event === null && showBanner());
@@ -214,8 +220,10 @@ document.getElementById("skip").addEventListener("click", (event) => {
 });
 document.addEventListener("keydown", onKeydown);
 addEventListener("hashchange", navigate);
-if (!location.hash) history.replaceState(null, "", `${address("").pathname}#/services`);
+if (!location.hash) history.replaceState(null, "", `${address("").pathname}${location.search}#/services`);
 navigate();
 stream.run();
+// There may be no connection in a namespace, but others to choose.
+if (namespace !== DEFAULT_NAMESPACE) namespaces.refresh();
 refreshHealth();
 setInterval(refreshHealth, HEALTH_PERIOD);

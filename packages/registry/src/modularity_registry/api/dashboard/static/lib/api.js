@@ -4,7 +4,14 @@ const BASE = new URL("../..", import.meta.url);
 
 const KEPT = "modularity-token"; // in the tab's own storage, if the user wants it there
 
-let token = storage()?.getItem(KEPT) ?? "";
+const PASSED = "modularity-token-passed"; // there only while the page of another namespace loads
+
+export const DEFAULT_NAMESPACE = "default";
+
+/** The namespace of this page, which is in its address. */
+export const namespace = new URLSearchParams(location.search).get("namespace") || DEFAULT_NAMESPACE;
+
+let token = passedToken() || (storage()?.getItem(KEPT) ?? "");
 let tokenListener = () => {};
 let refusedListener = () => {};
 
@@ -38,6 +45,20 @@ export function onTokenRefused(listener) {
   refusedListener = listener;
 }
 
+/** Load the page of another namespace, with the token: nothing of this one stays. */
+export function openNamespace(name) {
+  if (token && !storage()?.getItem(KEPT)) storage()?.setItem(PASSED, token);
+  const query = name === DEFAULT_NAMESPACE ? "" : `?namespace=${encodeURIComponent(name)}`;
+  const [, view = "services"] = location.hash.split(/[/?]/);
+  location.assign(`${address("").pathname}${query}#/${view}`);
+}
+
+function passedToken() {
+  const passed = storage()?.getItem(PASSED) ?? "";
+  storage()?.removeItem(PASSED);
+  return passed;
+}
+
 /** A failed call; its message is for people. `status` is 0 if there was no reply. */
 export class Problem extends Error {
   constructor(message, status = 0, code = "") {
@@ -49,6 +70,14 @@ export class Problem extends Error {
 
 /** A URL of the registry, under whatever path a proxy serves it. */
 export const address = (path) => new URL(path, BASE);
+
+/** The path of a call in this page's namespace. */
+function pathIn(path) {
+  if (namespace === DEFAULT_NAMESPACE || path === "api/namespaces" || !path.startsWith("api/")) return path;
+  // Also what a browser would take out of a path, as it does with dots.
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(namespace)) throw new Problem("The address of this page names no namespace. Choose one at the top.");
+  return `api/ns/${namespace}/${path.slice("api/".length)}`;
+}
 
 const withToken = (headers, sentToken) => (sentToken ? { ...headers, Authorization: `Bearer ${sentToken}` } : { ...headers });
 
@@ -63,9 +92,10 @@ export async function send(method, path, { body, signal, headers, candidate } = 
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
   }
+  const url = address(pathIn(path));
   let response;
   try {
-    response = await fetch(address(path), options);
+    response = await fetch(url, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(method === "GET" ? "Can't reach the registry." : IN_DOUBT);
