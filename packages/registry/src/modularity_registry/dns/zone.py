@@ -334,7 +334,7 @@ class Zone:
         return records.soa(self._server, self._mailbox, serial, self._ttl)
 
 
-def _service(catalog: Catalog, service_id: str) -> Sequence[Entry]:
+def _service(catalog: Catalog, service_id: str) -> Sequence[Source]:
     entry = catalog.service(service_id)
     return () if entry is None else (entry,)
 

@@ -272,3 +272,18 @@ def test_metrics_without_namespaces_have_no_label_for_them() -> None:
     with divided(namespace=()) as registry:
         text = Client(create_app(registry)).get("/metrics").get_data(as_text=True)
     assert "namespace" not in text
+
+
+def test_prometheus_is_told_the_namespace_but_for_the_default_one(
+    client: Client,
+) -> None:
+    for api in ("/api", A):
+        reply = client.post(f"{api}/register", json=service())
+        assert reply.status_code == 201, reply.get_json()
+    labels = {
+        api: client.get(f"{api}/sd/prometheus").get_json()[0]["labels"]
+        for api in ("/api", A)
+    }
+    name = "__meta_modularity_namespace"
+    assert name not in labels["/api"]
+    assert labels[A] == labels["/api"] | {name: "team-a"}

@@ -44,7 +44,8 @@ HARMLESS = re.compile(
     r"curl\s|uv run python (examples/01-hello-world/)?call\.py\b"
     r"|uv run (flake8|mypy) registry_service\.py$"
     r"|uv run modularity-registry (completion|discover|doctor|drain|explain|find|graph"
-    r"|info|init greeter\.py$|ls|register|split|stats|undrain|unregister)\b"
+    r"|info|init greeter\.py$|ls|namespaces|register|split|stats|undrain"
+    r"|unregister)\b"
     r"|python3 -c \"import sqlite3 as s; s\.connect\('/tmp/"
 )
 _START = re.compile(

@@ -100,6 +100,8 @@ SUBSTITUTES = {
             f"{_MOVE} store new-epoch --store sqlite:////tmp/modularity-backup.db",
             f"{_MOVE} import {_NEW} --input {_FILE}",
             f"{_MOVE} export {_OLD} | {_MOVE} import {_NEW}",
+            f"{_MOVE} export {_OLD} --namespace team-a"
+            f" | {_MOVE} import {_OLD} --namespace team-b",
             f"{_MOVE} import {_NEW} --input {_FILE} --prune --dry-run",
         )
     },

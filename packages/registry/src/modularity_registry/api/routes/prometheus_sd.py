@@ -49,19 +49,27 @@ def routes(registry: Registry) -> Blueprint:
 
         def render() -> bytes:
             entries = catalog.providing(selection.capabilities)
-            return schema.encode(list(groups(entries, selection)))
+            found = groups(entries, selection, registry.namespace)
+            return schema.encode(list(found))
 
         return replies.read(render, tag, revision)
 
     return blueprint
 
 
-def groups(entries: list[Entry], selection: Filter) -> Iterator[Group]:
-    """Yield the groups of those that pass the filter and are to be scraped."""
+def groups(
+    entries: list[Entry], selection: Filter, namespace: str | None = None
+) -> Iterator[Group]:
+    """Yield the groups of those that pass the filter and are to be scraped.
+
+    They have a label for the ``namespace``, unless that is the default one.
+    """
     for entry in entries:
         if selection.matches(entry):
             group = group_of(entry, by_default={"http"} | selection.modes)
             if group is not None:
+                if namespace is not None:
+                    group.labels[f"{META}namespace"] = namespace
                 yield group
 
 

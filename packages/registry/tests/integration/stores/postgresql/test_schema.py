@@ -279,3 +279,21 @@ def test_a_database_set_back_yields_a_fresh_snapshot(
     recorder.wait(lambda: len(recorder.events) > 1, "a fresh snapshot")
     expected = Snapshot((Record("services/a", b"1", first),), first)
     assert recorder.events[1:] == [expected]
+
+
+def test_services_of_a_namespace_are_beside_the_view(
+    postgres: Postgres, prefix: str, store: Store
+) -> None:
+    put_services(store, service("web", "greet"))
+    there = records.encode(service("web", "other"))
+    put(store, "ns/team-a/services/web", there)
+    put(store, "ns/team-a/tokens/ci", b"{}")
+    rows = postgres.sql(f'SELECT id, capabilities FROM "{prefix}".services')
+    assert rows == [("web", ["greet"])]
+    # As docs/stores.md has it.
+    rows = postgres.sql(
+        "SELECT split_part(key, '/', 2), split_part(key, '/', 4),"
+        " document -> 'registration' -> 'capabilities'"
+        f""" FROM "{prefix}".record WHERE key LIKE 'ns/%/services/%'"""
+    )
+    assert rows == [("team-a", "web", ["other"])]
