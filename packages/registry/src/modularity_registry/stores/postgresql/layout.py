@@ -1,10 +1,11 @@
 """What the store keeps in PostgreSQL: one schema, which it creates and migrates.
 
 ``record`` holds the documents, ``change`` the newest writes in order, ``ledger`` the
-latest revision. The view ``services`` is for people: it shows the registry's documents
-as columns. The store itself knows nothing about the documents.
+latest revision. The views ``services`` and ``splits`` are for people: they show the
+registry's documents as columns. The store itself knows nothing about the documents.
 """
 
+import logging
 from typing import Final, LiteralString
 
 from psycopg import sql
@@ -12,6 +13,8 @@ from psycopg import sql
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.postgresql.connection import Connection
 from modularity_registry.stores.postgresql.errors import GONE, Refused
+
+log = logging.getLogger(__name__)
 
 KEPT: Final = 10_000
 """Changes in the log; a watch that is further behind reads a new snapshot."""
@@ -157,6 +160,45 @@ END
 $body$;
 """
 
+_VIEWS: Final = """
+-- Columns can only be added behind those that are there, in their order.
+CREATE OR REPLACE VIEW {schema}.services AS
+SELECT
+    substr(key, 10) AS id,
+    document -> 'registration' ->> 'name' AS name,
+    coalesce(document -> 'registration' ->> 'version', '1.0.0') AS version,
+    document -> 'registration' -> 'capabilities' AS capabilities,
+    document -> 'registration' ->> 'location' AS location,
+    document -> 'registration' ->> 'mode' AS mode,
+    CASE
+        WHEN document ->> 'drain' IS NOT NULL THEN 'draining'
+        WHEN document -> 'faults' -> 0 IS NOT NULL THEN 'unhealthy'
+        WHEN document -> 'warnings' -> 0 IS NOT NULL THEN 'warning'
+        ELSE 'healthy'
+    END AS status,
+    coalesce(document -> 'faults', '[]') AS faults,
+    document -> 'drain' AS drain,
+    coalesce(document -> 'registration' -> 'metadata', '{{}}') AS metadata,
+    (document ->> 'registered_at')::timestamptz AS registered_at,
+    (document ->> 'since')::timestamptz AS since,
+    revision,
+    coalesce(document -> 'warnings', '[]') AS warnings,
+    document -> 'registration' ->> 'zone' AS zone,
+    document -> 'registration' ->> 'region' AS region,
+    coalesce((document -> 'registration' ->> 'priority')::integer, 0) AS priority,
+    (document ->> 'verified')::timestamptz AS verified
+FROM {schema}.record
+WHERE key LIKE 'services/%' AND document IS NOT NULL;
+
+CREATE OR REPLACE VIEW {schema}.splits AS
+SELECT
+    substr(key, 8) AS capability,
+    document -> 'groups' AS groups,
+    revision
+FROM {schema}.record
+WHERE key LIKE 'splits/%' AND document IS NOT NULL;
+"""
+
 MIGRATIONS: Final[tuple[LiteralString, ...]] = (_VERSION_1,)
 """Number n upgrades a schema of version n to n + 1; version 0 is an empty schema."""
 
@@ -198,7 +240,29 @@ class Schema:
             self._migrate(connection)
             version, epoch = self._read_version(connection)
         self._require_known(version)
+        self._complete_views(connection)
         return epoch
+
+    def _complete_views(self, connection: Connection) -> None:
+        """Bring the views for people up to date; no store needs them.
+
+        So they have no version: with one, older registries could not start.
+        """
+        is_complete = (
+            b"SELECT 1 FROM pg_catalog.pg_views"
+            b" WHERE schemaname = %s AND viewname = 'splits'"
+        )
+        if connection.execute(is_complete, (self.name,)):
+            return
+        connection.execute(b"BEGIN")
+        try:
+            self._lock(connection)
+            connection.execute(self.fill(_VIEWS))
+        except Refused as error:
+            connection.execute(b"ROLLBACK")
+            log.warning("the views of the store are not up to date: %s", error.detail)
+        else:
+            connection.execute(b"COMMIT")
 
     def begin_epoch(self, connection: Connection) -> str:
         """Begin a new epoch with the same records, wake the feeds, and return it."""
@@ -228,10 +292,7 @@ class Schema:
 
     def _migrate(self, connection: Connection) -> None:
         connection.execute(b"BEGIN")
-        # Another process that opens the store now waits here, then finds it done.
-        connection.execute(
-            b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (self.channel,)
-        )
+        self._lock(connection)
         # Looked up first: CREATE SCHEMA needs the privilege even if the schema exists.
         if not connection.execute(
             b"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (self.name,)
@@ -259,6 +320,12 @@ class Schema:
             (len(MIGRATIONS),),
         )
         connection.execute(b"COMMIT")
+
+    def _lock(self, connection: Connection) -> None:
+        """Have another process that opens the store now wait, until the commit."""
+        connection.execute(
+            b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (self.channel,)
+        )
 
     def _require_known(self, version: int) -> None:
         if version > len(MIGRATIONS):

@@ -141,6 +141,7 @@ def test_the_catalog_can_be_read_as_a_table(
         service("fine", "greet", "wave"),
         msgspec.structs.replace(service("down", "greet"), faults=(fault,)),
         msgspec.structs.replace(service("leaving"), drain=drain, faults=(fault,)),
+        msgspec.structs.replace(service("slow"), warnings=(fault,)),
     )
     put(store, "replicas/one", b'{"count": 1}')
     rows = postgres.sql(
@@ -154,11 +155,43 @@ def test_the_catalog_can_be_read_as_a_table(
         ("fine", "healthy"),
         ("down", "unhealthy"),
         ("leaving", "draining"),
+        ("slow", "warning"),
     ]
     why = f"SELECT faults -> 0 ->> 'reason', drain ->> 'reason' FROM \"{prefix}\""
     assert postgres.sql(f"{why}.services WHERE id = 'leaving'") == [
         ("it is down", "moved")
     ]
+
+
+def test_the_columns_of_later_versions(
+    postgres: Postgres, prefix: str, store: Store
+) -> None:
+    plain = service("plain")
+    registration = msgspec.structs.replace(
+        plain.registration, id="full", zone="eu-1a", region="eu-1", priority=10
+    )
+    full = msgspec.structs.replace(plain, registration=registration, verified=AT)
+    put_services(store, plain, full)
+    rows = postgres.sql(
+        "SELECT zone, region, priority, verified, warnings"
+        f' FROM "{prefix}".services ORDER BY revision'
+    )
+    assert rows == [(None, None, 0, None, []), ("eu-1a", "eu-1", 10, AT, [])]
+    put(store, "splits/greet/formal", b'{"capability":"","groups":{"v1":9}}')
+    splits = postgres.sql(f'SELECT capability, groups FROM "{prefix}".splits')
+    assert splits == [("greet/formal", {"v1": 9})]
+
+
+def test_the_views_of_an_older_registry_are_completed(
+    postgres: Postgres, prefix: str, store: Store
+) -> None:
+    postgres.sql(
+        f'DROP VIEW "{prefix}".splits; DROP VIEW "{prefix}".services;'
+        f' CREATE VIEW "{prefix}".services AS SELECT substr(key, 10) AS id'
+        f' FROM "{prefix}".record'
+    )
+    PostgresStore(postgres.server(prefix)).close()
+    assert postgres.sql(f'SELECT priority FROM "{prefix}".services') == []
 
 
 def test_capabilities_are_found_by_an_index(
