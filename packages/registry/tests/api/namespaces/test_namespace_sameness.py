@@ -73,7 +73,6 @@ OTHERS = st.tuples(
             "/api/connections/a",
             "/api/graph",
             "/api/stats",
-            "/api/sd/prometheus",
             "/api/services/b/history",
             "/api/tokens",
             "/api/whoami",
