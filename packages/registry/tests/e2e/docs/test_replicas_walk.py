@@ -75,7 +75,7 @@ def test_the_walk_goes_as_it_is_written(tmp_path: Path) -> None:
         for port in (FIRST, THIRD):
             eventually(partial(ready, reader, port))
         reader.follow(section("Get the store back"), PAGE.name)
-        assert stale(reader) is None
+        eventually(lambda: stale(reader) is None)
         eventually(lambda: states(reader, FIRST) == ["alive", "alive", "lost"])
 
 

@@ -247,7 +247,7 @@ def test_a_json_body_may_warn() -> None:
     "body",
     [
         *(b'{"status": "healthy"}', b'{"status": "UP"}', b'{"status": "degraded"}'),
-        *(b'{"status": "warn"}'),
+        b'{"status": "warn"}',
         *(b'{"status": null}', b'{"status": {"status": "down"}}', b'["down"]', b"down"),
         *(b'"status" down', b'{"x": {"status": "down"}}', b'{"status": "no"}'),
         *(b"<p>", b"\xff\xfe\x00{", b"{}", b"x" * BODY_LIMIT * 2),
