@@ -267,7 +267,7 @@ def test_the_list_is_right_again_after_the_registry_came_back(
         # In memory: after a restart it has a history of its own.
         registry.__init__(port=registry.port)  # type: ignore[misc]
         registry.register("after")
-        expect(page.locator("#live")).to_have_text("Live")
+        expect(page.locator("#live")).to_have_text("Live", timeout=30_000)
         page.locator(row(page, "after")).wait_for()
         expect(page.locator(row(page, "before"))).to_have_count(0)
         expect(page.locator("#banner")).to_be_hidden()
