@@ -21,8 +21,9 @@ from benchmarks.harness.workload import Service
 ZONES = ("eu-1a", "eu-1b", "eu-1c")
 SPLIT = '{"v1":90,"v2":10}'
 
-PRIORITIES = (0, 1)
-"""The priorities of a capability's providers, in turn."""
+PRIMARY = 6
+"""Of the ten providers of a capability, so many are primary, in all zones and groups;
+the others are backups."""
 
 
 def routing(plan: Plan) -> Row:
@@ -36,7 +37,7 @@ def routing(plan: Plan) -> Row:
     notes = (
         f"'zones' and 'all': the caller says that it is in one of {len(ZONES)} zones",
         f"'splits' and 'all': each capability is split: {SPLIT}",
-        f"'all': the providers have the priorities {PRIORITIES}",
+        f"'all': {PRIMARY} of {workload.PER_CAPABILITY} providers are primary",
     )
     title = f"capability lookup by zone and split, {plan.services:,} services"
     checks = (at_least(series[3], series[0], 0.85),)
@@ -73,7 +74,7 @@ def _register(service: Service, zoned: bool, prioritized: bool) -> bytes:
     if zoned:
         body |= {"zone": ZONES[number // 2 % len(ZONES)], "region": "eu-1"}
     if prioritized:
-        body["priority"] = PRIORITIES[number // 2 % len(PRIORITIES)]
+        body["priority"] = int(number % workload.PER_CAPABILITY >= PRIMARY)
     return request("POST", "/api/register", json.dumps(body))
 
 
