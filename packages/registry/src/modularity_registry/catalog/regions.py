@@ -10,6 +10,7 @@ class Regions:
 
     def __init__(self) -> None:
         self._by_zone: dict[str, Counter[str]] = {}
+        self._of: dict[str, str] = {}
 
     def __contains__(self, zone: str) -> bool:
         return zone in self._by_zone
@@ -19,8 +20,7 @@ class Regions:
 
         If they say several, the one that most of them say.
         """
-        regions = self._by_zone.get(zone, Counter())
-        return max(filter(None, regions), key=regions.__getitem__, default="")
+        return self._of.get(zone, "")
 
     def count(self, old: Entry | None, new: Entry | None) -> None:
         """Note that ``new`` has taken the place of ``old``. For the catalog."""
@@ -36,5 +36,7 @@ class Regions:
         regions = +regions
         if regions:
             self._by_zone[zone] = regions
+            named = filter(None, regions)
+            self._of[zone] = max(named, key=regions.__getitem__, default="")
         else:
-            del self._by_zone[zone]
+            del self._by_zone[zone], self._of[zone]
