@@ -23,8 +23,8 @@ from modularity_registry.model.split import Split
 from modularity_registry.stores.base import Record
 
 if TYPE_CHECKING:
-    from modularity_registry.catalog.splits import Groups
-    from modularity_registry.catalog.zones import Localities
+    from modularity_registry.catalog.splits import Choices, Groups
+    from modularity_registry.catalog.zones import Localities, Place
 
 MAX_DEPARTED = 10_000
 """So many capabilities without a provider are remembered as once offered."""
@@ -50,6 +50,7 @@ class Providers:
         "_thresholds",
         "_tiers",
         "candidates",
+        "choices",
         "entries",
         "groups",
         "localities",
@@ -75,6 +76,8 @@ class Providers:
         self.revision = revision
         self.version = version
         self.split = split
+        # Made by `splits`, by the caller's place; None is nowhere in particular.
+        self.choices: dict[Place | None, Choices] = {}
         # Made by `splits` if there is a split.
         self.groups: Groups | None = None
         # Made by `zones` when a caller says where it is.
@@ -97,6 +100,12 @@ class Providers:
     def matching(self, matches: Callable[[Entry], bool]) -> "Providers":
         """Return those that match, healthy or not."""
         return self.only(tuple(filter(matches, self.entries)))
+
+    def remember(self, place: "Place | None", choices: "Choices") -> None:
+        """Keep the choices of callers at ``place``, of whom there may be any number."""
+        if len(self.choices) >= MOST_PARTS:
+            self.choices = {}
+        self.choices[place] = choices
 
     def only(self, entries: tuple[Entry, ...]) -> "Providers":
         """Return these of them, with the same preference and split."""

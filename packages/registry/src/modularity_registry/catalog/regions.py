@@ -6,9 +6,13 @@ from modularity_registry.catalog.entry import Entry
 
 
 class Regions:
-    """The region of each zone that a service is in. Written by the catalog alone."""
+    """The region of each zone that a service is in. Written by the catalog alone.
+
+    ``version`` grows when a zone's region changes.
+    """
 
     def __init__(self) -> None:
+        self.version = 0
         self._by_zone: dict[str, Counter[str]] = {}
         self._of: dict[str, str] = {}
 
@@ -34,9 +38,12 @@ class Regions:
         regions = Counter(self._by_zone.get(zone, ()))
         regions[region] += more
         regions = +regions
+        before = self.of(zone)
         if regions:
             self._by_zone[zone] = regions
             named = filter(None, regions)
             self._of[zone] = max(named, key=regions.__getitem__, default="")
         else:
             del self._by_zone[zone], self._of[zone]
+        if self.of(zone) != before:
+            self.version += 1

@@ -153,14 +153,14 @@ def pick(
     ``hash`` is rendezvous hashing, so that a key keeps its provider while that one is
     among the candidates. Weights of 0 get calls only if there are no others.
     """
+    if strategy.name == "round_robin":
+        return candidates[next(turns) % len(candidates)]
     if strategy.name == "random":
         return random.choice(candidates)
     if strategy.name == "hash":
         return rendezvous.pick(strategy.key, candidates)
-    if strategy.name == "weighted":
-        weights = (entry.service.registration.weight for entry in candidates)
-        return weighted(candidates, list(accumulate(weights)))
-    return candidates[next(turns) % len(candidates)]
+    weights = (entry.service.registration.weight for entry in candidates)
+    return weighted(candidates, list(accumulate(weights)))
 
 
 def weighted(candidates: Sequence[Entry], thresholds: Sequence[int]) -> Entry:

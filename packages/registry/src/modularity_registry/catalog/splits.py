@@ -9,8 +9,8 @@ import random
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable
-from functools import lru_cache
-from itertools import accumulate
+from functools import lru_cache, partial
+from itertools import accumulate, count
 from typing import Any, NamedTuple
 
 import msgspec
@@ -41,15 +41,27 @@ class Groups(NamedTuple):
 
     ``members`` are the providers in each group, healthy or not, ``group_of`` says the
     group of each by its id. ``weights`` are those of the groups that get calls: none if
-    no group has anybody to return. ``names`` are these, ``thresholds`` the running
-    totals of their weights.
+    no group has anybody to return. ``thresholds`` are the running totals of them.
     """
 
     members: dict[str, Providers]
     group_of: dict[str, str]
     weights: dict[str, int]
-    names: list[str]
     thresholds: list[int]
+
+
+class Choices(NamedTuple):
+    """Among whom a call from one place is decided.
+
+    It holds while the catalog's regions have the version ``regions``. ``parts`` are the
+    groups of the split, or all as one: who of each is nearest, and what counts their
+    callers. ``weights`` and ``thresholds`` are as in `Groups`.
+    """
+
+    regions: int
+    weights: dict[str, int]
+    thresholds: list[int]
+    parts: list[tuple[Providers, "count[int]"]]
 
 
 def pick(
@@ -62,45 +74,62 @@ def pick(
     """Return the provider for a call; None when no lookup may return any.
 
     ``providers`` are those of the capability, or some of them. The group is chosen
-    first, then who of it is nearest to ``place``, then one by the strategy. After their
+    first, by chance, or with ``hash`` by the key, so that a key stays in its group.
+    Then comes who of it is nearest to ``place``, then one by the strategy. After their
     first call, it takes the same time for any number of providers.
     """
     if place is None:
         return pick_anywhere(capability, providers, strategy)
-    group = ""
-    if providers.split is not None:
-        group, providers = choose_group(providers, strategy)
-    near = nearest(catalog, capability, providers, place, group)
-    return pick_provider(strategy, *near)
+    choices = providers.choices.get(place)
+    if choices is None or choices.regions != catalog.regions.version:
+        near = partial(nearest, catalog, capability, place=place)
+        choices = _choices(providers, near, catalog.regions.version)
+        providers.remember(place, choices)
+    return pick_provider(strategy, *_part(choices, strategy))
 
 
 def pick_anywhere(
     capability: Capability, providers: Providers, strategy: Strategy
 ) -> Entry | None:
     """Return the same for a caller that is nowhere in particular."""
-    turns = capability.turns
-    if providers.split is not None:
-        group, providers = choose_group(providers, strategy)
-        turns = capability.turns_of(group) if group else turns
-    return pick_provider(strategy, providers, turns)
+    if providers.split is None:
+        return pick_provider(strategy, providers, capability.turns)
+    choices = providers.choices.get(None)
+    if choices is None:
+        choices = _choices(providers, partial(_all, capability), 0)
+        providers.remember(None, choices)
+    return pick_provider(strategy, *_part(choices, strategy))
 
 
-def choose_group(providers: Providers, strategy: Strategy) -> tuple[str, Providers]:
-    """Return the group for a call and who is in it; no group and all if there is none.
+def _part(choices: Choices, strategy: Strategy) -> tuple[Providers, "count[int]"]:
+    if len(choices.parts) == 1:
+        return choices.parts[0]
+    if strategy.name == "hash":
+        name = rendezvous.pick_weighted(strategy.key, choices.weights)
+        return choices.parts[list(choices.weights).index(name)]
+    thresholds = choices.thresholds
+    # The product may round up to the total; hence the upper bound.
+    point = random.random() * thresholds[-1]
+    return choices.parts[bisect_right(thresholds, point, 0, len(thresholds) - 1)]
 
-    By chance, or with ``hash`` by the key, so that a key stays in its group.
-    """
+
+def _choices(
+    providers: Providers,
+    near: Callable[..., tuple[Providers, "count[int]"]],
+    regions: int,
+) -> Choices:
+    """Return the choices with those of each group that are ``near``."""
     groups = groups_of(providers)
     if groups is None or not groups.weights:
-        return "", providers
-    if strategy.name == "hash":
-        name = rendezvous.pick_weighted(strategy.key, groups.weights)
-    else:
-        thresholds = groups.thresholds
-        # The product may round up to the total; hence the upper bound.
-        point = random.random() * thresholds[-1]
-        name = groups.names[bisect_right(thresholds, point, 0, len(thresholds) - 1)]
-    return name, groups.members[name]
+        return Choices(regions, {}, [], [near(providers)])
+    parts = [near(groups.members[name], group=name) for name in groups.weights]
+    return Choices(regions, groups.weights, groups.thresholds, parts)
+
+
+def _all(
+    capability: Capability, providers: Providers, group: str = ""
+) -> tuple[Providers, "count[int]"]:
+    return providers, capability.turns_of(group) if group else capability.turns
 
 
 def groups_of(providers: Providers) -> Groups | None:
@@ -134,7 +163,7 @@ def _divide(providers: Providers, split: Split) -> Groups:
     present = [name for name, group in members.items() if group.candidates]
     weights = getting_calls(split.groups, present)
     thresholds = list(accumulate(weights.values()))
-    return Groups(members, names, weights, list(weights), thresholds)
+    return Groups(members, names, weights, thresholds)
 
 
 class _Label(NamedTuple):
