@@ -137,53 +137,32 @@ class Audit:
         new: Service,
         revision: int,
         claim: Claim | None,
-        namespace: str | None = None,
     ) -> None:
         """Write that ``new`` was stored over ``old``, on behalf of ``claim``."""
         if self._file is None:
             return
         event = lines.of_write(old.service if old else None, new)
         if event is not None:
-            service_id = new.registration.id
-            self._write_event(event, service_id, revision, claim, namespace)
+            self._write_event(event, new.registration.id, revision, claim)
 
-    def removed(
-        self,
-        old: Entry,
-        revision: int,
-        claim: Claim | None,
-        namespace: str | None = None,
-    ) -> None:
+    def removed(self, old: Entry, revision: int, claim: Claim | None) -> None:
         """Write that ``old`` was removed: its lease expired if ``claim`` is None."""
         if self._file is not None:
             event = lines.of_removal(old.service, expired=claim is None)
-            self._write_event(event, old.id, revision, claim, namespace)
+            self._write_event(event, old.id, revision, claim)
 
-    def split(
-        self,
-        old: Split | None,
-        new: Split | None,
-        revision: int,
-        namespace: str | None = None,
-    ) -> None:
+    def split(self, old: Split | None, new: Split | None, revision: int) -> None:
         """Write that ``new`` took the place of a split, or that it ended."""
         if self._file is not None:
             event, fields = lines.of_split(old, new)
-            self.write(event, namespace=namespace, **fields, revision=revision)
+            self.write(event, **fields, revision=revision)
 
-    def token(self, event: str, token: Token, namespace: str | None = None) -> None:
+    def token(self, event: str, token: Token) -> None:
         """Write an event of a token, without its text and the hash of that."""
         if self._file is not None:
-            self.write(event, namespace=namespace, **lines.of_token(token))
+            self.write(event, **lines.of_token(token))
 
-    def refused(
-        self,
-        status: int,
-        code: str,
-        call: str,
-        reason: str,
-        namespace: str | None = None,
-    ) -> None:
+    def refused(self, status: int, code: str, call: str, reason: str) -> None:
         """Write that a ``call`` (method and path) was refused, within the quota.
 
         The refusals beyond it are counted: see `RefusalQuota`.
@@ -199,7 +178,6 @@ class Audit:
         if in_quota:
             self.write(
                 "access.refused",
-                namespace=namespace,
                 status=status,
                 code=code,
                 call=_short(call),
@@ -221,11 +199,9 @@ class Audit:
         service_id: str,
         revision: int,
         claim: Claim | None,
-        namespace: str | None,
     ) -> None:
         event, fields = audit_event
-        about = {"namespace": namespace, "service_id": service_id, "revision": revision}
-        fields = about | fields
+        fields = {"service_id": service_id, "revision": revision, **fields}
         self._put(self._line(event, fields, claim))
 
     def _write_left_out(self, left_out: LeftOut | None) -> None:
@@ -327,56 +303,31 @@ class Audit:
 
 
 class NamespaceAudit(Audit):
-    """Writes lines with a namespace to the audit of the whole registry.
+    """The audit of the whole registry, for what is done in a namespace.
 
-    It has no file of its own, which `start` and `stop` would be about.
+    Its lines name the namespace. The file, the thread and the quota of refusals are
+    those of ``whole``, which is started and stopped for it.
     """
 
     def __init__(self, whole: Audit, namespace: str) -> None:
-        super().__init__(None, SystemClock(), "")
+        super().__init__(whole._file, whole._clock, whole._replica)
         self._whole = whole
         self._namespace = namespace
+        self._lock, self._refusals = whole._lock, whole._refusals
 
-    def written(
+    def _line(
         self,
-        old: Entry | None,
-        new: Service,
-        revision: int,
-        claim: Claim | None,
-        namespace: str | None = None,
-    ) -> None:
-        self._whole.written(old, new, revision, claim, self._namespace)
+        event: str,
+        fields: dict[str, Any],
+        claim: Claim | None = None,
+        by_request: bool = True,
+    ) -> bytes:
+        if by_request:
+            fields = {"namespace": self._namespace, **fields}
+        return super()._line(event, fields, claim, by_request)
 
-    def removed(
-        self,
-        old: Entry,
-        revision: int,
-        claim: Claim | None,
-        namespace: str | None = None,
-    ) -> None:
-        self._whole.removed(old, revision, claim, self._namespace)
-
-    def split(
-        self,
-        old: Split | None,
-        new: Split | None,
-        revision: int,
-        namespace: str | None = None,
-    ) -> None:
-        self._whole.split(old, new, revision, self._namespace)
-
-    def token(self, event: str, token: Token, namespace: str | None = None) -> None:
-        self._whole.token(event, token, self._namespace)
-
-    def refused(
-        self,
-        status: int,
-        code: str,
-        call: str,
-        reason: str,
-        namespace: str | None = None,
-    ) -> None:
-        self._whole.refused(status, code, call, reason, self._namespace)
+    def _put(self, line: bytes) -> None:
+        self._whole._put(line)
 
 
 def _encoded(line: dict[str, Any]) -> bytes:
