@@ -70,28 +70,6 @@ USING gin ((document -> 'registration' -> 'capabilities'))
 -- Without a list of what is yet to be done, which some writer would find too long.
 WITH (fastupdate = off);
 
-CREATE VIEW {schema}.services AS
-SELECT
-    substr(key, 10) AS id,
-    document -> 'registration' ->> 'name' AS name,
-    coalesce(document -> 'registration' ->> 'version', '1.0.0') AS version,
-    document -> 'registration' -> 'capabilities' AS capabilities,
-    document -> 'registration' ->> 'location' AS location,
-    document -> 'registration' ->> 'mode' AS mode,
-    CASE
-        WHEN document ->> 'drain' IS NOT NULL THEN 'draining'
-        WHEN document -> 'faults' -> 0 IS NOT NULL THEN 'unhealthy'
-        ELSE 'healthy'
-    END AS status,
-    coalesce(document -> 'faults', '[]') AS faults,
-    document -> 'drain' AS drain,
-    coalesce(document -> 'registration' -> 'metadata', '{{}}') AS metadata,
-    (document ->> 'registered_at')::timestamptz AS registered_at,
-    (document ->> 'since')::timestamptz AS since,
-    revision
-FROM {schema}.record
-WHERE key LIKE 'services/%' AND document IS NOT NULL;
-
 -- Writes a batch, at most one write a key: outcome n is the revision of write n, NULL
 -- when there was nothing to delete, and when its expectation was not met the key's
 -- revision times -1.
