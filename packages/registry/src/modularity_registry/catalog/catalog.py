@@ -214,12 +214,9 @@ class Capability:
         With one count for all, callers of two zones that take turns would each get
         every second provider of theirs, and the others none.
         """
-        turns = self._turns.get(part)
-        if turns is None:
-            if len(self._turns) >= MOST_PARTS:
-                self._turns.clear()
-            turns = self._turns.setdefault(part, count())
-        return turns
+        if len(self._turns) >= MOST_PARTS:
+            self._turns.clear()
+        return self._turns.setdefault(part, count())
 
     def put(self, entry: Entry) -> None:
         """Add or replace a provider. For the catalog."""

@@ -74,16 +74,14 @@ def nearest_locality(
 
     None if it may come from anywhere.
     """
+    region = place.region or catalog.regions.of(place.zone)
+    keys: tuple[Key, Key] = ("zone", place.zone), ("region", region)
     known = localities(providers)
-    zone: Key = "zone", place.zone
-    if _keeps_callers(catalog, known.get(zone)):
-        return zone
-    region: Key = "region", place.region or catalog.regions.of(place.zone)
-    return region if _keeps_callers(catalog, known.get(region)) else None
-
-
-def _keeps_callers(catalog: Catalog, locality: Locality | None) -> bool:
-    return locality is not None and locality.share >= catalog.zone_threshold
+    for key in keys:
+        locality = known.get(key)
+        if locality is not None and locality.share >= catalog.zone_threshold:
+            return key
+    return None
 
 
 def distance(catalog: Catalog, entry: Entry, place: Place) -> int:

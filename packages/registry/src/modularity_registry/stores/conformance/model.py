@@ -29,7 +29,7 @@ BATCHES = st.lists(
 )
 
 SETTINGS = settings(
-    max_examples=25,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,  # a store may be far away
     suppress_health_check=list(HealthCheck),
