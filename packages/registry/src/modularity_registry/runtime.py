@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,7 +18,7 @@ from modularity_registry.catalog.feed import Feed
 from modularity_registry.catalog.splits import SplitFeed
 from modularity_registry.catalog.status_history import History
 from modularity_registry.clock import Clock, SystemClock
-from modularity_registry.config import OFF, Settings
+from modularity_registry.config import DEFAULT_NAMESPACE, OFF, Settings
 from modularity_registry.events import KEEP_ALIVE, Hub, WatcherPlaces
 from modularity_registry.federation import Upstreams
 from modularity_registry.health.check_queue import CheckPlaces, CheckQueue
@@ -104,9 +104,14 @@ class Registry:
     namespaces: dict[str, "Registry"] = field(default_factory=dict)
 
     @property
+    def by_name(self) -> dict[str, "Registry"]:
+        """The registries of all namespaces by name, the default one first."""
+        return {DEFAULT_NAMESPACE: self, **self.namespaces}
+
+    @property
     def all_namespaces(self) -> list["Registry"]:
         """The registries of all namespaces, the default one first."""
-        return [self, *self.namespaces.values()]
+        return list(self.by_name.values())
 
     async def start(self) -> None:
         """Load the catalogs, then watch; raises `StoreError` when that can't be."""
@@ -163,29 +168,38 @@ class Registry:
 
     def degraded(self) -> list[str]:
         """Return why this replica is not at its best; empty when it is."""
-        own = self._faults()
-        *own_health, own_quota = own
         reasons = [
-            *own_health,
+            *self._health_faults(),
             self.token_file.fault if self.token_file else None,
             self.audit.fault,
             self.rates.fault,
-            own_quota,
+            self.quotas.fault,
             *(fault() for fault in self.more_faults),
             *(places.fault for places in self.places),
-            *_in_namespaces(self.namespaces, own),
+            *self._faults_in_namespaces(),
         ]
         return [reason for reason in reasons if reason is not None]
 
-    def _faults(self) -> list[str | None]:
-        """Return what may be wrong with this namespace alone, its quotas last."""
+    def _health_faults(self) -> list[str | None]:
+        """Return what may be wrong with the view and the checks of this namespace."""
         return [
             *self.view_health.problems(),
             self.monitor.suspicion,
             self.monitor.lateness.reason,
             self.monitor.suspects.reason if self.monitor.suspects else None,
-            self.quotas.fault,
         ]
+
+    def _faults_in_namespaces(self) -> Iterator[str]:
+        """Yield what is wrong with namespaces, and not here in the same way."""
+        names: dict[str, list[str]] = {}
+        known = {None, self.quotas.fault, *self._health_faults()}
+        for name, registry in self.namespaces.items():
+            for reason in (*registry._health_faults(), registry.quotas.fault):
+                if reason is not None and reason not in known:
+                    names.setdefault(reason, []).append(name)
+        for reason, those in names.items():
+            subject = "namespace" if len(those) == 1 else "namespaces"
+            yield f"{subject} {', '.join(those)}: {reason}"
 
     @property
     def feed_age(self) -> float:
@@ -196,24 +210,17 @@ class Registry:
         return self.membership.own_record_age() or 0.0
 
 
-def _in_namespaces(
-    namespaces: Mapping[str, Registry], known: Sequence[str | None]
-) -> Iterator[str]:
-    """Yield what is wrong with namespaces and not ``known`` of the whole registry."""
-    names: dict[str, list[str]] = {}
-    for name, registry in namespaces.items():
-        for reason in registry._faults():
-            if reason is not None and reason not in known:
-                names.setdefault(reason, []).append(name)
-    for reason, those in names.items():
-        subject = "namespace" if len(those) == 1 else "namespaces"
-        yield f"{subject} {', '.join(those)}: {reason}"
+class _Inside(NamedTuple):
+    """The namespace that a registry is for, and the registry that it belongs to."""
+
+    name: str
+    whole: Registry
 
 
 class _Base(NamedTuple):
     """What every other part is built on; ``store`` is the timed one, or a part of it.
 
-    ``whole`` is the registry to whose namespaces this one belongs.
+    ``inside`` is None for the whole registry.
     """
 
     settings: Settings
@@ -228,8 +235,12 @@ class _Base(NamedTuple):
     check_places: CheckPlaces
     period: float
     keep_alive: float
-    namespace: str | None = None
-    whole: Registry | None = None
+    inside: _Inside | None = None
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace; None for the default one."""
+        return self.inside.name if self.inside else None
 
 
 class _View(NamedTuple):
@@ -301,8 +312,7 @@ def build(
                 store=part,
                 metrics=Metrics(metrics),
                 writer=PartWriter(base.writer, part),
-                namespace=name,
-                whole=whole,
+                inside=_Inside(name, whole),
             )
         )
     return whole
@@ -310,7 +320,8 @@ def build(
 
 def _build_one(base: _Base) -> Registry:
     """Return the registry of one namespace."""
-    settings, clock, whole = base.settings, base.clock, base.whole
+    settings, clock = base.settings, base.clock
+    whole = base.inside.whole if base.inside else None
     view = _build_view(base)
     writers = _build_writers(base, view)
     tokens = _build_tokens(base, view.feed)
@@ -332,14 +343,15 @@ def _build_one(base: _Base) -> Registry:
 
 
 def _build_view(base: _Base) -> _View:
-    clock, store, whole = base.clock, base.store, base.whole
+    clock, store, inside = base.clock, base.store, base.inside
     renderer = Renderer(base.settings.check_defaults)
     catalog = Catalog(renderer, clock, base.settings.zone_threshold)
     feed = Feed(store, catalog)
-    if whole is not None and base.namespace is not None:
+    if inside is not None:
+        whole = inside.whole
         membership, standstill = whole.membership, whole.standstill
         announcer = whole.announcer
-        membership.add_namespace(base.namespace, catalog)
+        membership.add_namespace(inside.name, catalog)
         view_health = ViewHealth(store, feed, membership, clock, whole.view_health)
     else:
         membership = Membership(base.replica, catalog, clock, base.period)
@@ -363,10 +375,10 @@ def _build_writers(base: _Base, view: _View) -> _Writers:
     settings, clock, metrics = base.settings, base.clock, base.metrics
     audit: Audit
     announcer: Announcer | NamespaceHeartbeats | None = view.announcer
-    if base.whole is not None and base.namespace is not None:
-        audit = NamespaceAudit(base.whole.audit, base.namespace)
+    if base.inside is not None:
+        audit = NamespaceAudit(base.inside.whole.audit, base.inside.name)
         if view.announcer is not None:
-            announcer = view.announcer.within(base.namespace)
+            announcer = view.announcer.within(base.inside.name)
     else:
         audit = Audit.at(settings, clock, base.replica)
     quotas = Quotas(settings, view.catalog)
@@ -421,8 +433,8 @@ def _check_queue(settings: Settings, places: CheckPlaces) -> CheckQueue:
 def _build_hub(base: _Base, tokens: TokenView | None) -> Hub:
     settings, keep_alive = base.settings, base.keep_alive
     places = (
-        base.whole.hub.places
-        if base.whole is not None
+        base.inside.whole.hub.places
+        if base.inside is not None
         else WatcherPlaces(
             "watchers",
             settings.max_watchers,
@@ -442,12 +454,11 @@ def _build_tokens(base: _Base, feed: Feed) -> _Tokens:
     settings = base.settings
     if not settings.auth:
         return _Tokens(None, None, None)
-    whole = base.whole
-    tokens = TokenView(base.clock)
-    if whole is not None and whole.tokens is not None and base.namespace is not None:
-        tokens = NamespaceTokens(base.clock, base.namespace, whole.tokens)
-        if whole.token_file is not None:
-            return _Tokens(tokens, whole.token_file.within(tokens), None)
+    inside, tokens = base.inside, TokenView(base.clock)
+    if inside is not None and inside.whole.tokens is not None:
+        tokens = NamespaceTokens(base.clock, inside.name, inside.whole.tokens)
+        if inside.whole.token_file is not None:
+            return _Tokens(tokens, inside.whole.token_file.within(tokens), None)
     if settings.tokens_file == OFF:
         feed.listen_to_records(TOKENS, tokens)
         backend = RegistryTokenBackend(base.writer, feed, tokens)

@@ -186,10 +186,7 @@ class Query:
 
     def prefer_healthy(self) -> bool:
         """Return whether providers with a warning come after all healthy ones."""
-        text = self._one("prefer_healthy")
-        if text not in (None, "true", "false"):
-            self._bad("prefer_healthy", "must be true or false")
-        return text != "false"
+        return self._truth("prefer_healthy") is not False
 
     def near(self, header: str | None) -> Place | None:
         """Return where the caller is, as ``near`` says or else the header X-Zone."""

@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 from modularity_registry import schema, tasks
 from modularity_registry.catalog.catalog import Capability, Catalog, Providers
 from modularity_registry.catalog.entry import Entry, metadata
-from modularity_registry.model import rendezvous, status
+from modularity_registry.model import rendezvous
 from modularity_registry.model.service import ACTIVE, Service
 from modularity_registry.schema import Discovery
 
@@ -179,38 +179,6 @@ def pick_provider(
     if candidates and strategy.name == "weighted":
         return weighted(candidates, providers.thresholds)
     return pick(strategy, candidates, turns) if candidates else None
-
-
-class Explainer:
-    """Says why a lookup returns some of the providers and not others."""
-
-    def __init__(self, providers: Providers, selection: Filter) -> None:
-        self._selection = selection
-        matching = providers.matching(selection.matches)
-        self._returned = frozenset(entry.id for entry in matching.candidates)
-        self._usable = frozenset(entry.id for entry in matching.usable)
-        self._best = min((entry.priority for entry in matching.candidates), default=0)
-
-    def why_not_returned(self, entry: Entry) -> list[str]:
-        """Return every reason why a provider gets no calls; empty when it may."""
-        if entry.id in self._returned:
-            return []
-        reasons = []
-        fault = status.reason(entry.service)
-        if entry.status not in ACTIVE:
-            reasons.append(f"it is {entry.status}: {fault}")
-        mismatch = self._selection.mismatch(entry)
-        if mismatch is not None:
-            reasons.append(mismatch)
-        elif not reasons:
-            reasons.append(self._why_later(entry, fault))
-        return reasons
-
-    def _why_later(self, entry: Entry, fault: str | None) -> str:
-        if entry.id in self._usable:
-            first = f"providers of priority {self._best} come first"
-            return f"its priority is {entry.priority}, and {first}"
-        return f"healthy providers come before its warning: {fault}"
 
 
 class Match(msgspec.Struct, frozen=True):

@@ -310,8 +310,7 @@ class Monitor:
             return
         started, stalls = self._clock.monotonic(), self._standstill.count
         doubted = self._schedule.suspicion.active
-        name = watched.name if isinstance(watched, WatchedCheck) else ""
-        outcome = await self._probe(watched, _target(entry, plan, name))
+        outcome = await self._probe(watched, _target(entry, plan, watched.name))
         # In trouble itself, the registry has learnt nothing of the service.
         in_trouble = outcome.kind == "local" or self._standstill.count != stalls
         ok = True if outcome.ok else None if in_trouble else False
@@ -325,9 +324,9 @@ class Monitor:
         if verdict == "add_fault":
             await self._accuse(watched, reason)
         elif verdict == "remove_faults":
-            await _write(self._commands.remove_faults, watched, CHECK, name)
+            await _write(self._commands.remove_faults, watched, CHECK, watched.name)
         elif verdict == "add_warning":
-            warning = Fault("check", reason, self._clock.now(), name)
+            warning = Fault("check", reason, self._clock.now(), watched.name)
             await _write(self._commands.add_warning, watched, warning)
         elif (
             isinstance(watched, WatchedCheck)
@@ -342,8 +341,7 @@ class Monitor:
         opinion = self._second_opinion(watched)
         if opinion is not None:
             reason = f"{reason}; {opinion.message}"
-        name = watched.name if isinstance(watched, WatchedCheck) else ""
-        fault = Fault("check", reason, self._clock.now(), name)
+        fault = Fault("check", reason, self._clock.now(), watched.name)
         await _write(self._commands.add_fault, watched, fault)
 
     def _ask_others(self, announcer: Announcer, namespace: str) -> None:
@@ -373,8 +371,7 @@ class Monitor:
         entry = self._entry(watched)
         if self._loop is None or entry is None or opinion is None:
             return
-        name = watched.name if isinstance(watched, WatchedCheck) else ""
-        entry.record_second_opinion(name, opinion)
+        entry.record_second_opinion(watched.name, opinion)
         if opinion.state == "confirmed":
             job = self._accuse(watched, suspicion.reason)
             self._run(self._checks, "second-opinion", job)

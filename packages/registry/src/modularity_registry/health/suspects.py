@@ -247,8 +247,7 @@ class Suspects:
 
     def _suspect(self, suspicion: Suspicion) -> Suspect:
         watched = suspicion.watched
-        name = watched.name if isinstance(watched, WatchedCheck) else ""
-        return Suspect(watched.id, suspicion.number, name, self._namespace)
+        return Suspect(watched.id, suspicion.number, watched.name, self._namespace)
 
     def _held(self) -> Iterator[SecondOpinion]:
         for suspicion in self._suspicions.values():

@@ -58,6 +58,9 @@ class WatchedService:
         self.due = 0.0
         self.gone = False
 
+    name = ""
+    """The name of the check; empty for that of the mode."""
+
     @property
     def key(self) -> Hashable:
         """What is different for each under watch."""

@@ -55,6 +55,7 @@ def getting_calls(groups: Mapping[str, int], present: Iterable[str]) -> dict[str
 
     Groups of weight 0 are left out, unless there are no others; then all have 1.
     """
-    weights = {name: groups[name] for name in groups if name in set(present)}
+    there = frozenset(present)
+    weights = {name: weight for name, weight in groups.items() if name in there}
     weighty = {name: weight for name, weight in weights.items() if weight}
     return weighty or dict.fromkeys(weights, 1)

@@ -85,7 +85,7 @@ def test_the_registry_doubts_itself_once_a_service() -> None:
         subject = service(name, checks=checks, location=location)
         plan.follow(name, subject, 0.0, spread=False)
     for name, watched in [(w.id, w) for w in _pop_all(plan, 0.0)]:
-        ok = name in ("s0", "s1") or not hasattr(watched, "name")
+        ok = name in ("s0", "s1") or not watched.name
         record(plan, watched, ok, 0.0)
     assert not plan.suspicion.active
     assert plan.suspicion.possible

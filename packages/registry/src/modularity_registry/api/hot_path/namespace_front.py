@@ -68,7 +68,7 @@ def front_of(
 
     See `RegistryFront`.
     """
-    registries = {DEFAULT_NAMESPACE: registry, **registry.namespaces}
+    registries = registry.by_name
     return NamespaceFront(
         {
             name: RegistryFront(registries[name], one, tracing, logged)

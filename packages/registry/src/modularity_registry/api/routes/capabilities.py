@@ -26,9 +26,9 @@ from modularity_registry.catalog.catalog import (
     StoredSplit,
 )
 from modularity_registry.catalog.entry import Entry
+from modularity_registry.catalog.explanations import Explainer
 from modularity_registry.catalog.selection import (
     EVERYTHING,
-    Explainer,
     Filter,
     Match,
     Strategy,
@@ -207,7 +207,7 @@ class _Handlers:
             tag = max(tag, stored.revision)
         providers = strategy.providers(capability) if capability else Providers((), 0)
         chosen, cursor = replies.cut(providers.by_id, page, lambda entry: entry.id)
-        explainer = _Explainer(providers, selection)
+        explainer = Explainer(providers, selection)
         bodies = [_explanation(entry, explainer) for entry in chosen]
         body = replies.listing("providers", bodies, revision, cursor, split)
         # What is not of the store may change without a new revision.
@@ -257,40 +257,7 @@ class _Handlers:
         return replies.read(replies.listing("matches", bodies, revision), tag, revision)
 
 
-class _Explainer:
-    """Says why a lookup returns some of the providers, and in which groups they are."""
-
-    def __init__(self, providers: Providers, selection: Filter) -> None:
-        self._split, self._selection = providers.split, selection
-        self._whole = Explainer(providers, selection)
-        self._groups = splits.groups_of(providers)
-        # The split is over those that the filter leaves.
-        matching = splits.groups_of(providers.matching(selection.matches))
-        self._with_calls = matching.weights if matching else {}
-        members = self._groups.members if self._groups else {}
-        self._by_group = {
-            name: Explainer(group, selection) for name, group in members.items()
-        }
-
-    def explain(self, entry: Entry) -> tuple[dict[str, str | None], list[str]]:
-        """Return the field that names the group, and why the provider gets no calls."""
-        if self._split is None or self._groups is None:
-            return {}, self._whole.why_not_returned(entry)
-        name = self._groups.group_of.get(entry.id)
-        group = {"group": name}
-        if not self._with_calls:
-            return group, self._whole.why_not_returned(entry)
-        if name is None:
-            alone = Explainer(Providers((entry,), 0), self._selection)
-            why = ["it is in no group of the split, and others are"]
-            return group, [*alone.why_not_returned(entry), *why]
-        reasons = self._by_group[name].why_not_returned(entry)
-        if name not in self._with_calls and not self._split.groups[name]:
-            reasons.append(f"its group {name} has weight 0, and others have more")
-        return group, reasons
-
-
-def _explanation(entry: Entry, explainer: _Explainer) -> bytes:
+def _explanation(entry: Entry, explainer: Explainer) -> bytes:
     group, reasons = explainer.explain(entry)
     explanation = {
         "service_id": entry.id,

@@ -5,7 +5,6 @@ from flask import Blueprint, Response, request
 from modularity_registry.api import authorization, replies
 from modularity_registry.api.authorization import Authenticator
 from modularity_registry.api.routes import blueprint_of
-from modularity_registry.config import DEFAULT_NAMESPACE
 from modularity_registry.model.rights import Right
 from modularity_registry.runtime import Registry
 from modularity_registry.schema.replies import registry as models
@@ -13,8 +12,9 @@ from modularity_registry.schema.replies import registry as models
 
 def routes(registry: Registry) -> Blueprint:
     """Return ``/api/namespaces``, which is not in a namespace itself."""
-    registries = {DEFAULT_NAMESPACE: registry, **registry.namespaces}
-    namespaces = [(name, one, Authenticator(one)) for name, one in registries.items()]
+    namespaces = [
+        (name, one, Authenticator(one)) for name, one in registry.by_name.items()
+    ]
 
     def list_namespaces() -> Response:
         header = request.environ.get("HTTP_AUTHORIZATION")

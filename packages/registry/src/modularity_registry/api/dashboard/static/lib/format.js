@@ -94,3 +94,8 @@ const WARNINGS = {
 };
 
 export const warningLabel = (kind) => WARNINGS[kind] ?? kind;
+
+const URGENCY = { unhealthy: 0, warning: 1, draining: 2 };
+
+/** Where a status comes in a list: what needs attention is first. */
+export const urgency = (status) => URGENCY[status] ?? 3;

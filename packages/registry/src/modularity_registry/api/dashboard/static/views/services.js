@@ -1,16 +1,14 @@
 // The list of all services, with search, filters and sorting.
 
 import { badge, copyable, h, icon, mark, setText } from "../lib/dom.js";
-import { byNumber, count, dateTime } from "../lib/format.js";
+import { byNumber, count, dateTime, urgency } from "../lib/format.js";
 import { VirtualList } from "../lib/virtual_list.js";
 
 const STATUSES = ["healthy", "warning", "unhealthy", "draining"];
 const STATUS_LABELS = { "": "All", healthy: "Healthy", warning: "Warning", unhealthy: "Unhealthy", draining: "Draining" };
 const MODES = ["http", "tcp", "grpc", "embedded", "standalone", "ipc"];
-// Sorted by status, what needs attention comes first.
-const URGENCY = { unhealthy: 0, warning: 1, draining: 2, healthy: 3 };
 const COLUMNS = {
-  status: { title: "Status", sortKey: (record) => URGENCY[record.service.status] },
+  status: { title: "Status", sortKey: (record) => urgency(record.service.status) },
   name: { title: "Service", sortKey: (record) => record.service.id },
   capabilities: { title: "Capabilities", sortKey: (record) => record.service.capabilities.join() },
   location: { title: "Location", sortKey: (record) => `${record.service.mode} ${record.service.location}` },

@@ -1,7 +1,7 @@
 // The panel beside the graph: all about the box or the line that was clicked.
 
 import { badge, factList, h, icon, table } from "../../lib/dom.js";
-import { count, milliseconds, perSecond, percent, plural } from "../../lib/format.js";
+import { count, milliseconds, perSecond, percent, plural, urgency } from "../../lib/format.js";
 import { compareNames, rateClass } from "./model.js";
 
 const MAX_INSTANCES = 50;
@@ -117,8 +117,7 @@ function serviceLink({ id, status, registered }) {
 
 /** Instances with their status, failing ones first. */
 function instanceList(instances) {
-  const urgency = { unhealthy: 0, warning: 1, draining: 2 };
-  const sorted = [...instances].sort((a, b) => (urgency[a.status] ?? 3) - (urgency[b.status] ?? 3) || compareNames(a.id, b.id));
+  const sorted = [...instances].sort((a, b) => urgency(a.status) - urgency(b.status) || compareNames(a.id, b.id));
   const hiddenCount = sorted.length - MAX_INSTANCES;
   return h(
     "ul",
