@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from modularity_registry.serve import factory
 from support import PROGRAMS
 from support.hot_path import HotPath
 from support.registry import eventually, registration
-from support.serving import HOST, free_port
+from support.serving import HOST, free_port, in_thread
 
 APP = PROGRAMS / "registry.py"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -77,12 +76,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     server = Collector()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with in_thread(server):
+        yield server
 
 
 @contextmanager

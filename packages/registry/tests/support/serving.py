@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from socketserver import BaseServer
 from typing import Any
 
 from support import PROGRAMS
@@ -36,6 +38,19 @@ def free_port() -> int:
         with suppress(OSError), socket.create_server((HOST, port)):
             return port
     raise OSError("no port is free")
+
+
+@contextmanager
+def in_thread(server: BaseServer) -> Iterator[None]:
+    """Have ``server`` serve until the end of the block, then close it."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def alive(pid: int) -> bool:

@@ -6,41 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import RegistryFront
 from modularity_registry.runtime import Registry
 from support.hot_path import ask
+from support.lookups import FormerService, get, json_of, picked, register, report
 from support.registry import registration
-
-DRAWS = 60
-"""By chance, one of two providers is missing among so many once in 10**17."""
-
-
-def register(client: FlaskClient, service_id: str, **changes: Any) -> None:
-    reply = client.post("/api/register", json=registration(service_id, **changes))
-    assert reply.status_code in (200, 201), reply.text
-
-
-def report(client: FlaskClient, service_id: str, status: str) -> None:
-    reply = client.post(f"/api/heartbeat/{service_id}", json={"status": status})
-    assert reply.status_code == 200, reply.text
-
-
-def json_of(response: TestResponse) -> Any:
-    return json.loads(response.data)
-
-
-def get(client: FlaskClient, path: str) -> Any:
-    reply = client.get(path)
-    assert reply.status_code == 200, reply.text
-    return json_of(reply)
-
-
-def picked(client: FlaskClient, query: str = "") -> set[str]:
-    path = f"/api/capabilities/greet{query}"
-    return {get(client, path)["id"] for _ in range(DRAWS)}
 
 
 @pytest.fixture
@@ -126,17 +98,6 @@ def test_the_hot_path_knows_priorities(registry: Registry) -> None:
         reply = ask(registry, front, "GET", path, query)
         assert reply is not None
         assert json.loads(reply[2])["id"] == "a"
-
-
-class FormerRegistration(msgspec.Struct):
-    """A registration as versions without priorities read it."""
-
-    id: str
-    name: str
-
-
-class FormerService(msgspec.Struct):
-    registration: FormerRegistration
 
 
 def test_versions_without_priorities_read_services_with_one(registry: Registry) -> None:

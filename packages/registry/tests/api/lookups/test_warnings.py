@@ -1,42 +1,12 @@
 """A status between healthy and unhealthy: who gets calls, and where it is shown."""
 
-import json
-from typing import Any
-
 import msgspec
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from modularity_registry.api.app import create_app
 from modularity_registry.runtime import Registry
-from support.registry import registration
-
-
-def register(client: FlaskClient, service_id: str, **changes: Any) -> None:
-    reply = client.post("/api/register", json=registration(service_id, **changes))
-    assert reply.status_code in (200, 201), reply.text
-
-
-def report(client: FlaskClient, service_id: str, status: str, note: str = "") -> None:
-    said = {"status": status, "note": note}
-    reply = client.post(f"/api/heartbeat/{service_id}", json=said)
-    assert reply.status_code == 200, reply.text
-
-
-def json_of(response: TestResponse) -> Any:
-    return json.loads(response.data)
-
-
-def get(client: FlaskClient, path: str) -> Any:
-    reply = client.get(path)
-    assert reply.status_code == 200, reply.text
-    return json_of(reply)
-
-
-def picked(client: FlaskClient, query: str = "") -> set[str]:
-    path = f"/api/capabilities/greet{query}"
-    return {get(client, path)["id"] for _ in range(6)}
+from support.lookups import get, json_of, picked, register, report
 
 
 @pytest.fixture

@@ -6,36 +6,19 @@ from typing import Any
 import msgspec
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import RegistryFront
 from modularity_registry.catalog import documents
 from modularity_registry.runtime import Registry
 from support.hot_path import ask
+from support.lookups import FormerService, json_of, picked, register
 from support.registry import loaded_registry, registration, unload
-
-
-def register(client: FlaskClient, service_id: str, **changes: Any) -> None:
-    reply = client.post("/api/register", json=registration(service_id, **changes))
-    assert reply.status_code in (200, 201), reply.text
-
-
-def json_of(response: TestResponse) -> Any:
-    return json.loads(response.data)
 
 
 def shown(client: FlaskClient, service_id: str) -> dict[str, Any]:
     body: dict[str, Any] = json_of(client.get(f"/api/services/{service_id}"))
     return body
-
-
-def picked(client: FlaskClient, query: str = "", zone: str | None = None) -> set[str]:
-    headers = {} if zone is None else {"X-Zone": zone}
-    return {
-        json_of(client.get(f"/api/capabilities/greet{query}", headers=headers))["id"]
-        for _ in range(6)
-    }
 
 
 @pytest.fixture
@@ -80,17 +63,6 @@ def test_services_that_say_nothing_get_the_zone_of_the_registry() -> None:
     stored = documents.decode("services/a", entry.document).registration
     assert (stored.zone, stored.region) == ("eu-1a", "eu-1")
     unload(registry)
-
-
-class FormerRegistration(msgspec.Struct):
-    """A registration as versions without zones read it."""
-
-    id: str
-    name: str
-
-
-class FormerService(msgspec.Struct):
-    registration: FormerRegistration
 
 
 def test_versions_without_zones_read_services_with_one(registry: Registry) -> None:

@@ -1,6 +1,5 @@
 """Pages of other sites in a real browser: what they try, and what they may."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +15,7 @@ from e2e.dashboard.browser import (
     running_registry,
     wait_for_script,
 )
-from support.serving import free_port
+from support.serving import free_port, in_thread
 
 # Sends as any page may without asking; the reply is not for it to see.
 BLIND = """async (url) => {
@@ -60,15 +59,8 @@ class Elsewhere(BaseHTTPRequestHandler):
 
 @contextmanager
 def site(port: int) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", port), Elsewhere)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with in_thread(ThreadingHTTPServer(("127.0.0.1", port), Elsewhere)):
         yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(scope="module")

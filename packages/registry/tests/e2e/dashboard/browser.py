@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 
 from support.registry import eventually, registration
 from support.servers import program, registry
+from support.serving import in_thread
 
 FLAGS = (
     "--no-sandbox",
@@ -111,14 +111,8 @@ class HealthyHandler(BaseHTTPRequestHandler):
 def healthy_service() -> Iterator[ThreadingHTTPServer]:
     """A service that answers checks until it is shut down."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), HealthyHandler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with in_thread(server):
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager

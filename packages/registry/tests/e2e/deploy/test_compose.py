@@ -5,7 +5,6 @@ import re
 import socket
 import socketserver
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ from support.registry import eventually, registration
 from support.servers.etcd import running as running_etcd
 from support.servers.program import Program, find
 from support.servers.prometheus import promtool
-from support.serving import HOST, free_port
+from support.serving import HOST, free_port, in_thread
 
 DEPLOY = REPOSITORY / "deploy"
 COMPOSE = DEPLOY / "compose.yaml"
@@ -126,14 +125,9 @@ class Names(socketserver.BaseRequestHandler):
 @contextmanager
 def name_server() -> Iterator[int]:
     """Give the port of a server that answers as Docker's does."""
-    with socketserver.UDPServer((HOST, 0), Names) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    server = socketserver.UDPServer((HOST, 0), Names)
+    with in_thread(server):
+        yield server.server_address[1]
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """nginx with the configuration for backups that the page on DNS gives."""
 
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from support.dns import site
 from support.registry import eventually
 from support.servers import nginx
 from support.servers.program import Program
-from support.serving import HOST, free_port
+from support.serving import HOST, free_port, in_thread
 
 PAGE = ROOT / "docs" / "dns.md"
 PRIMARY, BACKUP = "127.0.0.2", "127.0.0.3"
@@ -34,15 +33,8 @@ def greeter(host: str, port: int) -> Iterator[None]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer((host, port), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with in_thread(http.server.ThreadingHTTPServer((host, port), Handler)):
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import NameLookup
 from support.registry import registration
+from support.serving import in_thread
 from support.tls import Authority
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -67,15 +67,9 @@ def http_server(tls: ssl.SSLContext | None = None) -> Iterator[int]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
     Handler.asked.clear()
-    try:
+    with in_thread(server):
         yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
@@ -304,14 +298,8 @@ def module(module_id: str, *capabilities: str) -> Iterator[int]:
         capabilities=dict.fromkeys(capabilities, greet),
     )
     server = make_server("127.0.0.1", 0, app)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with in_thread(server):
         yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 INVOKE: dict[str, Any] = {

@@ -1,7 +1,6 @@
 """A real Prometheus, and services for it to scrape."""
 
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import requests
 
 from support.servers.program import Program, find
-from support.serving import HOST, free_port
+from support.serving import HOST, free_port, in_thread
 
 
 def promtool() -> Path:
@@ -107,11 +106,6 @@ class Scraped(http.server.ThreadingHTTPServer):
 @contextmanager
 def scraped(path: str = "/metrics") -> Iterator[Scraped]:
     """A service that answers until the end of the block."""
-    with Scraped(path) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Scraped(path)
+    with in_thread(server):
+        yield server

@@ -115,6 +115,15 @@ class Hosts(Fleet):
         for name in names:
             self.probers[name].answers[f"http://10.0.0.1/{service_id}"] = how
 
+    def cut_off(self, *names: str) -> str:
+        """Join these; return a service that the first checks, and can't connect to."""
+        for name in names:
+            self.join_host(name)
+        [service_id] = self.owned_by(names[0])
+        self.register(service_id)
+        self.fail(service_id, names[0])
+        return service_id
+
     def recover(self, service_id: str, *names: str) -> None:
         for name in names:
             del self.probers[name].answers[f"http://10.0.0.1/{service_id}"]
@@ -167,11 +176,7 @@ def suspected(hosts: Hosts, name: str = "a") -> Callable[[], bool]:
 
 
 def test_a_service_that_others_reach_stays_healthy(hosts: Hosts) -> None:
-    for name in "abc":
-        hosts.join_host(name)
-    [service_id] = hosts.owned_by("a")
-    hosts.register(service_id)
-    hosts.fail(service_id, "a")
+    service_id = hosts.cut_off("a", "b", "c")
     hosts.until(lambda: hosts.second_opinion("a", service_id) is not None)
     hosts.pass_time(60)
     assert hosts.status(service_id) == "healthy"
@@ -207,11 +212,7 @@ def test_a_service_that_dies_is_unhealthy(hosts: Hosts) -> None:
 
 
 def test_a_death_during_a_partition_is_noticed(hosts: Hosts) -> None:
-    hosts.join_host("a")
-    hosts.join_host("b")
-    [service_id] = hosts.owned_by("a")
-    hosts.register(service_id)
-    hosts.fail(service_id, "a")
+    service_id = hosts.cut_off("a", "b")
     hosts.until(suspected(hosts))
     hosts.pass_time(30)
     assert hosts.status(service_id) == "healthy"
@@ -252,11 +253,7 @@ def test_a_replica_has_no_say(hosts: Hosts, host: str, confirm: int) -> None:
 def test_a_witness_that_never_answers_is_waited_for_and_no_longer(
     hosts: Hosts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hosts.join_host("a")
-    hosts.join_host("b")
-    [service_id] = hosts.owned_by("a")
-    hosts.register(service_id)
-    hosts.fail(service_id, "a")
+    service_id = hosts.cut_off("a", "b")
     local = CheckOutcome(False, 0.0, "out of sockets", "local")
     hosts.fail(service_id, "b", how=local)
     hosts.until(suspected(hosts))
@@ -271,11 +268,7 @@ def test_a_witness_that_never_answers_is_waited_for_and_no_longer(
 
 
 def test_a_new_owner_starts_anew(hosts: Hosts) -> None:
-    hosts.join_host("a")
-    hosts.join_host("b")
-    [service_id] = hosts.owned_by("a")
-    hosts.register(service_id)
-    hosts.fail(service_id, "a")
+    service_id = hosts.cut_off("a", "b")
     hosts.until(suspected(hosts))
     hosts.until(lambda: bool(hosts.record("b").opinions))
     names = iter("cdefghijklmnop")
@@ -290,11 +283,7 @@ def test_a_new_owner_starts_anew(hosts: Hosts) -> None:
 
 
 def test_a_question_that_all_have_answered_makes_room(hosts: Hosts) -> None:
-    hosts.join_host("a")
-    hosts.join_host("b")
-    [service_id] = hosts.owned_by("a")
-    hosts.register(service_id)
-    hosts.fail(service_id, "a")
+    hosts.cut_off("a", "b")
     hosts.until(lambda: bool(hosts.record("b").opinions))
     [answered] = hosts.record("b").opinions
     hosts.pass_time(PERIOD)
@@ -308,11 +297,7 @@ def test_a_question_that_all_have_answered_makes_room(hosts: Hosts) -> None:
 def test_one_that_never_answers_does_not_keep_another_from_being_asked(
     hosts: Hosts,
 ) -> None:
-    for name in "abc":
-        hosts.join_host(name)
-    [service_id] = hosts.owned_by("a")
-    hosts.register(service_id)
-    hosts.fail(service_id, "a")
+    service_id = hosts.cut_off("a", "b", "c")
     hosts.fail(service_id, "c", how=CheckOutcome(False, 0.0, "sockets", "local"))
     hosts.until(lambda: bool(hosts.record("b").opinions))
     hosts.pass_time(60)
@@ -323,11 +308,7 @@ def test_one_that_never_answers_does_not_keep_another_from_being_asked(
 
 
 def test_an_opinion_goes_with_the_suspicion(hosts: Hosts) -> None:
-    hosts.join_host("a")
-    hosts.join_host("b")
-    [service_id] = hosts.owned_by("a")
-    hosts.register(service_id)
-    hosts.fail(service_id, "a")
+    service_id = hosts.cut_off("a", "b")
     hosts.until(lambda: bool(hosts.record("b").opinions))
     hosts.recover(service_id, "a")
     hosts.pass_time(10)
