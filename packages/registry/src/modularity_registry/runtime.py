@@ -302,7 +302,7 @@ def build(
         period,
         keep_alive,
     )
-    # Its own store is the untimed one, for whoever looks into it.
+    # The untimed one: only what the registry itself asks of it is timed.
     whole = replace(_build_one(base), store=store)
     for name, part in Division(timed, settings.namespace).parts.items():
         whole.namespaces[name] = _build_one(

@@ -22,7 +22,7 @@ from modularity_registry.api.query import cursor_after
 _ADDED = {"user-agent", "x-schemathesis-testcaseid", "connection", "content-length"}
 _KEY = re.compile(rb'("owner_key": *)"(?:[^"\\]|\\.){4,}"')
 _AUTHORITY = re.compile(rb'((?:http|https|tcp|grpc):)//[^/"\\]*')
-# Of whoever registers: known, so that what was registered can be taken out again.
+# The key of every registration: with it, the test can unregister the service.
 OWNER_KEY = b"a-key-of-those-who-try-everything"
 _NAMES = {"service_id": "hello-service", "name": "greet"}
 
@@ -122,7 +122,7 @@ def _bytes(text: str | bytes) -> bytes:
 def grounded(body: bytes) -> bytes:
     """Return the body with every location on loopback: nothing is to leave here.
 
-    Likewise whoever registers something gives a key that is known.
+    Every registration also gets the owner key that the test knows.
     """
     body = _AUTHORITY.sub(rb"\1//127.0.0.1:9", body)
     return _KEY.sub(rb'\1"' + OWNER_KEY + b'"', body)

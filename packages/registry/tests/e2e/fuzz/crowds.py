@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FROM = "127.0.0.66"
-"""Where the crowd is: at another address of loopback than whoever is measured."""
+"""The crowd's address on loopback. The client that is measured has another one."""
 
 _HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\nX-Slow: "
 _BODY = b"POST /api/register HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"

@@ -114,7 +114,7 @@ PATHS: dict[str, Json] = {
             RequestBody("Split"),
             description="A provider is in the group with the name of its"
             " `metadata.tag`, or else of its version or the first parts of that. The"
-            " split ends with `DELETE`, and holds whoever provides the capability.",
+            " split stays until `DELETE`, also when providers come and go.",
         ),
         "delete": call(
             "end_split",
