@@ -12,8 +12,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from modularity_client import Registry, Service
-from modularity_registry.cli.connection_options import DEFAULT_URL
 from modularity_registry.cli.exit import PROGRAM
+from modularity_registry.cli.options.connection import DEFAULT_URL
 
 PATIENCE: Final = 1.0
 """Seconds that completion may take."""
@@ -71,7 +71,7 @@ def namespaces(
 def _registry(context: click.Context) -> Registry:
     """Return the registry of the line so far."""
     # Imported late: it takes its words from here.
-    from modularity_registry.cli.namespace_option import current_namespace
+    from modularity_registry.cli.options.namespace import current_namespace
 
     params = context.params
     url = params.get("url") or os.environ.get("REGISTRY_URL") or DEFAULT_URL

@@ -8,14 +8,14 @@ import click
 
 from modularity_registry.cli.exit import PROGRAM, REFUSED
 from modularity_registry.cli.group import Group
-from modularity_registry.cli.output import Cell, plain, show, show_json, table
-from modularity_registry.cli.setting_options import (
+from modularity_registry.cli.options.settings import (
     SettingsCommand,
     Texts,
     load_or_fail,
     setting_options,
     warnings,
 )
+from modularity_registry.cli.output import Cell, plain, show, show_json, table
 from modularity_registry.config import (
     GROUPS,
     OFF,

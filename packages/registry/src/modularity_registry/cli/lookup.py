@@ -7,7 +7,7 @@ import click
 from modularity_client import calls
 from modularity_registry.cli import completion
 from modularity_registry.cli.exit import FAILED, PROGRAM, fail
-from modularity_registry.cli.filter_options import (
+from modularity_registry.cli.options.filters import (
     filters,
     filters_of,
     prefer_healthy,

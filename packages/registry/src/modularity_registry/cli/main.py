@@ -7,8 +7,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from modularity_registry import __version__
-from modularity_registry.cli.connection_options import before_command, refuse_unused
 from modularity_registry.cli.exit import PROGRAM
+from modularity_registry.cli.options.connection import before_command, refuse_unused
 
 COMMANDS: Final = {
     "audit": (

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from modularity_client import calls
-from modularity_registry.cli.filter_options import filters, filters_of
+from modularity_registry.cli.options.filters import filters, filters_of
 from modularity_registry.cli.output import plain, show, show_json, table
 from modularity_registry.cli.render import graph_page, stats_page
 from modularity_registry.cli.session import Session, with_session

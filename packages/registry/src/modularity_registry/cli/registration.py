@@ -11,7 +11,7 @@ from modularity_client.errors import OwnedByAnother
 from modularity_client.types.services import ServiceFields
 from modularity_registry.cli import completion
 from modularity_registry.cli.exit import FAILED, PROGRAM
-from modularity_registry.cli.filter_options import key_values
+from modularity_registry.cli.options.filters import key_values
 from modularity_registry.cli.output import plain, show_json, show_json_line
 from modularity_registry.cli.session import Session, complaint, with_session
 from modularity_registry.model.service import MODES

@@ -7,7 +7,7 @@ import click
 
 from modularity_registry import config
 from modularity_registry.cli.exit import fail
-from modularity_registry.cli.setting_options import (
+from modularity_registry.cli.options.settings import (
     SettingsCommand,
     Texts,
     load_or_fail,

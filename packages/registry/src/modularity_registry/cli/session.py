@@ -12,17 +12,17 @@ import modularity_client as client
 from modularity_client import AsyncRegistry, Registry, RegistryError
 from modularity_client.http.call import Call
 from modularity_client.http.endpoints import parse_urls
-from modularity_registry.cli.connection_options import (
+from modularity_registry.cli.exit import PROGRAM, fail
+from modularity_registry.cli.options.connection import (
     DEFAULT_URL,
     connection_option,
 )
-from modularity_registry.cli.exit import PROGRAM, fail
-from modularity_registry.cli.namespace_option import (
+from modularity_registry.cli.options.namespace import (
     current_namespace,
     namespace_option,
 )
+from modularity_registry.cli.options.tls import context, tls_options
 from modularity_registry.cli.output import plain, take_any_text
-from modularity_registry.cli.tls_options import context, tls_options
 
 P = ParamSpec("P")
 T = TypeVar("T")

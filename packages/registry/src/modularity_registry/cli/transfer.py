@@ -9,7 +9,7 @@ import click
 
 from modularity_registry import transfer
 from modularity_registry.cli.exit import FAILED, fail
-from modularity_registry.cli.namespace_option import (
+from modularity_registry.cli.options.namespace import (
     current_namespace,
     is_namespace_given,
     namespace_option,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from modularity_registry.cli.connection_options import CONNECTION
+from modularity_registry.cli.options.connection import CONNECTION
 from support.cli import Stub, run
 from support.serving import HOST, free_port
 

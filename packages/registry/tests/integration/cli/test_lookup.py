@@ -94,7 +94,7 @@ def test_help_and_completion_of_a_name_import_no_command() -> None:
         "main(['--help'], standalone_mode=False);"
         "main.shell_complete(main.make_context('', ['x'], resilient_parsing=True), '');"
         "mine = {f'modularity_registry.cli.{name}' for name in"
-        "  ('connection_options', 'exit', 'main')};"
+        "  ('options', 'options.connection', 'exit', 'main')};"
         "loaded = {m for m in sys.modules if m.startswith('modularity_registry.cli.')};"
         "assert loaded <= mine, loaded"
     )

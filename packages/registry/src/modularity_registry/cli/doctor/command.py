@@ -11,7 +11,7 @@ from modularity_client.http.endpoints import parse_urls
 from modularity_registry.cli.doctor import checks, findings, tokens
 from modularity_registry.cli.doctor.findings import Finding
 from modularity_registry.cli.exit import FAILED
-from modularity_registry.cli.namespace_option import current_namespace
+from modularity_registry.cli.options.namespace import current_namespace
 from modularity_registry.cli.output import (
     Cell,
     count,

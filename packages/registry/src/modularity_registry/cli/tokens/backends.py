@@ -12,7 +12,7 @@ import click
 from modularity_client import calls
 from modularity_registry import schema, tokens
 from modularity_registry.cli.exit import PROGRAM, fail
-from modularity_registry.cli.namespace_option import current_namespace
+from modularity_registry.cli.options.namespace import current_namespace
 from modularity_registry.cli.output import plain
 from modularity_registry.cli.session import Session, connected, explained
 from modularity_registry.clock import SystemClock

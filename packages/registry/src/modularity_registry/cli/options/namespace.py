@@ -7,7 +7,7 @@ import click
 
 from modularity_client.namespaces import NAMESPACE, find_namespace
 from modularity_registry.cli import completion
-from modularity_registry.cli.connection_options import connection_option
+from modularity_registry.cli.options.connection import connection_option
 
 _META_KEY: Final = "modularity_registry.namespace"
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from modularity_registry.cli.connection_options import connection_option
+from modularity_registry.cli.options.connection import connection_option
 
 _META_KEY: Final = "modularity_registry.tls"
 
