@@ -34,7 +34,7 @@ lint:
 
 # Check types
 types:
-    uv run mypy packages/registry examples/01-hello-world
+    uv run --group bench mypy packages/registry examples/01-hello-world
     uv run mypy packages/client examples/02-weather-system
     uv run --group bench mypy benchmarks docs
 
@@ -43,9 +43,30 @@ fix:
     uv run ruff check --fix .
     uv run black --quiet .
 
-# Measure, beside Consul, etcd and nginx; `just bench --quick` for a trial
+# Measure, beside Consul, etcd and nginx; `just bench report` writes docs/benchmarks.md
 bench *arguments:
     uv run --group bench python -m benchmarks {{ arguments }}
+
+# Break stores and replicas for as many seconds; the figures go into a table
+faults seconds="1800" table="benchmarks/results/faults.md":
+    mkdir -p {{ parent_directory(table) }}
+    FAULTS_SECONDS={{ seconds }} FAULTS_TABLE={{ table }} uv run pytest -rP packages/registry/tests/faults
+
+# Fuzz with coverage, so many inputs a target; `just fuzz 10000 --target dns` for one
+fuzz *arguments:
+    PYTHONPATH=packages/registry/tests uv run --group fuzz python -m fuzzing {{ arguments }}
+
+# Change the code in one place at a time: does a test notice? `just mutants status`
+mutants *arguments:
+    PYTHONPATH=packages/registry/tests uv run --group mutants python -m mutation {{ arguments }}
+
+# Load a registry for as many seconds, and fail if it needs more and more for it
+soak seconds="3600" *arguments:
+    uv run --group bench python -m benchmarks.soak {{ seconds }} {{ arguments }}
+
+# Simulate up to a million services; `just simulate --docs` writes docs/scale.md
+simulate *arguments:
+    uv run --group bench python -m benchmarks.simulator {{ arguments }}
 
 # Build the documentation's site in site/, to open site/index.html
 site *arguments:

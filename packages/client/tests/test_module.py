@@ -15,8 +15,8 @@ from typing import Any
 
 import fastapi as fastapi_package
 import flask as flask_package
-import httpx
 import pytest
+import requests
 
 from client_support import SUPPORT
 from client_support.harness import HOST, RegistryProcess, eventually
@@ -38,11 +38,11 @@ class Module:
     process: subprocess.Popen[str]
 
     def get(self, path: str) -> tuple[int, Any]:
-        reply = httpx.get(f"{self.url}{path}", timeout=10)
+        reply = requests.get(f"{self.url}{path}", timeout=10)
         return reply.status_code, reply.json()
 
     def invoke(self, **body: Any) -> tuple[int, Any]:
-        reply = httpx.post(f"{self.url}/_module/invoke", timeout=10, **body)
+        reply = requests.post(f"{self.url}/_module/invoke", timeout=10, **body)
         if reply.status_code != 200:
             assert reply.headers["content-type"] == "application/problem+json"
         return reply.status_code, reply.json()
@@ -132,8 +132,8 @@ def test_a_call_that_can_not_be_made_is_refused_with_the_reason(
     for body in wrong:
         assert module.invoke(json=body)[0] == 400
     json = {"Content-Type": "application/json"}
-    assert module.invoke(content=b"{", headers=json)[0] == 400
-    assert module.invoke(content=b'{"capability": "greet"}')[0] == 400
+    assert module.invoke(data=b"{", headers=json)[0] == 400
+    assert module.invoke(data=b'{"capability": "greet"}')[0] == 400
     params = {"surname": "Lovelace"}
     status, answer = module.invoke(json={"capability": "greet", "params": params})
     assert (status, "surname" in answer["detail"]) == (400, True)

@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -13,14 +11,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import requests
 
-from client_support import REPOSITORY
 from modularity_client import AsyncRegistry, Registry
+from modularity_registry.cli.serve import serve
+from support.servers.forked import Forked
 from support.serving import free_port
 
 HOST = "127.0.0.1"
-REGISTRY = REPOSITORY / "packages" / "registry" / "registry_service.py"
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -32,6 +30,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         pause.wait(0.02)
 
 
+def _serve(port: int, *options: str) -> None:
+    for name in [each for each in os.environ if each.startswith("REGISTRY_")]:
+        del os.environ[name]
+    serve(["--port", str(port), *options])
+
+
 class RegistryProcess:
     """A registry with an empty store on a port of its own; may be started again."""
 
@@ -39,17 +43,10 @@ class RegistryProcess:
         self._options = options
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
 
     def start(self) -> None:
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}
-        self._process = subprocess.Popen(
-            [sys.executable, str(REGISTRY), "--port", str(self.port), *self._options],
-            env=environ,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._process = Forked(_serve, self.port, *self._options)
         eventually(self._ready)
 
     def kill(self) -> None:
@@ -65,7 +62,7 @@ class RegistryProcess:
         os.killpg(self._process.pid, number)
 
     def get(self, path: str) -> Any:
-        return httpx.get(f"{self.url}{path}", timeout=10).json()
+        return requests.get(f"{self.url}{path}", timeout=10).json()
 
     def status(self, service_id: str) -> str | None:
         """The status of a service as the registry has it; None if it hasn't."""
@@ -77,8 +74,8 @@ class RegistryProcess:
         assert self._process is not None
         assert self._process.poll() is None, "the registry has ended"
         try:
-            return httpx.get(f"{self.url}/ready", timeout=5).status_code == 200
-        except httpx.TransportError:
+            return requests.get(f"{self.url}/ready", timeout=5).status_code == 200
+        except requests.RequestException:
             return False
 
 

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
+import requests
 
 from client_support import SUPPORT
 from client_support.harness import HOST, RegistryProcess, eventually
@@ -47,16 +47,13 @@ class Workers:
             )
 
     def instances(self) -> list[str]:
-        try:
-            found = self.registry.get("/api/services/web")
-        except httpx.HTTPStatusError:
-            return []
+        found = self.registry.get("/api/services/web")
         return list(found.get("instances", []))
 
     def pid(self) -> int:
         """Return the process id of a worker, as one of them says it."""
         call = {"capability": "pid", "params": {}}
-        reply = httpx.post(f"{self.location}/_module/invoke", json=call, timeout=10)
+        reply = requests.post(f"{self.location}/_module/invoke", json=call, timeout=10)
         result: int = reply.json()["result"]
         return result
 

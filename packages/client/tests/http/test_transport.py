@@ -43,7 +43,7 @@ def test_tasks_share_a_client_and_get_their_own_replies(
 
     async def main() -> list[bool]:
         async with AsyncRegistry(shared.url) as registry:
-            uses = (use(registry, f"task-{number}") for number in range(100))
+            uses = (use(registry, f"task-{number}") for number in range(50))
             return await asyncio.gather(*uses)
 
     assert all(asyncio.run(main()))

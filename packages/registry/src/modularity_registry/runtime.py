@@ -1,24 +1,28 @@
 """Puts the parts together, starts and stops them. Decides nothing."""
 
 import asyncio
+import logging
 import random
 import socket
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from modularity_registry import __version__
+from modularity_registry import __version__, tasks
 from modularity_registry.audit import Audit, NamespaceAudit
 from modularity_registry.catalog.call_graph import Traffic
 from modularity_registry.catalog.catalog import Catalog
 from modularity_registry.catalog.documents import REPLICAS, SPLITS, TOKENS
 from modularity_registry.catalog.entry import Renderer
-from modularity_registry.catalog.feed import Feed
+from modularity_registry.catalog.feed import UNREAD, Feed
 from modularity_registry.catalog.splits import SplitFeed
 from modularity_registry.catalog.status_history import History
 from modularity_registry.clock import Clock, SystemClock
 from modularity_registry.config import DEFAULT_NAMESPACE, OFF, Settings
+from modularity_registry.errors import StoreError
 from modularity_registry.events import KEEP_ALIVE, Hub, WatcherPlaces
 from modularity_registry.federation import Upstreams
 from modularity_registry.health.check_queue import CheckPlaces, CheckQueue
@@ -37,8 +41,17 @@ from modularity_registry.replicas.announcer import (
 from modularity_registry.replicas.membership import Membership
 from modularity_registry.replicas.staleness import ViewHealth
 from modularity_registry.replicas.standstill import Standstill
-from modularity_registry.stores import open_store
+from modularity_registry.snapshot import (
+    Preview,
+    Previewed,
+    Snapshot,
+    SnapshotWriter,
+    Source,
+)
+from modularity_registry.snapshot import read as read_snapshot
+from modularity_registry.stores import identity_of, open_store
 from modularity_registry.stores.base import Store
+from modularity_registry.stores.deferred import DeferredStore
 from modularity_registry.stores.group_commit import GroupCommit, Writer
 from modularity_registry.stores.parts import Division, PartWriter
 from modularity_registry.tasks import run_on
@@ -56,6 +69,8 @@ from modularity_registry.writes.commands import Commands
 from modularity_registry.writes.quotas import Quotas
 from modularity_registry.writes.splits import SplitCommands
 
+log = logging.getLogger(__name__)
+
 ResultT = TypeVar("ResultT")
 
 
@@ -65,11 +80,15 @@ class Registry:
 
     They run on the event loop that calls `start`. Other threads may read the catalog,
     and `call` everything else. ``more_faults`` tell what else may be wrong with it,
-    ``places`` are all those that callers share.
+    ``places`` are all those that callers share, ``integrations`` tell what statistics
+    show of each of them.
 
     The registry of each namespace is one of ``namespaces``, by name. It has a view, a
     watch and tokens of its own, and shares the rest. The whole one starts and stops it.
     ``namespace`` is its name, None for the whole one, which is the default namespace.
+
+    With a ``preview``, it starts before the store has been read; ``on_read`` are called
+    after that.
     """
 
     settings: Settings
@@ -101,7 +120,14 @@ class Registry:
     started_at: float
     places: list[Places]
     more_faults: list[Callable[[], str | None]] = field(default_factory=list)
+    integrations: dict[str, Callable[[], Mapping[str, Any]]] = field(
+        default_factory=dict
+    )
     namespaces: dict[str, "Registry"] = field(default_factory=dict)
+    preview: Preview | None = None
+    snapshot_writer: SnapshotWriter | None = None
+    reading: list[asyncio.Task[None]] = field(default_factory=list)
+    on_read: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     @property
     def by_name(self) -> dict[str, "Registry"]:
@@ -114,17 +140,28 @@ class Registry:
         return list(self.by_name.values())
 
     async def start(self) -> None:
-        """Load the catalogs, then watch; raises `StoreError` when that can't be."""
-        for registry in self.all_namespaces:
-            await registry.feed.start()
+        """Load the catalogs, then watch; raises `StoreError` when that can't be.
+
+        With a snapshot, serve that, and do the same beside it.
+        """
+        if self.preview is not None:
+            age = self.preview.show(self.clock.now())
+            for registry in self.all_namespaces:
+                registry.view_health.assume_stale(age, UNREAD)
+        else:
+            for registry in self.all_namespaces:
+                await registry.feed.start()
         if self.token_file is not None:
             await self.token_file.start()
         await self.standstill.start()
-        if self.announcer is not None:
+        if self.preview is None and self.announcer is not None:
             await self.announcer.start()
         for registry in self.all_namespaces:
             await registry.view_health.start()
-            await registry.monitor.start()
+        if self.preview is not None:
+            self.reading.append(tasks.start("store-read", self._read(self.preview)))
+        else:
+            await self._watch()
         self.upstreams.start()
         self.audit.start(
             version=__version__,
@@ -134,6 +171,25 @@ class Registry:
             namespaces=list(self.namespaces) or None,
         )
 
+    async def _watch(self) -> None:
+        for registry in self.all_namespaces:
+            await registry.monitor.start()
+        if self.snapshot_writer is not None:
+            self.snapshot_writer.start()
+
+    async def _read(self, preview: Preview) -> None:
+        await preview.read_store()
+        while self.announcer is not None:
+            try:
+                await self.announcer.start()
+                break
+            except StoreError as error:
+                log.warning("can't announce this replica: %s", error.detail)
+                await asyncio.sleep(PERIOD)
+        await self._watch()
+        for call in self.on_read:
+            await call()
+
     def dismiss(self) -> None:
         """End all streams and waits, and those that are still to come. Idempotent."""
         for registry in self.all_namespaces:
@@ -142,6 +198,7 @@ class Registry:
     async def stop(self) -> None:
         """Stop watching, then following, then close the store. Idempotent."""
         self.dismiss()
+        await tasks.cancel(*self.reading)
         await self.upstreams.stop()
         for registry in self.all_namespaces:
             await registry.monitor.stop()
@@ -152,6 +209,8 @@ class Registry:
         await self.view_health.stop()
         await self.standstill.stop()
         self.writer.stop()
+        if self.snapshot_writer is not None:
+            await self.snapshot_writer.stop()
         for registry in self.all_namespaces:
             await registry.feed.stop()
         await asyncio.to_thread(self.store.close)
@@ -174,6 +233,7 @@ class Registry:
             self.audit.fault,
             self.rates.fault,
             self.quotas.fault,
+            self.snapshot_writer.fault if self.snapshot_writer else None,
             *(fault() for fault in self.more_faults),
             *(places.fault for places in self.places),
             *self._faults_in_namespaces(),
@@ -284,7 +344,11 @@ def build(
 
     Raises `StoreError` when the store can't be opened.
     """
-    store = store or open_store(settings.store)
+    snapshot = None
+    if store is None:
+        snapshot = _read_snapshot(settings)
+        opener = partial(open_store, settings.store)
+        store = DeferredStore(opener, snapshot.epoch) if snapshot else opener()
     metrics = Metrics()
     timed = TimedStore(store, metrics)
     policy, name_lookup = AddressPolicy.parse(settings.allowed_networks), NameLookup()
@@ -315,7 +379,34 @@ def build(
                 inside=_Inside(name, whole),
             )
         )
-    return whole
+    return _with_snapshot(whole, snapshot)
+
+
+def _read_snapshot(settings: Settings) -> Snapshot | None:
+    if settings.snapshot == OFF:
+        return None
+    identity = identity_of(settings.store)
+    return read_snapshot(Path(settings.snapshot), identity, settings.namespace)
+
+
+def _with_snapshot(whole: Registry, snapshot: Snapshot | None) -> Registry:
+    """Return the registry with what writes a snapshot, and what shows one."""
+    settings = whole.settings
+    if settings.snapshot == OFF:
+        return whole
+    parts = {"": whole, **whole.namespaces}
+    writer = SnapshotWriter(
+        Path(settings.snapshot),
+        whole.store,
+        identity_of(settings.store),
+        {name: Source(one.catalog, one.feed) for name, one in parts.items()},
+        whole.clock,
+    )
+    preview = None
+    if snapshot is not None:
+        shown = [Previewed(name, one.catalog, one.feed) for name, one in parts.items()]
+        preview = Preview(snapshot, whole.store, shown)
+    return replace(whole, preview=preview, snapshot_writer=writer)
 
 
 def _build_one(base: _Base) -> Registry:

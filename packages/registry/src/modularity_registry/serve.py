@@ -4,10 +4,11 @@ import asyncio
 import gc
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modularity_registry import __version__, audit, federation, runtime
+from modularity_registry import __version__, audit, federation, integrations, runtime
 from modularity_registry.api import request_context, security_headers
 from modularity_registry.api.app import create_app
 from modularity_registry.api.hot_path import front_of
@@ -70,6 +71,7 @@ def factory(settings: Settings, keep_alive: float = KEEP_ALIVE) -> Factory:
     if settings.audit_file != OFF:
         audit.check(settings.audit_file)
     federation.check(settings)
+    integrations.check(settings)
     warn_of_workers(settings)
     dns_sockets = _dns_sockets(settings)
     files = certificates.Files.of(settings)
@@ -97,11 +99,12 @@ async def _build(
         registry = runtime.build(settings, keep_alive=keep_alive)
         logs.add_context(replica=registry.replica)
         logs.batch_lines()
-        # It follows the feed, from its start.
+        # They follow the feed, from its start.
         dns_server = _dns_server(registry, dns_sockets)
+        parts = integrations.Integrations(registry)
         await registry.start()
-        # In a thread: a token is written as by any other caller, through this loop.
-        await asyncio.to_thread(_print_first_token, registry)
+        if not registry.feed.unread:
+            await _print_first_token(registry)
     finally:
         gc.enable()
     flask = create_app(registry, served_certificates)
@@ -111,9 +114,14 @@ async def _build(
         tracing.install(flask)
     if dns_server is not None:
         await dns_server.start()
+    if registry.feed.unread:
+        registry.on_read.extend((partial(_print_first_token, registry), parts.start))
+    else:
+        await parts.start()
 
     async def stop() -> None:
         registry.dismiss()
+        await parts.stop()
         if dns_server is not None:
             await dns_server.stop()
 
@@ -124,7 +132,7 @@ async def _build(
 
     _log_started(registry)
     logged = settings.level == "debug"
-    front = front_of(registry, flask, tracing, logged)
+    front = parts.front(front_of(registry, flask, tracing, logged), tracing, logged)
     app = RequestLog(flask) if logged else flask
     proxies = None
     if settings.trusted_proxies != OFF:
@@ -152,11 +160,13 @@ def failure(environ: dict[str, Any]) -> tuple[Headers, bytes]:
     ], _FAILURE
 
 
-def _print_first_token(registry: Registry) -> None:
+async def _print_first_token(registry: Registry) -> None:
     """Create an admin token if there is none, and print it."""
     if registry.token_backend is None:
         return
-    issued = first_token(registry.token_backend, registry.clock.now())
+    # In a thread: a token is written as by any other caller, through this loop.
+    now = registry.clock.now()
+    issued = await asyncio.to_thread(first_token, registry.token_backend, now)
     if issued is not None:
         registry.audit.token("token.created", issued.token)
         # Not to the log, which is kept and read by many.
@@ -197,6 +207,7 @@ def _private_files(settings: Settings) -> dict[str, Path]:
         "tokens file": settings.tokens_file,
         "audit file": settings.audit_file,
         "TLS key": settings.tls_key,
+        "snapshot": settings.snapshot,
     }
     paths = {name: Path(path) for name, path in files.items() if path != OFF}
     store = file_of(settings.store)

@@ -12,7 +12,7 @@ from werkzeug.test import Client, TestResponse
 
 from modularity_registry.api.app import create_app
 from modularity_registry.runtime import Registry
-from support.authorization import bearer, closed_registry, token
+from support.access.authorization import bearer, closed_registry, token
 from support.hot_path import HotPath
 from support.registry import ManualClock, registration, unload
 

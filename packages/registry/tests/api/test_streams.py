@@ -15,7 +15,7 @@ from modularity_registry.api.long_replies.streams import MOST_UNSENT, Streams
 from modularity_registry.errors import TooManyRequests
 from modularity_registry.events import KINDS
 from modularity_registry.runtime import Registry
-from support.authorization import bearer, closed_registry, token
+from support.access.authorization import bearer, closed_registry, token
 from support.events import frames
 from support.loops import Connection
 from support.registry import LOOP, eventually, loaded_registry, registration, unload

@@ -14,6 +14,7 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
 )
+from opentelemetry.proto.common.v1 import common_pb2
 from werkzeug.test import Client
 
 from modularity_registry import config
@@ -26,6 +27,13 @@ from support import PROGRAMS
 from support.hot_path import HotPath
 from support.registry import eventually, registration
 from support.serving import HOST, free_port, in_thread
+
+if not hasattr(common_pb2, "InstrumentationScope"):
+    pytest.skip(
+        "xds-protos has overwritten files of opentelemetry-proto; run uv pip install"
+        " --reinstall --no-deps opentelemetry-proto",
+        allow_module_level=True,
+    )
 
 APP = PROGRAMS / "registry.py"
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -14,7 +14,7 @@ from modularity_registry.api.authorization import Authenticator
 from modularity_registry.api.long_replies.waits import Waits
 from modularity_registry.api.rate_limits import COUNTED
 from modularity_registry.runtime import Registry
-from support.authorization import bearer, closed_registry, token
+from support.access.authorization import bearer, closed_registry, token
 from support.registry import (
     LOOP,
     ManualClock,

@@ -8,7 +8,6 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import threading
@@ -21,11 +20,12 @@ from click.testing import CliRunner, Result
 
 from modularity_registry.cli import main
 from modularity_registry.cli.completion import VARIABLE
-from support import PROGRAMS, TESTS
+from support import TESTS
+from support.programs.registry import main as serve
 from support.registry import eventually, registration
+from support.servers.forked import Forked
 from support.serving import HOST, free_port
 
-APP = PROGRAMS / "registry.py"
 PREFIXES = ("REGISTRY_", "HEALTH_CHECK_")
 
 
@@ -45,13 +45,7 @@ class Served:
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(APP), json.dumps(self._settings)],
-            env=environ(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._process = Forked(serve, json.dumps(self._settings))
         eventually(self._answers)
 
     def kill(self) -> None:

@@ -46,6 +46,9 @@ class FakeConnection:
             }
         )
 
+    def address_of(self, head: Head) -> str:
+        return self.peer
+
     def reply_later(self) -> Callable[[bytes], None]:
         return self._finish
 

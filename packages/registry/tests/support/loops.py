@@ -52,6 +52,40 @@ class Transport(asyncio.Transport):
         return self.unsent
 
 
+PEER = ("192.0.2.1", 1234)
+
+
+class FakeTransport(asyncio.Transport):
+    """A caller's end: what was written, and whether it still listens."""
+
+    def __init__(self, peer: tuple[str, int] = PEER) -> None:
+        super().__init__({"peername": peer, "sockname": ("127.0.0.1", 80)})
+        self.sent = b""
+        self.closed = self.reading_paused = self.half_closed = False
+
+    def write(self, data: Any) -> None:
+        if not self.closed:
+            self.sent += bytes(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.half_closed = True
+
+    def pause_reading(self) -> None:
+        self.reading_paused = True
+
+    def resume_reading(self) -> None:
+        self.reading_paused = False
+
+
 class Connection:
     """A connection as the server hands it over; ``ended`` once it is to be closed."""
 

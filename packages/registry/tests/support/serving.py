@@ -5,20 +5,19 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from socketserver import BaseServer
+from tempfile import NamedTemporaryFile
 from typing import Any
 
-from support import PROGRAMS
+from support.programs.serving import main
 from support.registry import eventually
+from support.servers.forked import Forked
 
-APP = PROGRAMS / "serving.py"
 HOST = "127.0.0.1"
 
 
@@ -67,14 +66,8 @@ class Server:
 
     def __init__(self, **settings: Any) -> None:
         self.port: int = settings.setdefault("port", free_port())
-        self.process = subprocess.Popen(
-            [sys.executable, str(APP), json.dumps(settings)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            # A process group of its own, so that Ctrl-C can be sent to it alone.
-            start_new_session=True,
-        )
+        self._errors = NamedTemporaryFile()  # noqa: SIM115 (closed in `kill`)
+        self.process = Forked(main, json.dumps(settings), errors=self._errors.name)
 
     def wait_until_up(self) -> None:
         eventually(lambda: self.process.poll() is not None or self._answers())
@@ -133,8 +126,17 @@ class Server:
     def exit_code(self, seconds: float = 10.0) -> int:
         return self.process.wait(seconds)
 
+    def kill(self) -> None:
+        """End it, and all that it has left behind. Idempotent."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        self._errors.close()
+
     def errors(self) -> str:
-        return self.process.communicate(timeout=10)[1]
+        """What it has said; it must have ended, or end soon."""
+        self.process.wait(10)
+        return self._errors.read().decode()
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -162,7 +164,4 @@ def running(**settings: Any) -> Iterator[Server]:
         server.wait_until_up()
         yield server
     finally:
-        # The group outlives its first process, should that one leave an orphan.
-        with suppress(ProcessLookupError):
-            os.killpg(server.process.pid, signal.SIGKILL)
-        server.process.communicate()
+        server.kill()

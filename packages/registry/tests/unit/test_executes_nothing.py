@@ -20,6 +20,7 @@ CALLS = {
     "eval", "exec", "compile", "__import__", "system", "popen", "spawnv", "execv",
     "execve", "execvp", "render_template_string", "from_string", "unsafe_load",
     "full_load", "literal_eval", "run_path", "run_module", "exec_module",
+    "create_subprocess_exec", "create_subprocess_shell",
 }  # fmt: skip
 MODULES = {
     "pickle", "cPickle", "dill", "marshal", "shelve", "yaml", "jinja2", "code",
@@ -32,6 +33,18 @@ KNOWN = {
     ("stores/__init__.py", "importlib"),
     # Of a fixed table of commands: a name on the command line picks a row.
     ("cli/main.py", "importlib"),
+    # Of one fixed module.
+    ("api/tracing.py", "importlib"),
+    # Of the packages that a setting may name.
+    ("integrations/__init__.py", "importlib"),
+    # Templates of those who run the command, in a sandbox. What services say is data.
+    ("cli/proxies/template.py", "jinja2"),
+    # Commands of those who run the command, without a shell.
+    ("cli/proxies/external_command.py", "create_subprocess_exec"),
+    # Its parser is defusedxml's; of this it has types, and what writes.
+    ("integrations/eureka/xml.py", "xml"),
+    # Envoy, as the user of the command says.
+    ("cli/mesh/envoy_process.py", "subprocess"),
     # prctl, so that a child ends with its parent.
     ("serving/process.py", "ctypes"),
 }
@@ -39,10 +52,12 @@ RESTRICTED = {"subprocess", "importlib", "ctypes"}
 # Chance that spreads load or breaks step; what nobody may guess comes from `secrets`.
 DRAWING = {
     "cli/demo/service.py",
+    "cli/mesh/identity.py",
     "dns/messages.py",
     "dns/zone.py",
     "runtime.py",
     "health/schedule.py",
+    "integrations/consul/reads/options.py",
     "catalog/selection.py",
     "catalog/splits.py",
     "stores/consul/writer.py",
@@ -76,7 +91,7 @@ def called(node: ast.Call) -> str:
     if isinstance(function, ast.Attribute):
         # `re.compile` and its like make no code.
         owner = function.value
-        harmless = isinstance(owner, ast.Name) and owner.id in ("re", "ast")
+        harmless = isinstance(owner, ast.Name) and owner.id in ("re", "re2", "ast")
         return "" if harmless else function.attr
     return function.id if isinstance(function, ast.Name) else ""
 
@@ -98,12 +113,15 @@ def test_nothing_makes_code_or_objects_of_a_text() -> None:
         f"{name}:{node.lineno} calls {called(node)}"
         for name, tree in sources()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and called(node) in CALLS
+        if isinstance(node, ast.Call)
+        and called(node) in CALLS
+        and (name, called(node)) not in KNOWN
     ]
     wrong += [
         f"{name} imports {module}"
         for name, tree in sources()
         for module in sorted(imported(tree) & MODULES)
+        if (name, module) not in KNOWN
     ]
     assert wrong == []
 

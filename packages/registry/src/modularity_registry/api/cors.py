@@ -68,8 +68,7 @@ def install(app: Flask, allowed: Sequence[str]) -> None:
 
     @app.before_request
     def refuse_foreign_writes() -> None:
-        if is_foreign_write(request.environ, origins):
-            raise OriginRefused(_detail(request.environ))
+        refuse_foreign_write(request.environ, origins)
 
 
 def patterns(allowed: Sequence[str]) -> list[re.Pattern[str]]:
@@ -93,6 +92,14 @@ def of_read(
         ("Access-Control-Allow-Origin", origin),
         ("Access-Control-Expose-Headers", ", ".join(sorted(READABLE))),
     ]
+
+
+def refuse_foreign_write(
+    environ: Mapping[str, Any], allowed: Sequence[re.Pattern[str]]
+) -> None:
+    """Raise `OriginRefused` for what `is_foreign_write`."""
+    if is_foreign_write(environ, allowed):
+        raise OriginRefused(_detail(environ))
 
 
 def is_foreign_write(

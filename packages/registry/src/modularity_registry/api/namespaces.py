@@ -12,7 +12,11 @@ from flask import Flask, request
 from modularity_registry.api import request_context
 from modularity_registry.api.authorization import CALLER, Authenticator
 from modularity_registry.config import DEFAULT_NAMESPACE
-from modularity_registry.errors import Unauthorized, UnknownNamespace
+from modularity_registry.errors import (
+    RegistryError,
+    Unauthorized,
+    UnknownNamespace,
+)
 from modularity_registry.model.rights import Right
 from modularity_registry.runtime import Registry
 from modularity_registry.tokens import ELSEWHERE
@@ -72,7 +76,8 @@ def install(apps: Mapping[str, Flask], registry: Registry) -> None:
     @app.before_request
     def refuse_unknown() -> None:
         if request.path.startswith(PREFIX):
-            _refuse(authenticator, request.environ)
+            name = request.path[len(PREFIX) :].partition("/")[0]
+            raise unknown(authenticator, request.environ, name)
 
     applications = {name: one.wsgi_app for name, one in apps.items()}
     app.wsgi_app = NamespaceMiddleware(applications)  # type: ignore[method-assign]
@@ -84,18 +89,20 @@ def apps_of(app: Flask) -> Mapping[str, Flask]:
     return apps
 
 
-def _refuse(authenticator: Authenticator, environ: "WSGIEnvironment") -> None:
-    """Raise `UnknownNamespace`, for those who may know which ones there are.
+def unknown(
+    authenticator: Authenticator, environ: "WSGIEnvironment", name: str
+) -> RegistryError:
+    """Return the error of a call in a namespace that is not here.
 
-    For others, what they would get in one that there is.
+    It is `UnknownNamespace` for those who may know which ones there are. For others, it
+    is what they would get in one that is.
     """
     caller = authenticator.caller(environ)
     if not (caller.open or caller.is_admin or (caller.name is None and caller.rights)):
         if caller.name is None and not authenticator.is_unknown(caller):
             caller.require(Right.READ)
-        raise Unauthorized(ELSEWHERE.refused or "", shown=True)
-    name = environ["PATH_INFO"][len(PREFIX) :].partition("/")[0]
-    raise UnknownNamespace(
+        return Unauthorized(ELSEWHERE.refused or "", shown=True)
+    return UnknownNamespace(
         f"there is no namespace {name[:63]!r} here; name it with --namespace on every"
         " replica, or see GET /api/namespaces for those that there are"
     )

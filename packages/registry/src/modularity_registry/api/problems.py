@@ -113,6 +113,18 @@ def of(error: errors.RegistryError) -> Response:
     return reply
 
 
+def http(error: HTTPException) -> Response:
+    """Return the reply to one of the web framework's errors, such as a 404."""
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    phrase = HTTPStatus(status).phrase
+    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    response = problem(status, code, error.description or phrase)
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response
+
+
 def unexpected(error: BaseException | None, debug: bool = False) -> Response:
     """Log an error that nobody expected; return the reply, which tells little of it."""
     log.error("unexpected error", exc_info=error)
@@ -161,21 +173,21 @@ def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
         if error is not None:
             raise error
 
+    # Flask calls the last of these first.
+    @app.after_request
+    def let_go(response: Response) -> Response:
+        # The frames that an error came through hold the reply and the request. If these
+        # held the error, only a search for garbage would find them and the connection.
+        if isinstance(response, Problem):
+            response.error = None
+        request.routing_exception = None
+        return response
+
     @app.after_request
     def note_refusal(response: Response) -> Response:
         # Here, since rate_limits has its own handler for one of them.
         if isinstance(response, Problem) and response.error is not None:
             note(audit, response.error, request.environ)
-        return response
-
-    def http(error: HTTPException) -> Response:
-        status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-        phrase = HTTPStatus(status).phrase
-        code = phrase.lower().replace(" ", "_").replace("-", "_")
-        response = problem(status, code, error.description or phrase)
-        for name, value in error.get_headers():
-            if name.lower() not in ("content-type", "content-length"):
-                response.headers[name] = value
         return response
 
     def internal(error: Exception) -> Response:

@@ -6,7 +6,11 @@ from flask import Flask, Response, request
 
 from modularity_registry.api import authorization, problems, route_policy
 from modularity_registry.api.route_policy import Cost
-from modularity_registry.errors import TooManyRequests, Unauthorized
+from modularity_registry.errors import (
+    RegistryError,
+    TooManyRequests,
+    Unauthorized,
+)
 from modularity_registry.model.rights import Caller, network_of
 from modularity_registry.ratelimit import Rate, Rates
 
@@ -61,14 +65,20 @@ def install(app: Flask, rates: Rates) -> None:
 
     @app.errorhandler(Unauthorized)
     def refuse(error: Unauthorized) -> Response:
-        """Reply 401, or 429 where an address has sent too many bad tokens.
+        return problems.of(unauthorized(rates, error, request.environ))
 
-        Good tokens from the same address still pass: nobody can lock others out.
-        """
-        if error.shown:
-            address = network_of(request.environ.get("REMOTE_ADDR", ""))
-            try:
-                rates.failures.take("the address " + address)
-            except TooManyRequests as over:
-                return problems.of(over)
-        return problems.of(error)
+
+def unauthorized(
+    rates: Rates, error: Unauthorized, environ: "WSGIEnvironment"
+) -> RegistryError:
+    """Return ``error``, or another where an address has sent too many bad tokens.
+
+    Good tokens from the same address still pass: nobody can lock others out.
+    """
+    if error.shown:
+        address = network_of(environ.get("REMOTE_ADDR", ""))
+        try:
+            rates.failures.take("the address " + address)
+        except TooManyRequests as over:
+            return over
+    return error

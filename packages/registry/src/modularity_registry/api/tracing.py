@@ -4,6 +4,7 @@ The hot path makes no spans. A call whose ``traceparent`` is sampled goes to Fla
 instead, with the same reply.
 """
 
+import importlib
 import importlib.util
 import threading
 from collections.abc import Callable, Iterable
@@ -25,6 +26,10 @@ EXTRA = (
     "opentelemetry.sdk.trace",
     "opentelemetry.exporter.otlp.proto.http",
 )
+MESSAGES = "opentelemetry.proto.common.v1.common_pb2"
+"""Messages of OpenTelemetry. The package `xds-protos` brings older ones, in the same
+files: whichever is installed last is there."""
+
 EXPORT_SECONDS = 5.0
 """Seconds to retry the export of spans before they are dropped."""
 
@@ -45,6 +50,13 @@ def require() -> None:
         raise BadSetting(
             "--otel-endpoint needs OpenTelemetry; install it with"
             " pip install 'modularity-registry[otel]'"
+        )
+    messages: Any = importlib.import_module(MESSAGES)
+    if not hasattr(messages, "InstrumentationScope"):
+        raise BadSetting(
+            "--otel-endpoint needs files of opentelemetry-proto that the package"
+            " xds-protos has overwritten; restore them with pip install"
+            " --force-reinstall --no-deps opentelemetry-proto"
         )
 
 

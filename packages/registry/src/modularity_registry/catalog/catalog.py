@@ -5,14 +5,15 @@ Only `feed` writes, on the event loop. A reader in any thread takes one referenc
 changes but the service's vital signs.
 """
 
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from itertools import accumulate, count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from modularity_registry.catalog import documents
+from modularity_registry.catalog.counts import Counts
 from modularity_registry.catalog.entry import CheckedVitals, Entry, Renderer, new_vitals
 from modularity_registry.catalog.regions import Regions
 from modularity_registry.catalog.sorted_keys import SortedKeys
@@ -25,6 +26,8 @@ from modularity_registry.stores.base import Record
 if TYPE_CHECKING:
     from modularity_registry.catalog.splits import Choices, Groups
     from modularity_registry.catalog.zones import Localities, Place
+
+ValueT = TypeVar("ValueT", covariant=True)
 
 MAX_DEPARTED = 10_000
 """So many capabilities without a provider are remembered as once offered."""
@@ -268,6 +271,51 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
     last: bool = True
 
 
+class Lookup(Protocol[ValueT]):
+    """What is found by name; a `dict`, or what makes its values when asked."""
+
+    def __len__(self) -> int: ...
+
+    def get(self, key: str, /) -> ValueT | None:
+        """Return what has this name; None if nothing has."""
+
+
+class Keys(Protocol):
+    """Names in order: see `SortedKeys`."""
+
+    def all(self) -> list[str]:
+        """Return them; not to be changed by the caller."""
+
+
+class View(NamedTuple):
+    """What reads are answered from."""
+
+    entries: Lookup[Entry]
+    capabilities: Lookup[Capability]
+    ids: Keys
+    names: Keys
+    counts: Counts
+
+
+class Additions(Collection[Transition]):
+    """The changes of a catalog that was empty: each is made when it is looked at."""
+
+    # A list of them would take 300 bytes a service, and nobody may need one.
+    def __init__(self, entries: Collection[Entry]) -> None:
+        self._entries = entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, change: object) -> bool:
+        return any(one == change for one in self)
+
+    def __iter__(self) -> Iterator[Transition]:
+        for new in self._entries:
+            names = frozenset(new.capabilities)
+            yield Transition(new.id, None, new, new.revision, names, False)
+
+
 class Catalog:
     """All services by id and by capability, with counts, at one revision.
 
@@ -284,20 +332,17 @@ class Catalog:
     ) -> None:
         self.revision = 0
         self.changed = 0
-        self.by_status_and_mode: Counter[tuple[str, str]] = Counter()
-        self.by_runtime: Counter[str] = Counter()
-        self.document_bytes = 0
-        self.by_owner: Counter[str] = Counter()
-        self.bytes_by_owner: Counter[str] = Counter()
-        self._renderer = renderer
+        self.renderer = renderer
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._capabilities: dict[str, Capability] = {}
-        self._departed: dict[str, int] = {}
         self._ids = SortedKeys()
         self._names = SortedKeys()
+        self._counts = Counts()
+        # What reads are answered from: the above, but for a `preview`.
+        self._view = self._own_view()
+        self._departed: dict[str, int] = {}
         self._leases_from = 0.0
-        self.regions = Regions()
         self.zone_threshold = zone_threshold
         self.splits_changed = 0
         self._splits: dict[str, StoredSplit] = {}
@@ -305,27 +350,36 @@ class Catalog:
     # Reading
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._view.entries)
 
     def service(self, service_id: str) -> Entry | None:
         """Return the service with this id, if there is one."""
-        return self._entries.get(service_id)
+        return self._view.entries.get(service_id)
 
     def require(self, service_id: str) -> Entry:
         """Return the service with this id; raises `ServiceNotFound`."""
-        entry = self._entries.get(service_id)
+        entry = self._view.entries.get(service_id)
         if entry is None:
             raise not_found(service_id)
         return entry
 
     def services(self) -> list[Entry]:
         """Return all services in order of id."""
-        get = self._entries.get
-        return [entry for key in self._ids.all() if (entry := get(key)) is not None]
+        get = self._view.entries.get
+        ids = self._view.ids.all()
+        return [entry for key in ids if (entry := get(key)) is not None]
 
     def ids(self) -> list[str]:
         """Return all ids in order; not to be changed by the caller."""
-        return self._ids.all()
+        return self._view.ids.all()
+
+    def id_chunks(self) -> list[list[str]]:
+        """Return the same in short lists, as they are now; at once."""
+        return self._ids.chunks()
+
+    def capability_chunks(self) -> list[list[str]]:
+        """Return the names of all capabilities in order, as `id_chunks`."""
+        return self._names.chunks()
 
     def lease_seen(self, entry: Entry) -> float:
         """Return when (monotonic) the term of a service's lease began."""
@@ -340,14 +394,14 @@ class Catalog:
 
     def capability(self, name: str) -> Capability | None:
         """Return the capability if somebody offers it now."""
-        return self._capabilities.get(name)
+        return self._view.capabilities.get(name)
 
     def capabilities(self) -> list[Capability]:
         """Return all capabilities that somebody offers, in order of name."""
-        get = self._capabilities.get
+        get = self._view.capabilities.get
         return [
             capability
-            for name in self._names.all()
+            for name in self._view.names.all()
             if (capability := get(name)) is not None
         ]
 
@@ -360,7 +414,7 @@ class Catalog:
             return self.services()
         candidates: list[Providers] = []
         for name in names:
-            capability = self._capabilities.get(name)
+            capability = self._view.capabilities.get(name)
             if capability is None:
                 return []
             candidates.append(capability.providers())
@@ -393,6 +447,41 @@ class Catalog:
         )
 
     @property
+    def is_preview(self) -> bool:
+        """Whether reads are answered from another view: see `preview`."""
+        return self._view.entries is not self._entries
+
+    @property
+    def by_status_and_mode(self) -> Counter[tuple[str, str]]:
+        """How many services have each status and mode."""
+        return self._view.counts.by_status_and_mode
+
+    @property
+    def by_runtime(self) -> Counter[str]:
+        """How many services have each runtime."""
+        return self._view.counts.by_runtime
+
+    @property
+    def by_owner(self) -> Counter[str]:
+        """How many services each owner has."""
+        return self._view.counts.by_owner
+
+    @property
+    def bytes_by_owner(self) -> Counter[str]:
+        """How many bytes the stored documents of each owner have."""
+        return self._view.counts.bytes_by_owner
+
+    @property
+    def document_bytes(self) -> int:
+        """How many bytes all stored documents have."""
+        return self._view.counts.document_bytes
+
+    @property
+    def regions(self) -> Regions:
+        """The region of each zone."""
+        return self._view.counts.regions
+
+    @property
     def by_status(self) -> Counter[str]:
         """How many services have each status."""
         counts: Counter[str] = Counter()
@@ -411,35 +500,90 @@ class Catalog:
     @property
     def total_capabilities(self) -> int:
         """How many capabilities somebody offers."""
-        return len(self._capabilities)
+        return len(self._view.capabilities)
 
     # Writing: the feed only
 
     def load(
         self,
-        records: Sequence[Record],
+        records: deque[Record],
         read: Callable[[Record], StoredService | None],
         revision: int,
-    ) -> Generator[None, None, list[Transition]]:
-        """Replace everything by ``records`` and return what that changed.
+    ) -> Generator[None, None, Collection[Transition]]:
+        """Replace everything by ``records``, used up, and return what that changed.
 
         Yields after each step, for others to have a turn. Who can't be ``read`` is left
         out, who has not changed is not read. Whoever stays gets a full term before a
         lease can be missed: what was seen while this view was away is not known.
         """
+        changes: Collection[Transition]
+        if self._entries:
+            changes = yield from self._reload(records, read, revision)
+        else:
+            changes = yield from self._fill(records, read)
+        self.revision = self.changed = revision
+        self.renew_leases()
+        return changes
+
+    def _fill(
+        self,
+        records: deque[Record],
+        read: Callable[[Record], StoredService | None],
+    ) -> Generator[None, None, Collection[Transition]]:
+        """Take ``records`` into a catalog that is empty."""
+        while records:
+            # What has been read need not be held twice.
+            stored = read(records.popleft())
+            if stored is not None:
+                new = self._entry(stored, None)
+                self._entries[new.id] = new
+                for name in new.capabilities:
+                    capability = self._capabilities.get(name)
+                    if capability is None:
+                        capability = self._capabilities[name] = self._capability(name)
+                        self._departed.pop(name, None)
+                    capability.put(new)
+                self._counts.count(None, new)
+            yield
+        yield from self._ids.fill(list(self._entries))
+        yield from self._names.fill(list(self._capabilities))
+        self._view = self._own_view()
+        return Additions(self._entries.values())
+
+    def _own_view(self) -> View:
+        return View(
+            self._entries, self._capabilities, self._ids, self._names, self._counts
+        )
+
+    def make(self, stored: StoredService) -> Entry:
+        """Return the entry of a service, without taking it in."""
+        return self._entry(stored, None)
+
+    def preview(self, view: View, revision: int) -> None:
+        """Answer reads from another view until the first `load` is complete.
+
+        Splits and `departed` stay this catalog's own.
+        """
+        self._view = view
+        self.revision = self.changed = revision
+
+    def _reload(
+        self,
+        records: deque[Record],
+        read: Callable[[Record], StoredService | None],
+        revision: int,
+    ) -> Generator[None, None, list[Transition]]:
         present = {record.key for record in records}
         gone = [key for key in self._entries if documents.key_of(key) not in present]
         transitions = []
         for key in gone:
             transitions.append(self.apply(key, None, revision, last=False))
             yield
-        for record in records:
-            transition = self._load_one(record, read, revision)
+        while records:
+            transition = self._load_one(records.popleft(), read, revision)
             if transition is not None:
                 transitions.append(transition)
             yield
-        self.revision = self.changed = revision
-        self.renew_leases()
         return transitions
 
     def _load_one(
@@ -476,7 +620,9 @@ class Catalog:
         new = self._entry(stored, old) if stored else None
         offers = new.capabilities if new else ()
         offered = old.capabilities if old else ()
-        if new is not None:
+        if stored is not None and new is not None:
+            # Who listens reads it at once; of a whole store, few may ever be read.
+            new.render(stored.service)
             self._entries[key] = new
             self._offer(new)
             if old is None:
@@ -489,7 +635,7 @@ class Catalog:
             gone = [name for name in offered if name not in names]
             self._withdraw(key, gone, revision)
             names = names.union(offered)
-        self._count(old, new)
+        self._counts.count(old, new)
         self.changed = max(self.changed, revision)
         if last:
             self.revision = max(self.revision, revision)
@@ -517,20 +663,22 @@ class Catalog:
     def _entry(self, stored: StoredService, old: Entry | None) -> Entry:
         service, document, revision = stored
         if old is not None and old.registered_at == service.registered_at:
-            return self._renderer.entry(service, document, revision, old.vitals)
+            return self.renderer.entry(service, document, revision, old.vitals)
         vitals = new_vitals(service, self._clock.monotonic())
-        return self._renderer.entry(service, document, revision, vitals)
+        return self.renderer.entry(service, document, revision, vitals)
 
     def _offer(self, entry: Entry) -> None:
         for name in entry.capabilities:
             capability = self._capabilities.get(name)
             if capability is None:
-                stored = self._splits.get(name)
-                capability = Capability(name, stored.split if stored else None)
-                self._capabilities[name] = capability
+                capability = self._capabilities[name] = self._capability(name)
                 self._names.add(name)
                 self._departed.pop(name, None)
             capability.put(entry)
+
+    def _capability(self, name: str) -> Capability:
+        stored = self._splits.get(name)
+        return Capability(name, stored.split if stored else None)
 
     def _withdraw(self, key: str, names: Iterable[str], revision: int) -> None:
         for name in names:
@@ -543,25 +691,6 @@ class Catalog:
         self._departed[name] = revision
         if len(self._departed) > MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]
-
-    def _count(self, old: Entry | None, new: Entry | None) -> None:
-        self.regions.count(old, new)
-        if new is not None:
-            self.by_status_and_mode[new.status, new.mode] += 1
-            self.by_runtime[new.runtime] += 1
-            self.document_bytes += len(new.document)
-            self.by_owner[new.owner] += 1
-            self.bytes_by_owner[new.owner] += len(new.document)
-        if old is not None:
-            self.document_bytes -= len(old.document)
-            self.by_owner[old.owner] -= 1
-            self.bytes_by_owner[old.owner] -= len(old.document)
-            if not self.by_owner[old.owner]:
-                del self.by_owner[old.owner], self.bytes_by_owner[old.owner]
-            self.by_status_and_mode[old.status, old.mode] -= 1
-            self.by_runtime[old.runtime] -= 1
-            if not self.by_runtime[old.runtime]:
-                del self.by_runtime[old.runtime]
 
 
 def not_found(service_id: str) -> ServiceNotFound:

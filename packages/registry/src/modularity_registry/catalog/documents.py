@@ -8,6 +8,7 @@ import msgspec
 
 from modularity_registry import schema
 from modularity_registry.errors import StoreCorrupt
+from modularity_registry.model.intention import Intention
 from modularity_registry.model.rights import Token
 from modularity_registry.model.service import Service
 from modularity_registry.model.split import Split
@@ -18,6 +19,7 @@ PREFIX = "services/"
 REPLICAS = "replicas/"
 TOKENS = "tokens/"
 SPLITS = "splits/"
+INTENTIONS = "intentions/"
 
 _decode = msgspec.json.Decoder(Service).decode
 
@@ -39,11 +41,16 @@ def encode(service: Service) -> bytes:
 
 def decode(key: str, value: bytes) -> Service:
     """Return the service in a stored document; raise `StoreCorrupt` if it isn't one."""
-    service = _decoded(key, value, _decode, "a service")
+    service = decode_any(value, key)
     if service.registration.id != id_of(key):
         found = service.registration.id
         raise StoreCorrupt(f"{key} holds another service: {found!r}")
     return service
+
+
+def decode_any(value: bytes, key: str = "a document") -> Service:
+    """Return the service in a document, whatever its id; raises `StoreCorrupt`."""
+    return _decoded(key, value, _decode, "a service")
 
 
 class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -182,6 +189,33 @@ def decode_split(key: str, value: bytes) -> Split:
     if split.capability != key.removeprefix(SPLITS):
         raise StoreCorrupt(f"{key} holds another split: {split.capability!r}")
     return split
+
+
+_decode_intention = msgspec.json.Decoder(Intention).decode
+
+
+def key_of_intention(source: str, capability: str) -> str:
+    """Return the key under which an intention is kept; no source has a slash."""
+    return f"{INTENTIONS}{source}/{capability}"
+
+
+def is_intention(key: str) -> bool:
+    """Say whether an intention is kept under ``key``."""
+    return key.startswith(INTENTIONS)
+
+
+def encode_intention(intention: Intention) -> bytes:
+    """Return the record to store."""
+    return schema.encode(intention)
+
+
+def decode_intention(key: str, value: bytes) -> Intention:
+    """Return the intention in a record; raise `StoreCorrupt` if it holds none."""
+    intention = _decoded(key, value, _decode_intention, "an intention")
+    if key_of_intention(intention.source, intention.capability) != key:
+        names = intention.source, intention.capability
+        raise StoreCorrupt(f"{key} holds another intention: {names!r}")
+    return intention
 
 
 def _decoded(

@@ -1,4 +1,4 @@
-"""A service as the catalog holds it, with its JSON already rendered.
+"""A service as the catalog holds it, with its JSON rendered once.
 
 Whatever exists once a service is kept from the garbage collector (``gc=False``), which
 would look at all of it again and again: nothing here refers back to what holds it.
@@ -70,9 +70,9 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     """A service as stored, with what every read needs at hand.
 
     Nothing in it changes but the signs of life, and with them the end of ``json``: the
-    service as every reply shows it, rendered once, so that a read touches little
-    memory. The document stays as bytes and is read when somebody wants more: as
-    Python values it would take twice the memory.
+    service as every reply shows it, rendered by the first read, so that the next ones
+    touch little memory. The document stays as bytes and is read when somebody wants
+    more: as Python values it would take twice the memory.
     """
 
     id: str
@@ -90,9 +90,34 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     registered_at: datetime
     vitals: Vitals
     document: bytes
-    head: int
-    """How many bytes of ``json`` come before the signs of life."""
-    json: bytes
+    renderer: "Renderer | None" = None
+    """Who renders the JSON; None for who comes with it."""
+    head: int = 0
+    """How many bytes of the JSON come before the signs of life."""
+    rendered: bytes | None = None
+    """The JSON as it was last read or has changed since; None if nobody read it."""
+
+    @property
+    def json(self) -> bytes:
+        """The service as every reply shows it."""
+        rendered = self.rendered
+        return self.render(self.service) if rendered is None else rendered
+
+    def render(self, service: Service) -> bytes:
+        """Return the JSON, and keep it; ``service`` is what the document holds."""
+        assert self.renderer is not None
+        head = self.renderer.head(service, self.revision)
+        self.head = len(head)
+        tail = b""
+        # A thread may render it beside changes, which only refresh what is there.
+        while (latest := self.vitals.json) != tail:
+            tail = latest
+            self.rendered = head + tail
+        return head + tail
+
+    def _refresh(self) -> None:
+        if self.rendered is not None:
+            self.rendered = self.rendered[: self.head] + self.vitals.json
 
     @property
     def service(self) -> Service:
@@ -108,7 +133,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         """Record a heartbeat: it renews the lease."""
         self.vitals.lease_seen = monotonic
         self.vitals.last_seen = at
-        self.json = self.json[: self.head] + self.vitals.json
+        self._refresh()
 
     def record_check(self, ok: bool, failures: int, evidence: CheckEvidence) -> None:
         """Record a check; ``failures`` is how many failed in a row by now."""
@@ -117,7 +142,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         self._record_answer(evidence)
         if ok:
             self.vitals.last_seen = evidence.checked_at
-        self.json = self.json[: self.head] + self.vitals.json
+        self._refresh()
 
     def record_named_check(self, name: str, result: CheckResult) -> None:
         """Record what one of the service's own checks has come to."""
@@ -164,7 +189,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
             self.vitals.checks.clear()
         self.vitals.failed_checks = 0
         self.vitals.evidence = None
-        self.json = self.json[: self.head] + self.vitals.json
+        self._refresh()
 
     @property
     def second_opinion(self) -> str | None:
@@ -239,7 +264,6 @@ class Renderer:
     ) -> Entry:
         """Return the entry of ``service``, stored as ``document`` at ``revision``."""
         registration = service.registration
-        head = self._head(service, revision)
         return Entry(
             id=registration.id,
             revision=revision,
@@ -256,11 +280,11 @@ class Renderer:
             registered_at=service.registered_at,
             vitals=vitals,
             document=document,
-            head=len(head),
-            json=head + vitals.json,
+            renderer=self,
         )
 
-    def _head(self, service: Service, revision: int) -> bytes:
+    def head(self, service: Service, revision: int) -> bytes:
+        """Return the JSON of a service up to the value of ``last_seen``."""
         registration = service.registration
         plan = check_plan(registration, self._defaults)
         trouble = reason(service)
@@ -379,7 +403,5 @@ _decode_runtime = msgspec.json.Decoder(_Metadata).decode
 
 
 def _runtime(service: Service) -> str:
-    if b'"runtime"' not in bytes(service.registration.metadata):
-        return "unknown"
     runtime = _decode_runtime(service.registration.metadata).runtime
     return sys.intern(runtime) if isinstance(runtime, str) and runtime else "unknown"

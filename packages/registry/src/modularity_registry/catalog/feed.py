@@ -5,7 +5,7 @@ import heapq
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import count
 from time import perf_counter
 from typing import Protocol
@@ -37,6 +37,12 @@ VISIBLE_WITHIN = 5.0
 
 UNREAD = "the store has not been read yet"
 
+KEPT = (documents.TOKENS, documents.SPLITS, documents.INTENTIONS)
+"""The records beside services that a snapshot needs as they are stored."""
+
+LOOK = 0.02
+"""Seconds between two looks whether the store has been read."""
+
 
 class Listener(Protocol):
     """Who is told of changes, in the order of revisions.
@@ -47,7 +53,7 @@ class Listener(Protocol):
     def changed(self, change: Transition) -> None:
         """One change was made to the catalog."""
 
-    def reloaded(self, changes: list[Transition], revision: int) -> None:
+    def reloaded(self, changes: Collection[Transition], revision: int) -> None:
         """The catalog was reloaded as of ``revision``, which made these changes."""
 
     def advanced(self, revision: int) -> None:
@@ -69,7 +75,8 @@ class Feed:
 
     All of it runs on the event loop that called `start`; the store may send from any
     thread. ``loop`` is that one, None before the start. ``interruption`` is why the
-    store's changes do not arrive, None while they do.
+    store's changes do not arrive, None while they do. ``unread`` says that
+    they never did. ``records_changed`` counts the changes of what is `kept`.
     """
 
     def __init__(self, store: Store, catalog: Catalog) -> None:
@@ -90,8 +97,11 @@ class Feed:
         self._written: dict[str, tuple[bytes, Service]] = {}
         self._watch: Watch | None = None
         self.interruption: str | None = UNREAD
+        self.unread = True
         self._failed = False
         self._unreadable: dict[str, str] = {}
+        self._kept: dict[str, Record] = {}
+        self.records_changed = 0
 
     @property
     def revision(self) -> int:
@@ -120,6 +130,11 @@ class Feed:
         if self.interruption is not None:
             raise StoreUnavailable(f"the store is away: {self.interruption}")
 
+    def require_read(self) -> None:
+        """Raise `StoreUnavailable` before the store was read for the first time."""
+        if self.unread:
+            self.require()
+
     async def start(self) -> None:
         """Load the catalog and follow the store; raises what the store raises.
 
@@ -137,6 +152,35 @@ class Feed:
         if self._unreadable:
             await self.stop()
             raise StoreCorrupt("; ".join(self._unreadable.values()))
+
+    async def follow(self) -> None:
+        """Do the same while others use the loop; raises what the store raises.
+
+        What can't be read is left out, and `unreadable` says so. Does nothing if it
+        follows the store already.
+        """
+        if self._watch is not None:
+            return
+        self.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._watch = await asyncio.to_thread(self._store.watch, self._receive)
+        while self._inbox or self._loading is not None:
+            await asyncio.sleep(LOOK)
+
+    def preview(self, records: list[Record], reason: str) -> None:
+        """Tell the listeners of the ``records`` of a snapshot. Before `follow` only.
+
+        ``reason`` is why the store is not read yet.
+        """
+        self.interruption = reason
+        for prefix in KEPT:
+            listener = self._record_listeners.get(prefix)
+            if listener is not None:
+                listener.loaded([one for one in records if _prefix(one.key) == prefix])
+
+    def kept(self) -> list[Record]:
+        """Return the records that a snapshot needs, beside those of services."""
+        return list(self._kept.values())
 
     async def stop(self) -> None:
         """Stop following; the catalog keeps what it has. Idempotent."""
@@ -269,11 +313,21 @@ class Feed:
     def _pass_by(self, change: Change) -> None:
         """Take a change that is not one of a service."""
         # First: what it changes must be in place when the view has its revision.
-        record_listener = self._record_listeners.get(_prefix(change.key))
+        prefix = _prefix(change.key)
+        if prefix in KEPT:
+            self._keep(change)
+        record_listener = self._record_listeners.get(prefix)
         if record_listener is not None:
             record_listener.changed(change.key, change.value, change.revision)
         if change.last:
             self._advance(change.revision)
+
+    def _keep(self, change: Change) -> None:
+        self.records_changed += 1
+        self._kept.pop(change.key, None)
+        if change.value is not None:
+            kept = Record(change.key, change.value, change.revision)
+            self._kept[change.key] = kept
 
     def _advance(self, revision: int) -> None:
         self._catalog.advance(revision)
@@ -282,21 +336,26 @@ class Feed:
 
     def _load(self, snapshot: Snapshot) -> Iterator[None]:
         self._unreadable.clear()
-        services: list[Record] = []
+        revision = snapshot.revision
+        services: deque[Record] = deque()
         others: list[Record] = []
         for record in snapshot.records:
-            is_service = documents.id_of(record.key) is not None
+            is_service = record.key.startswith(documents.PREFIX)
             (services if is_service else others).append(record)
+        # Nobody else holds it: each record goes as soon as its service is in the view.
+        del snapshot
         changes = yield from self._catalog.load(
             services,
             lambda record: self._read(record.key, record.value, record.revision),
-            snapshot.revision,
+            revision,
         )
-        if self.interruption not in (None, UNREAD):
-            log.info("reconnected to the store, at revision %d", snapshot.revision)
-        self.interruption = None
+        if self.interruption is not None and not self.unread:
+            log.info("reconnected to the store, at revision %d", revision)
+        self.interruption, self.unread = None, False
+        self._kept = {one.key: one for one in others if _prefix(one.key) in KEPT}
+        self.records_changed += 1
         for listener in self._listeners:
-            listener.reloaded(changes, snapshot.revision)
+            listener.reloaded(changes, revision)
         for prefix, record_listener in self._record_listeners.items():
             record_listener.loaded(
                 [record for record in others if _prefix(record.key) == prefix]

@@ -26,6 +26,15 @@ class Regions:
         """
         return self._of.get(zone, "")
 
+    def known(self) -> dict[str, str]:
+        """Return the region of each zone."""
+        return dict(self._of)
+
+    def assume(self, regions: dict[str, str]) -> None:
+        """Take these for the regions of zones, before any service is counted."""
+        self._of = regions
+        self._by_zone = {zone: Counter({region: 1}) for zone, region in regions.items()}
+
     def count(self, old: Entry | None, new: Entry | None) -> None:
         """Note that ``new`` has taken the place of ``old``. For the catalog."""
         if new is not None and new.zone:

@@ -1,11 +1,12 @@
 """What became of each service in the last hour: its changes of status, bounded."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import msgspec
 
-from modularity_registry.catalog.catalog import Transition
+from modularity_registry.catalog.catalog import Additions, Transition
 from modularity_registry.catalog.entry import Entry
 from modularity_registry.clock import Clock
 from modularity_registry.model.service import Service, Status
@@ -70,8 +71,10 @@ class History:
         elif old is not None and old.status != new.status:
             self._note(old, new)
 
-    def reloaded(self, changes: list[Transition], revision: int) -> None:
+    def reloaded(self, changes: Collection[Transition], revision: int) -> None:
         """Take note of what differs since the catalog was last current."""
+        if isinstance(changes, Additions):
+            return  # none of them had another status before
         for change in changes:
             self.changed(change)
 

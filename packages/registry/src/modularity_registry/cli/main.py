@@ -27,19 +27,35 @@ COMMANDS: Final = {
     "explain": ("lookup:explain", "Show which providers callers get, and why not."),
     "export": (
         "transfer:export_command",
-        "Write the services and splits of a store to a file.",
+        "Write the services, splits and intentions of a store to a file.",
     ),
     "find": ("lookup:find", "Find one provider of CAPABILITY to call."),
     "graph": ("overview:graph", "Show which services call which."),
+    "haproxy": (
+        "proxies.haproxy_command:haproxy",
+        "Keep the servers of a running HAProxy current, without a reload.",
+    ),
     "import": (
         "transfer:import_command",
-        "Write the services and splits of a file to a store.",
+        "Write the services, splits and intentions of a file to a store.",
     ),
     "info": ("lookup:info", "Show everything about one service."),
     "init": ("init.command:init", "Write a module to begin with."),
     "ls": ("lookup:list_services", "List services, sorted by id."),
+    "mesh": (
+        "mesh.command:mesh",
+        "Run a sidecar, and say which services may call which capabilities.",
+    ),
+    "mirror": (
+        "mirror.command:mirror",
+        "Keep the services of a Consul or Eureka here as they are there.",
+    ),
     "namespaces": ("overview:namespaces", "List the namespaces that you may read."),
     "register": ("registration:register", "Register or replace a service."),
+    "render": (
+        "proxies.render_command:render",
+        "Write configuration files from templates, and keep them current.",
+    ),
     "report": ("registration:report", "Report a check of kind ttl, as the service."),
     "serve": ("serve:serve", "Run the registry until Ctrl-C or SIGTERM."),
     "split": ("split:split", "Split the calls of CAPABILITY among its providers."),

@@ -12,6 +12,7 @@ from modularity_registry.config.option import Option, written
 from modularity_registry.config.options import GROUPS, OPTIONS
 from modularity_registry.config.settings import (
     DEFAULT_NAMESPACE,
+    INTEGRATIONS,
     LOOPBACK_HOSTS,
     OFF,
     Settings,
@@ -21,6 +22,7 @@ __all__ = [
     "CONFIG_ENV",
     "DEFAULT_NAMESPACE",
     "GROUPS",
+    "INTEGRATIONS",
     "LOOPBACK_HOSTS",
     "OFF",
     "OPTIONS",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from modularity_registry.config.settings import OFF, Settings
 from modularity_registry.model.rights import Right
+from modularity_registry.stores import file_of
 
 
 def contradictions(settings: Settings) -> Iterator[str]:
@@ -23,11 +24,14 @@ def contradictions(settings: Settings) -> Iterator[str]:
             " memory:// lives in one process; add for example --store etcd://host, or"
             " leave out --confirm"
         )
+    yield from _snapshot(settings)
     if settings.dns_port == settings.port:
         yield (
             f"--dns-port {settings.dns_port} is the HTTP port already; choose another"
             " one"
         )
+    yield from _xds_port(settings)
+    yield from _mesh(settings)
     yield from _unused_rate_store(settings)
     if settings.audit_file != OFF and settings.audit_file == settings.tokens_file:
         yield (
@@ -37,6 +41,63 @@ def contradictions(settings: Settings) -> Iterator[str]:
     yield from _unused_upstream_tokens(settings)
     yield from _half_auth(settings)
     yield from _half_tls(settings)
+
+
+def _snapshot(settings: Settings) -> Iterator[str]:
+    if settings.snapshot == OFF:
+        return
+    if settings.store_kind == "memory":
+        yield (
+            f"--snapshot {settings.snapshot} has no effect with memory://, whose"
+            " services end with the process; add for example --store"
+            " sqlite:///registry.db, or leave out --snapshot"
+        )
+    for flag, taken in (
+        ("--audit-file", settings.audit_file),
+        ("--tokens-file", settings.tokens_file),
+        ("--store", str(file_of(settings.store) or OFF)),
+    ):
+        # It would be written over.
+        if os.path.realpath(taken) == os.path.realpath(settings.snapshot):
+            yield f"--snapshot {taken} is the {flag} already; choose another file"
+
+
+def _xds_port(settings: Settings) -> Iterator[str]:
+    port = settings.xds_port
+    if not port:
+        return
+    if "envoy" not in settings.integrations:
+        yield (
+            f"--xds-port {port} has no effect without --integrations envoy; add it, or"
+            " leave out --xds-port"
+        )
+    for taken, use in ((settings.port, "HTTP"), (settings.dns_port, "DNS")):
+        if port == taken:
+            yield f"--xds-port {port} is the {use} port already; choose another one"
+
+
+def _mesh(settings: Settings) -> Iterator[str]:
+    if "mesh" in settings.integrations:
+        if "envoy" not in settings.integrations:
+            yield (
+                "--integrations mesh needs the integration envoy as well; write"
+                " --integrations envoy,mesh"
+            )
+        if not settings.xds_port:
+            yield (
+                "--integrations mesh needs a port for xDS, at which sidecars learn of"
+                " services; add --xds-port, such as 18000"
+            )
+        return
+    defaults = Settings()
+    for name in ("default", "trust_domain", "certificate_lifetime", "key_file"):
+        field = f"mesh_{name}"
+        if getattr(settings, field) != getattr(defaults, field):
+            flag = f"--{field.replace('_', '-')}"
+            yield (
+                f"{flag} has no effect without --integrations envoy,mesh; add it, or"
+                f" leave out {flag}"
+            )
 
 
 def _unused_rate_store(settings: Settings) -> Iterator[str]:

@@ -27,6 +27,12 @@ _STORE = (
         secret=True,
     ),
     Option(
+        "snapshot",
+        "REGISTRY_SNAPSHOT",
+        value_parsers.text,
+        "File to serve from after a start until the store has been read, or off.",
+    ),
+    Option(
         "namespace",
         "REGISTRY_NAMESPACES",
         value_parsers.namespaces,
@@ -243,6 +249,47 @@ _UPSTREAMS = (
     ),
 )
 
+_INTEGRATIONS = (
+    Option(
+        "integrations",
+        "REGISTRY_INTEGRATIONS",
+        value_parsers.integrations,
+        "APIs of other registries and meshes to answer, such as consul; or off.",
+        several=True,
+    ),
+    Option(
+        "xds_port",
+        "REGISTRY_XDS_PORT",
+        value_parsers.other_port,
+        "Port for xDS by gRPC, with --integrations envoy; 0 for xDS by REST alone.",
+    ),
+    Option(
+        "mesh_default",
+        "REGISTRY_MESH_DEFAULT",
+        value_parsers.mesh_default,
+        "Whether services of the mesh may call what no intention names: allow or deny.",
+    ),
+    Option(
+        "mesh_trust_domain",
+        "REGISTRY_MESH_TRUST_DOMAIN",
+        value_parsers.domain,
+        "Trust domain of the mesh, in the SPIFFE ids of its services.",
+    ),
+    Option(
+        "mesh_certificate_lifetime",
+        "REGISTRY_MESH_CERTIFICATE_LIFETIME",
+        value_parsers.certificate_seconds,
+        "Seconds that a certificate of the mesh is valid.",
+    ),
+    Option(
+        "mesh_key_file",
+        "REGISTRY_MESH_KEY_FILE",
+        value_parsers.text,
+        "File with the password that encrypts the mesh's root keys in the store, or"
+        " off.",
+    ),
+)
+
 _DNS = (
     Option(
         "dns_port",
@@ -334,6 +381,7 @@ GROUPS: Final[Mapping[str, tuple[Option, ...]]] = {
     "TLS and proxies": _TLS,
     "Limits": _LIMITS,
     "Upstreams": _UPSTREAMS,
+    "Integrations": _INTEGRATIONS,
     "DNS": _DNS,
     "Logs and traces": _LOGS,
     "Audit": _AUDIT,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from modularity_registry.model.intention import Action
 from modularity_registry.model.rights import Right
 from modularity_registry.model.service import CheckPlan
 
@@ -10,6 +11,9 @@ OFF = "off"
 
 DEFAULT_NAMESPACE = "default"
 """The name of the namespace of calls that name none."""
+
+INTEGRATIONS = ("consul", "envoy", "eureka", "mesh", "traefik")
+"""What the setting `integrations` may name: the packages of `integrations`."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -22,6 +26,7 @@ class Settings:
     port: int = 5000
     workers: int = 1
     store: str = field(default="memory://", repr=False)
+    snapshot: str = OFF
     namespace: tuple[str, ...] = ()
     allowed_networks: str = "loopback,private"
     health_check_interval: float = 5.0
@@ -58,6 +63,12 @@ class Settings:
     max_megabytes_per_token: int = 0
     upstream: tuple[str, ...] = ()
     upstream_token_file: tuple[str, ...] = ()
+    integrations: tuple[str, ...] = ()
+    xds_port: int = 0
+    mesh_default: Action = "deny"
+    mesh_trust_domain: str = "modularity"
+    mesh_certificate_lifetime: float = 86_400.0
+    mesh_key_file: str = OFF
     dns_port: int = 0
     dns_domain: str = "modularity"
     dns_ttl: int = 5

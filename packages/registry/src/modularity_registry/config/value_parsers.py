@@ -4,7 +4,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from modularity_registry.config.settings import DEFAULT_NAMESPACE, OFF
+from modularity_registry.config.settings import DEFAULT_NAMESPACE, INTEGRATIONS, OFF
+from modularity_registry.model.intention import ACTIONS
 from modularity_registry.model.rights import Right
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.schema.patterns import NAMESPACE_PATTERN, ZONE_PATTERN
@@ -60,6 +61,21 @@ def seconds(value: str) -> float:
     return number
 
 
+def certificate_seconds(value: str) -> float:
+    message = "must be a number of seconds from 10 to 2592000, which are 30 days"
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(message) from None
+    if not 10 <= number <= 2_592_000:
+        raise ValueError(message)
+    return number
+
+
+def mesh_default(value: str) -> str:
+    return one_of(value, ACTIONS)
+
+
 def zone(value: str) -> str:
     name = value.strip()
     if name not in ("", OFF) and not re.fullmatch(ZONE_PATTERN, name):
@@ -91,6 +107,10 @@ def dns_port(value: str) -> int:
             " Service named 'registry-dns'; rename the Service, or set"
             " enableServiceLinks: false"
         )
+    return whole(value, 0, 65_535)
+
+
+def other_port(value: str) -> int:
     return whole(value, 0, 65_535)
 
 
@@ -271,6 +291,19 @@ def rate_store(value: str) -> str:
     ):
         raise ValueError(message)
     return value
+
+
+def integrations(value: str) -> tuple[str, ...]:
+    if value.strip().lower() == OFF:
+        return ()
+    names = [name.strip().lower() for name in value.split(",")]
+    unknown = [name for name in names if name not in INTEGRATIONS]
+    if unknown:
+        raise ValueError(
+            f"has no {unknown[0]!r}; name some of {', '.join(INTEGRATIONS)}, separated"
+            f" by commas, or write {OFF}"
+        )
+    return tuple(dict.fromkeys(names))
 
 
 _UPSTREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")

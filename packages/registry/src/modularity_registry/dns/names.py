@@ -15,6 +15,7 @@ Names that differ in case alone share one in the DNS.
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Collection
 from typing import Final
 
 from modularity_registry.catalog.catalog import Catalog, Transition
@@ -100,7 +101,7 @@ class Names:
             if entry is not None and entry.zone:
                 self.zones.note(entry.zone, entry.zone in self.catalog.regions)
 
-    def reloaded(self, changes: list[Transition], revision: int) -> None:
+    def reloaded(self, changes: Collection[Transition], revision: int) -> None:
         """As `feed.Listener`."""
         self.version += 1
         for change in changes:

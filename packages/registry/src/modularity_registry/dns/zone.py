@@ -128,6 +128,9 @@ class Zone:
         if labels is None or query.type in (Type.AXFR, Type.IXFR):
             return Answer(Rcode.REFUSED, authoritative=False)
         answer = self._find(labels, query.type, crowd)
+        if answer is None and any(one.catalog.is_preview for one in self._everywhere):
+            # What was registered since, and names that need an index, are not known.
+            return Answer(Rcode.SERVFAIL, authoritative=False)
         if answer is None:
             return Answer(Rcode.NXDOMAIN, soa=self._negative())
         if query.type == Type.ANY:

@@ -6,7 +6,7 @@ All of it runs on the event loop's thread, but for `Hub.invoked`.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -132,7 +132,7 @@ class Hub:
         self._position = Position(revision)
         self.revision = revision
 
-    def reloaded(self, changes: list[Transition], revision: int) -> None:
+    def reloaded(self, changes: Collection[Transition], revision: int) -> None:
         """Forget all history: what came before ``revision`` may have gone by unseen."""
         self.epoch = self._read_epoch()
         self.advanced(revision)

@@ -73,5 +73,5 @@ def _entry(json: bytes) -> Entry:
         vitals=Vitals(at, 0.0),
         document=documents.encode(Service(registration, at, at)),
         head=len(json),
-        json=json,
+        rendered=json,
     )

@@ -6,7 +6,7 @@ their turn in between.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextvars import copy_context
 from datetime import timedelta
 from time import perf_counter
@@ -111,7 +111,7 @@ class Monitor:
             self._follow(change.id, change.new, spread=False)
             self.poke()
 
-    def reloaded(self, changes: list[Transition], revision: int) -> None:
+    def reloaded(self, changes: Collection[Transition], revision: int) -> None:
         """Take note of many changes at once."""
         if len(changes) > MANY:
             self._share()
@@ -213,19 +213,18 @@ class Monitor:
         before = self._schedule.units(service_id)
         service = None
         if entry is not None and _is_watched(entry):
-            if self._is_own(service_id):
+            if self._membership.owns(service_id):
                 service = entry.service
             elif before:
                 entry.forget_check()
+        if service is None and not before:
+            return
         self._schedule.follow(service_id, service, self._clock.monotonic(), spread)
         for watched in before:
             if watched.gone and watched in self._probes:
                 self._probes[watched].cancel()  # its place is free for others
             if watched.gone and self.suspects is not None:
                 self.suspects.forget(watched)
-
-    def _is_own(self, service_id: str) -> bool:
-        return self._membership.owner(service_id) == self._membership.own
 
     def _turn(self) -> None:
         self._poked = False
@@ -433,7 +432,7 @@ class Monitor:
         if entry is None:
             return None
         now = self._clock.monotonic()
-        seen = self._membership.heartbeat_delay
+        seen = self._membership.heartbeat_grace(watched.ttl or 0.0)
         if isinstance(watched, WatchedCheck):
             seen += self._catalog.report_seen(entry, watched.name)
         else:

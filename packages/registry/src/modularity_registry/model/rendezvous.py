@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -30,14 +30,29 @@ def pick(key: str, candidates: Sequence[Candidate]) -> Candidate:
     Highest random weight (Thaler and Ravishankar, 1998): every observer picks the
     same one, and when a candidate leaves, only its own keys move.
     """
+    return max(candidates, key=_scores(key))
+
+
+def is_picked(key: str, candidate: Identified, others: Iterable[Identified]) -> bool:
+    """Return whether `pick` chooses ``candidate`` among it and ``others``.
+
+    Stops at the first that scores higher: for random keys and n candidates after
+    ln n + 1 of them on average, where `pick` looks at all.
+    """
+    score = _scores(key)
+    own = score(candidate)
+    return all(score(other) < own for other in others)
+
+
+def _scores(key: str) -> Callable[[Identified], bytes]:
     prefix = hashlib.blake2b(key.encode(), digest_size=8)
 
-    def score(candidate: Candidate) -> bytes:
+    def score(candidate: Identified) -> bytes:
         digest = prefix.copy()
         digest.update(candidate.id.encode())
         return digest.digest()
 
-    return max(candidates, key=score)
+    return score
 
 
 def pick_weighted(key: str, weights: Mapping[str, int]) -> str:

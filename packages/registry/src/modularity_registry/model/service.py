@@ -28,12 +28,14 @@ MOST_INSTANCES: Final = 64
 class HealthCheck(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """How a service wants to be checked; None leaves it to the registry's settings.
 
-    ``interval`` and ``timeout`` are seconds.
+    ``interval`` and ``timeout`` are seconds. Unless it is ``enabled``, the service gets
+    only the checks that it has asked for by name.
     """
 
     path: str | None = None
     interval: float | None = None
     timeout: float | None = None
+    enabled: bool = True
 
 
 class Registration(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

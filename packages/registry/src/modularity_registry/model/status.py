@@ -178,8 +178,11 @@ def _plan(mode: str, check: HealthCheck | None, defaults: CheckPlan) -> CheckPla
 
 
 def check_plan(registration: Registration, defaults: CheckPlan) -> CheckPlan | None:
-    """Return how to check the service; None where its mode isn't checked."""
-    if registration.mode not in CHECKED_MODES:
+    """Return how to check the service; None where its mode isn't checked, or it asked
+    for no such check.
+    """
+    health = registration.health
+    if registration.mode not in CHECKED_MODES or (health and not health.enabled):
         return None
     return _plan(registration.mode, registration.health, defaults)
 

@@ -12,7 +12,7 @@ from modularity_registry.catalog import documents
 from modularity_registry.catalog.documents import Opinion, ReplicaRecord, Suspect
 from modularity_registry.clock import Clock
 from modularity_registry.errors import StoreConflict, StoreError
-from modularity_registry.replicas.membership import Membership
+from modularity_registry.replicas.membership import LOST_AFTER, Membership
 from modularity_registry.replicas.standstill import Standstill
 from modularity_registry.stores.base import Write
 from modularity_registry.stores.group_commit import Writer
@@ -70,18 +70,22 @@ class NamespaceHeartbeats:
     without namespaces know no service of such an id.
     """
 
-    def __init__(self, heartbeats: dict[str, None], namespace: str) -> None:
-        self._heartbeats = heartbeats
+    def __init__(self, announcer: "Announcer", namespace: str) -> None:
+        self._announcer = announcer
         self._prefix = f"{namespace}/"
+
+    @property
+    def unheard(self) -> str | None:
+        """See `Announcer.unheard`."""
+        return self._announcer.unheard
 
     def record_heartbeat(self, service_id: str) -> None:
         """See `Announcer.record_heartbeat`."""
-        self._heartbeats[self._prefix + service_id] = None
+        self._announcer.record_heartbeat(self._prefix + service_id)
 
     def record_report(self, service_id: str, check: str) -> None:
         """See `Announcer.record_report`."""
-        report_id = documents.report_id(service_id, check)
-        self._heartbeats[self._prefix + report_id] = None
+        self._announcer.record_report(self._prefix + service_id, check)
 
 
 class Announcer:
@@ -101,8 +105,9 @@ class Announcer:
         self._key = documents.key_of_replica(membership.own)
         self._host = socket.gethostname()
         self._address = address
+        self._clock = clock
         self._started_at = clock.now()
-        self._heartbeats: dict[str, None] = {}
+        self._heartbeats: dict[str, float] = {}  # and when (monotonic) each was taken
         self._count = 0
         self._fault: str | None = None
         # One for each namespace.
@@ -110,17 +115,40 @@ class Announcer:
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def unheard(self) -> str | None:
+        """Why the other replicas, if any, should not hear of a heartbeat now.
+
+        Either they would not, or it may have waited in a socket while this process
+        stood still: then it must not bring back a service that has died since.
+        """
+        if self._membership.is_alone:
+            return None
+        if not self._standstill.is_over():
+            return (
+                "this replica stood still, so it can't tell how old this heartbeat is;"
+                " send it again"
+            )
+        age = self._membership.overdue_seconds()
+        if age is None:
+            return None
+        return (
+            "this replica's own record has not come back from the store for"
+            f" {age:.0f} s, so the others don't learn of heartbeats; send this one to"
+            " another replica, or again in a moment"
+        )
+
     def record_heartbeat(self, service_id: str) -> None:
         """Tell the others of this service's heartbeat with the next announcement."""
-        self._heartbeats[service_id] = None
+        self._heartbeats[service_id] = self._clock.monotonic()
 
     def record_report(self, service_id: str, check: str) -> None:
         """Tell the others that a service has reported one of its checks."""
-        self._heartbeats[documents.report_id(service_id, check)] = None
+        self.record_heartbeat(documents.report_id(service_id, check))
 
     def within(self, namespace: str) -> "NamespaceHeartbeats":
         """Return what tells of the heartbeats in a namespace."""
-        return NamespaceHeartbeats(self._heartbeats, namespace)
+        return NamespaceHeartbeats(self, namespace)
 
     def ask(self, questions: Ask) -> None:
         """Announce what ``questions`` returns each time, beside the heartbeats."""
@@ -154,7 +182,7 @@ class Announcer:
     async def announce(self) -> bool:
         """Write this replica's record; say whether heartbeats are left for the next.
 
-        Raises what the store raises; no heartbeat is lost then.
+        Raises what the store raises; heartbeats are kept for the next one then.
         """
         self._nudged.clear()
         suspects, opinions = self._take_questions()
@@ -174,8 +202,7 @@ class Announcer:
         try:
             await self._writer.write(Write(self._key, documents.encode_replica(record)))
         except BaseException:
-            for service_id in heartbeats:
-                self._heartbeats[service_id] = None
+            self._heartbeats = heartbeats | self._heartbeats
             raise
         self._count += 1
         return bool(self._heartbeats)
@@ -202,13 +229,17 @@ class Announcer:
         self._asking = self._asking[1:] + self._asking[:1]
         return suspects, opinions
 
-    def _take_heartbeats(self, limit: int) -> list[str]:
-        heartbeats: list[str] = []
+    def _take_heartbeats(self, limit: int) -> dict[str, float]:
+        # The others have missed this replica since, and have given every lease a full
+        # term. Told so late, a heartbeat would bring back a service that has died.
+        oldest = self._clock.monotonic() - LOST_AFTER * self._membership.period
+        heartbeats: dict[str, float] = {}
         size = 0
         while self._heartbeats and size < limit:
-            service_id, _ = self._heartbeats.popitem()
-            heartbeats.append(service_id)
-            size += len(service_id) + 3
+            service_id, taken = self._heartbeats.popitem()
+            if taken > oldest:
+                heartbeats[service_id] = taken
+                size += len(service_id) + 3
         return heartbeats
 
     async def _run(self) -> None:

@@ -58,7 +58,9 @@ class Membership:
         self._clock = clock
         # Replaced as a whole by each change, for readers in other threads.
         self._replicas: dict[str, Replica] = {}
-        self._alive: tuple[rendezvous.Named, ...] = (rendezvous.Named(own),)
+        self._self = rendezvous.Named(own)
+        self._alive: tuple[rendezvous.Named, ...] = (self._self,)
+        self._others: tuple[rendezvous.Named, ...] = ()
         self._listeners: list[Callable[[bool], None]] = []
         self._record_listeners: list[Callable[[str, ReplicaRecord], None]] = []
 
@@ -70,9 +72,20 @@ class Membership:
         return tuple(replica.id for replica in self._alive)
 
     @property
-    def heartbeat_delay(self) -> float:
-        """By how many seconds news of a heartbeat may come late: 0 if it is alone."""
-        return 2 * self.period if len(self._alive) > 1 else 0.0
+    def is_alone(self) -> bool:
+        """Whether no other replica is alive."""
+        return len(self._alive) == 1
+
+    def heartbeat_grace(self, ttl: float) -> float:
+        """Return for how long (seconds) after its term a lease is not ended.
+
+        0 if this replica is alone. Otherwise news of a heartbeat may come late, and
+        none comes from a replica that hangs, until it is missed and each lease gets a
+        full term. So a short lease has more of it.
+        """
+        if self.is_alone:
+            return 0.0
+        return max(2 * self.period, (LOST_AFTER + 1) * self.period - ttl)
 
     def owner(self, service_id: str) -> str:
         """Return the id of the replica that watches over a service."""
@@ -80,6 +93,11 @@ class Membership:
         if len(alive) == 1:
             return alive[0].id
         return rendezvous.pick(service_id, alive).id
+
+    def owns(self, service_id: str) -> bool:
+        """Return whether this replica is the `owner` of a service; in less time."""
+        others = self._others
+        return not others or rendezvous.is_picked(service_id, self._self, others)
 
     def witnesses(self) -> frozenset[str]:
         """Return the replicas whose checks tell more than this one's own.
@@ -225,6 +243,7 @@ class Membership:
         alive = tuple(rendezvous.Named(key) for key in sorted({*ids, self.own}))
         if alive != self._alive:
             self._alive = alive
+            self._others = tuple(each for each in alive if each.id != self.own)
             for listener in self._listeners:
                 listener(any_lost)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 
 from modularity_registry import tasks
 from modularity_registry.catalog.feed import Feed
@@ -14,6 +15,9 @@ log = logging.getLogger(__name__)
 
 CHECK_PERIOD = 0.25
 """Seconds between two checks."""
+
+LATE = 1.0
+"""A check that is so late (seconds) is made by the next read."""
 
 PING_PERIOD = 1.0
 """Seconds between two pings of the store."""
@@ -52,6 +56,7 @@ class ViewHealth:
         self._ping_error: str | None = None
         self._ping_started: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._next_check = math.inf
         self._whole = whole
         self._parts: list[ViewHealth] = []
         # A revision that the whole view has reached, and when that was noticed.
@@ -80,6 +85,17 @@ class ViewHealth:
         unwritten = self._membership.unwritten
         return problems or [unwritten] if unwritten else problems
 
+    def is_stale(self) -> bool:
+        """Return whether the view is stale now. On the event loop only.
+
+        After a standstill of the process, what waited in sockets comes before the
+        check that is due.
+        """
+        whole = self._whole or self
+        if self._clock.monotonic() > whole._next_check:
+            whole.check()
+        return self.stale_since is not None
+
     def check(self) -> None:
         """Set ``stale_since`` and ``stale_reason`` to what holds now."""
         self._behind = self._lag()
@@ -102,6 +118,11 @@ class ViewHealth:
         for part in self._parts:
             part.check()
 
+    def assume_stale(self, seconds: float, reason: str) -> None:
+        """Take the view for one that is so old. Before `start` only."""
+        self.stale_since = self._clock.monotonic() - max(0.0, seconds)
+        self.stale_reason = reason
+
     async def ping(self) -> None:
         """Ping the store now, in a thread; returns when it has answered."""
         self._ping_started = self._clock.monotonic()
@@ -120,6 +141,7 @@ class ViewHealth:
         if self._whole is not None:
             self._whole._parts.append(self)
             return
+        self._next_check = self._clock.monotonic() + LATE
         self._tasks = [
             tasks.start("view-check", self._check_often()),
             tasks.start("store-ping", self._ping_often()),
@@ -127,6 +149,7 @@ class ViewHealth:
 
     async def stop(self) -> None:
         """Stop both, without waiting for a ping that hangs. Idempotent."""
+        self._next_check = math.inf
         await tasks.cancel(*self._tasks)
 
     def _lag(self) -> str | None:
@@ -168,6 +191,7 @@ class ViewHealth:
         while True:
             await asyncio.sleep(CHECK_PERIOD)
             self.check()
+            self._next_check = self._clock.monotonic() + LATE
 
     async def _ping_often(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from modularity_registry.clock import Clock
@@ -18,6 +19,10 @@ Undisturbed, they are `BEAT` apart at most.
 """
 
 
+BACKLOG = 1.0
+"""Seconds after a standstill in which a call may be one that waited all the while."""
+
+
 class Standstill:
     """Measures the time between two turns of the event loop.
 
@@ -30,6 +35,7 @@ class Standstill:
         self._clock = clock
         self._give_full_terms = give_full_terms
         self.count = 0
+        self._ended = -math.inf
         self._last_turn: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -48,7 +54,13 @@ class Standstill:
                 "the registry stood still for %.0f s; all leases get a full term", gap
             )
             self.count += 1
+            self._ended = now
             self._give_full_terms()
+
+    def is_over(self) -> bool:
+        """Look, and return whether calls that come now did not wait in a standstill."""
+        self.look()
+        return self._clock.monotonic() - self._ended >= BACKLOG
 
     async def start(self) -> None:
         """Look at the clock every `BEAT` from now on."""

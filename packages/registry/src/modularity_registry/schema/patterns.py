@@ -29,6 +29,14 @@ _INVISIBLE = re.compile("C[cfs]|M|Z").match
 _FILLERS = "\u115f\u1160\u3164\uffa0\u2800"
 
 
+def whole(pattern: str) -> str:
+    """Return ``pattern`` for what searches with Python's ``re``, such as msgspec.
+
+    There, ``$`` also stands before a line end that is last.
+    """
+    return pattern.removesuffix("$") + r"\Z"
+
+
 def is_blank(text: str) -> bool:
     """Say whether nothing of a text can be seen, as with spaces and zero widths."""
     return not any(
@@ -42,9 +50,11 @@ def is_blank(text: str) -> bool:
 _PCHAR = r"[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2}"
 _NO_DOTS = r"(?![^?]*/(\.|%2[eE]){1,2}(/|\?|$))"
 HEALTH_PATH_PATTERN = rf"^{_NO_DOTS}/({_PCHAR}|/)*(\?({_PCHAR}|[/?])*)?$"
+# No \s, which engines read in different ways.
+_AUTHORITY = r"[A-Za-z0-9._\-\[\]:]+"
 LOCATION_PATTERNS = {
-    "http": rf"^https?://[^/?#@\s]+{_NO_DOTS}(/({_PCHAR}|/)*)?$",
-    "tcp": "^tcp://[^/?#]+:[1-9][0-9]{0,4}$",
-    "grpc": "^grpc://[^/?#]+:[1-9][0-9]{0,4}$",
+    "http": rf"^https?://{_AUTHORITY}{_NO_DOTS}(/({_PCHAR}|/)*)?$",
+    "tcp": rf"^tcp://{_AUTHORITY}:[1-9][0-9]{{0,4}}$",
+    "grpc": rf"^grpc://{_AUTHORITY}:[1-9][0-9]{{0,4}}$",
 }
 """The pattern of a location by mode, for the modes that are checked."""

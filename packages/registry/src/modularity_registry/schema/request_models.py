@@ -141,6 +141,14 @@ class HealthCheck(Body):
     ] = None
     interval: Interval = None
     timeout: Timeout = None
+    enabled: Annotated[
+        bool,
+        doc(
+            "Whether the registry makes this check. Without it, the service is healthy"
+            " unless one of its `checks`, its lease or its own report says otherwise.",
+            True,
+        ),
+    ] = True
 
 
 class RegistrationBody(Body):

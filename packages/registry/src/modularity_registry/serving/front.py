@@ -28,6 +28,9 @@ class Connection(Protocol):
     def environ_of(self, head: Head, body: bytes = b"") -> Environ:
         """Return a new environment for a call."""
 
+    def address_of(self, head: Head) -> str:
+        """Return the caller's address: ``REMOTE_ADDR`` in that environment."""
+
     def reply_later(self) -> Callable[[bytes], None]:
         """Keep what comes next in the queue; return what sends the reply."""
 

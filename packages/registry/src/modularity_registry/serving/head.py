@@ -58,7 +58,9 @@ class Head:
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
         self.path = _utf8(raw_path)
         current = version == "1.1"
-        self.keep_alive = keep_alive and current and "HTTP_UPGRADE" not in environ
+        # What follows would be another protocol.
+        ends = method == b"CONNECT" or "HTTP_UPGRADE" in environ
+        self.keep_alive = keep_alive and current and not ends
         expected = environ.pop("HTTP_EXPECT", "").lower()
         self.expects = current and expected == "100-continue"
         chunked = "HTTP_TRANSFER_ENCODING" in environ

@@ -136,6 +136,10 @@ class HttpConnection(HttpToolsProtocol):
             places.free(client)
         self._held.clear()
         self._lose()
+        # They hold the connection in turn: as a ring, only a search for garbage would
+        # find it, and not even that if it was left out of the search.
+        self.cycle = self._running = None  # type: ignore[assignment]
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -359,6 +363,12 @@ class HttpConnection(HttpToolsProtocol):
         if self.shared.proxies is not None:
             self.shared.proxies.believe(environ)
         return environ
+
+    def address_of(self, head: Head) -> str:
+        """Return the caller's address, as trusted proxies name it."""
+        if self.shared.proxies is None:
+            return self.peer
+        return str(self.environ_of(head)["REMOTE_ADDR"])
 
     def _of_connection(self) -> Environ:
         return self.shared.base | {

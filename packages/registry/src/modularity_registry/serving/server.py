@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import gc
 import logging
 import signal
 import socket
@@ -22,6 +21,7 @@ from modularity_registry.serving.certificate_reload import Certificates
 from modularity_registry.serving.descriptors import DescriptorWatch
 from modularity_registry.serving.forwarded import Proxies
 from modularity_registry.serving.front import Front
+from modularity_registry.serving.garbage import spare_the_collector
 from modularity_registry.serving.head import KnownHeads
 from modularity_registry.serving.limits import ServerOptions, ServerPlaces
 from modularity_registry.serving.process import (
@@ -154,7 +154,7 @@ async def _serve(
             on_signal(signal.SIGHUP, look.set)
         look.set()  # they may have been renewed since the parent read them
     loop.set_exception_handler(served.descriptors.on_exception)
-    _spare_the_collector()
+    spare_the_collector()
     server = Server(served, options, listener)
     await server.start()
     ready()
@@ -274,20 +274,6 @@ def _reason(error: Exception) -> str:
         return error.detail
     _log.debug("the app could not be built", exc_info=error)
     return f"could not start: {type(error).__name__}: {error}"
-
-
-def _spare_the_collector() -> None:
-    # What lives as long as the process need not be looked through for garbage.
-    gc.collect()
-    gc.freeze()
-    gc.callbacks.append(_keep_survivors)
-
-
-def _keep_survivors(phase: str, info: dict[str, int]) -> None:
-    # What survives a full search for garbage will mostly stay: left out of the next
-    # one, it can't stop all calls for 0.1 s, as 100,000 services did.
-    if phase == "stop" and info["generation"] == 2:
-        gc.freeze()
 
 
 async def _attempt(step: Callable[[], Awaitable[None]]) -> None:

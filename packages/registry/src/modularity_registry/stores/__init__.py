@@ -4,6 +4,8 @@ A new store is a package and a row in ``_KINDS``; its driver is imported when a 
 needs it.
 """
 
+import hashlib
+import os
 import re
 from collections.abc import Callable
 from importlib import import_module
@@ -13,9 +15,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from modularity_registry.errors import BadSetting
 from modularity_registry.stores.base import Store
-from modularity_registry.stores.server_url import Form, read_server
+from modularity_registry.stores.server_url import Form, Server, read_server
 
-__all__ = ["check_store_url", "file_of", "kind_of", "open_store"]
+__all__ = ["check_store_url", "file_of", "identity_of", "kind_of", "open_store"]
 
 
 class _Kind(NamedTuple):
@@ -62,6 +64,20 @@ def kind_of(url: str) -> str:
     """
     scheme, colon, _ = url.partition("://")
     return scheme.lower() if colon and re.fullmatch(r"[A-Za-z]+", scheme) else ""
+
+
+def identity_of(url: str) -> str:
+    """Return what is the same for all URLs of a store, and repeats no password.
+
+    ``url`` must be valid: see `check_store_url`.
+    """
+    kind, arguments = _parse(url)
+    parts: tuple[object, ...] = (os.path.realpath(str(*arguments)),)
+    if isinstance(arguments[0], Server):
+        server = arguments[0]
+        parts = (*sorted(map(str, server.hosts)), server.database, server.prefix)
+    text = "\0".join(map(str, (kind.target, *parts)))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def file_of(url: str) -> Path | None:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from modularity_registry.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from modularity_registry.stores.base import (
@@ -34,9 +34,53 @@ class Writer(Protocol):
         """Refuse all writes from now on. Idempotent."""
 
 
+class Waiting(Protocol):
+    """A write that waits for its batch; ``gone`` says that nobody waits for it."""
+
+    @property
+    def write(self) -> Write: ...
+
+    @property
+    def gone(self) -> bool: ...
+
+
+WaitingT = TypeVar("WaitingT", bound=Waiting)
+
+
+def take_batch(waiting: deque[WaitingT]) -> list[WaitingT]:
+    """Remove and return the first writes that fit into a batch, one a key.
+
+    The rest keeps its order, without those that are gone.
+    """
+    batch: list[WaitingT] = []
+    later: list[WaitingT] = []
+    keys: set[str] = set()
+    size = 0
+    while waiting and len(batch) < LARGEST_BATCH:
+        pending = waiting.popleft()
+        if pending.gone:
+            continue
+        key, value, _ = pending.write
+        if key in keys:
+            later.append(pending)
+            continue
+        size += len(value or b"")
+        if batch and size > LARGEST_BATCH_BYTES:
+            later.append(pending)
+            break
+        keys.add(key)
+        batch.append(pending)
+    waiting.extendleft(reversed(later))
+    return batch
+
+
 class _Pending(NamedTuple):
     write: Write
     outcome: asyncio.Future[Outcome]
+
+    @property
+    def gone(self) -> bool:
+        return self.outcome.done()
 
 
 class GroupCommit:
@@ -99,33 +143,10 @@ class GroupCommit:
         return outcome
 
     def _commit_next(self) -> None:
-        batch = self._next_batch()
+        batch = take_batch(self._waiting)
         self._committing = bool(batch)
         if batch:
             self._batches.put(batch)
-
-    def _next_batch(self) -> list[_Pending]:
-        """Take the first writes that fit, one a key; the rest keeps its order."""
-        batch: list[_Pending] = []
-        later: list[_Pending] = []
-        keys: set[str] = set()
-        size = 0
-        while self._waiting and len(batch) < LARGEST_BATCH:
-            pending = self._waiting.popleft()
-            key, value, _ = pending.write
-            if pending.outcome.done():
-                continue  # its caller has gone
-            if key in keys:
-                later.append(pending)
-                continue
-            size += len(value or b"")
-            if batch and size > LARGEST_BATCH_BYTES:
-                later.append(pending)
-                break
-            keys.add(key)
-            batch.append(pending)
-        self._waiting.extendleft(reversed(later))
-        return batch
 
     def _resolve(self, batch: list[_Pending], outcomes: Sequence[Outcome]) -> None:
         for pending, outcome in zip(batch, outcomes, strict=True):

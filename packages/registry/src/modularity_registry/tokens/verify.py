@@ -3,6 +3,7 @@
 import hmac
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from modularity_registry.catalog import documents
 from modularity_registry.clock import Clock
@@ -45,10 +46,16 @@ class TokenView:
         return EXPIRED if self._is_over(caller) else caller
 
     def holds(self, caller: Caller) -> bool:
-        """Return whether this caller's token still gives the same rights."""
+        """Return whether this caller's token still gives the same rights.
+
+        After a rotation with a grace it does so until the former text ends.
+        """
         if caller.digest is None:
             return True
-        return self._callers.get(caller.digest) == caller and not self._is_over(caller)
+        present = self._callers.get(caller.digest)
+        if present is None or self._is_over(present):
+            return False
+        return replace(present, expires_at=caller.expires_at) == caller
 
     def all(self) -> dict[str, tuple[Token, int]]:
         """Return every token with the revision of its record, by name."""

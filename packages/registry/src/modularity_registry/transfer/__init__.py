@@ -1,4 +1,4 @@
-"""Export and import: services and splits from a store to a file and back."""
+"""Export and import: a store's services, splits and intentions, by a file."""
 
 import os
 import sys
@@ -62,7 +62,7 @@ class Outcome:
 def export_services(
     url: str, output: str, clock: Clock | None = None, scope: Scope = ""
 ) -> str:
-    """Write all services and splits of the store to ``output`` and return a summary.
+    """Write what a store holds to ``output`` and return a summary.
 
     ``scope`` is the namespace: empty for the default one, None for all of them. A file
     is written completely or not at all. Raises `BadSetting` for a store that does not

@@ -1,8 +1,8 @@
-"""A catalog as JSON lines: a header, then a document a line: services, then splits.
+"""A catalog as JSON lines: a header, then services, splits and intentions.
 
-Documents are copied as the store holds them, so that every value survives exactly. In
-an export of all namespaces, those of the default one come first, and every other has a
-field with its namespace in front.
+Each is a document on a line of its own. Documents are copied as the store holds them,
+so that every value survives exactly. In an export of all namespaces, those of the
+default one come first, and every other has a field with its namespace in front.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -13,21 +13,28 @@ import msgspec
 
 from modularity_registry import schema
 from modularity_registry.catalog.documents import (
+    INTENTIONS,
     SPLITS,
     decode,
+    decode_intention,
     decode_split,
+    encode_intention,
     encode_split,
     id_of,
+    is_intention,
     is_split,
     key_of,
+    key_of_intention,
     key_of_split,
 )
 from modularity_registry.clock import rfc3339
 from modularity_registry.errors import InvalidRequest, RegistryError, StoreCorrupt
+from modularity_registry.model.intention import Action
 from modularity_registry.model.rights import OWNER_PATTERN
 from modularity_registry.model.service import Drain, Fault, Service
 from modularity_registry.model.split import split_of
-from modularity_registry.schema.patterns import ID_PATTERN, NAMESPACE_PATTERN
+from modularity_registry.schema.intentions import intention_of
+from modularity_registry.schema.patterns import ID_PATTERN, NAMESPACE_PATTERN, whole
 from modularity_registry.stores.base import Snapshot
 from modularity_registry.stores.parts import split_key, whole_key
 
@@ -56,6 +63,7 @@ class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
     services: int
     revision: int
     splits: int = 0
+    intentions: int = 0
 
 
 class _AnyHeader(msgspec.Struct, frozen=True):
@@ -65,6 +73,7 @@ class _AnyHeader(msgspec.Struct, frozen=True):
     version: int
     services: int
     splits: int = 0
+    intentions: int = 0
 
 
 class _Fault(Fault, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -83,9 +92,9 @@ class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     since: datetime
     faults: tuple[_Fault, ...] = ()
     drain: _Drain | None = None
-    owner: Annotated[str, msgspec.Meta(pattern=OWNER_PATTERN)] = ""
+    owner: Annotated[str, msgspec.Meta(pattern=whole(OWNER_PATTERN))] = ""
     loopback: bool = True
-    instances: tuple[Annotated[str, msgspec.Meta(pattern=ID_PATTERN)], ...] = ()
+    instances: tuple[Annotated[str, msgspec.Meta(pattern=whole(ID_PATTERN))], ...] = ()
     verified: datetime | None = None
     warnings: tuple[_Fault, ...] = ()
 
@@ -93,44 +102,59 @@ class Outline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _SplitLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capability: str
     groups: msgspec.Raw
-    namespace: Annotated[str, msgspec.Meta(pattern=NAMESPACE_PATTERN)] = ""
+    namespace: Annotated[str, msgspec.Meta(pattern=whole(NAMESPACE_PATTERN))] = ""
+
+
+class _IntentionLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source: str
+    capability: str
+    action: Action
+    namespace: Annotated[str, msgspec.Meta(pattern=whole(NAMESPACE_PATTERN))] = ""
 
 
 class _AnyLine(msgspec.Struct, frozen=True):
     groups: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    action: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Line(Outline, frozen=True, forbid_unknown_fields=True):
     """A line: a service, and its namespace, which is empty for the default one."""
 
-    namespace: Annotated[str, msgspec.Meta(pattern=NAMESPACE_PATTERN)] = ""
+    namespace: Annotated[str, msgspec.Meta(pattern=whole(NAMESPACE_PATTERN))] = ""
 
 
 _decode_header = msgspec.json.Decoder(_AnyHeader).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_split = msgspec.json.Decoder(_SplitLine).decode
+_decode_intention_line = msgspec.json.Decoder(_IntentionLine).decode
 _decode_any = msgspec.json.Decoder(_AnyLine).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def in_scope(key: str, scope: Scope) -> bool:
-    """Say whether a store keeps a service or a split in ``scope`` under ``key``.
+    """Say whether a store keeps under ``key`` what is exported of ``scope``.
 
-    These are exported and imported, replicas and tokens are not.
+    That is services, splits and intentions, and neither replicas nor what is secret.
     """
     namespace, own_key = split_key(key)
-    is_one = id_of(own_key) is not None or is_split(own_key)
+    is_one = id_of(own_key) is not None or _is_other(own_key)
     return is_one and scope in (None, namespace)
 
 
-def export_lines(snapshot: Snapshot, now: datetime, scope: Scope = "") -> list[bytes]:
-    """Return the header and one line for each service and split, with line breaks.
+def _is_other(key: str) -> bool:
+    return is_split(key) or is_intention(key)
 
-    The services by id, then the splits by capability. Raises `StoreCorrupt` for a
-    record that is neither: half a copy would pass for a whole one.
+
+def export_lines(snapshot: Snapshot, now: datetime, scope: Scope = "") -> list[bytes]:
+    """Return the header and one line for each document, with line breaks.
+
+    The services by id, then the splits by capability, then the intentions. Raises
+    `StoreCorrupt` for a record that is none of them: half a copy would pass for a
+    whole one.
     """
     documents = sorted(_documents(snapshot, scope))
     splits = sorted(_splits(snapshot, scope))
+    intentions = sorted(_intentions(snapshot, scope))
     header = _Header(
         FORMAT,
         VERSION,
@@ -138,8 +162,9 @@ def export_lines(snapshot: Snapshot, now: datetime, scope: Scope = "") -> list[b
         len(documents),
         snapshot.revision,
         len(splits),
+        len(intentions),
     )
-    lines = (line + b"\n" for *_, line in (*documents, *splits))
+    lines = (line + b"\n" for *_, line in (*documents, *splits, *intentions))
     return [schema.encode(header) + b"\n", *lines]
 
 
@@ -150,7 +175,7 @@ def exported_keys(snapshot: Snapshot, scope: Scope = "") -> list[str]:
 
 def _documents(snapshot: Snapshot, scope: Scope) -> Iterator[tuple[str, str, bytes]]:
     for namespace, key, value in _records(snapshot, scope):
-        if is_split(key):
+        if _is_other(key):
             continue
         decode(key, value)
         # The registry writes no line breaks; another program may have.
@@ -162,6 +187,13 @@ def _splits(snapshot: Snapshot, scope: Scope) -> Iterator[tuple[str, str, bytes]
     for namespace, key, value in _records(snapshot, scope):
         if is_split(key):
             document = encode_split(decode_split(key, value))
+            yield namespace, key, _named(document, namespace, scope)
+
+
+def _intentions(snapshot: Snapshot, scope: Scope) -> Iterator[tuple[str, str, bytes]]:
+    for namespace, key, value in _records(snapshot, scope):
+        if is_intention(key):
+            document = encode_intention(decode_intention(key, value))
             yield namespace, key, _named(document, namespace, scope)
 
 
@@ -196,8 +228,7 @@ def read_documents(lines: Iterable[bytes], scope: Scope = "") -> dict[str, bytes
     for number, line in numbered:
         key, document = _read_line(number, line, scope)
         if key in documents:
-            own_key = split_key(key)[1]
-            name = id_of(own_key) or f"the split of {own_key.removeprefix(SPLITS)}"
+            name = _name_of(split_key(key)[1])
             raise BadFile(
                 f"line {number}: {name!r} is on line {lines_of[key]}"
                 " already; remove one of them"
@@ -211,6 +242,13 @@ def read_documents(lines: Iterable[bytes], scope: Scope = "") -> dict[str, bytes
             " export or copy it again"
         )
     return documents
+
+
+def _name_of(key: str) -> str:
+    if is_intention(key):
+        source, _, capability = key.removeprefix(INTENTIONS).partition("/")
+        return f"the intention for {source} and {capability}"
+    return id_of(key) or f"the split of {key.removeprefix(SPLITS)}"
 
 
 def is_header(line: bytes) -> bool:
@@ -233,23 +271,27 @@ def _promised(first: tuple[int, bytes] | None) -> str:
             f"line {number} is not the header of an export: {error}; import needs a"
             " file from modularity-registry export"
         ) from None
-    if header.format != FORMAT or min(header.services, header.splits) < 0:
+    counts = header.services, header.splits, header.intentions
+    if header.format != FORMAT or min(counts) < 0:
         raise BadFile(f"line {number} is not the header of an export")
     if header.version != VERSION:
         raise BadFile(
             f"line {number}: the file has version {header.version} of the format, but"
             f" this registry reads version {VERSION}; use the registry that wrote it"
         )
-    return _counts(header.services, header.splits)
+    return _counts(*counts)
 
 
 def _read_line(number: int, line: bytes, scope: Scope) -> tuple[str, bytes]:
-    """Return the key and the document of a service or a split."""
+    """Return the key and the document of a service, a split or an intention."""
     what = "registration"
     try:
         if b'"groups"' in line and _decode_any(line).groups is not msgspec.UNSET:
             what = "split"
             return _split(line, scope)
+        if b'"action"' in line and _decode_any(line).action is not msgspec.UNSET:
+            what = "intention"
+            return _intention(line, scope)
         return _service(line, scope)
     except InvalidRequest as error:
         rest = error.detail.removeprefix("the body is ")
@@ -259,8 +301,8 @@ def _read_line(number: int, line: bytes, scope: Scope) -> tuple[str, bytes]:
     except RecursionError:
         raise BadFile(f"line {number} is nested too deeply") from None
     except (msgspec.ValidationError, _NotAService) as error:
-        kind = "split" if what == "split" else "service"
-        raise BadFile(f"line {number} is not a {kind}: {error}") from None
+        kind = {"split": "a split", "intention": "an intention"}.get(what, "a service")
+        raise BadFile(f"line {number} is not {kind}: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadFile(f"line {number} is not JSON: {error}") from None
 
@@ -271,6 +313,13 @@ def _split(line: bytes, scope: Scope) -> tuple[str, bytes]:
     split = split_of(decoded.capability, groups)
     key = key_of_split(split.capability)
     return _key_in(decoded.namespace, scope, key), encode_split(split)
+
+
+def _intention(line: bytes, scope: Scope) -> tuple[str, bytes]:
+    decoded = _decode_intention_line(line)
+    one = intention_of(decoded.source, decoded.capability, decoded.action)
+    key = key_of_intention(one.source, one.capability)
+    return _key_in(decoded.namespace, scope, key), encode_intention(one)
 
 
 def _key_in(namespace: str, scope: Scope, key: str) -> str:
@@ -320,14 +369,17 @@ def _moments(service: Service) -> Iterator[datetime]:
 
 
 def counted(keys: Collection[str]) -> str:
-    """Return how many services and splits these keys are of, in words."""
-    splits = sum(is_split(split_key(key)[1]) for key in keys)
-    return _counts(len(keys) - splits, splits)
+    """Return how many services, splits and intentions these keys are of, in words."""
+    own = [split_key(key)[1] for key in keys]
+    splits, intentions = sum(map(is_split, own)), sum(map(is_intention, own))
+    return _counts(len(keys) - splits - intentions, splits, intentions)
 
 
-def _counts(services: int, splits: int) -> str:
-    """Return counts as ``2 services``, or ``2 services and 1 split``."""
-    text = f"{services:,} service{'' if services == 1 else 's'}"
-    if splits:
-        text += f" and {splits:,} split{'' if splits == 1 else 's'}"
-    return text
+def _counts(services: int, splits: int, intentions: int) -> str:
+    """Return counts as ``2 services``, or ``2 services, 1 split and 3 intentions``."""
+    others = {"split": splits, "intention": intentions}
+    counts = {"service": services, **{name: n for name, n in others.items() if n}}
+    *first, last = [
+        f"{n:,} {name}{'' if n == 1 else 's'}" for name, n in counts.items()
+    ]
+    return f"{', '.join(first)} and {last}" if first else last

@@ -59,6 +59,9 @@ CHECKED: frozenset[FaultSource] = frozenset({"check"})
 
 ANYBODY = Claim()
 
+Succession = Callable[[Service | None, Service], Service]
+"""Returns what a registered service takes over from the one that it replaces."""
+
 
 class Commands:
     """Writes services. Every command returns after the catalog holds the change.
@@ -106,12 +109,14 @@ class Commands:
         precondition: Precondition = ANY,
         claim: Claim = ANYBODY,
         instance: str | None = None,
+        succeed: Succession | None = None,
     ) -> WriteResult:
         """Register a service or replace the one with its id, whole.
 
         With an ``instance``, that joins those which the service has: see
-        `status.joined`. One that says neither its zone nor its region gets those of
-        this replica.
+        `status.joined`. ``succeed`` returns what to store, given the service as it is
+        and as it is registered: nothing is written if that is the former. One that says
+        neither its zone nor its region gets those of this replica.
 
         Its owner is that of ``claim``. Raises `AddressRefused` if the policy forbids
         its location, `OwnedByAnother` if another owner has the id,
@@ -147,6 +152,11 @@ class Commands:
                 current = entry.service if entry else service
                 service = status.joined(current, service, instance)
                 if entry is not None and service is current:
+                    return None
+            if succeed is not None:
+                former = entry.service if entry else None
+                service = succeed(former, service)
+                if service is former:
                     return None
             self._quotas.check(entry, service)
             displaced = status.displaced(entry.service, service) if entry else ""
@@ -201,7 +211,7 @@ class Commands:
             others = len(service.instances) > 1
             return status.left(service, instance) if others else service
 
-        result = await self._change(service_id, leave, claim)
+        result = await self.change(service_id, leave, claim)
         return result._replace(others=others)
 
     async def _remove(
@@ -238,7 +248,7 @@ class Commands:
 
         Raises `ServiceNotFound`, `OwnedByAnother`.
         """
-        return await self._change(
+        return await self.change(
             service_id,
             lambda service: status.drained(service, reason, self._clock.now()),
             claim,
@@ -246,7 +256,7 @@ class Commands:
 
     async def undrain(self, service_id: str, claim: Claim = ANYBODY) -> WriteResult:
         """Put a service back into discovery; raises as `drain`."""
-        return await self._change(
+        return await self.change(
             service_id,
             lambda service: status.undrained(service, self._clock.now()),
             claim,
@@ -259,10 +269,11 @@ class Commands:
 
         Raises `NotRegistered`, `OwnedByAnother`.
 
-        Only a change of status reaches the store. Yet while the store is away, no other
-        replica learns of this heartbeat, so its sender should try another one.
+        Only a change of status reaches the store. Yet it raises `StoreUnavailable`
+        while no other replica would learn of this heartbeat (`is_heard`), so that its
+        sender tries another one.
         """
-        self._feed.require()
+        self._require_heard()
         entry = self._catalog.service(service_id)
         if entry is None:
             raise NotRegistered(
@@ -285,6 +296,19 @@ class Commands:
             await self.add_fault(entry, fault)
         return self._catalog.service(service_id) or entry
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether heartbeats are taken: the other replicas, if any, learn of them."""
+        if self._feed.interruption is not None:
+            return False
+        return self._announcer is None or self._announcer.unheard is None
+
+    def _require_heard(self) -> None:
+        self._feed.require()
+        unheard = self._announcer.unheard if self._announcer is not None else None
+        if unheard is not None:
+            raise StoreUnavailable(unheard)
+
     def record_heartbeat(self, entry: Entry) -> None:
         """Note a heartbeat in memory: it moves ``last_seen`` and renews a lease."""
         entry.record_heartbeat(self._clock.now(), self._clock.monotonic())
@@ -300,7 +324,7 @@ class Commands:
         Raises `NotRegistered`, `OwnedByAnother`. As with a heartbeat, only a change of
         status reaches the store.
         """
-        self._feed.require()
+        self._require_heard()
         entry = self._catalog.service(service_id)
         if entry is not None:
             _check(claim, entry)
@@ -396,17 +420,20 @@ class Commands:
             return change(service) if same else service
 
         try:
-            await self._change(subject.id, decide)
+            await self.change(subject.id, decide)
         except ServiceNotFound:
             return
 
-    async def _change(
+    async def change(
         self,
         service_id: str,
         change: Callable[[Service], Service],
         claim: Claim | None = None,
     ) -> WriteResult:
-        """Write what ``change`` makes of it; the registry itself has no claim."""
+        """Write what ``change`` makes of a service; itself if that is nothing new.
+
+        The registry itself has no claim. Raises `ServiceNotFound`, `OwnedByAnother`.
+        """
 
         def decide(entry: Entry | None) -> Service | None:
             if entry is None:

@@ -28,7 +28,7 @@ from modularity_registry.runtime import Registry
 from modularity_registry.serve import server_options
 from modularity_registry.serving.front import CALL
 from modularity_registry.serving.head import Head
-from support.authorization import bearer, closed_registry, token
+from support.access.authorization import bearer, closed_registry, token
 from support.hot_path import FakeConnection, HotPath, ask
 from support.registry import ManualClock, loaded_registry, registration, unload
 

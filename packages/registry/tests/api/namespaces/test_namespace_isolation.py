@@ -15,8 +15,8 @@ from modularity_registry.events import Interest
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.head import Head
 from modularity_registry.telemetry.log_context import FIELDS
-from support.audit import acts
-from support.authorization import bearer, token
+from support.access.audit import acts
+from support.access.authorization import bearer, token
 from support.events import Recorder
 from support.hot_path import FakeConnection, HotPath, ask
 from support.namespaces import A, B, divided

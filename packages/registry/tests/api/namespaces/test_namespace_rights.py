@@ -14,7 +14,7 @@ from modularity_registry.api.app import create_app
 from modularity_registry.events import Interest
 from modularity_registry.model.rights import Right
 from modularity_registry.runtime import Registry
-from support.authorization import bearer, token
+from support.access.authorization import bearer, token
 from support.events import Recorder
 from support.hot_path import HotPath
 from support.namespaces import A, B, divided

@@ -296,7 +296,9 @@ def test_an_error_opened_as_a_document_is_text(
     chromium: Browser, hostile: RegistryProcess, path: str
 ) -> None:
     with watched(chromium, hostile, (NO_ANSWER,)) as page:
-        for text in TEXTS[:40]:
+        for text in TEXTS[::4]:  # of every kind
+            if text in NAMES:  # there is such a service
+                continue
             reply = page.goto(hostile.url + path.format(quote(text, safe="")))
             assert reply is not None
             assert reply.status in (400, 404)

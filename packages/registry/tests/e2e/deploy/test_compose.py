@@ -22,9 +22,9 @@ from modularity_registry import __version__
 from modularity_registry.config import load
 from support import REPOSITORY
 from support.registry import eventually, registration
-from support.servers.etcd import running as running_etcd
 from support.servers.program import Program, find
 from support.servers.prometheus import promtool
+from support.servers.stores.etcd import running as running_etcd
 from support.serving import HOST, free_port, in_thread
 
 DEPLOY = REPOSITORY / "deploy"

@@ -15,10 +15,11 @@ from flask.testing import FlaskClient
 from e2e.docs.blocks import table
 from e2e.docs.reader import ROOT
 from modularity_registry.config import OPTIONS, load
+from support import PROGRAMS
 from support.registry import eventually, registration
 from support.servers import program
 from support.servers.prometheus import Prometheus, promtool, running, scraped
-from support.servers.registry import APP, Registered
+from support.servers.registry import Registered
 from support.serving import HOST, free_port
 
 DEPLOY = ROOT / "deploy"
@@ -329,7 +330,8 @@ def test_the_registry_runs_without_memory_that_is_written_and_run() -> None:
     port = free_port()
     given = json.dumps({"port": port})
     process = subprocess.Popen(
-        [sys.executable, "-c", NO_NEW_CODE, str(APP), given], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", NO_NEW_CODE, str(PROGRAMS / "registry.py"), given],
+        stderr=subprocess.DEVNULL,
     )
 
     def answers() -> bool:

@@ -13,11 +13,11 @@ from e2e.deploy.podman import Podman, podman
 from e2e.deploy.serving import serving
 from modularity_registry import __version__
 from support import REPOSITORY
+from support.access.tls import Authority
 from support.registry import eventually
 from support.servers.program import find
 from support.servers.registry import RegistryProcess
 from support.serving import free_port
-from support.tls import Authority
 
 DOCKERFILE = REPOSITORY / "deploy" / "docker" / "Dockerfile"
 HEALTH_CHECK = DOCKERFILE.with_name("healthcheck.py")

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from modularity_registry.dns import listen
-from support.dns import HOST, SECONDS, texts
+from support.integrations.dns import HOST, SECONDS, texts
 from support.registry import eventually, registration
 from support.servers.program import Program
 from support.serving import free_port

@@ -15,7 +15,7 @@ import dns.query
 import pytest
 
 from modularity_registry.dns.senders import AMPLIFICATION
-from support.dns import HOST, SECONDS, Site, site, texts
+from support.integrations.dns import HOST, SECONDS, Site, site, texts
 from support.servers import program
 
 GREET = "greet.capability.modularity"

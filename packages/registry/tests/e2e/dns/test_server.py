@@ -21,7 +21,7 @@ from modularity_registry.dns.messages import Edns
 from modularity_registry.dns.server import MAX_LOCAL_UDP, _limit
 from modularity_registry.dns.tcp import Limits
 from modularity_registry.errors import BadSetting
-from support.dns import HOST, SECONDS, Site, rcode, site, texts
+from support.integrations.dns import HOST, SECONDS, Site, rcode, site, texts
 from support.registry import LOOP, eventually
 from support.servers import program
 

@@ -42,7 +42,7 @@ START_REGISTRY = "uv run --directory packages/registry python registry_service.p
 # What may run as it stands; `Substitute` is for the rest.
 HARMLESS = re.compile(
     r"curl\s|uv run python (examples/01-hello-world/)?call\.py\b"
-    r"|uv run (flake8|mypy) registry_service\.py$"
+    r"|uv run flake8 registry_service\.py$"
     r"|uv run modularity-registry (completion|discover|doctor|drain|explain|find|graph"
     r"|info|init greeter\.py$|ls|namespaces|register|split|stats|undrain"
     r"|unregister)\b"

@@ -41,10 +41,12 @@ DOCUMENTS = {
     "docs/stores.md": ROOT,
     "docs/cli.md": ROOT,
     "docs/moving.md": ROOT,
+    "docs/integrations/consul.md": ROOT,
 }
 
-# Documents whose commands a test of their own runs.
+# Documents that a test of their own follows.
 ELSEWHERE = {
+    "docs/integrations/envoy.md": "test_envoy.py",
     "examples/02-weather-system/README.md": "test_weather_system.py",
     "docs/quick-start.md": "test_quick_start.py",
     "docs/replicas.md": "test_replicas_walk.py",
@@ -70,23 +72,26 @@ _FILE = "/tmp/services.jsonl"
 SUBSTITUTES = {
     "uv sync": Substitute("uv sync --dry-run", _ENVIRONMENT),
     "uv run pytest": Substitute(
-        "uv run pytest packages/registry/tests/unit/test_layers.py", _SUITE
+        "uv run pytest -n0 packages/registry/tests/unit/test_layers.py", _SUITE
     ),
     "uv run pytest tests/ -v": Substitute(
-        "uv run pytest tests/unit/test_layers.py -v", _SUITE
+        "uv run pytest -n0 tests/unit/test_layers.py -v", _SUITE
     ),
     "uv run pytest tests/ --cov=. --cov-report=html": Substitute(
-        "uv run pytest tests/unit/test_layers.py --cov=."
+        "uv run pytest -n0 tests/unit/test_layers.py --cov=."
         " --cov-report=html:$SCRATCH/html",
         _SUITE,
     ),
     "uv run black registry_service.py tests/": Substitute(
         "uv run black --check registry_service.py tests/e2e/docs/test_docs.py", _WRITES
     ),
+    "uv run mypy registry_service.py": Substitute(
+        "uv run mypy --follow-imports=skip registry_service.py", _WHOLE
+    ),
     "uv run just setup": Substitute("uv run just --dry-run setup", _ENVIRONMENT),
     "uv run just check": Substitute("uv run just --dry-run check", _WHOLE),
     "uv run just test": Substitute(
-        "uv run just test packages/registry/tests/unit/test_layers.py", _SUITE
+        "uv run just test -n0 packages/registry/tests/unit/test_layers.py", _SUITE
     ),
     f"{_MOVE} export {_OLD} --output {_FILE}": Substitute(
         f"sed -n '/^```jsonl$/,/^```$/p' docs/moving.md | grep -v '^```' |"

@@ -13,8 +13,8 @@ from modularity_registry import tokens
 from modularity_registry.model.rights import Right, TokenRequest
 from modularity_registry.tokens import FileTokenBackend
 from support.registry import eventually
-from support.servers.redis import RedisServer
 from support.servers.registry import Registered
+from support.servers.stores.redis import RedisServer
 from support.serving import free_port
 
 
@@ -207,9 +207,10 @@ def test_an_upstream_that_hangs_does_not_hold_up_lookups(start: Start) -> None:
         assert time.monotonic() - began < 2.5
         eventually(lambda: states(here) == {"west": "unreachable"}, 5)
         began = time.monotonic()
-        assert look_up(here).status_code == 404
-        assert look_up(here, "near").status_code == 200
-        assert time.monotonic() - began < 0.5
+        for _ in range(5):  # each would take a second, were the upstream asked
+            assert look_up(here).status_code == 404
+            assert look_up(here, "near").status_code == 200
+        assert time.monotonic() - began < 2.5
     finally:
         west.process.send_signal(18)  # SIGCONT
     eventually(lambda: look_up(here).status_code == 200)

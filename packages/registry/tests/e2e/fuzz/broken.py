@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from e2e.fuzz.cases import Asked
 from e2e.fuzz.changes import framed
+from e2e.fuzz.request import Asked
 
 _SIZES: tuple[bytes, ...] = (
     b"0x5",

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from e2e.fuzz.broken import broken
-from e2e.fuzz.cases import Asked
 from e2e.fuzz.changes import brief, changed, framed
 from e2e.fuzz.replies import Malformed, Reply, fault, read_reply, split
+from e2e.fuzz.request import Asked
 
 HOST = "127.0.0.1"
 PROMPT = 1.0

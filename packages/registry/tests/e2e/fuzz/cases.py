@@ -3,7 +3,6 @@
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
@@ -15,6 +14,7 @@ from hypothesis.errors import HypothesisException
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
+from e2e.fuzz.request import OWNER_KEY, Asked
 from modularity_registry.api.openapi.document import document
 from modularity_registry.api.query import cursor_after
 
@@ -22,24 +22,7 @@ from modularity_registry.api.query import cursor_after
 _ADDED = {"user-agent", "x-schemathesis-testcaseid", "connection", "content-length"}
 _KEY = re.compile(rb'("owner_key": *)"(?:[^"\\]|\\.){4,}"')
 _AUTHORITY = re.compile(rb'((?:http|https|tcp|grpc):)//[^/"\\]*')
-# The key of every registration: with it, the test can unregister the service.
-OWNER_KEY = b"a-key-of-those-who-try-everything"
 _NAMES = {"service_id": "hello-service", "name": "greet"}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request before it is framed; ``body`` is None for one that has none."""
-
-    method: bytes
-    target: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    body: bytes | None = None
-
-    @property
-    def streams(self) -> bool:
-        """Whether its reply may go on for ever."""
-        return self.target.startswith(b"/api/events")
 
 
 def made_from_document(seed: int, examples: int) -> list[Asked]:

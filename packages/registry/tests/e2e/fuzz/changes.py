@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from e2e.fuzz.cases import OWNER_KEY, Asked
+from e2e.fuzz.request import OWNER_KEY, Asked
 from e2e.fuzz.texts import HEADERS, LOCATIONS, METHODS, TEXTS, VALUES
 
 _WAIT = re.compile(rb"([?&]wait=)[^&]*")

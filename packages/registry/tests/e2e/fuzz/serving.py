@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from e2e.fuzz.cases import OWNER_KEY
+from e2e.fuzz.request import OWNER_KEY
 
 _HOST = "127.0.0.1"
 _HEADERS = {"Content-Type": "application/json", "X-Owner-Key": OWNER_KEY.decode()}

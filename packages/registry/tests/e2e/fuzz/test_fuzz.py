@@ -18,8 +18,8 @@ from flask.testing import FlaskClient
 from e2e.fuzz.caller import Caller, Findings, exchanges, seeds_of
 from e2e.fuzz.cases import made_from_document
 from e2e.fuzz.serving import clear, open_files, resident, still_right
+from support import PROGRAMS
 from support.registry import eventually, registration
-from support.servers.registry import APP
 from support.serving import HOST, free_port
 
 SEED = int(os.environ.get("FUZZ_SEED", "20261124"))
@@ -43,7 +43,8 @@ class Served:
         }
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, str(APP), json.dumps(settings)], stderr=file
+                [sys.executable, str(PROGRAMS / "registry.py"), json.dumps(settings)],
+                stderr=file,
             )
         eventually(self._answers)
 

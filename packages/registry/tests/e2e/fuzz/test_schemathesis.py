@@ -147,6 +147,11 @@ def ask_for_what_is_there(case: Case) -> None:
             invocation["provider_id"] = SERVICE
     if body.get("mode") in ("http", "tcp", "grpc"):
         body["location"] = AUTHORITY.sub("//127.0.0.1:9001", body["location"], 1)
+    for name in ("priority", "weight"):
+        # To JSON Schema, 1.0 is a whole number as 1 is; the registry takes only 1.
+        number = body.get(name)
+        if isinstance(number, float) and number.is_integer():
+            body[name] = int(number)
 
 
 def keep_rules_between_fields(case: Case) -> None:
@@ -166,8 +171,9 @@ def keep_rules_between_fields(case: Case) -> None:
             del body[name]
         if not any(body.values()):
             body["v1"] = 1
-    if is_blank(body.get("name", "-")):
-        body["name"] = "Hello"
+    for name in ("name", "version", "location"):
+        if is_blank(body.get(name, "-")):
+            body[name] = "Hello"
     if "metadata" in body:
         body["metadata"] = without_nul(body["metadata"])
     if isinstance(body.get("checks"), list):

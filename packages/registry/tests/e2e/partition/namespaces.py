@@ -100,6 +100,10 @@ class Network:
         """Lose all that a host sends to a network, without a word to it."""
         ip("-n", host.namespace, "route", "add", network, "via", host.nowhere)
 
+    def reconnect(self, host: "Host", network: str) -> None:
+        """End a `cut_off`."""
+        ip("-n", host.namespace, "route", "delete", network)
+
     def run(self, function: Callable[[], ResultT]) -> ResultT:
         """Return what ``function`` returns on the host in the middle."""
         return self._thread.submit(function).result()

@@ -14,7 +14,7 @@ import pytest
 
 from e2e.docs.blocks import blocks
 from e2e.docs.reader import ROOT
-from support.dns import HOST, site
+from support.integrations.dns import HOST, site
 from support.registry import eventually
 from support.servers import program
 from support.servers.program import Program

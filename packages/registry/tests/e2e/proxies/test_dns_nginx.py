@@ -9,7 +9,7 @@ import requests
 
 from e2e.docs.blocks import blocks
 from e2e.docs.reader import ROOT
-from support.dns import site
+from support.integrations.dns import site
 from support.registry import eventually
 from support.servers import nginx
 from support.servers.program import Program

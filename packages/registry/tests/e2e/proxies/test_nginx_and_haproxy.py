@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from e2e.docs.reader import ROOT
+from support.access.tls import Authority, TlsRegistry
 from support.registry import eventually, registration
 from support.servers import nginx, program
 from support.servers.program import Program
 from support.serving import HOST, free_port
-from support.tls import Authority, TlsRegistry
 
 NGINX = ROOT / "deploy" / "nginx" / "modularity-registry.conf"
 HAPROXY = ROOT / "deploy" / "haproxy" / "haproxy.cfg"

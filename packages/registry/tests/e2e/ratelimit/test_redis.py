@@ -12,8 +12,8 @@ from modularity_registry.config import Settings
 from modularity_registry.errors import BadSetting, TooManyRequests
 from modularity_registry.ratelimit import Rate, Rates
 from support.registry import LOOP, eventually, loaded_registry, registration
-from support.servers import redis as redis_servers
-from support.servers.redis import RedisServer
+from support.servers.stores import redis as redis_servers
+from support.servers.stores.redis import RedisServer
 from support.serving import HOST, free_port
 
 

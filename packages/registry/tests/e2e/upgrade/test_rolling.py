@@ -4,20 +4,21 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import requests
 
 from modularity_client import Registry
-from modularity_client.errors import RegistryError
+from modularity_client.errors import RegistryError, ServiceNotFound
 from modularity_registry import __version__
 from support import REPOSITORY
 from support.registry import eventually
-from support.servers.etcd import Cluster
+from support.servers.stores.etcd import Cluster
 from support.serving import free_port
 
 PREVIOUS, PREVIOUS_VERSION = "d383bb3", "0.1.0"
@@ -25,6 +26,10 @@ PREVIOUS, PREVIOUS_VERSION = "d383bb3", "0.1.0"
 
 SERVICES = 50
 TTL = 6.0
+KNOWN_WITHIN = 5.0
+"""Seconds after which each replica must have seen what another one wrote."""
+
+ResultT = TypeVar("ResultT")
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +144,24 @@ class Callers:
     def _come_and_go(self, registry: Registry, caller: int, number: int) -> None:
         service_id = f"guest-{caller}-{number}"
         registry.put(**fields(service_id))
-        assert registry.service(service_id).id == service_id
-        registry.unregister(service_id)
+        # The replica may stop between two calls; another learns of the guest later.
+        assert known(lambda: registry.service(service_id)).id == service_id
+        known(lambda: registry.unregister(service_id))
 
     def _beat(self, registry: Registry, caller: int, number: int) -> None:
         registry.heartbeat(f"leased-{number % SERVICES}")
+
+
+def known(call: Callable[[], ResultT]) -> ResultT:
+    """Return the result of a call that is made until a replica knows its service."""
+    deadline = time.monotonic() + KNOWN_WITHIN
+    while True:
+        try:
+            return call()
+        except ServiceNotFound:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def fields(service_id: str, **more: Any) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 from modularity_registry.audit import AuditFile
 from support import PROGRAMS
-from support.audit import acts
+from support.access.audit import acts
 
 WRITER = PROGRAMS / "audit.py"
 

@@ -14,10 +14,10 @@ import pytest
 
 from modularity_registry.cli.demo.shop import ENTRANCE, ROLES, is_failing, plan
 from support import TESTS
+from support.access.tokens import as_, asked, closed
 from support.cli import Served, environ, run
 from support.registry import eventually
 from support.serving import HOST, free_port
-from support.tokens import as_, asked, closed
 
 FLAPPING = "demo-ranking-2"
 CALLED = {

@@ -9,8 +9,8 @@ from click.testing import Result
 
 from modularity_client.tokens import Token
 from modularity_registry.cli.doctor import tokens
+from support.access.tokens import as_, asked, closed
 from support.cli import Served, Stub, run
-from support.tokens import as_, asked, closed
 
 
 @pytest.fixture(scope="module")

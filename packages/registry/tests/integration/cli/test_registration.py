@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,6 @@ import pytest
 from support.cli import Served, run
 
 MINIMAL = ("--capability", "greet", "--location", "worker 7", "--mode", "ipc")
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    registry = Served()
-    try:
-        yield registry
-    finally:
-        registry.kill()
 
 
 def test_a_service_is_registered_from_options_and_replaced(served: Served) -> None:

@@ -18,9 +18,9 @@ from modularity_registry import config
 from modularity_registry.api.route_policy import ROUTES
 from modularity_registry.tokens import FileTokenBackend
 from support import TESTS
+from support.access.tokens import as_, asked, closed
 from support.cli import Served, environ, run
 from support.registry import eventually
-from support.tokens import as_, asked, closed
 
 TEXT = re.compile(r"mreg_[A-Za-z0-9_-]{43}\n")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dns.message
 import pytest
 
-from support.dns import Site, rcode, site
+from support.integrations.dns import Site, rcode, site
 
 GREET = "greet.capability.modularity"
 HERE, THERE = (f"greet.capability.team-{each}.ns.modularity" for each in "ab")

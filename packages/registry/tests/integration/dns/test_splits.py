@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from modularity_registry.dns.messages import MOST
-from support.dns import Site, site
+from support.integrations.dns import Site, site
 
 GREET = "greet.capability.modularity"
 

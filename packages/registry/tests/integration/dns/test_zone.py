@@ -14,7 +14,7 @@ import pytest
 
 from modularity_registry.dns.messages import MOST
 from modularity_registry.dns.names import dns_name
-from support.dns import Site, rcode, site, texts
+from support.integrations.dns import Site, rcode, site, texts
 
 GREET = "greet.capability.modularity"
 SOA = "ns.modularity. hostmaster.modularity."

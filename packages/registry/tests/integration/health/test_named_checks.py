@@ -25,9 +25,9 @@ from modularity_registry import schema
 from modularity_registry.health.probes import Outcome, Prober, Target
 from modularity_registry.network.address_policy import AddressPolicy
 from modularity_registry.network.name_lookup import NameLookup
+from support.access.tls import Authority
 from support.registry import registration
 from support.serving import in_thread
-from support.tls import Authority
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from modularity_registry.audit.writer import MEGABYTE
-from support.audit import acts, events
+from support.access.audit import acts, events
 from support.cli import Served, run
 from support.registry import eventually, registration
 from support.servers.streams import running

@@ -17,7 +17,7 @@ import requests
 
 from modularity_registry.tokens import FileTokenBackend
 from support import REGISTRY
-from support.authorization import bearer
+from support.access.authorization import bearer
 from support.registry import eventually
 from support.serving import HOST, free_port
 

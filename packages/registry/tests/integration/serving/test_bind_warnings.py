@@ -11,8 +11,8 @@ from modularity_registry.cli.main import main
 from modularity_registry.config import Settings
 from modularity_registry.model.rights import Right
 from modularity_registry.serving.bind_warnings import warnings
+from support.access.tls import Authority, TlsRegistry, serving
 from support.registry import loaded_registry, unload
-from support.tls import Authority, TlsRegistry, serving
 
 OPEN = "anyone who can reach"
 CLEAR = "unencrypted"

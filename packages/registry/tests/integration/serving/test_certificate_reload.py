@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from support.access.tls import DAY, Authority, TlsRegistry, renew, serving
 from support.registry import eventually, registration
 from support.serving import HOST
-from support.tls import DAY, Authority, TlsRegistry, renew, serving
 
 
 @pytest.fixture

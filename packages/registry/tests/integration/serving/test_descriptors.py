@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from support import PROGRAMS
+from support.access.tls import Authority, serving
 from support.cli import environ
 from support.registry import eventually
 from support.serving import HOST, Server, free_port, read_some, running
-from support.tls import Authority, serving
 
 
 @contextmanager

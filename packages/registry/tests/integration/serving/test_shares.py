@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from integration.serving.test_authorization_served import Closed, closed
-from support.authorization import bearer
+from support.access.authorization import bearer
 from support.registry import eventually, registration
 from support.serving import HOST, read_all, read_some
 

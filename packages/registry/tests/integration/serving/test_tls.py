@@ -13,8 +13,8 @@ import pytest
 from modularity_registry import config
 from modularity_registry.errors import BadSetting
 from support import PROGRAMS
+from support.access.tls import DAY, Authority, TlsRegistry, serving
 from support.serving import HOST, free_port
-from support.tls import DAY, Authority, TlsRegistry, serving
 
 OLD = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
 

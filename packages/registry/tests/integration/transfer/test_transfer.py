@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modularity_registry.stores.base import put
-from support.servers.redis import running
+from support.servers.stores.redis import running
 from support.transfer import (
     document,
     export_of,

@@ -7,8 +7,10 @@ from modularity_registry.config import Settings
 from modularity_registry.serve import factory, server_options
 from modularity_registry.serving.server import serve
 
-if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
+
+def main(text: str) -> None:
+    """Serve until a signal, then end the process."""
+    given = json.loads(text)
     keep_alive = given.pop("keep_alive", 15.0)
     settings = Settings(**given)
     sys.exit(
@@ -19,3 +21,7 @@ if __name__ == "__main__":
             server_options(settings),
         )
     )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,4 +1,4 @@
-"""A tiny app for the tests of serving; its settings are the first argument (JSON)."""
+"""A tiny app for the tests of serving; its settings are JSON."""
 
 import asyncio
 import json
@@ -107,8 +107,9 @@ def _note(path: str | None, word: str) -> None:
             file.write(f"{word}\n")
 
 
-def main() -> int:
-    settings = json.loads(sys.argv[1])
+def main(text: str) -> None:
+    """Serve until a signal, then end the process."""
+    settings = json.loads(text)
     notes = settings.get("notes")
     front = _Streams()
 
@@ -136,8 +137,4 @@ def main() -> int:
 
     options = ServerOptions(**settings.get("options", {}))
     host = settings.get("host", "127.0.0.1")
-    return serve(factory, host, settings["port"], options)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(factory, host, settings["port"], options))

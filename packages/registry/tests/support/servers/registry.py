@@ -1,17 +1,14 @@
 """A real registry to run other programs against."""
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import requests
 
-from support import PROGRAMS
+from support.programs.registry import main
 from support.registry import eventually, registration
+from support.servers.forked import Forked
 from support.serving import HOST, free_port
-
-APP = PROGRAMS / "registry.py"
 
 
 class RegistryProcess:
@@ -20,10 +17,12 @@ class RegistryProcess:
     def __init__(self, port: int | None = None, **settings: Any) -> None:
         self.port = port or free_port()
         self.url = f"http://{HOST}:{self.port}"
-        given = json.dumps({"port": self.port, **settings})
-        command = [sys.executable, str(APP), given]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        self.process = self.launch({"port": self.port, **settings})
         eventually(self._answers)
+
+    def launch(self, settings: dict[str, Any]) -> Forked:
+        """Start the process."""
+        return Forked(main, json.dumps(settings))
 
     def _answers(self) -> bool:
         assert self.process.poll() is None

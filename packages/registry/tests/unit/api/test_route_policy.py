@@ -9,7 +9,13 @@ from modularity_registry.config import OFF, OPTIONS, Settings, value_parsers
 from modularity_registry.events import history
 from modularity_registry.federation import kept_lists, upstream
 from modularity_registry.health import check_queue
-from modularity_registry.model import service, split
+from modularity_registry.integrations.consul.reads import filters, lists, options
+from modularity_registry.integrations.consul.writes import registration
+from modularity_registry.integrations.envoy import nodes
+from modularity_registry.integrations.envoy.delivery import subscriptions
+from modularity_registry.integrations.envoy.resources import places
+from modularity_registry.integrations.eureka import writes as eureka_writes
+from modularity_registry.model import intention, service, split
 from modularity_registry.ratelimit import FAILURES, memory_counters
 from modularity_registry.schema import check_models, strict_json
 from modularity_registry.serving import protocol
@@ -51,6 +57,14 @@ FIGURES: dict[str, object] = {
     "digits of": strict_json.MOST_DIGITS,
     "`wait`": query.MAX_WAIT,
     "health checks under way in one": check_queue.PLACES * 3 // 4,
+    "`wait` of [Consul's": int(options.LONGEST_WAIT) // 60,
+    "replies of Consul's": lists.MOST_BYTES >> 20,
+    "filter of Consul's": filters.LONGEST,
+    "`Meta` of a service of Consul's": registration.MOST_META,
+    "an instance in [Eureka's": eureka_writes.MAX_BODY,
+    "resources of a type": subscriptions.MOST_NAMES,
+    "host names of providers": places.MOST_NAMES,
+    "nodes that ask by REST": nodes.MOST_POLLERS,
     "[namespaces]": value_parsers.MOST_NAMESPACES,
     "health checks under way of": check_queue.SHARE,
     "health checks under way": check_queue.PLACES,
@@ -61,6 +75,7 @@ FIGURES: dict[str, object] = {
     "MiB of registrations, in all": SETTINGS.max_megabytes,
     "MiB of registrations that one": SETTINGS.max_megabytes_per_token,
     "splits, in all": split.MOST_SPLITS,
+    "[intentions](integrations/mesh.md), in all": intention.MOST_INTENTIONS,
     "groups of a split": split.MOST_GROUPS,
     "instances of a service": service.MOST_INSTANCES,
     "capabilities of a service": schema.MAX_CAPABILITIES,

@@ -15,7 +15,7 @@ import pytest
 from modularity_registry.audit import AuditFile, check
 from modularity_registry.audit.reader import follow, lines
 from modularity_registry.errors import BadSetting
-from support.audit import acts
+from support.access.audit import acts
 
 MANY = 10**9
 

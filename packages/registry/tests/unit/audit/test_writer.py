@@ -19,8 +19,8 @@ from modularity_registry.audit.refusal_quota import PER_CLIENT, WINDOW
 from modularity_registry.model.service import Fault
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.forwarded import Proxies
-from support.audit import acts, events
-from support.authorization import bearer, closed_registry, token
+from support.access.audit import acts, events
+from support.access.authorization import bearer, closed_registry, token
 from support.logs import through
 from support.registry import (
     LOOP,

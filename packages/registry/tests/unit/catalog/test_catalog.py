@@ -1,6 +1,7 @@
 """The catalog against a model that is too simple to be wrong."""
 
 import threading
+from collections import deque
 from datetime import timedelta
 
 import msgspec
@@ -45,10 +46,10 @@ def apply(
 
 def load(catalog: Catalog, services: list[StoredService], revision: int) -> None:
     known = {each.service.registration.id: each for each in services}
-    records = [
+    records = deque(
         Record(documents.key_of(key), each.document, each.revision)
         for key, each in known.items()
-    ]
+    )
     steps = catalog.load(records, lambda r: known[r.key[len("services/") :]], revision)
     for _ in steps:
         pass

@@ -207,7 +207,7 @@ def test_who_has_not_changed_is_not_read_again(
 def test_a_load_that_fails_says_so_and_takes_nothing_more(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry.catalog, "_load_one", lambda *_: 1 / 0)
+    monkeypatch.setattr(registry.catalog, "load", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         deliver(registry, Snapshot((Record("services/a", document("a"), 1),), 1))
     assert "ZeroDivisionError" in str(registry.feed.interruption)

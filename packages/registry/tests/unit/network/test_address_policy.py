@@ -309,12 +309,26 @@ def test_a_bad_setting_is_explained_in_one_line(setting: str, advice: str) -> No
 
 
 def test_a_setting_is_words_networks_and_addresses() -> None:
-    policy = AddressPolicy.parse(" loopback , 203.0.113.0/24,2001:db8::7")
+    policy = AddressPolicy.parse("::1, 203.0.113.0/24,2001:db8::7, loopback ")
     for address in ("127.0.0.1", "::1", "203.0.113.9", "2001:db8::7"):
         policy.check_addresses([address], caller_is_local=True)
     for address in ("10.0.0.1", "203.0.114.1", "2001:db8::8"):
         with pytest.raises(AddressRefused):
             policy.check_addresses([address], caller_is_local=True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("1.0.0.0", "169.253.255.255", "169.255.0.0", "223.255.255.255"),
+        *("100.100.100.199", "100.100.100.201", "168.63.129.15", "168.63.129.17"),
+        *("192.0.0.191", "192.0.0.193", "2000::", "2001:1::", "2003::", "2001:ffff::"),
+        *("fd00:ec1::", "fd00:ec3::", "fd20:ce::253", "fd20:ce::255", "fd00:42::41"),
+        *("fd00::5eff:a00:1", "fd00::5efd:a00:1", "fd00::200:5eff:a00:1", "fdff::"),
+    ],
+)
+def test_neighbours_of_what_is_never_allowed_can_be(address: str) -> None:
+    EVERYTHING.check_addresses([address], caller_is_local=False)
 
 
 def test_a_literal_is_never_looked_up() -> None:

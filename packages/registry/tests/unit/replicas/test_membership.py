@@ -13,7 +13,7 @@ from modularity_registry.errors import StoreUnavailable
 from modularity_registry.events import Hub, Interest, Position
 from modularity_registry.replicas.announcer import MAX_IDS_BYTES, Announcer
 from modularity_registry.replicas.membership import DELETED_AFTER, LOST_AFTER
-from modularity_registry.replicas.standstill import MAX_STALL
+from modularity_registry.replicas.standstill import BACKLOG, MAX_STALL
 from modularity_registry.runtime import Registry
 from modularity_registry.stores.base import Lost
 from modularity_registry.stores.memory import MemoryStore
@@ -251,6 +251,51 @@ def test_heartbeats_are_not_lost_with_an_announcement_that_failed(fleet: Fleet) 
     with pytest.raises(StoreUnavailable):
         LOOP.call(announcer(a).announce())
     assert list(announcer(a)._heartbeats) == ["s"]
+
+
+def test_a_heartbeat_that_could_not_be_told_for_long_is_not_told(fleet: Fleet) -> None:
+    a, _ = fleet.join("a"), fleet.join("b")
+    announcer(a).record_heartbeat("old")
+    fleet.clock.advance(LOST_AFTER * PERIOD)
+    announcer(a).record_heartbeat("new")
+    LOOP.call(announcer(a).announce())
+    value = fleet.store._records["replicas/a"].value
+    assert documents.decode_replica("replicas/a", value).heartbeats == ("new",)
+
+
+def beat(replica: Registry) -> None:
+    replica.call(replica.commands.heartbeat("s", schema.parse_heartbeat(b"")))
+
+
+def test_one_that_the_others_do_not_hear_takes_no_heartbeats(fleet: Fleet) -> None:
+    a, b = fleet.join("a"), fleet.join("b")
+    fleet.register("s", mode="standalone", location="here", ttl=5)
+    on_loop(partial(fleet.clock.advance, LOST_AFTER * PERIOD))
+    with pytest.raises(StoreUnavailable, match="the others don't learn of heartbeats"):
+        beat(b)
+    assert not b.commands.is_heard
+    fleet.announce()
+    assert b.commands.is_heard
+    beat(b)
+    # One that is alone has nobody to tell.
+    LOOP.call(announcer(a).stop())
+    fleet.crash("a")
+    fleet.pass_time(LOST_AFTER * PERIOD)
+    on_loop(partial(fleet.clock.advance, LOST_AFTER * PERIOD))
+    beat(b)
+
+
+def test_what_waited_in_a_standstill_is_no_heartbeat(fleet: Fleet) -> None:
+    _, b = fleet.join("a"), fleet.join("b")
+    fleet.register("s", mode="standalone", location="here", ttl=5)
+    LOOP.call(b.standstill.start())
+    on_loop(partial(fleet.clock.advance, MAX_STALL + 0.5))
+    with pytest.raises(StoreUnavailable, match="stood still"):
+        beat(b)
+    on_loop(partial(fleet.clock.advance, BACKLOG))
+    fleet.announce()
+    beat(b)
+    LOOP.call(b.standstill.stop())
 
 
 def test_a_lease_kept_at_one_replica_holds_at_all(fleet: Fleet) -> None:

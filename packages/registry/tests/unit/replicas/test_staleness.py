@@ -96,6 +96,23 @@ def test_it_is_stale_while_its_own_record_does_not_come_back(
     assert view.stale_since is None
 
 
+def test_the_first_read_after_a_standstill_knows_that_it_is_stale(
+    registry: Registry, clock: ManualClock
+) -> None:
+    assert registry.announcer is not None
+    view = registry.view_health
+    LOOP.call(registry.announcer.announce())
+    LOOP.call(view.start())
+
+    def wake() -> bool:
+        clock.advance(LOST_AFTER + 1)
+        assert view.stale_since is None
+        return view.is_stale()
+
+    assert not on_loop(view.is_stale)
+    assert on_loop(wake)
+
+
 def test_the_reason_is_why_its_own_record_can_not_be_written(
     registry: Registry, clock: ManualClock
 ) -> None:

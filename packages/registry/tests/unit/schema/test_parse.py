@@ -3,12 +3,15 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modularity_registry import schema
 from modularity_registry.errors import InvalidRequest
+from modularity_registry.model.service import CheckPlan
+from modularity_registry.model.status import check_plan
 from support.registry import registration
 
 
@@ -239,3 +242,13 @@ def test_a_pattern_has_few_wildcards(count: int) -> None:
         return
     with pytest.raises(InvalidRequest, match=r"ids\.0 must have at most 8 times \*"):
         schema.parse_token(json.dumps(body).encode())
+
+
+def test_a_service_may_do_without_the_check_of_its_mode() -> None:
+    body = registration(health={"enabled": False})
+    parsed = schema.parse_registration(json.dumps(body).encode())
+
+    usual = msgspec.structs.replace(parsed, health=None)
+
+    assert check_plan(parsed, CheckPlan(10, 2)) is None
+    assert check_plan(usual, CheckPlan(10, 2)) is not None

@@ -13,7 +13,7 @@ from modularity_registry.errors import BadSetting
 from modularity_registry.serving import certificate_reload
 from modularity_registry.serving.certificate_reload import Certificates
 from modularity_registry.serving.certificates import Files
-from support.tls import DAY, Authority, renew, shake_hands
+from support.access.tls import DAY, Authority, renew, shake_hands
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from modularity_registry.errors import BadSetting
 from modularity_registry.serving import certificates
 from modularity_registry.serving.certificates import Files, Material
-from support.tls import Authority, key_pem, shake_hands
+from support.access.tls import Authority, key_pem, shake_hands
 
 
 @pytest.fixture

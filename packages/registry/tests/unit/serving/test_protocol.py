@@ -1,8 +1,10 @@
 """One connection, with a transport that only notes what is done to it."""
 
 import asyncio
+import gc
 import json
 import random
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +19,7 @@ from modularity_registry.serving.head import Answer, Environ, Head, KnownHeads
 from modularity_registry.serving.limits import ServerOptions, ServerPlaces
 from modularity_registry.serving.protocol import MAX_HEAD, HttpConnection, Shared
 from modularity_registry.serving.wsgi import BASE, Bridge
-from support.loops import on_loop, soon, turns
+from support.loops import PEER, FakeTransport, on_loop, soon, turns
 
 HOST = b" HTTP/1.1\r\nHost: a\r\n"
 HOT = b"GET /hot" + HOST + b"\r\n"
@@ -28,38 +30,6 @@ POST = b"POST /slow" + HOST
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhot"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-PEER = ("192.0.2.1", 1234)
-
-
-class FakeTransport(asyncio.Transport):
-    """A caller's end: what was written, and whether it still listens."""
-
-    def __init__(self, peer: tuple[str, int] = PEER) -> None:
-        super().__init__({"peername": peer, "sockname": ("127.0.0.1", 80)})
-        self.sent = b""
-        self.closed = self.reading_paused = self.half_closed = False
-
-    def write(self, data: Any) -> None:
-        if not self.closed:
-            self.sent += bytes(data)
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.half_closed = True
-
-    def pause_reading(self) -> None:
-        self.reading_paused = True
-
-    def resume_reading(self) -> None:
-        self.reading_paused = False
 
 
 class FakeFront(Front):
@@ -391,6 +361,7 @@ def test_nobody_else_is_told_to_send_its_body(asked: bytes) -> None:
         + HOST
         + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n",
         b"HEAD /hot" + HOST + b"Connection: close\r\n\r\n",
+        b"CONNECT /hot" + HOST + b"\r\n",
     ],
 )
 def test_last_call_of_a_connection_is_answered_and_nothing_after_it(
@@ -456,6 +427,30 @@ async def test_caller_that_vanishes_before_its_reply_leaves_nothing() -> None:
     assert (caller.transport.sent, caller.calls) == (sent, [])
     assert caller.places == [0, 0, 0]
     assert not caller.state.connections
+
+
+@on_loop
+async def test_lost_connection_is_no_garbage_that_only_a_search_finds() -> None:
+    large = POST + b"Content-Length: 9999999\r\n\r\n"
+    broken = b"no request\r\n\r\n"
+    gc.collect()
+    gc.disable()
+    try:
+        for sent in (HOT, SLOW, LATER, LATER + SLOW, STREAM, large, broken, HOT[:4]):
+            caller = Caller()
+            caller.gate.set()
+            caller.send(sent)
+            await turns()
+            caller.vanish()
+            caller.front.pending.clear()
+            caller.errors.clear()
+            await turns()
+            connection = weakref.ref(caller.connection)
+            del caller.connection
+            await turns()
+            assert connection() is None, sent
+    finally:
+        gc.enable()
 
 
 def test_app_that_gives_up_on_a_caller_who_vanished_is_no_error(

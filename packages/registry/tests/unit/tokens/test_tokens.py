@@ -5,6 +5,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from modularity_registry.tokens import (
     TokenBackend,
     TokenView,
 )
-from support.authorization import bearer, closed_registry, token
+from support.access.authorization import bearer, closed_registry, token
 from support.registry import LOOP, ManualClock, eventually, put_record, registration
 
 READ = TokenRequest("reader", frozenset({Right.READ}))
@@ -72,6 +73,26 @@ def test_a_rotated_token_keeps_all_but_its_text(backend: TokenBackend) -> None:
     assert backend.all()["reader"][0] == graced.token
     with pytest.raises(TokenNotFound, match="no token 'nobody'"):
         tokens.rotate(backend, "nobody", timedelta(0), NOW)
+
+
+@pytest.mark.parametrize("lifetime", [None, timedelta(seconds=30)])
+def test_who_came_with_the_former_text_stays_until_it_ends(
+    tmp_path: Path, lifetime: timedelta | None
+) -> None:
+    clock = ManualClock()
+    file, view = FileTokenBackend(str(tmp_path / "tokens.json")), TokenView(clock)
+    request = replace(READ, lifetime=lifetime)
+    issued = tokens.create(file, request, NOW)
+    view.replace(file.all())
+    caller = view.caller(issued.text)
+    tokens.rotate(file, "reader", timedelta(seconds=60), NOW)
+    view.replace(file.all())
+    clock.advance(29)
+    assert view.holds(caller)
+    clock.advance(1)
+    assert view.holds(caller) == (lifetime is None)
+    clock.advance(30)
+    assert not view.holds(caller)
 
 
 def test_the_last_admin_stays(backend: TokenBackend) -> None:

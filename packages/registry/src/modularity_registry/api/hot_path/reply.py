@@ -24,7 +24,7 @@ class ReplyWriter:
     def read(self, body: bytes, tag: int, revision: int, request_id: str) -> bytes:
         """Return a read's reply: ``tag`` is for the body, ``revision`` the view's."""
         stale = b""
-        if self._view_health.stale_since is not None:
+        if self._view_health.is_stale():
             stale = _lines(replies.stale(self._view_health))
         return (
             b'%b%d\r\netag: W/"%d"\r\nx-registry-revision: %d\r\nx-request-id: %b\r\n'

@@ -50,7 +50,6 @@ class Writes:
         self._registry = registry
         self._catalog = registry.catalog
         self._commands = registry.commands
-        self._feed = registry.feed
         self._writer = writer
         self._authenticator = authenticator
         request = registry.metrics.request
@@ -176,7 +175,7 @@ class Writes:
     def _plain(self, service_id: str, head: Head) -> Entry | None:
         """Return the service of a heartbeat that changes nothing but its time."""
         entry = self._catalog.service(service_id)
-        if entry is None or entry.faulty or self._feed.interruption is not None:
+        if entry is None or entry.faulty or not self._commands.is_heard:
             return None
         closed = self._authenticator.closed
         if closed or entry.owner:

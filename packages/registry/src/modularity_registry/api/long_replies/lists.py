@@ -58,6 +58,8 @@ class LongLists:
             or any(name in environ for name in _UNUSUAL)
         ):
             return None
+        if self._registry.feed.unread and "wait" in environ["QUERY_STRING"]:
+            return None  # Flask refuses it
         started = perf_counter()
         path: str = environ["PATH_INFO"]
         revision = self._catalog.revision

@@ -62,6 +62,7 @@ class Streams:
         note: Note,
     ) -> None:
         self._hub: Hub = registry.hub
+        self._feed = registry.feed
         self._authenticator = authenticator
         self._writer = writer
         self._note = note
@@ -88,7 +89,7 @@ class Streams:
             interest = _interest(environ)
         except RegistryError:
             return False
-        if not self._hub.places.has_room(client):
+        if self._feed.unread or not self._hub.places.has_room(client):
             return False
         if rate is not None and not rate.waits and not rate.takes(client):
             return False
@@ -147,7 +148,8 @@ class Streams:
 
 def _interest(environ: Environ) -> Interest:
     """Return what a call wants to hear. Raises `InvalidRequest`."""
-    query = Query(list(Request(environ).args.items(multi=True)), EVENTS)
+    request = Request(environ, populate_request=False)
+    query = Query(list(request.args.items(multi=True)), EVENTS)
     interest = query.interest()
     query.finish()
     return interest

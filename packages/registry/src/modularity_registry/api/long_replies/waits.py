@@ -50,7 +50,7 @@ class Waits:
         query = environ["QUERY_STRING"]
         if "wait" not in query and "%" not in query:
             return None
-        call = Request(environ)
+        call = Request(environ, populate_request=False)
         if call.method not in ("GET", "HEAD"):
             return None
         try:
@@ -152,10 +152,11 @@ class _Waiter(Listener):
 def require_place(registry: Registry, wait: Wait | None) -> None:
     """Raise `TooManyWatchers` if the call that Flask is at found no place to wait in.
 
-    Or `TooManyWatchersOfClient`.
+    Or `TooManyWatchersOfClient`, or `StoreUnavailable` before the store was read.
     """
     environ = request.environ
     if wait is None or wait.seconds == 0 or environ.get(COUNTED):
         return
+    registry.feed.require_read()
     caller = authorization.caller_of(request)
     registry.hub.places.require(rate_limits.client_of(environ, caller))

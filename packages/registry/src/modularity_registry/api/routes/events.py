@@ -21,6 +21,7 @@ def routes(registry: Registry) -> Blueprint:
         query = replies.query(*EVENTS)
         query.interest()
         query.finish()
+        registry.feed.require_read()  # there would be no position to go on from
         caller = authorization.caller_of(request)
         client = rate_limits.client_of(request.environ, caller)
         registry.hub.places.require(client)

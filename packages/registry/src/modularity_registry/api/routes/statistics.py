@@ -54,6 +54,11 @@ def routes(registry: Registry) -> Blueprint:
         tag = f"{revision}-{monitor.succeeded + monitor.failed}"
         if registry.upstreams:
             answer["upstreams"] = registry.upstreams.states()
+        if registry.integrations:
+            answer["integrations"] = {
+                name: statistics() for name, statistics in registry.integrations.items()
+            }
+        if registry.upstreams or registry.integrations:
             # They change without a revision.
             tag += f"-{time_ns()}"
         return replies.read(schema.encode(answer), tag, revision)

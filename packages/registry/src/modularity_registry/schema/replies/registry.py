@@ -366,6 +366,13 @@ class Stats(Struct):
     uptime_seconds: Annotated[float, doc("Seconds since the start.", 3600.5)]
     revision: Revision
     upstreams: Upstreams | UnsetType = UNSET
+    integrations: Annotated[
+        dict[str, dict[str, Any]] | UnsetType,
+        doc(
+            "What there is to count of each integration that is switched on.",
+            {"traefik": {"configurations_made": 7}},
+        ),
+    ] = UNSET
 
 
 class Health(Struct):

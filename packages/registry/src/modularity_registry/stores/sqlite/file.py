@@ -51,6 +51,8 @@ class SqliteFile(Connection):
         self._identity = IdentityFile(path)
         self.ledger = Ledger("")
         self.revisions: dict[str, int] = {}
+        # What `_load` has read, for the first who asks, while it is current.
+        self._loaded: list[Record] | None = None
         self._opening = 0
         self._log = change_log.ChangeLog()
         try:
@@ -59,6 +61,8 @@ class SqliteFile(Connection):
                 with self.read_transaction():
                     self._load()
                 self._count_opening(is_first)
+            if not is_first:
+                self._loaded = None  # nobody may ask
         except BaseException:
             self.close()
             raise
@@ -70,8 +74,10 @@ class SqliteFile(Connection):
 
     def records(self) -> list[Record]:
         """Return all records by revision; in `read_transaction`, after `catch_up`."""
-        with self.translate_errors():
-            records = list(self._records(self.ledger))
+        records, self._loaded = self._loaded, None
+        if records is None:
+            with self.translate_errors():
+                records = list(self._records(self.ledger))
         records.sort(key=lambda record: record.revision)
         return records
 
@@ -174,7 +180,7 @@ class SqliteFile(Connection):
         return cursor.rowcount > 0
 
     def _remember(self, ledger: Ledger, changes: Sequence[Change]) -> None:
-        self.ledger = ledger
+        self.ledger, self._loaded = ledger, None
         for change in changes:
             if change.value is None:
                 self.revisions.pop(change.key, None)
@@ -210,11 +216,12 @@ class SqliteFile(Connection):
     def _load(self) -> None:
         """Read everything, and check it."""
         ledger = self._ledger_of(*self.execute(rows.SELECT_LEDGER).fetchall())
-        revisions = {row.key: row.revision for row in self._records(ledger)}
+        records = list(self._records(ledger))
         self._log = change_log.ChangeLog()
         for row in self.execute(rows.SELECT_LOG):
             self._log.add(row, len(change_log.decode_row(row, self.path)))
-        self.ledger, self.revisions = ledger, revisions
+        self.ledger, self._loaded = ledger, records
+        self.revisions = {record.key: record.revision for record in records}
 
     def _ledger_of(self, *ledger_rows: Sequence[object]) -> Ledger:
         if len(ledger_rows) == 1 and ledger_rows[0] and ledger_rows[0][0] == b"":

@@ -31,7 +31,7 @@ from modularity_registry.stores.consul.store import ConsulStore
 from modularity_registry.stores.server_url import Host, Server, Tls
 from support.registry import eventually
 from support.servers.certificates import Authority
-from support.servers.consul import HOST, MASTER, Agent, running
+from support.servers.stores.consul import HOST, MASTER, Agent, running
 from support.serving import free_port
 
 WRONG = "a-token-that-nobody-has-made"

@@ -12,7 +12,7 @@ from modularity_registry.stores.conformance.base import assert_agrees
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.consul.store import ConsulStore
 from modularity_registry.stores.server_url import Server
-from support.servers.consul import Agent, running
+from support.servers.stores.consul import Agent, running
 
 # What a test waits for a server that says nothing.
 TIMEOUT = 2.0

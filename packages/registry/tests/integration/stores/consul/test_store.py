@@ -31,7 +31,7 @@ from modularity_registry.stores.consul.store import ConsulStore
 from modularity_registry.stores.reconnecting_watch import Gap
 from modularity_registry.stores.server_url import Host, Server
 from support.registry import eventually
-from support.servers.consul import HOST, Agent, running
+from support.servers.stores.consul import HOST, Agent, running
 
 # What a test waits for a server that says nothing.
 TIMEOUT = 2.0

@@ -17,7 +17,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.etcd.store import EtcdStore
 from modularity_registry.stores.server_url import Server, Tls
 from support.servers.certificates import Authority
-from support.servers.etcd import Cluster, Operator, running
+from support.servers.stores.etcd import Cluster, Operator, running
 
 USER, PASSWORD = "registry", "correct horse battery staple"
 # What etcd takes longest for is to look at a password, on purpose.

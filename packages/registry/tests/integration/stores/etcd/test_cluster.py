@@ -22,7 +22,7 @@ from modularity_registry.stores.etcd.elections import LONG_SECONDS
 from modularity_registry.stores.etcd.store import EtcdStore
 from modularity_registry.stores.server_url import Server
 from support.registry import eventually
-from support.servers.etcd import Cluster, Member, running
+from support.servers.stores.etcd import Cluster, Member, running
 
 # 10 took 40 s on two cores.
 KILLS = int(os.environ.get("ETCD_KILLS", "3"))

@@ -19,7 +19,7 @@ from modularity_registry.stores.base import Lost, delete, put
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.etcd.store import EtcdStore
 from modularity_registry.stores.server_url import Host, Server
-from support.servers.etcd import HOST
+from support.servers.stores.etcd import HOST
 
 Code = grpc.StatusCode
 UNKNOWN = "may or may not have been made"

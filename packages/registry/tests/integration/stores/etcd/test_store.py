@@ -34,7 +34,7 @@ from modularity_registry.stores.etcd import layout
 from modularity_registry.stores.etcd.cluster import ConnectionPool
 from modularity_registry.stores.etcd.store import EtcdStore
 from modularity_registry.stores.server_url import Host, Server
-from support.servers.etcd import HOST, Cluster, Operator, running
+from support.servers.stores.etcd import HOST, Cluster, Operator, running
 from support.serving import free_port
 
 # What a test waits for that a server says nothing, and how often it does.

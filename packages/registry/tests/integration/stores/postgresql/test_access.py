@@ -19,8 +19,8 @@ from modularity_registry.stores.postgresql.layout import Schema
 from modularity_registry.stores.postgresql.store import PostgresStore
 from modularity_registry.stores.server_url import Host, Tls
 from support.servers.certificates import Authority
-from support.servers.postgres import DATABASE, PASSWORD, Postgres, running
-from support.servers.postgres_tls import tls_front
+from support.servers.stores.postgres import DATABASE, PASSWORD, Postgres, running
+from support.servers.stores.postgres_tls import tls_front
 from support.serving import HOST, free_port
 
 _prefixes = (f"access-{number}" for number in itertools.count())

@@ -19,7 +19,7 @@ from modularity_registry.stores.postgresql.errors import ConnectionBroken
 from modularity_registry.stores.postgresql.store import PostgresStore
 from modularity_registry.stores.server_url import Host, Server
 from support.registry import eventually
-from support.servers.postgres import Postgres, running
+from support.servers.stores.postgres import Postgres, running
 from support.serving import HOST
 
 BATCH = 4

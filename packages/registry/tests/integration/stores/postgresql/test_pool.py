@@ -15,8 +15,8 @@ from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.postgresql.errors import translated
 from modularity_registry.stores.postgresql.store import PostgresStore
 from modularity_registry.stores.server_url import Host
-from support.servers.pgbouncer import pooled
-from support.servers.postgres import DATABASE, USER, Postgres, running
+from support.servers.stores.pgbouncer import pooled
+from support.servers.stores.postgres import DATABASE, USER, Postgres, running
 from support.serving import HOST
 
 ADVICE = "use a pool in session mode, or a direct line"

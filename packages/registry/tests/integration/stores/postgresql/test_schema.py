@@ -17,7 +17,7 @@ from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.postgresql import layout
 from modularity_registry.stores.postgresql.store import PostgresStore
-from support.servers.postgres import Postgres, running
+from support.servers.stores.postgres import Postgres, running
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

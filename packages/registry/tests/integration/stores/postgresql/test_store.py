@@ -11,7 +11,7 @@ from modularity_registry.stores.conformance.contract import (
     RemoteStoreContract,
 )
 from modularity_registry.stores.postgresql.store import PostgresStore
-from support.servers.postgres import Postgres, running
+from support.servers.stores.postgres import Postgres, running
 
 TIMEOUT = 1.5  # seconds; everything happens on this machine
 

@@ -20,7 +20,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.redis.store import RedisStore
 from modularity_registry.stores.server_url import Host, Server, Tls
 from support.servers.certificates import Authority
-from support.servers.redis import RedisServer, TlsProxy, running
+from support.servers.stores.redis import RedisServer, TlsProxy, running
 from support.serving import free_port
 
 PASSWORD = "of-the-default-user"

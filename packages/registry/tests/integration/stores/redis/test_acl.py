@@ -18,7 +18,7 @@ from modularity_registry.stores.conformance.contract import snapshot_of
 from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.redis.store import RedisStore
 from support import TESTS
-from support.servers.redis import PACKAGE, RedisServer, running
+from support.servers.stores.redis import PACKAGE, RedisServer, running
 from support.serving import HOST
 
 OPERATOR = "of-the-operator"

@@ -15,7 +15,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.redis.errors import is_replica_refusal, unavailable
 from modularity_registry.stores.redis.store import RedisStore
 from modularity_registry.stores.server_url import Host, Server
-from support.servers.redis import RedisServer, running
+from support.servers.stores.redis import RedisServer, running
 
 PLACE = Server((Host("::1", 6379),), user="registry", password="hunter2")
 

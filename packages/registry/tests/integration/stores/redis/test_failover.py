@@ -17,7 +17,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.redis.store import RedisStore
 from modularity_registry.stores.server_url import Host, Server
 from support.registry import eventually
-from support.servers.redis import RedisServer, proxy_to, running
+from support.servers.stores.redis import RedisServer, proxy_to, running
 
 
 class Pair(NamedTuple):

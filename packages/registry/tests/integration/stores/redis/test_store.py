@@ -32,7 +32,7 @@ from modularity_registry.stores.redis.layout import KEPT
 from modularity_registry.stores.redis.store import RedisStore
 from modularity_registry.stores.server_url import Host, Server
 from support.registry import eventually
-from support.servers.redis import RedisServer, proxy_to, running
+from support.servers.stores.redis import RedisServer, proxy_to, running
 
 
 @pytest.fixture(scope="module")

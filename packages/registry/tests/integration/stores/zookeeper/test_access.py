@@ -16,7 +16,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.server_url import Host, Server, Tls
 from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from support.servers.certificates import Authority
-from support.servers.zookeeper import HOST, Zookeeper, running
+from support.servers.stores.zookeeper import HOST, Zookeeper, running
 
 USER, PASSWORD = "registry", "correct horse: battery/staple"
 

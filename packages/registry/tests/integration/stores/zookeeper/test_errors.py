@@ -24,7 +24,7 @@ from modularity_registry.stores.zookeeper.connection import Connection
 from modularity_registry.stores.zookeeper.sockets import BufferedSocket, Handler
 from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from support.registry import eventually
-from support.servers.zookeeper import Zookeeper, running
+from support.servers.stores.zookeeper import Zookeeper, running
 
 _numbers = itertools.count()
 

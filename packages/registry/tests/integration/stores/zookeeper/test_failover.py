@@ -19,7 +19,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.server_url import Server
 from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from support.registry import eventually
-from support.servers.zookeeper import Ensemble, Zookeeper, running
+from support.servers.stores.zookeeper import Ensemble, Zookeeper, running
 
 # A JVM on a busy machine takes its time.
 SECONDS = 90.0

@@ -25,7 +25,7 @@ from modularity_registry.stores.zookeeper import log_trimmer
 from modularity_registry.stores.zookeeper import writer as zookeeper_writer
 from modularity_registry.stores.zookeeper.store import ZookeeperStore
 from support.registry import eventually
-from support.servers.zookeeper import Zookeeper, running
+from support.servers.stores.zookeeper import Zookeeper, running
 
 _numbers = itertools.count()
 

@@ -21,7 +21,7 @@ from modularity_registry.stores.conformance.recorder import Recorder
 from modularity_registry.stores.server_url import Host, Server
 from modularity_registry.stores.zookeeper.layout import LARGEST_VALUE
 from modularity_registry.stores.zookeeper.store import ZookeeperStore
-from support.servers.zookeeper import HOST, Zookeeper, running
+from support.servers.stores.zookeeper import HOST, Zookeeper, running
 
 # What a test waits for a server that says nothing.
 TIMEOUT = 2.0

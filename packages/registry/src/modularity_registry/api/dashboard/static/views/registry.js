@@ -61,6 +61,7 @@ export class RegistryView {
       card("Services by runtime", barChart(stats.services_by_runtime)),
       h("div", { class: "wide" }, card("Replicas", replicaTable(health))),
       ...(health.upstreams ? [h("div", { class: "wide" }, card("Upstreams", upstreamTable(health.upstreams)))] : []),
+      ...(stats.integrations?.envoy ? [h("div", { class: "wide" }, card("Envoy", envoyTable(stats.integrations.envoy)))] : []),
     );
   }
 }
@@ -129,4 +130,23 @@ function upstreamTable(upstreams) {
       count(upstream.kept_lists),
     ]),
   );
+}
+
+function envoyTable({ nodes, shown }) {
+  if (!nodes) return h("p", { class: "faint" }, "No node asks for resources.");
+  const version = ({ accepted, sent }) => (accepted === sent ? accepted : `${accepted ?? "none"}, sent ${sent}`);
+  const rows = table(
+    "Envoy",
+    ["Node", "State", "Accepted"],
+    shown.map((node) => [
+      h("div", { class: "two-lines" }, node.id, h("small", null, [node.cluster, node.zone, node.by].filter(Boolean).join(" · "))),
+      h("div", { class: "two-lines" }, badge(node.up_to_date ? "healthy" : "unhealthy", node.up_to_date ? "up to date" : "refuses"), h("small", null, refusal(node.rejected))),
+      h("div", { class: "two-lines" }, Object.entries(node.types).map(([type, versions]) => h("small", null, `${type}: ${version(versions)}`))),
+    ]),
+  );
+  return nodes > shown.length ? [rows, h("p", { class: "faint" }, `and ${count(nodes - shown.length)} more`)] : rows;
+}
+
+function refusal(rejected) {
+  return rejected ? `${rejected.type}, ${ago(rejected.at)}: ${rejected.message}` : "";
 }

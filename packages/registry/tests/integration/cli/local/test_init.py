@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,15 +20,6 @@ from support.registry import eventually
 from support.serving import HOST, free_port
 
 MOST_LINES = {"fastapi": 10, "flask": 12}
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    registry = Served()
-    try:
-        yield registry
-    finally:
-        registry.kill()
 
 
 @pytest.mark.parametrize("framework", REQUIREMENTS)

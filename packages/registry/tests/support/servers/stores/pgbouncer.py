@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psycopg
 
-from support.servers.postgres import DATABASE, PASSWORD, USER, Postgres, as_user
 from support.servers.program import Program, find
+from support.servers.stores.postgres import DATABASE, PASSWORD, USER, Postgres, as_user
 from support.serving import HOST, free_port
 
 

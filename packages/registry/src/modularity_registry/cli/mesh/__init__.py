@@ -1,0 +1,1 @@
+"""The commands of the mesh: a sidecar in one command, intentions, the authority."""

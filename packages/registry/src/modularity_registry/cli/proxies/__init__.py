@@ -1,0 +1,1 @@
+"""The commands that keep other programs' configuration current: render and haproxy."""

@@ -1,0 +1,1 @@
+"""How services, their checks and the node are read, and waited for."""

@@ -1,0 +1,1 @@
+"""How services and their checks are registered and reported."""

@@ -1,0 +1,1 @@
+"""Envoy's resources, made of the catalog. How they reach anybody is not known here."""

@@ -1,0 +1,1 @@
+"""The authority: root certificates, and the certificates that they sign."""

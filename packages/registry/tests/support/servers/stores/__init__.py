@@ -1,0 +1,1 @@
+"""Stores of their own for the tests, and what stands before them."""
