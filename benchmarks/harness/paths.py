@@ -3,6 +3,8 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+IMAGES = DOCS / "images"
 PROGRAMS = ROOT / "benchmarks" / "programs"
 CLIENT_SOURCE = ROOT / "packages" / "client" / "src"
 # Where it has been in every commit so far.

@@ -25,11 +25,21 @@ class Plan:
     seconds: int = 3
     warmup: int = 1
     services: int = 10_000
+    # The sizes of a curve, and the seconds in which another system has to load one.
+    sizes: tuple[int, ...] = (100, 1_000, 10_000, 100_000, 1_000_000)
+    fill_limit: float = 240.0
+    million: int = 1_000_000
+    # Rates of an open loop, as shares of what a system answers at most.
+    load_shares: tuple[float, ...] = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 1.1)
     many_services: int = 100_000
     checked_services: int = 12_000
+    # Milliseconds by which the calls of an open loop may be late, for 99 of 100.
+    max_lag: float = 1.0
     # Watchers and the client.
     watchers: int = 2_000
-    many_watchers: tuple[int, ...] = (5_000, 10_000)
+    many_watchers: int = 5_000
+    fanouts: tuple[int, ...] = (100, 1_000, 5_000, 10_000, 20_000)
+    xds_nodes: int = 1_000
     changes: int = 20
     registrations: int = 300
     provider_kills: int = 4
@@ -65,6 +75,19 @@ class Plan:
         return Fleet(self.server_core, self.data)
 
 
+def medium(plan: Plan) -> Plan:
+    """Return the plan with fewer repeats and points, for the report in 35 minutes."""
+    return replace(
+        plan,
+        repeats=3,
+        seconds=2,
+        many_services=50_000,
+        sizes=(100, 10_000, 100_000, 1_000_000),
+        fill_limit=60.0,
+        load_shares=(0.1, 0.5, 0.75, 0.9, 1.1),
+    )
+
+
 def quick(plan: Plan) -> Plan:
     """Return the plan with just enough of everything to show that it works."""
     return replace(
@@ -73,9 +96,17 @@ def quick(plan: Plan) -> Plan:
         seconds=1,
         warmup=1,
         services=2_000,
+        sizes=(100, 1_000, 10_000),
+        fill_limit=10.0,
+        million=10_000,
+        load_shares=(0.25, 0.75, 1.1),
+        max_lag=200.0,
+        checked_services=3_000,
         many_services=10_000,
         watchers=300,
-        many_watchers=(500, 1_000),
+        many_watchers=500,
+        fanouts=(50, 200, 500),
+        xds_nodes=200,
         changes=5,
         registrations=30,
         provider_kills=2,

@@ -18,6 +18,8 @@ from typing import Protocol, Self
 from benchmarks.harness.results import BenchmarkError
 
 START_LIMIT = 60.0
+# Enough to write a snapshot of a million services.
+STOP_LIMIT = 120.0
 TICKS = os.sysconf("SC_CLK_TCK")
 # Settings of the caller's own environment must not change what is measured.
 DROPPED_SETTINGS = ("REGISTRY_", "HEALTH_CHECK_", "CONSUL_", "ETCD_")
@@ -128,11 +130,19 @@ class Server:
 
     def worker_rss(self) -> int:
         """Return the resident bytes of its workers, without a parent if it has one."""
-        pages, pids = 0, self.pids()
+        return self._worker_memory("VmRSS")
+
+    def worker_peak(self) -> int:
+        """Return the most resident bytes that its workers have had so far."""
+        return self._worker_memory("VmHWM")
+
+    def _worker_memory(self, name: str) -> int:
+        kilobytes, pids = 0, self.pids()
         for pid in pids[1:] or pids:
             with suppress(OSError):
-                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+                status = Path(f"/proc/{pid}/status").read_text()
+                kilobytes += int(status.partition(f"{name}:")[2].split()[0])
+        return kilobytes * 1024
 
     def answers(self, path: str) -> bool:
         """Say whether ``GET path`` answers 200; raises when the server has ended."""
@@ -147,9 +157,9 @@ class Server:
         finally:
             connection.close()
 
-    def ready(self, path: str) -> "Server":
-        """Return itself once ``path`` answers 200; raises when that takes too long."""
-        wait_until(lambda: self.answers(path), START_LIMIT, f"start of {self.name}")
+    def ready(self, path: str, limit: float = START_LIMIT) -> "Server":
+        """Return itself once ``path`` answers 200; raises after ``limit`` seconds."""
+        wait_until(lambda: self.answers(path), limit, f"start of {self.name}")
         return self
 
     def last_log_line(self) -> str:
@@ -167,7 +177,7 @@ class Server:
         if graceful and self.process.poll() is None:
             self.process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(15)
+                self.process.wait(STOP_LIMIT)
         # A paused process ignores SIGTERM, and no data here is worth keeping.
         self.signal(signal.SIGKILL)
         self.process.wait(15)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
+import msgspec
+
 FOREIGN_LIMIT = 0.1
 """The share of a core that other programs may take before a row counts as disturbed."""
 
@@ -26,25 +28,37 @@ class ScenarioSkipped(Exception):
 class Sample:
     """One repeat of one system. Times are in milliseconds, shares are of one core.
 
-    ``foreign`` is the share that programs outside the benchmark took meanwhile.
+    ``foreign`` is the share that programs outside the benchmark took meanwhile, ``lag``
+    the time by which the calls of an open loop were late, for 99 of 100.
     """
 
     value: float
     p50: float | None = None
     p99: float | None = None
+    p999: float | None = None
     server_busy: float | None = None
     client_busy: float | None = None
     reply_bytes: float | None = None
     foreign: float | None = None
+    lag: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """All repeats of one system, in the order in which they ran."""
+    """All repeats of one system, in the order in which they ran.
+
+    ``at`` is where it stands on a curve, such as the number of services.
+    """
 
     system: str
     unit: str
     samples: tuple[Sample, ...]
+    at: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The system, and where it stands on its curve."""
+        return self.system if self.at is None else f"{self.system} at {self.at:,.0f}"
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -95,7 +109,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The outcome of one scenario. A row with problems has no valid figures."""
+    """The outcome of one scenario. A row with problems has no valid figures.
+
+    ``axis`` says what the ``at`` of its series counts.
+    """
 
     key: str
     title: str
@@ -103,15 +120,21 @@ class Row:
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    axis: str = ""
 
     @property
     def beside(self) -> dict[str, tuple[float, ...]]:
         """This registry's figures over those of the other commit, for each repeat."""
-        series = {one.system: one for one in self.series}
+        ours = {(one.system, one.unit, one.at): one for one in self.series}
+        pairs = (
+            (ours.get((other.system.partition(" @")[0], other.unit, other.at)), other)
+            for other in self.series
+            if " @" in other.system
+        )
         return {
-            f"{name.partition(' @')[0]} / {name}": ratios(ours, other)
-            for name, other in series.items()
-            if " @" in name and (ours := series.get(name.partition(" @")[0]))
+            f"{our.label} / {other.label}": ratios(our, other)
+            for our, other in pairs
+            if our is not None
         }
 
     @property
@@ -140,6 +163,11 @@ class Row:
         verdicts = {"passed": self.passed, "disturbed": self.disturbed}
         return {**data, "beside": self.beside, **verdicts}
 
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Row":
+        """Return the row of which `to_json` returned ``data``."""
+        return msgspec.convert(data, Row)
+
 
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the smallest value that ``share`` of the values do not exceed."""
@@ -158,9 +186,7 @@ def ratios(ours: Series, theirs: Series) -> tuple[float, ...]:
 
 def at_least(ours: Series, theirs: Series, target: float) -> Check:
     """Return the check that ours is ``target`` times theirs or more."""
-    return Check(
-        f"{ours.system} / {theirs.system}", ratios(ours, theirs), target, "more"
-    )
+    return Check(f"{ours.label} / {theirs.label}", ratios(ours, theirs), target, "more")
 
 
 def at_least_baseline(

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from benchmarks.harness.http import call, request
 from benchmarks.harness.paths import PROGRAMS
@@ -29,6 +31,9 @@ http {
 }
 """
 
+ZOOKEEPER = Path("/usr/share/java/zookeeper.jar")
+"""Where Debian has it."""
+
 # A location of nginx that a health check finds healthy.
 HEALTHY = """default_type application/json; return 200 '{"status":"healthy"}';"""
 
@@ -41,8 +46,13 @@ def start_registry(
     workers: int = 1,
     cores: Sequence[int] = (),
     options: Sequence[str] = (),
+    ready: str = "/ready",
+    limit: float = START_LIMIT,
 ) -> Server:
-    """Return a registry that is ready, on the servers' core or on ``cores``."""
+    """Return a registry once ``ready`` answers, on the servers' core or on ``cores``.
+
+    Raises `BenchmarkError` when that takes more than ``limit`` seconds.
+    """
     if not plan.registry.is_file():
         raise BenchmarkError(f"no registry at {plan.registry}")
     port = free_port()
@@ -50,7 +60,7 @@ def start_registry(
     command += ["--port", str(port), "--store", url, *options]
     if workers > 1:
         command += ["--workers", str(workers)]
-    return fleet.launch("registry", command, port, env, cores).ready("/ready")
+    return fleet.launch("registry", command, port, env, cores).ready(ready, limit)
 
 
 def consul(fleet: Fleet, dev: bool) -> Server:
@@ -100,6 +110,39 @@ def etcd(fleet: Fleet) -> Server:
         command += [f"{prefix}-peer-urls", peer_url]
     command += ["--quota-backend-bytes", str(8 << 30)]
     return fleet.launch("etcd", command, port).ready("/health")
+
+
+def zookeeper(fleet: Fleet) -> Server:
+    """Return a ZooKeeper of one node, which syncs to the disk as it always does."""
+    if not ZOOKEEPER.is_file():
+        raise BenchmarkError("no ZooKeeper: apt-get install zookeeper")
+    java = program_path("java", "default-jre-headless")
+    port = free_port()
+    folder = fleet.folder / f"zookeeper-{port}"
+    folder.mkdir()
+    config = folder / "zoo.cfg"
+    config.write_text(
+        f"tickTime=2000\ndataDir={folder}\nclientPort={port}\nmaxClientCnxns=0\n"
+        "clientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
+        "4lw.commands.whitelist=ruok\n"
+    )
+    # Debian's jar names those that it needs, but for two.
+    jars = [ZOOKEEPER.with_name(f"{n}.jar") for n in ("netty-codec", "netty-resolver")]
+    command = [java, "-Xmx4g", "-XX:+UseSerialGC", "-Dzookeeper.jmx.log4j.disable=true"]
+    command += ["-cp", ":".join(map(str, (ZOOKEEPER, *jars)))]
+    command += ["org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)]
+    server = fleet.launch("zookeeper", command, port)
+    wait_until(lambda: _says_ok(port), START_LIMIT, "start of zookeeper")
+    return server
+
+
+def _says_ok(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            connection.sendall(b"ruok")
+            return connection.recv(4) == b"imok"
+    except OSError:
+        return False
 
 
 def nginx(

@@ -20,6 +20,7 @@ REQUESTS = 20_000
 RUNTIMES = ("python", "go", "java", "node", "rust")
 REGIONS = ("eu-central-1", "eu-west-1", "us-east-1", "ap-south-1")
 ETCD_PREFIX = "services/"
+CONSUL_NODE = "fleet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,40 @@ def consul_register(service: Service) -> bytes:
 
 def etcd_register(service: Service) -> bytes:
     """Return the request that puts a service under its capability in etcd."""
+    return request("POST", "/v3/kv/put", etcd_body(service))
+
+
+def etcd_body(service: Service) -> str:
+    """Return the same service as a key and its value in etcd."""
     key = f"{ETCD_PREFIX}{service.capability}/{service.id}"
-    body = {"key": _base64(key), "value": _base64(registry_body(service))}
-    return request("POST", "/v3/kv/put", json.dumps(body))
+    return json.dumps({"key": _base64(key), "value": _base64(registry_body(service))})
+
+
+def consul_put(services: Sequence[Service]) -> bytes:
+    """Return the request that writes them to Consul's catalog, at most 64."""
+    operations = []
+    for each in services:
+        body = json.loads(consul_body(each))
+        body["Service"] = body.pop("Name")
+        operation = {"Verb": "set", "Node": CONSUL_NODE, "Service": body}
+        operations.append({"Service": operation})
+    return request("PUT", "/v1/txn", json.dumps(operations, separators=(",", ":")))
+
+
+def consul_node() -> bytes:
+    """Return the request for a healthy node of Consul, which has the services.
+
+    Consul's own agent removes what was not registered with it from its own node.
+    """
+    check = {"CheckID": "alive", "Name": "alive", "Status": "passing"}
+    body = {"Node": CONSUL_NODE, "Address": "10.0.0.1", "Check": check}
+    return request("PUT", "/v1/catalog/register", json.dumps(body))
+
+
+def etcd_put(services: Sequence[Service]) -> bytes:
+    """Return the request that puts them into etcd at once, at most 128."""
+    puts = [{"requestPut": json.loads(etcd_body(each))} for each in services]
+    return request("POST", "/v3/kv/txn", json.dumps({"success": puts}))
 
 
 def registry_lookup(capability: str, query: str = "", headers: str = "") -> bytes:
@@ -156,14 +188,21 @@ def etcd_lookup(capability: str) -> bytes:
     return request("POST", "/v3/kv/range", json.dumps(body))
 
 
+def zookeeper_lookup(capability: str) -> str:
+    """Return the node of a capability and those below it, as JSON."""
+    first = int(capability.rpartition("-")[2]) * PER_CAPABILITY
+    ids = [service(number).id for number in range(first, first + PER_CAPABILITY)]
+    return json.dumps([capability, *ids])
+
+
 def draw(items: Sequence[str], seed: int) -> Iterator[str]:
     """Return `REQUESTS` items, drawn at random; the same seed gives the same items."""
     return iter(random.Random(seed).choices(items, k=REQUESTS))
 
 
-def services(count: int) -> Iterator[Service]:
-    """Return the first ``count`` services."""
-    return map(service, range(count))
+def services(count: int, first: int = 0) -> Iterator[Service]:
+    """Return the services from number ``first`` up to ``count``."""
+    return map(service, range(first, count))
 
 
 def checked_services(

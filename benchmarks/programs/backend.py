@@ -34,7 +34,7 @@ Start = Callable[[Path, int], AbstractContextManager[Running]]
 @contextmanager
 def postgresql(folder: Path, _size: int) -> Iterator[Running]:
     """Yield a server that syncs to the disk, as it does by default."""
-    from support.servers import postgres
+    from support.servers.stores import postgres
 
     # The fixture makes its own folder, for the user that PostgreSQL runs as.
     tempfile.tempdir = str(folder)
@@ -54,7 +54,7 @@ def postgresql(folder: Path, _size: int) -> Iterator[Running]:
 @contextmanager
 def redis(folder: Path, _size: int) -> Iterator[Running]:
     """Yield a server with an append-only file, synced every second by default."""
-    from support.servers.redis import running
+    from support.servers.stores.redis import running
 
     with running(folder) as fixture:
         yield Running(f"redis://127.0.0.1:{fixture.port}/0", fixture)
@@ -63,7 +63,7 @@ def redis(folder: Path, _size: int) -> Iterator[Running]:
 @contextmanager
 def etcd(folder: Path, size: int) -> Iterator[Running]:
     """Yield a cluster of that size, which syncs to the disk as it always does."""
-    from support.servers.etcd import running
+    from support.servers.stores.etcd import running
 
     options = ("--quota-backend-bytes", str(4 << 30))
     with running(folder, size, options) as fixture:
@@ -73,7 +73,7 @@ def etcd(folder: Path, size: int) -> Iterator[Running]:
 @contextmanager
 def zookeeper(folder: Path, _size: int) -> Iterator[Running]:
     """Yield a server that syncs to the disk as it always does."""
-    from support.servers.zookeeper import running
+    from support.servers.stores.zookeeper import running
 
     with running(folder) as fixture:
         yield Running(f"zookeeper://127.0.0.1:{fixture.port}", fixture)
@@ -82,7 +82,7 @@ def zookeeper(folder: Path, _size: int) -> Iterator[Running]:
 @contextmanager
 def consul(folder: Path, _size: int) -> Iterator[Running]:
     """Yield a server of one node that keeps its data on the disk."""
-    from support.servers.consul import Agent, running
+    from support.servers.stores.consul import Agent, running
 
     with running(Agent(folder)) as fixture:
         yield Running(f"consul://127.0.0.1:{fixture.port}", fixture)

@@ -16,6 +16,7 @@ import select
 import socket
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -125,9 +126,148 @@ class Query(Connection):
         self.socket.sendall(self.request.replace(INDEX, index[1]))
 
 
+class GrpcStream(Connection, ABC):
+    """A connection with one stream of gRPC, which asks and then hears.
+
+    Just enough of HTTP/2 (RFC 9113) for that.
+    """
+
+    __slots__ = ("_accepted", "_data", "_replies")
+
+    PATH = b""
+
+    def __init__(self, port: int, number: int, request: bytes) -> None:
+        super().__init__(port, number, request)
+        self._data = self._replies = b""
+        self._accepted = 0
+
+    def begin(self) -> None:
+        start = [frame(4, 0, 0), frame(8, 0, 0, WINDOW)]
+        start.append(frame(1, 4, 1, head(self.PATH)))
+        start += [frame(8, 0, 1, WINDOW), message(self.first())]
+        self.socket.sendall(PREFACE + b"".join(start))
+
+    @abstractmethod
+    def first(self) -> bytes:
+        """Return the message that says what it wants to hear."""
+
+    def answer(self, response: bytes) -> bytes:
+        """Return the message that answers a response; empty for none."""
+        return b""
+
+    def complete(self) -> bool:
+        while len(self.buffer) >= 9:
+            end = 9 + int.from_bytes(self.buffer[:3], "big")
+            if len(self.buffer) < end:
+                break
+            self._take(self.buffer[3], self.buffer[4], self.buffer[9:end])
+            self.buffer = self.buffer[end:]
+        while len(self._data) >= 5:
+            end = 5 + int.from_bytes(self._data[1:5], "big")
+            if len(self._data) < end:
+                break
+            answer = self.answer(self._data[5:end])
+            self._accepted += 1
+            self._replies += message(answer) if answer else b""
+            self._data = self._data[end:]
+        return bool(self._replies) or (self._accepted > 0 and not self.opened)
+
+    def proceed(self) -> None:
+        replies, self._replies = self._replies, b""
+        self.opened = self._accepted > 0
+        self.socket.sendall(replies)
+
+    def _take(self, kind: int, flags: int, payload: bytes) -> None:
+        if kind == 0:
+            self._data += payload
+        elif kind in (4, 6) and not flags & 1:
+            self._replies += frame(kind, 1, 0, payload if kind == 6 else b"")
+        elif kind in (3, 7) or (kind == 1 and flags & 1):
+            raise MeasurementFailed(f"a stream of gRPC ended: {payload[:200]!r}")
+
+
+class Node(GrpcStream):
+    """A node of xDS: it asks for one cluster's endpoints, and accepts them."""
+
+    __slots__ = ()
+
+    PATH = (
+        b"/envoy.service.discovery.v3.AggregatedDiscoveryService"
+        b"/StreamAggregatedResources"
+    )
+
+    def first(self) -> bytes:
+        return self._ask(field(2, field(1, b"node-%d" % self.number)))
+
+    def answer(self, response: bytes) -> bytes:
+        nonce = NONCE.search(response)
+        if nonce is None:
+            raise MeasurementFailed("a response has no nonce at its end")
+        return self._ask(field(5, nonce[1]))
+
+    def _ask(self, more: bytes) -> bytes:
+        """Return a request for the endpoints; ``more`` is what it says beside that."""
+        return field(3, self.request) + field(4, ENDPOINTS) + more
+
+
+class EtcdWatch(GrpcStream):
+    """A watch of etcd on all keys that begin with the request."""
+
+    __slots__ = ()
+
+    PATH = b"/etcdserverpb.Watch/Watch"
+
+    def first(self) -> bytes:
+        end = self.request[:-1] + bytes((self.request[-1] + 1,))
+        return field(1, field(1, self.request) + field(2, end))
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+WINDOW = (1 << 30).to_bytes(4, "big")
+ENDPOINTS = b"type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+NONCE = re.compile(rb"\x2a[\x01-\x10]([0-9a-f]+)\Z", re.DOTALL)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Return a field of a message of Protocol Buffers, of at most 127 bytes."""
+    return bytes((number << 3 | 2, len(content))) + content
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """Return a frame of HTTP/2."""
+    head = len(payload).to_bytes(3, "big") + bytes((kind, flags))
+    return head + stream.to_bytes(4, "big") + payload
+
+
+def message(content: bytes) -> bytes:
+    """Return a message of gRPC in a frame of the stream."""
+    return frame(0, 0, 1, b"\0%b%b" % (len(content).to_bytes(4, "big"), content))
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """Return a header that no table has (RFC 7541, section 6.2.2)."""
+    return b"\0%c%b%c%b" % (len(name), name, len(value), value)
+
+
+def head(path: bytes) -> bytes:
+    """Return the headers of a call of gRPC."""
+    # The first two are in the static table: :method POST, :scheme http.
+    return b"\x83\x86" + b"".join(
+        literal(name, value)
+        for name, value in (
+            (b":path", path),
+            (b":authority", b"registry"),
+            (b"content-type", b"application/grpc"),
+            (b"te", b"trailers"),
+        )
+    )
+
+
 KINDS: dict[str, Callable[[int, int, bytes], Connection]] = {
     "stream": Stream,
     "query": Query,
+    "xds": Node,
+    "etcd": EtcdWatch,
 }
 
 
@@ -280,6 +420,8 @@ class Watchers:
             connection.buffer = buffer
             if not connection.flowing and connection.complete():
                 complete.append(connection)
+                if marker is not None and connection.number >= self._expected:
+                    self._strays += 1
         # The next queries can wait until everything is read.
         for connection in complete:
             connection.proceed()

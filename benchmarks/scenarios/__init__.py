@@ -6,21 +6,27 @@ from types import MappingProxyType
 
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.results import BenchmarkError, Row, ScenarioSkipped
-from benchmarks.scenarios.adoption import adoption
-from benchmarks.scenarios.callers import callers, flask, lists
-from benchmarks.scenarios.capacity import checked, checks, memory, start
-from benchmarks.scenarios.client import resolve, subscribed, takeover
-from benchmarks.scenarios.dns import srv
-from benchmarks.scenarios.first_day import firstday
-from benchmarks.scenarios.fuzz import fuzz
-from benchmarks.scenarios.leader_loss import leader
-from benchmarks.scenarios.lookups import lookup, peers, scale
-from benchmarks.scenarios.replicas import beats, propagation, workers
-from benchmarks.scenarios.routing import routing
-from benchmarks.scenarios.slow_callers import slow
-from benchmarks.scenarios.stores import firstview, storelookup, stores
-from benchmarks.scenarios.watchers import bystanders, fanout, streams, watch
-from benchmarks.scenarios.writes import heartbeat, register
+from benchmarks.scenarios.client.client import resolve, subscribed, takeover
+from benchmarks.scenarios.client.first_day import firstday
+from benchmarks.scenarios.events.fanout import fanout
+from benchmarks.scenarios.events.watchers import bystanders, streams, watch
+from benchmarks.scenarios.integrations.consul_api import consul_api, consul_blocking
+from benchmarks.scenarios.integrations.dns import srv
+from benchmarks.scenarios.integrations.xds import xds_nodes
+from benchmarks.scenarios.serving.callers import callers, flask, lists
+from benchmarks.scenarios.serving.capacity import checked, checks, memory
+from benchmarks.scenarios.serving.fuzz import fuzz
+from benchmarks.scenarios.serving.growth import growth
+from benchmarks.scenarios.serving.lookups import lookup
+from benchmarks.scenarios.serving.routing import namespaces, routing
+from benchmarks.scenarios.serving.saturation import saturation
+from benchmarks.scenarios.serving.slow_callers import slow
+from benchmarks.scenarios.serving.writes import heartbeat, register
+from benchmarks.scenarios.stores.adoption import adoption
+from benchmarks.scenarios.stores.leader_loss import leader
+from benchmarks.scenarios.stores.million import million
+from benchmarks.scenarios.stores.replicas import beats, propagation, workers
+from benchmarks.scenarios.stores.stores import firstview, storelookup, stores
 
 Scenario = Callable[[Plan], Row]
 
@@ -28,22 +34,25 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
     {
         "lookup": lookup,
         "callers": callers,
-        "scale": scale,
+        "growth": growth,
+        "saturation": saturation,
         "routing": routing,
+        "namespaces": namespaces,
         "flask": flask,
         "lists": lists,
-        "peers": peers,
         "register": register,
         "heartbeat": heartbeat,
         "dns": srv,
         "memory": memory,
-        "start": start,
         "checks": checks,
         "checked": checked,
         "watch": watch,
         "bystanders": bystanders,
         "fanout": fanout,
         "streams": streams,
+        "consul-api": consul_api,
+        "consul-blocking": consul_blocking,
+        "xds-nodes": xds_nodes,
         "resolve": resolve,
         "subscribed": subscribed,
         "takeover": takeover,
@@ -54,6 +63,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         "adoption": adoption,
         "beats": beats,
         "firstview": firstview,
+        "million": million,
         "firstday": firstday,
         "leader": leader,
         "fuzz": fuzz,

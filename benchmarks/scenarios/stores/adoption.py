@@ -16,7 +16,11 @@ from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import Fleet, Server, wait_until
 from benchmarks.harness.results import BenchmarkError, Check, Row, Sample, Series
 from benchmarks.harness.systems import HEALTHY, nginx
-from benchmarks.scenarios.replicas import REPLICAS, alive_replicas, start_replicas
+from benchmarks.scenarios.stores.replicas import (
+    REPLICAS,
+    alive_replicas,
+    start_replicas,
+)
 
 ADDRESSES = 32
 # No replica can know of a death so soon, but a check under way may end after it.

@@ -30,13 +30,13 @@ from benchmarks.harness.results import (
     ratios,
 )
 from benchmarks.harness.systems import start_registry
-from benchmarks.harness.wrk import CONNECTIONS
-from benchmarks.scenarios.stores import StoreResult, over_each
-from benchmarks.scenarios.watchers import (
+from benchmarks.load.wrk import CONNECTIONS
+from benchmarks.scenarios.events.watchers import (
     measure_changes,
     open_watchers,
     registry_watch,
 )
+from benchmarks.scenarios.stores.stores import StoreResult, over_each
 
 REPLICAS = 3
 # The stores with a target: a registration must reach other replicas within so many ms.

@@ -27,8 +27,8 @@ from benchmarks.harness.results import (
     at_least,
     ratios,
 )
-from benchmarks.harness.wrk import CONNECTIONS
-from benchmarks.scenarios.writes import registry_writes
+from benchmarks.load.wrk import CONNECTIONS
+from benchmarks.scenarios.serving.writes import registry_writes
 
 # The bytes of the registry's own record of such a service, nearly.
 RECORD_SIZE = 450
@@ -164,7 +164,7 @@ def _first_view(plan: Plan, fleet: Fleet, store: Backend) -> StoreResult:
     url, count = store.empty_store(), plan.first_view_services
     services = workload.services(count)
     longer = (replace(s, build=s.build + PADDING) for s in services)
-    fill_store(plan, fleet, longer, url)
+    fill_store(longer, url)
     snapshots, starts = [], []
     with Program(plan.server_core, PROGRAMS / "first_view.py") as viewer:
         for _ in range(min(plan.repeats, 3)):

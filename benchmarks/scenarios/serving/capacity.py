@@ -1,4 +1,4 @@
-"""What one registry can hold and do: memory, start, health checks."""
+"""What one registry can hold and do: memory, and health checks."""
 
 import http.client
 import threading
@@ -15,7 +15,6 @@ from benchmarks.harness.comparison import (
     system_under_test,
     take_turns,
 )
-from benchmarks.harness.fill import fill_store, sqlite_url, time_to_ready
 from benchmarks.harness.http import get, send_all
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import CpuMeter, Fleet, Server, wait_until
@@ -80,20 +79,6 @@ def _growth(version: Plan) -> Sample:
         before = server.worker_rss()
         register(many, base)
         return Sample((server.worker_rss() - before) / many)
-
-
-def start(plan: Plan) -> Row:
-    """The time from starting the process until it is ready."""
-    many = plan.many_services
-    with plan.fleet() as fleet:
-        url = sqlite_url(fleet)
-        fill_store(plan, fleet, workload.services(many), url)
-        samples = [time_to_ready(plan, fleet, url, many) for _ in range(plan.repeats)]
-    series = Series("registry", "s", tuple(samples))
-    check = Check("until /ready", series.values, 3, "less", "s")
-    title = f"start with {many:,} services in SQLite"
-    notes = ("the database is in the page cache, as after a restart",)
-    return Row("start", title, (series,), (check,), notes)
 
 
 def checks(plan: Plan) -> Row:

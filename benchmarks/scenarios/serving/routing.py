@@ -1,4 +1,4 @@
-"""Lookups where zones, priorities and splits decide, beside plain ones."""
+"""Lookups where zones, priorities, splits and namespaces decide, beside plain ones."""
 
 import json
 from functools import partial
@@ -21,6 +21,8 @@ from benchmarks.harness.workload import Service
 ZONES = ("eu-1a", "eu-1b", "eu-1c")
 SPLIT = '{"v1":90,"v2":10}'
 
+NAMESPACES = tuple(f"team-{letter}" for letter in "abcdefgh")
+
 PRIMARY = 6
 """Of the ten providers of a capability, so many are primary, in all zones and groups;
 the others are backups."""
@@ -42,6 +44,37 @@ def routing(plan: Plan) -> Row:
     title = f"capability lookup by zone and split, {plan.services:,} services"
     checks = (at_least(series[3], series[0], 0.85),)
     return Row("routing", title, tuple(series), checks, notes)
+
+
+def namespaces(plan: Plan) -> Row:
+    """The lookup in a registry with namespaces, outside of them and within one."""
+    with plan.fleet() as fleet:
+        plain = lookups(plan, fleet, "plain", plan.services)
+        env = {"REGISTRY_NAMESPACES": ",".join(NAMESPACES)}
+        outside = lookups(plan, fleet, "default", plan.services, env=env)
+        server = outside.server
+        services = workload.services(plan.services)
+        send_all(server.port, map(_register_within, services))
+        within = system_under_test(
+            fleet, "within one", server, plain.keys, _look_up_within, one_provider
+        )
+        series = compare(plan, fleet, (plain, outside, within))
+    notes = (
+        f"'default' and 'within one': the registry has {len(NAMESPACES)} namespaces"
+        " beside the default one",
+    )
+    title = f"capability lookup with namespaces, {plan.services:,} services in each"
+    checks = tuple(at_least(each, series[0], 0.95) for each in series[1:])
+    return Row("namespaces", title, tuple(series), checks, notes)
+
+
+def _look_up_within(capability: str) -> bytes:
+    return request("GET", f"/api/ns/{NAMESPACES[0]}/capabilities/{capability}")
+
+
+def _register_within(service: Service) -> bytes:
+    body = workload.registry_body(service)
+    return request("POST", f"/api/ns/{NAMESPACES[0]}/register", body)
 
 
 def _routed(

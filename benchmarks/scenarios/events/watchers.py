@@ -44,8 +44,21 @@ CONSUL_WAIT = "300s"
 FEW = 10
 # Changes a second, while lookups go on.
 CHANGE_RATE = 10
-# More streams than the registry takes by default.
-ROOM = {"REGISTRY_MAX_WATCHERS": "11000"}
+
+
+SPARE = 100
+"""Places for streams beyond those that are measured."""
+
+OTHER_CONNECTIONS = 500
+"""Enough for the calls, and for the watchers that are opening."""
+
+
+def room(watchers: int) -> dict[str, str]:
+    """Return the settings of a registry that takes so many streams, and some calls."""
+    return {
+        "REGISTRY_MAX_WATCHERS": str(watchers + SPARE),
+        "REGISTRY_MAX_CONNECTIONS": str(OTHER_CONNECTIONS),
+    }
 
 
 @contextmanager
@@ -59,7 +72,7 @@ def open_watchers(
         yield program
 
 
-def _allow_files(watchers: int) -> None:
+def allow_files(watchers: int) -> None:
     """Raise the limit of open files for this process and all that it starts."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = watchers + OTHER_FILES
@@ -110,6 +123,17 @@ def measure_changes(
     ``pause`` is the shortest and the longest between two changes, in seconds.
     """
     changes = _changes(plan, register, pause)
+    return measure(server, watchers, changes, expected, beside)
+
+
+def measure(
+    server: Server,
+    watchers: Program,
+    changes: Sequence[dict[str, object]],
+    expected: int,
+    beside: Sequence[HasCpuTime] = (),
+) -> Delays:
+    """Make some changes; return when their ``expected`` watchers saw them."""
     meter = CpuMeter(server, watchers, *beside)
     _send_changes(server, watchers, changes, expected)
     reply = watchers.reply()
@@ -183,7 +207,7 @@ def registry_delays(
     """
     register = workload.registry_register
     with plan.fleet() as fleet:
-        server = start_registry(plan, fleet, env=ROOM)
+        server = start_registry(plan, fleet, env=room(len(requests)))
         before = server.worker_rss()
         with open_watchers(plan, server.port, requests) as watchers:
             memory = (server.worker_rss() - before) / len(requests)
@@ -200,19 +224,19 @@ def consul_delays(plan: Plan, requests: Sequence[bytes]) -> Delays:
             return measure_changes(plan, server, watchers, register, len(requests))
 
 
-def _streams(count: int) -> list[bytes]:
+def event_streams(count: int) -> list[bytes]:
     return [registry_watch(workload.sole_provider(0).capability)] * count
 
 
 def watch(plan: Plan) -> Row:
     """From a change to each of many watchers of the same capability."""
     count = plan.watchers
-    _allow_files(count)
+    allow_files(count)
     queries = [consul_watch(workload.sole_provider(0).capability)] * count
     memories: dict[str, list[Sample]] = {}
 
     def ours(version: Plan) -> Sample:
-        delays, memory = registry_delays(version, _streams(count), count)
+        delays, memory = registry_delays(version, event_streams(count), count)
         memories.setdefault(f"memory{version.mark}", []).append(Sample(memory))
         return delays.sample
 
@@ -233,36 +257,14 @@ def watch(plan: Plan) -> Row:
     return Row("watch", title, (*series, *memory), checks, notes)
 
 
-def fanout(plan: Plan) -> Row:
-    """From a change to each of several thousand streams of one replica."""
-    counts = plan.many_watchers
-    _allow_files(max(counts))
-
-    def delays(version: Plan, count: int) -> Sample:
-        return registry_delays(version, _streams(count), count)[0].sample
-
-    measures: dict[str, Measure] = {
-        f"{count:,} streams{version.mark}": partial(delays, version, count)
-        for count in counts
-        for version in plan.versions()
-    }
-    series = take_turns(plan.repeats, measures, "ms")
-    checks = tuple(
-        Check(f"p99, {one.system}", one.values, limit, "less", "ms")
-        for one, limit in zip(series[:: len(plan.versions())], (50, 100), strict=True)
-    )
-    title = f"change to stream, {plan.changes} changes, p99"
-    return Row("fanout", title, tuple(series), checks)
-
-
 def bystanders(plan: Plan) -> Row:
     """From a change to its few watchers, while many watch something else."""
-    _allow_files(plan.watchers + FEW)
+    allow_files(plan.watchers + FEW)
     capabilities = workload.capabilities(plan.watchers * workload.PER_CAPABILITY)
     many = [registry_watch(capability) for capability in capabilities]
     # More changes, because only a few watchers receive each.
     longer = replace(plan, changes=3 * plan.changes)
-    requests = _streams(FEW) + many
+    requests = event_streams(FEW) + many
     repeats = [registry_delays(longer, requests, FEW)[0] for _ in range(plan.repeats)]
     series = Series("registry", "ms", tuple(delays.sample for delays in repeats))
     check = Check("p99", series.values, 10, "less", "ms")
@@ -277,17 +279,17 @@ def bystanders(plan: Plan) -> Row:
 
 def streams(plan: Plan) -> Row:
     """Lookups while many streams get every change, against none."""
-    count = plan.many_watchers[0]
-    _allow_files(count)
+    count = plan.many_watchers
+    allow_files(count)
     rates: dict[str, list[float]] = {}
     measures: dict[str, Measure] = {}
     with plan.fleet() as fleet, ExitStack() as stack:
         for version in plan.versions():
             alone, beside = (
-                lookups(version, fleet, name, plan.services, env=ROOM)
+                lookups(version, fleet, name, plan.services, env=room(count))
                 for name in ("no streams", "streams")
             )
-            port, requests = beside.server.port, _streams(count)
+            port, requests = beside.server.port, event_streams(count)
             watchers = stack.enter_context(open_watchers(plan, port, requests))
             measures[alone.name] = partial(measure_system, plan, fleet, alone)
             measures[beside.name] = partial(
@@ -319,7 +321,7 @@ def _lookups_beside_changes(
     count = CHANGE_RATE * (plan.warmup + plan.seconds + 1)
     pause, register = (1 / CHANGE_RATE,) * 2, workload.registry_register
     changes = _changes(replace(plan, changes=count), register, pause)
-    expected = plan.many_watchers[0]
+    expected = plan.many_watchers
     _send_changes(system.server, watchers, changes, expected, periodic=True)
     sample = measure_system(plan, fleet, system, (watchers,))
     reply = watchers.reply()

@@ -26,7 +26,7 @@ from benchmarks.harness.results import (
     at_least,
     at_least_baseline,
 )
-from benchmarks.harness.wrk import cycle_script, wrk
+from benchmarks.load.wrk import cycle_script, wrk
 from modularity_registry import tokens
 from modularity_registry.model.rights import Right, TokenRequest
 

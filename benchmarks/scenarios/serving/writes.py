@@ -22,7 +22,7 @@ from benchmarks.harness.results import (
     at_least_baseline,
 )
 from benchmarks.harness.systems import consul, start_registry
-from benchmarks.harness.wrk import CONNECTIONS, count_script, measure, wrk
+from benchmarks.load.wrk import CONNECTIONS, count_script, measure, wrk
 
 
 def writes(

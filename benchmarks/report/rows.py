@@ -11,7 +11,12 @@ from benchmarks.harness.results import FOREIGN_LIMIT, Check, Row, Series
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {"consul": "#c2476e", "etcd": "#3d85b8", "nginx": "#7a8b5c"}
+COLOURS = {
+    "consul": "#c2476e",
+    "etcd": "#3d85b8",
+    "nginx": "#7a8b5c",
+    "zookeeper": "#7f6a9c",
+}
 OURS = "#e08a2e"
 REFERENCE = "#8d929b"
 
@@ -40,11 +45,13 @@ def row_text(row: Row) -> str:
 
 
 def _series_line(series: Series) -> str:
-    parts = [f"  {series.system:<24}{number(series.median):>9} {series.unit:<12}"]
+    parts = [f"  {series.label:<24}{number(series.median):>9} {series.unit:<12}"]
     parts.append(_spread(series.values).ljust(22))
     p50, p99 = series.median_of("p50"), series.median_of("p99")
     if p50 is not None and p99 is not None:
         parts.append(f"p50 {p50:6.2f} ms  p99 {p99:6.2f} ms")
+    if (p999 := series.median_of("p999")) is not None:
+        parts.append(f" p99.9 {p999:6.2f} ms")
     busy, client = series.median_of("server_busy"), series.median_of("client_busy")
     if busy is not None and client is not None:
         parts.append(f"  server {busy:4.0%}  other core {client:4.0%}")
@@ -122,12 +129,12 @@ def write_plot(path: Path, facts: Mapping[str, object], rows: Sequence[Row]) -> 
 
 
 def _draw_row(axes: "Axes", row: Row) -> None:
-    names = [series.system for series in row.series]
+    names = [series.label for series in row.series]
     places = list(range(len(names)))
     medians = [series.median for series in row.series]
     low = [m - min(s.values) for m, s in zip(medians, row.series, strict=True)]
     high = [max(s.values) - m for m, s in zip(medians, row.series, strict=True)]
-    colours = [_colour(name) for name in names]
+    colours = [colour(series.system) for series in row.series]
     axes.barh(places, medians, xerr=[low, high], color=colours, height=0.65)
     axes.set_yticks(places, names, fontsize=9)
     axes.set_ylim(max(len(names), 4) - 0.5, -0.5)
@@ -139,7 +146,7 @@ def _draw_row(axes: "Axes", row: Row) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _colour(system: str) -> str:
+def colour(system: str) -> str:
     """Return the colour of a system; grey is for what a store is compared with."""
     reference = (
         system.endswith(" driver") or system.startswith("memory, ") or " @" in system

@@ -1,0 +1,1 @@
+"""What is written of the results: text, JSON, plots, and docs/benchmarks.md."""

@@ -1,0 +1,1 @@
+"""The client's own figures, and the first day of a newcomer."""

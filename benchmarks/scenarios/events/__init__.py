@@ -1,0 +1,1 @@
+"""Changes, and how soon those who watch have them."""

@@ -1,0 +1,1 @@
+"""Other interfaces: DNS, the API of Consul, and xDS."""

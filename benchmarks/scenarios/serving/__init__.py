@@ -1,0 +1,1 @@
+"""Requests at one registry: how many it answers, how fast, and what it can hold."""

@@ -1,0 +1,1 @@
+"""What depends on the store, and on several replicas over it."""

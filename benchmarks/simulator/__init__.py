@@ -1,0 +1,1 @@
+"""Simulates many services and replicas on the registry's own rules."""

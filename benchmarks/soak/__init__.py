@@ -1,0 +1,1 @@
+"""An hour of mixed load, and whether the registry needs more and more for it."""

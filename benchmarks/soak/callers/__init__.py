@@ -1,0 +1,1 @@
+"""Who calls the registry, each in a module of its own."""
