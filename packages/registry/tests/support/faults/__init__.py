@@ -1,0 +1,1 @@
+"""Proofs of reliability: what clients saw while something was broken, and its check."""

@@ -1,0 +1,335 @@
+"""The stores that are broken while clients use a registry over them.
+
+Each runs behind a proxy in a folder of its own. ``url`` is the store as the registry
+reaches it.
+"""
+
+import json
+import os
+import signal
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import redis
+
+from modularity_registry.stores.server_url import Host
+from support.faults.proxy import FaultyProxy
+from support.registry import eventually
+from support.servers.program import Program, find
+from support.servers.stores import consul, etcd, postgres, zookeeper
+from support.servers.stores import redis as redis_servers
+from support.serving import HOST, free_port
+
+
+class Backend(ABC):
+    """A store whose server can be signalled, killed and started again.
+
+    ``victim`` is that server, or the one of several that is broken.
+    """
+
+    kind = ""
+    victim: Any
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self.url = ""
+        self.proxy: FaultyProxy | None = None
+        self._stack = stack
+        self.open()
+
+    @abstractmethod
+    def open(self) -> None:
+        """Start it, and set ``victim`` and ``url``; the stack ends it."""
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self.victim.kill()
+
+    def start(self) -> None:
+        """Start it again, and return when it answers."""
+        self.victim.start()
+
+    def program(self) -> Program:
+        """Return its process."""
+        program: Program | None = self.victim._program
+        assert program is not None
+        return program
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process, and to those that it has started."""
+        pid = self.program().process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for process in (pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def behind_proxy(self, port: int) -> int:
+        """Put a proxy before a port, and return its port."""
+        self.proxy = FaultyProxy(port)
+        self._stack.callback(self.proxy.close)
+        return self.proxy.port
+
+
+class Etcd(Backend):
+    kind = "etcd"
+    size = 1
+
+    def open(self) -> None:
+        self.cluster = self._stack.enter_context(etcd.running(self.folder, self.size))
+        if self.size == 1:
+            port = self.behind_proxy(self.cluster.members[0].port)
+            self.url = f"etcd://{HOST}:{port}"
+        else:
+            self.url = f"etcd://{hosts(self.cluster.hosts)}"
+        self.victim = self.cluster.members[0]
+
+    def choose_leader(self) -> None:
+        """The leader is what is broken from here on."""
+        self.victim = self.cluster.leader()
+
+    def start(self) -> None:
+        self.cluster.start(self.victim)
+
+    def program(self) -> Program:
+        program: Program | None = self.victim.program
+        assert program is not None
+        return program
+
+    def compact(self) -> None:
+        """Forget all changes before now."""
+        with etcd.Operator(self.victim.host) as operator:
+            # Without a change since the last time there would be nothing to forget.
+            operator.put(b"elsewhere", b"")
+            operator.compact()
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Let etcd believe in this block that its quota is used up."""
+        with etcd.Operator(self.victim.host) as operator, operator.out_of_space():
+            yield
+
+
+class EtcdCluster(Etcd):
+    kind = "etcd, three members"
+    size = 3
+
+
+class Redis(Backend):
+    kind = "redis"
+
+    def open(self) -> None:
+        self.victim = self._stack.enter_context(redis_servers.running(self.folder))
+        self.url = f"redis://{HOST}:{self.behind_proxy(self.victim.port)}"
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Leave Redis no memory in this block; it may not evict anything."""
+        self.victim.call("CONFIG", "SET", "maxmemory", "1")
+        try:
+            yield
+        finally:
+            self.victim.call("CONFIG", "SET", "maxmemory", "0")
+
+
+class RedisSentinel(Redis):
+    """Two servers and a Sentinel; the proxy is the name that follows the primary."""
+
+    kind = "redis, Sentinel"
+    name = "faults"
+
+    def open(self) -> None:
+        self.servers = []
+        for name in ("one", "two"):
+            folder = self.folder / name
+            folder.mkdir()
+            server = redis_servers.running(folder)
+            self.servers.append(self._stack.enter_context(server))
+        self.victim, other = self.servers
+        other.call("REPLICAOF", HOST, self.victim.port)
+        eventually(lambda: _replication(other)["master_link_status"] == "up")
+        self.url = f"redis://{HOST}:{self.behind_proxy(self.victim.port)}"
+        self._run_sentinel()
+        ending = threading.Event()
+        thread = threading.Thread(target=self._follow, args=(ending,), daemon=True)
+        thread.start()
+        self._stack.callback(thread.join)
+        self._stack.callback(ending.set)
+
+    def _run_sentinel(self) -> None:
+        self._port = free_port()
+        settings = self.folder / "sentinel.conf"
+        settings.write_text(
+            f"port {self._port}\nbind {HOST}\ndir {self.folder}\n"
+            f"sentinel monitor {self.name} {HOST} {self.victim.port} 1\n"
+            f"sentinel down-after-milliseconds {self.name} 1000\n"
+            f"sentinel failover-timeout {self.name} 5000\n"
+        )
+        path = find(["redis-server"], redis_servers.PACKAGE, "redis-server")
+        log = self.folder / "sentinel.log"
+        sentinel = Program([path, settings, "--sentinel"], log)
+        self._stack.callback(sentinel.kill)
+        sentinel.wait_until(lambda: self._known_replicas() == 1)
+
+    def _ask(self, *command: str) -> Any:
+        client: Any = redis.Redis(HOST, self._port, protocol=2)
+        try:
+            return client.execute_command(*command)
+        except redis.RedisError:
+            return None
+        finally:
+            client.close()
+
+    def _known_replicas(self) -> int:
+        return len(self._ask("SENTINEL", "REPLICAS", self.name) or ())
+
+    def _follow(self, ending: threading.Event) -> None:
+        """Let the proxy lead to the server that Sentinel calls the primary."""
+        assert self.proxy is not None
+        while not ending.wait(0.1):
+            place = self._ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)
+            if place and (HOST, int(place[1])) != self.proxy.target:
+                self.proxy.target = HOST, int(place[1])
+                self.proxy.cut()
+                self.proxy.mend()
+                [self.victim] = [s for s in self.servers if s.port == int(place[1])]
+
+    def kill(self) -> None:
+        self._killed = self.victim
+        self.victim.kill()
+
+    def start(self) -> None:
+        """Start what was killed again: Sentinel makes it a replica."""
+        eventually(lambda: self.victim is not self._killed)
+        self._killed.start()
+
+
+def _replication(server: redis_servers.RedisServer) -> dict[str, Any]:
+    state: dict[str, Any] = server.call("INFO", "replication")
+    return state
+
+
+class Postgresql(Backend):
+    kind = "postgresql"
+
+    def open(self) -> None:
+        self.victim = self._stack.enter_context(postgres.running())
+        self.url = _postgres_url(self.behind_proxy(self.victim.port))
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.program().kill()
+
+
+class PostgresqlStandby(Postgresql):
+    """A primary and a standby that is promoted; the URL has both."""
+
+    kind = "postgresql, asynchronous standby"
+    synchronous = False
+
+    def open(self) -> None:
+        self.victim = self._stack.enter_context(postgres.running())
+        self.standby = postgres.Postgres(self.victim)
+        self._stack.callback(self.standby.close)
+        self.standby.start()
+        query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+        eventually(lambda: self.victim.sql(query) == [(1,)])
+        if self.synchronous:
+            self.victim.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            self.victim.sql("SELECT pg_reload_conf()")
+        self.url = _postgres_url(self.victim.port, self.standby.port)
+
+    def promote(self) -> None:
+        """Kill the primary, and promote the standby."""
+        self.kill()
+        self.standby.sql("ALTER SYSTEM RESET synchronous_standby_names")
+        self.standby.sql("SELECT pg_promote()")
+
+
+class PostgresqlSynchronous(PostgresqlStandby):
+    kind = "postgresql, synchronous standby"
+    synchronous = True
+
+
+def _postgres_url(*ports: int) -> str:
+    places = ",".join(f"{HOST}:{port}" for port in ports)
+    password = quote(postgres.PASSWORD, safe="")
+    return f"postgresql://{postgres.USER}:{password}@{places}/{postgres.DATABASE}"
+
+
+class Zookeeper(Backend):
+    kind = "zookeeper"
+
+    def open(self) -> None:
+        self.victim = self._stack.enter_context(zookeeper.running(self.folder))
+        self.url = f"zookeeper://{HOST}:{self.behind_proxy(self.victim.port)}"
+
+
+class ZookeeperEnsemble(Zookeeper):
+    kind = "zookeeper, three members"
+
+    def open(self) -> None:
+        self.ensemble = zookeeper.Ensemble(self.folder)
+        self._stack.callback(self.ensemble.kill)
+        self.ensemble.start()
+        self.victim = self.ensemble.members[0]
+        self.url = f"zookeeper://{hosts(self.ensemble.hosts)}"
+
+    def choose_leader(self) -> None:
+        """The leader is what is broken from here on."""
+        self.victim = self.ensemble.leader()
+
+
+class Consul(Backend):
+    """One server of Consul."""
+
+    kind = "consul"
+
+    def open(self) -> None:
+        self.victim = self._stack.enter_context(
+            consul.running(consul.Agent(self.folder))
+        )
+        self.url = f"consul://{HOST}:{self.behind_proxy(self.victim.port)}"
+
+
+class ConsulCluster(Consul):
+    """Three servers; the registry asks one that does not lead."""
+
+    kind = "consul, three members"
+
+    def open(self) -> None:
+        self.agents: list[consul.Agent] = []
+        for number in range(3):
+            folder = self.folder / f"member-{number}"
+            folder.mkdir()
+            self.agents.append(consul.Agent(folder))
+        places = [f"{HOST}:{agent.ports['serf_lan']}" for agent in self.agents]
+        for number, agent in enumerate(self.agents):
+            agent.settings = {
+                "node_name": f"member-{number}",
+                "bootstrap_expect": 3,
+                "retry_join": places,
+                "retry_interval": "1s",
+            }
+            self._stack.callback(agent.kill)
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(consul.Agent.start, self.agents))
+        self.choose_leader()
+        other = next(agent for agent in self.agents if agent is not self.victim)
+        self.url = f"consul://{other.host}"
+
+    def choose_leader(self) -> None:
+        """The leader is what is broken from here on."""
+        leader = json.loads(self.agents[0].call("GET", "/v1/status/leader"))
+        places = [f"{HOST}:{agent.ports['server']}" for agent in self.agents]
+        self.victim = self.agents[places.index(leader)]
+
+
+def hosts(addresses: tuple[Host, ...]) -> str:
+    """Return them as a URL has them."""
+    return ",".join(map(str, addresses))
