@@ -107,7 +107,7 @@ BODIES = st.sampled_from(
 )
 CALLS = st.tuples(
     st.sampled_from(["GET", "GET", "POST", "POST", "HEAD", "OPTIONS", "PUT", "DELETE"]),
-    PATHS, QUERIES, HEADERS, BODIES, st.floats(0, 5),
+    PATHS, QUERIES, HEADERS, BODIES, st.floats(0, 5), st.booleans(),
 )  # fmt: skip
 
 
@@ -166,11 +166,13 @@ def test_the_same_requests_get_the_same_replies(
 ) -> None:
     (hot_registry, hot_app), (cold_registry, cold_app) = loaded(closed), loaded(closed)
     front = RegistryFront(hot_registry, hot_app)
-    for method, path, query, headers, body, seconds in calls:
+    for method, path, query, headers, body, seconds, by_path in calls:
         for registry in (hot_registry, cold_registry):
             assert isinstance(registry.clock, ManualClock)
             registry.clock.advance(seconds)
-        reply = ask(hot_registry, front, method, path, query, headers, body)
+        reply = ask(
+            hot_registry, front, method, path, query, headers, body, by_path=by_path
+        )
         if reply is None:
             reply = through_flask(hot_app, method, path, query, headers, body)
         expected = through_flask(cold_app, method, path, query, headers, body)
@@ -213,6 +215,27 @@ def test_the_hot_path_answers_the_load_itself(
     assert reply is not None
     assert reply[0] == 200
     assert json.loads(reply[2])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/capabilities/a"),
+        ("GET", "/api/capabilities/a/services"),
+        ("GET", "/api/services/a"),
+        ("POST", "/api/heartbeat/a"),
+        ("POST", "/api/services/a/heartbeat"),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, {"X-Zone": "z1"}])
+def test_the_hot_path_answers_for_paths_that_are_new(
+    method: str, path: str, headers: dict[str, str]
+) -> None:
+    registry, app = loaded()
+    front = RegistryFront(registry, app)
+    reply = ask(registry, front, method, path, headers=headers, by_path=True)
+    assert reply is not None
+    assert reply[0] == 200
 
 
 def test_a_registration_is_answered_on_the_hot_path() -> None:

@@ -77,23 +77,29 @@ def ask(
     headers: dict[str, str] | None = None,
     body: bytes = b"",
     peer: str = "127.0.0.1",
+    by_path: bool = False,
 ) -> Reply | None:
-    """Return status, headers (lower case) and body; None if it leaves it to Flask."""
+    """Return status, headers (lower case) and body; None if it leaves it to Flask.
+
+    With ``by_path``, as a call whose headers came before with another path.
+    """
     target = quote(path, safe="/%") + (f"?{query}" if query else "")
     lines = [("Host", "localhost"), *(headers or {}).items()]
     if body or method in ("POST", "PUT"):
         lines.append(("Content-Length", str(len(body))))
-    head = Head(
-        method.encode(),
-        target.encode(),
-        "1.1",
-        [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines],
-        keep_alive=True,
-    )
+
+    sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines]
+
+    def head_of(target: str) -> Head:
+        return Head(method.encode(), target.encode(), "1.1", sent, keep_alive=True)
+
     connection = FakeConnection(peer)
 
     async def answer() -> bytes | None:
-        plan = front.plan(head)
+        if by_path and not body and target == quote(path) and "%" not in target:
+            answer_path = front.plan_paths(head_of("/"))
+            return None if answer_path is None else answer_path(connection, path)
+        plan = front.plan(head_of(target))
         return None if plan is None else plan(connection, body)
 
     reply = registry.call(answer())

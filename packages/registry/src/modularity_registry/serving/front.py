@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from modularity_registry.errors import RegistryError
-from modularity_registry.serving.head import Answer, Environ, Head
+from modularity_registry.serving.head import Answer, Environ, Head, PathAnswer
 
 REFUSAL = "modularity.refusal"
 """Where a call has the error for which it is refused before the app sees its body."""
@@ -53,6 +53,14 @@ class Front:
 
     def plan(self, head: Head) -> Answer | None:
         """Return what answers calls with this head at once, None for the app."""
+        return None
+
+    def plan_paths(self, head: Head) -> PathAnswer | None:
+        """Return what answers calls that differ from ``head`` in their path alone.
+
+        It is given paths in which each character stands for itself, and returns None
+        for those that need a plan of their own. None: all do.
+        """
         return None
 
     def wants_body(self, environ: Environ) -> bool:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final
+from string import ascii_letters, digits
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import httptools
+
+KnownT = TypeVar("KnownT")
 
 Environ = dict[str, Any]
 """A call as WSGI describes it (PEP 3333)."""
@@ -14,8 +17,15 @@ Answer = Callable[[Any, bytes], bytes | None]
 """Answers a call at once, given its connection and body: the reply as it goes over the
 line, empty if the reply comes in its own time, None to leave the call to the app."""
 
+PathAnswer = Callable[[Any, str], bytes | None]
+"""Answers as `Answer` does, given the path in place of the body, which is empty."""
+
 MOST_HEADS: Final = 16_384
+MOST_HEADERS: Final = 1_024
 LONGEST_HEAD: Final = 1_024
+_LINE_END: Final = b" HTTP/1.1\r\n"
+# What stands for itself in a path.
+_PLAIN: Final = (ascii_letters + digits + "-._~:/").encode()
 # These differ from call to call: a head with one of them will not come again.
 _NEW_EACH_TIME = ("HTTP_X_REQUEST_ID", "HTTP_TRACEPARENT")
 
@@ -71,14 +81,28 @@ class Head:
 
 
 class KnownHeads:
-    """Heads by their bytes: of one that came before, nothing need be read again."""
+    """Heads by their bytes: of one that came before, nothing need be read again.
+
+    Of one that differs in its path alone, only the path need be read, if the front
+    says so: a caller asks for many paths, but always with the same headers.
+    """
 
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
+        self._by_headers: dict[bytes, PathAnswer] = {}
         self.get = self._heads.get
 
-    def add(self, data: bytes, body: bytes, head: Head) -> None:
-        """Remember ``head`` if ``data`` is it and ``body``, and it may come again."""
+    def add(
+        self,
+        data: bytes,
+        body: bytes,
+        head: Head,
+        plan_paths: Callable[[Head], PathAnswer | None],
+    ) -> None:
+        """Remember ``head`` if ``data`` is it and ``body``, and it may come again.
+
+        ``plan_paths`` gives what answers for other paths, None if nothing does.
+        """
         end = data.find(b"\r\n\r\n") + 4
         if (
             end + len(body) != len(data)
@@ -87,9 +111,34 @@ class KnownHeads:
             or any(name in head.environ for name in _NEW_EACH_TIME)
         ):
             return
-        if len(self._heads) >= MOST_HEADS:
-            self._heads.clear()
-        self._heads[data[:end]] = head
+        _put(self._heads, data[:end], head, MOST_HEADS)
+        headers, _ = _parts(data)
+        answer = plan_paths(head) if headers and not head.length else None
+        if answer is not None:
+            _put(self._by_headers, headers, answer, MOST_HEADERS)
+
+    def for_path(self, data: bytes) -> tuple[PathAnswer, str] | None:
+        """Return what answers a request and its path; None: it has to be read."""
+        headers, path = _parts(data)
+        answer = self._by_headers.get(headers)
+        if answer is None or path.translate(None, _PLAIN):
+            return None
+        return answer, path.decode()
+
+
+def _parts(data: bytes) -> tuple[bytes, bytes]:
+    """Return all of a short request but its path, and that; nothing of others."""
+    cut = data.find(_LINE_END, 0, LONGEST_HEAD)
+    if cut < 0 or len(data) > LONGEST_HEAD:
+        return b"", b""
+    start = data.find(b" ") + 1
+    return data[:start] + data[cut:], data[start:cut]
+
+
+def _put(known: dict[bytes, KnownT], key: bytes, value: KnownT, most: int) -> None:
+    if len(known) >= most:
+        known.clear()
+    known[key] = value
 
 
 def _environ(headers: list[tuple[bytes, bytes]]) -> Environ:

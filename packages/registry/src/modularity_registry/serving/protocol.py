@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import (
@@ -37,6 +37,8 @@ from modularity_registry.serving.head import Environ, Head, KnownHeads
 from modularity_registry.serving.limits import ServerOptions
 
 _log = logging.getLogger(__name__)
+
+Given = TypeVar("Given", bytes, str)
 
 MAX_BODY: Final = 1_048_576
 MAX_HEAD: Final = 65_536
@@ -152,8 +154,12 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._data = None
         if self._head is None and not self._in_head and self._is_free():
+            known = self.shared.known
+            plain = known.for_path(data)
+            if plain is not None and self._reply_by(*plain):
+                return
             end = data.find(b"\r\n\r\n") + 4
-            head = self.shared.known.get(data[:end])
+            head = known.get(data[:end])
             if (
                 head is not None
                 and head.length == len(data) - end
@@ -287,7 +293,8 @@ class HttpConnection(HttpToolsProtocol):
         data, self._data = self._data, None
         if self._is_free() and self._answer(head, body):
             if data is not None:
-                self.shared.known.add(data, body, head)
+                shared = self.shared
+                shared.known.add(data, body, head, shared.front.plan_paths)
             return
         self._call(self.environ_of(head, body), head.keep_alive)
 
@@ -382,12 +389,20 @@ class HttpConnection(HttpToolsProtocol):
     def _answer(self, head: Head, body: bytes) -> bool:
         """Have the front answer at once; say whether it does."""
         answer = head.answer
-        if answer is None or not (head.plain or head.streams) or self.shared.closing:
+        if answer is None or not (head.plain or head.streams):
+            return False
+        return self._reply_by(answer, body)
+
+    def _reply_by(
+        self, answer: Callable[[Any, Given], bytes | None], given: Given
+    ) -> bool:
+        """Write what ``answer`` makes of a body or a path; say whether it did."""
+        if self.shared.closing:
             return False
         try:
-            reply = answer(self, body)
+            reply = answer(self, given)
         except Exception:
-            _log.exception("answering %s at once failed", head.path)
+            _log.exception("answering at once failed")
             return False
         if reply is None:
             return False

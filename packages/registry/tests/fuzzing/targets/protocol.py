@@ -17,7 +17,13 @@ from fuzzing.targets.cuts import parts_of
 from modularity_registry.api.problems import status_of
 from modularity_registry.serving import protocol
 from modularity_registry.serving.front import REFUSAL, Connection, Front
-from modularity_registry.serving.head import Answer, Environ, Head, KnownHeads
+from modularity_registry.serving.head import (
+    Answer,
+    Environ,
+    Head,
+    KnownHeads,
+    PathAnswer,
+)
 from modularity_registry.serving.limits import ServerOptions, ServerPlaces
 from modularity_registry.serving.protocol import HttpConnection, Shared
 from modularity_registry.serving.wsgi import BASE
@@ -88,6 +94,14 @@ class _Front(Front):
 
         path = head.path or ""
         return {"h": at_once, "l": later}.get(path[1:2])
+
+    def plan_paths(self, head: Head) -> PathAnswer | None:
+        def at_once(connection: Connection, path: str) -> bytes | None:
+            if path[:2] != "/h":
+                return None
+            return self.reply(connection.environ_of(head) | {"PATH_INFO": path})
+
+        return None if head.environ["QUERY_STRING"] else at_once
 
     def reply(self, environ: Environ) -> bytes:
         """Note a call, and return the head and the body of its reply."""

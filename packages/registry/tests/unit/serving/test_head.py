@@ -6,7 +6,13 @@ import httptools
 import pytest
 
 from modularity_registry.serving import head as heads
-from modularity_registry.serving.head import LONGEST_HEAD, MOST_HEADS, Head, KnownHeads
+from modularity_registry.serving.head import (
+    LONGEST_HEAD,
+    MOST_HEADERS,
+    MOST_HEADS,
+    Head,
+    KnownHeads,
+)
 
 
 def head_of(
@@ -72,6 +78,10 @@ def test_what_is_special_about_a_head_makes_it_not_plain(
     assert head.expects == any(name == b"Expect" for name, _ in lines)
 
 
+def no_paths(head: Head) -> None:
+    """Answer for no other path."""
+
+
 def remembered(
     data: bytes = b"GET / HTTP/1.1\r\n\r\n", body: bytes = b"", **changes: Any
 ) -> bool:
@@ -79,7 +89,7 @@ def remembered(
     head = head_of(*changes.pop("lines", ()))
     for name, value in changes.items():
         setattr(head, name, value)
-    known.add(data, body, head)
+    known.add(data, body, head, no_paths)
     key = data[: data.find(b"\r\n\r\n") + 4]
     assert known.get(key) in (None, head)
     return known.get(key) is head
@@ -101,8 +111,69 @@ def test_only_whole_plain_short_heads_that_may_come_again_are_remembered() -> No
 def test_number_of_heads_that_are_remembered_is_bounded() -> None:
     known, head = KnownHeads(), head_of()
     for number in range(2 * MOST_HEADS + 7):
-        known.add(b"GET /%d HTTP/1.1\r\n\r\n" % number, b"", head)
+        known.add(b"GET /%d HTTP/1.1\r\n\r\n" % number, b"", head, no_paths)
     assert len(known._heads) <= MOST_HEADS
     last = b"GET /%d HTTP/1.1\r\n\r\n" % (2 * MOST_HEADS + 6)
     assert known.get(last) is head
     assert heads.MOST_HEADS * LONGEST_HEAD <= 16 << 20
+
+
+GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def path_answer(connection: object, path: str) -> bytes:
+    return path.encode()
+
+
+def knows(*requests: bytes) -> KnownHeads:
+    known = KnownHeads()
+    for request in requests:
+        known.add(request, b"", head_of(), lambda head: path_answer)
+    return known
+
+
+@pytest.mark.parametrize("path", [b"/a", b"/b/c", b"/Az09-._~:/"])
+def test_headers_are_read_once_for_all_paths(path: bytes) -> None:
+    found = knows(GET).for_path(GET.replace(b"/a", path))
+    assert found == (path_answer, path.decode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GET.replace(b"/a", b"/%61"),
+        GET.replace(b"/a", b"/a?b"),
+        GET.replace(b"/a", b"/a b"),
+        GET.replace(b"/a", b"/a\r\nX: y"),
+        GET.replace(b"/a", b"/\xe4"),
+        GET.replace(b"GET", b"PUT"),
+        GET.replace(b"GET", b"GETS"),
+        GET.replace(b"GET /a", b"GET/a"),
+        GET.replace(b"/1.1", b"/1.0"),
+        GET.replace(b"/1.1", b"/1.0\r\nX: HTTP/1.1"),
+        GET.replace(b"Host: a", b"Host: b"),
+        GET.replace(b"Host", b"host"),
+        GET + b"GET",
+        GET[:-1],
+        b"\r\n" + GET,
+        GET.replace(b"/a", b"/" + b"a" * LONGEST_HEAD),
+    ],
+)
+def test_what_differs_in_more_than_a_plain_path_is_read(data: bytes) -> None:
+    assert knows(GET).for_path(data) is None
+
+
+def test_headers_with_a_body_or_without_an_answer_are_not_remembered() -> None:
+    known = KnownHeads()
+    known.add(GET, b"", head_of(), no_paths)
+    with_body = head_of((b"Content-Length", b"3"))
+    known.add(GET + b"abc", b"abc", with_body, lambda head: path_answer)
+    assert known.for_path(GET) is None
+
+
+def test_number_of_headers_that_are_remembered_is_bounded() -> None:
+    hosts = range(2 * MOST_HEADERS + 7)
+    requests = [GET.replace(b"Host: a", b"Host: %d" % host) for host in hosts]
+    known = knows(*requests)
+    assert len(known._by_headers) <= MOST_HEADERS
+    assert known.for_path(requests[-1]) is not None

@@ -15,7 +15,13 @@ from uvicorn.server import ServerState
 from modularity_registry.errors import BodyTooLarge, RegistryError
 from modularity_registry.serving.forwarded import Proxies
 from modularity_registry.serving.front import REFUSAL, Connection, Front
-from modularity_registry.serving.head import Answer, Environ, Head, KnownHeads
+from modularity_registry.serving.head import (
+    Answer,
+    Environ,
+    Head,
+    KnownHeads,
+    PathAnswer,
+)
 from modularity_registry.serving.limits import ServerOptions, ServerPlaces
 from modularity_registry.serving.protocol import MAX_HEAD, HttpConnection, Shared
 from modularity_registry.serving.wsgi import BASE, Bridge
@@ -50,6 +56,12 @@ class FakeFront(Front):
         return {"/hot": self._hot, "/later": self._later, "/stream": self._stream}.get(
             head.path or ""
         )
+
+    def plan_paths(self, head: Head) -> PathAnswer | None:
+        return self._hot_path if head.path == "/hot" else None
+
+    def _hot_path(self, connection: Connection, path: str) -> bytes | None:
+        return self._hot(connection, b"") if path.startswith("/hot") else None
 
     def _hot(self, connection: Connection, body: bytes) -> bytes:
         if self.failing == "answer":
@@ -183,6 +195,29 @@ async def test_known_head_is_read_once_however_it_arrives() -> None:
     caller.send(HOT[5:] + HOT)
     caller.send(HOT)
     assert caller.bodies == [b"hot"] * 7
+
+
+@on_loop
+async def test_known_headers_are_read_once_for_all_paths() -> None:
+    caller = Caller()
+    caller.send(HOT)
+    for path in (b"/hot/b", b"/hot/c"):
+        caller.send(HOT.replace(b"/hot", path))
+    assert caller.front.plans == 1
+    caller.send(HOT.replace(b"/hot", b"/slow"))
+    caller.gate.set()
+    await turns()
+    assert caller.calls == [("GET", "/slow", b"")]
+    assert caller.front.plans == 2
+    caller.front.failing = "answer"
+    caller.send(HOT.replace(b"/hot", b"/hot/d"))
+    await turns()
+    caller.front.failing = ""
+    caller.shared.closing = True
+    caller.send(HOT.replace(b"/hot", b"/hot/e"))
+    await turns()
+    assert [call[1] for call in caller.calls] == ["/slow", "/hot/d", "/hot/e"]
+    assert caller.bodies == [b"hot"] * 3 + [b"app"] * 3
 
 
 @on_loop

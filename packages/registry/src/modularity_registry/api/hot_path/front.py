@@ -26,7 +26,7 @@ from modularity_registry.api.tracing import Tracing
 from modularity_registry.errors import RegistryError
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.front import Connection, Front, Send
-from modularity_registry.serving.head import Answer, Environ, Head
+from modularity_registry.serving.head import Answer, Environ, Head, PathAnswer
 
 
 class RegistryFront(Front):
@@ -69,19 +69,33 @@ class RegistryFront(Front):
         method = environ["REQUEST_METHOD"]
         if method == "GET" and environ["PATH_INFO"] == EVENTS:
             return self._stream(head)
-        if (
-            self._logged
-            # With one of these, the reply depends on more than the path.
-            or "HTTP_ORIGIN" in environ
-            or "HTTP_SEC_FETCH_SITE" in environ
-            or (self._tracing is not None and request_context.trace(environ)[1])
-        ):
+        if not self._answers(environ):
             return None
         if method == "GET":
             return self._reads.plan(head) if not head.length else None
         if method in ("POST", "DELETE"):
             return self._writes.plan(head)
         return None
+
+    def plan_paths(self, head: Head) -> PathAnswer | None:
+        environ = head.environ
+        if not self._answers(environ):
+            return None
+        match environ["REQUEST_METHOD"]:
+            case "GET":
+                return self._reads.plan_paths(head)
+            case "POST":
+                return self._writes.plan_paths(head)
+        return None
+
+    def _answers(self, environ: Environ) -> bool:
+        """Say whether a call may be answered here: its headers change nothing."""
+        return not (
+            self._logged
+            or "HTTP_ORIGIN" in environ
+            or "HTTP_SEC_FETCH_SITE" in environ
+            or (self._tracing is not None and request_context.trace(environ)[1])
+        )
 
     def _stream(self, head: Head) -> Answer:
         head.plain, head.streams = False, True

@@ -11,7 +11,7 @@ from modularity_registry.config import DEFAULT_NAMESPACE
 from modularity_registry.errors import RegistryError
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.front import Front, Send
-from modularity_registry.serving.head import Answer, Environ, Head
+from modularity_registry.serving.head import Answer, Environ, Head, PathAnswer
 
 
 class NamespaceFront(Front):
@@ -40,6 +40,10 @@ class NamespaceFront(Front):
             cut = before - len(environ["PATH_INFO"]) + len("/api/")
             head.path = "/api/" + head.path[cut:]
         return self._fronts[name].plan(head)
+
+    def plan_paths(self, head: Head) -> PathAnswer | None:
+        # It answers no path of a namespace.
+        return self._default.plan_paths(head)
 
     def wants_body(self, environ: Environ) -> bool:
         return self._of(environ).wants_body(environ)

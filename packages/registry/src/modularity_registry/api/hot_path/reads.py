@@ -19,8 +19,7 @@ from modularity_registry.errors import InvalidRequest
 from modularity_registry.model.rights import Right
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.front import Connection
-from modularity_registry.serving.head import Answer, Head
-from modularity_registry.telemetry.counters import Timings
+from modularity_registry.serving.head import Answer, Head, PathAnswer
 
 SERVICES = "/api/services/"
 EXPLAIN = "/explain"
@@ -34,9 +33,12 @@ _TURNS = Strategy()
 Found = tuple[bytes, int]
 """A reply's body, and the revision that it is tagged with."""
 
+Pick = Callable[[Catalog, Capability], Entry | None]
+"""Picks a provider of a capability, None if there is none to pick."""
+
 
 class Reads:
-    """Makes the answers to reads, one for each head."""
+    """Makes the answers to reads: one for each head, or for all with its headers."""
 
     def __init__(
         self, registry: Registry, writer: ReplyWriter, authenticator: Authenticator
@@ -54,88 +56,50 @@ class Reads:
     def plan(self, head: Head) -> Answer | None:
         """Return what answers a GET with this head; None for Flask."""
         path, query = head.path, head.environ["QUERY_STRING"]
-        if path is None or "HTTP_IF_NONE_MATCH" in head.environ:
+        if path is None or not path.startswith((CAPABILITIES, SERVICES)):
             return None
-        if path.startswith(CAPABILITIES):
-            name = path[len(CAPABILITIES) :]
-            if name.endswith(EXPLAIN):
-                return None
-            if not name.endswith(PROVIDERS):
-                return self._lookup(head, name, query)
-            return None if query else self._list(head, name[: -len(PROVIDERS)])
-        if path.startswith(SERVICES) and not query:
-            return self._service(head, path[len(SERVICES) :])
-        return None
+        if query and (path.startswith(SERVICES) or path.endswith(PROVIDERS)):
+            return None
+        answer = self._answer(head, query)
+        if answer is None:
+            return None
+        return lambda connection, _: answer(connection, path)
 
-    def _lookup(self, head: Head, name: str, query: str) -> Answer | None:
-        pick = _round_robin
-        if len(query) > LONGEST_QUERY:
-            return None  # it would be remembered
+    def plan_paths(self, head: Head) -> PathAnswer | None:
+        """Return what answers GETs that differ from this head in their path alone."""
+        return None if head.environ["QUERY_STRING"] else self._answer(head)
+
+    def _answer(self, head: Head, query: str = "") -> PathAnswer | None:
         zone = head.environ.get(ZONE)
+        if "HTTP_IF_NONE_MATCH" in head.environ or len(query) > LONGEST_QUERY:
+            return None  # so long a query would be remembered
+        pick: Pick = _round_robin
         if query or zone is not None:
             try:
                 pick = _picker(query, zone)
             except InvalidRequest:
                 return None  # Flask says what is wrong with it
-        catalog = self._catalog
-
-        def find(connection: Connection, revision: int) -> Found | None:
-            capability = catalog.capability(name)
-            if capability is None:
-                return None
-            entry = pick(catalog, capability)
-            return None if entry is None else (entry.json, entry.revision)
-
-        return self._answer(head, self._lookups, find)
-
-    def _list(self, head: Head, name: str) -> Answer:
-        catalog = self._catalog
-
-        def find(connection: Connection, revision: int) -> Found | None:
-            capability = catalog.capability(name)
-            if capability is None:
-                return None
-            providers = capability.providers()
-            entries = providers.by_id
-            if len(entries) > LONG or not self._admits(head, connection):
-                return None
-            bodies = [entry.json for entry in entries]
-            listed = replies.listing(
-                "services", bodies, revision, split=providers.split
-            )
-            return listed, capability.revision
-
-        return self._answer(head, self._lists, find)
-
-    def _service(self, head: Head, service_id: str) -> Answer:
-        catalog, membership = self._catalog, self._membership
-
-        def find(connection: Connection, revision: int) -> Found | None:
-            entry = catalog.service(service_id)
-            if entry is None:
-                return None
-            checker = membership.owner(service_id)
-            return entry.json_with_evidence(checker), entry.revision
-
-        return self._answer(head, self._services, find)
-
-    def _answer(
-        self,
-        head: Head,
-        timings: Timings,
-        find: Callable[[Connection, int], Found | None],
-    ) -> Answer:
-        """Return what answers with what ``find`` finds at the view's revision."""
         catalog, reply = self._catalog, self._writer.read
         may_read, request_id = self._may_read(head), request_ids(head.environ)
 
-        def answer(connection: Connection, body: bytes) -> bytes | None:
+        def answer(connection: Connection, path: str) -> bytes | None:
             started = perf_counter()
             if may_read is not None and not may_read():
                 return None
             # Before the data, so that the header is never newer than the body.
             revision = catalog.revision
-            found = find(connection, revision)
+            found: Found | None = None
+            if path.startswith(CAPABILITIES):
+                name = path[len(CAPABILITIES) :]
+                if name.endswith(PROVIDERS):
+                    timings, listed = self._lists, name.removesuffix(PROVIDERS)
+                    found = self._list(head, connection, listed, revision)
+                elif not name.endswith(EXPLAIN):
+                    timings = self._lookups
+                    found = self._lookup(name, pick)
+            elif path.startswith(SERVICES):
+                timings = self._services
+                found = self._service(path[len(SERVICES) :])
             if found is None:
                 return None
             whole = reply(*found, revision, request_id())
@@ -143,6 +107,34 @@ class Reads:
             return whole
 
         return answer
+
+    def _lookup(self, name: str, pick: Pick) -> Found | None:
+        capability = self._catalog.capability(name)
+        if capability is None:
+            return None
+        entry = pick(self._catalog, capability)
+        return None if entry is None else (entry.json, entry.revision)
+
+    def _list(
+        self, head: Head, connection: Connection, name: str, revision: int
+    ) -> Found | None:
+        capability = self._catalog.capability(name)
+        if capability is None:
+            return None
+        providers = capability.providers()
+        entries = providers.by_id
+        if len(entries) > LONG or not self._admits(head, connection):
+            return None
+        bodies = [entry.json for entry in entries]
+        listed = replies.listing("services", bodies, revision, split=providers.split)
+        return listed, capability.revision
+
+    def _service(self, service_id: str) -> Found | None:
+        entry = self._catalog.service(service_id)
+        if entry is None:
+            return None
+        checker = self._membership.owner(service_id)
+        return entry.json_with_evidence(checker), entry.revision
 
     def _may_read(self, head: Head) -> "_Check | None":
         if not self._authenticator.closed:

@@ -21,7 +21,7 @@ from modularity_registry.errors import RegistryError
 from modularity_registry.model.rights import OPEN, Right
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.front import Connection
-from modularity_registry.serving.head import Answer, Environ, Head
+from modularity_registry.serving.head import Answer, Environ, Head, PathAnswer
 from modularity_registry.telemetry import logs
 
 REGISTER = "/api/register"
@@ -67,7 +67,16 @@ class Writes:
             json = environ.get("CONTENT_TYPE") == replies.JSON
             plain = json and not any(name in environ for name in UNUSUAL)
             return self._write(head, REGISTER, self._register) if plain else None
-        return None if head.length else self._heartbeat(head, path)
+        if head.length or not path.startswith((HEARTBEAT, SERVICES)):
+            return None
+        answer = self._heartbeat(head)
+        return lambda connection, _: answer(connection, path)
+
+    def plan_paths(self, head: Head) -> PathAnswer | None:
+        """Return what answers heartbeats that differ from this head in their path."""
+        if head.environ["QUERY_STRING"] or "HTTP_IF_MATCH" in head.environ:
+            return None
+        return self._heartbeat(head)
 
     def _unregistration(self, head: Head, path: str) -> Answer | None:
         for prefix, route in UNREGISTER.items():
@@ -149,19 +158,19 @@ class Writes:
         timings.observe(perf_counter() - started)
         return reply
 
-    def _heartbeat(self, head: Head, path: str) -> Answer | None:
-        if path.startswith(HEARTBEAT):
-            service_id, timings = path[len(HEARTBEAT) :], self._heartbeats
-        elif path.startswith(SERVICES) and path.endswith(SERVICE_HEARTBEAT):
-            service_id = path[len(SERVICES) : -len(SERVICE_HEARTBEAT)]
-            timings = self._service_heartbeats
-        else:
-            return None
+    def _heartbeat(self, head: Head) -> PathAnswer:
         request_id = request_ids(head.environ)
         write, record = self._writer.write, self._commands.record_heartbeat
 
-        def answer(connection: Connection, body: bytes) -> bytes | None:
+        def answer(connection: Connection, path: str) -> bytes | None:
             started = perf_counter()
+            if path.startswith(HEARTBEAT):
+                service_id, timings = path[len(HEARTBEAT) :], self._heartbeats
+            elif path.startswith(SERVICES) and path.endswith(SERVICE_HEARTBEAT):
+                service_id = path[len(SERVICES) : -len(SERVICE_HEARTBEAT)]
+                timings = self._service_heartbeats
+            else:
+                return None
             entry = self._plain(service_id, head)
             if entry is None:
                 return None

@@ -16,7 +16,7 @@ from modularity_registry.integrations.http.planned import planned
 from modularity_registry.integrations.http.turn import Turn
 from modularity_registry.runtime import Registry
 from modularity_registry.serving.front import REFUSAL, Connection, Front, Send
-from modularity_registry.serving.head import Answer, Environ, Head
+from modularity_registry.serving.head import Answer, Environ, Head, PathAnswer
 
 
 class IntegrationFront(Front):
@@ -58,6 +58,10 @@ class IntegrationFront(Front):
             return self._answer(Turn(self._gate, application, environ), connection)
 
         return answer
+
+    def plan_paths(self, head: Head) -> PathAnswer | None:
+        # It answers no path of an application.
+        return self._rest.plan_paths(head)
 
     def wants_body(self, environ: Environ) -> bool:
         application = self._application(environ)
