@@ -158,6 +158,9 @@ class Registry:
             await self.announcer.start()
         for registry in self.all_namespaces:
             await registry.view_health.start()
+        if self.snapshot_writer is not None:
+            # It writes nothing until the store has been read.
+            self.snapshot_writer.start()
         if self.preview is not None:
             self.reading.append(tasks.start("store-read", self._read(self.preview)))
         else:
@@ -174,8 +177,6 @@ class Registry:
     async def _watch(self) -> None:
         for registry in self.all_namespaces:
             await registry.monitor.start()
-        if self.snapshot_writer is not None:
-            self.snapshot_writer.start()
 
     async def _read(self, preview: Preview) -> None:
         await preview.read_store()
