@@ -89,7 +89,8 @@ class KnownHeads:
 
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
-        self._by_headers: dict[bytes, PathAnswer] = {}
+        # By what follows the path: what comes before it, and what answers.
+        self._by_headers: dict[bytes, tuple[bytes, PathAnswer]] = {}
         self.get = self._heads.get
 
     def add(
@@ -112,27 +113,25 @@ class KnownHeads:
         ):
             return
         _put(self._heads, data[:end], head, MOST_HEADS)
-        headers, _ = _parts(data)
-        answer = plan_paths(head) if headers and not head.length else None
+        cut = data.find(_LINE_END)
+        answer = plan_paths(head) if cut > 0 and not head.length else None
         if answer is not None:
-            _put(self._by_headers, headers, answer, MOST_HEADERS)
+            start = data[: data.find(b" ") + 1]
+            _put(self._by_headers, data[cut:], (start, answer), MOST_HEADERS)
 
     def for_path(self, data: bytes) -> tuple[PathAnswer, str] | None:
         """Return what answers a request and its path; None: it has to be read."""
-        headers, path = _parts(data)
-        answer = self._by_headers.get(headers)
-        if answer is None or path.translate(None, _PLAIN):
+        if len(data) > LONGEST_HEAD:
+            return None
+        cut = data.find(_LINE_END)
+        known = self._by_headers.get(data[cut:])
+        if known is None:
+            return None
+        start, answer = known
+        path = data[len(start) : cut]
+        if not data.startswith(start) or path.translate(None, _PLAIN):
             return None
         return answer, path.decode()
-
-
-def _parts(data: bytes) -> tuple[bytes, bytes]:
-    """Return all of a short request but its path, and that; nothing of others."""
-    cut = data.find(_LINE_END, 0, LONGEST_HEAD)
-    if cut < 0 or len(data) > LONGEST_HEAD:
-        return b"", b""
-    start = data.find(b" ") + 1
-    return data[:start] + data[cut:], data[start:cut]
 
 
 def _put(known: dict[bytes, KnownT], key: bytes, value: KnownT, most: int) -> None:

@@ -90,13 +90,12 @@ class Reads:
             revision = catalog.revision
             found: Found | None = None
             if path.startswith(CAPABILITIES):
-                name = path[len(CAPABILITIES) :]
-                if name.endswith(PROVIDERS):
-                    timings, listed = self._lists, name.removesuffix(PROVIDERS)
-                    found = self._list(head, connection, listed, revision)
-                elif not name.endswith(EXPLAIN):
-                    timings = self._lookups
+                name, timings = path[len(CAPABILITIES) :], self._lookups
+                if "/" not in name or not name.endswith((PROVIDERS, EXPLAIN)):
                     found = self._lookup(name, pick)
+                elif name.endswith(PROVIDERS):
+                    listed, timings = name.removesuffix(PROVIDERS), self._lists
+                    found = self._list(head, connection, listed, revision)
             elif path.startswith(SERVICES):
                 timings = self._services
                 found = self._service(path[len(SERVICES) :])
