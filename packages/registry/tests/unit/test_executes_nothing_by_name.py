@@ -103,7 +103,7 @@ PREFIXES = ("a", "a-b", "a.b", "a_b", "a0", "ab", "A", "modularity")
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_etcd_key_stays_within_its_prefix(prefix: str) -> None:
     keys = EtcdLayout(prefix)
-    every = keys.read_page()
+    every = keys.read_first()
     for key in KEYS:
         batch = [Write(key, b""), Write(f"{key}-deleted", None)]
         put_, deletion = keys.commit("epoch", batch).success
@@ -113,7 +113,7 @@ def test_etcd_key_stays_within_its_prefix(prefix: str) -> None:
         deleted = deletion.request_txn.success[0].request_delete_range
         assert (deleted.key, deleted.range_end) == (name + b"-deleted", b"")
         for other in set(PREFIXES) - {prefix}:
-            there = EtcdLayout(other).read_page()
+            there = EtcdLayout(other).read_first()
             assert not there.key <= name < there.range_end
 
 

@@ -62,7 +62,7 @@ class EpochTracker:
         """Read all pages at one revision; None when a new epoch was begun."""
         with self._lock:
             current, highest = self.epoch, self._highest
-        page = pool.read(self.layout.read_page())
+        page = pool.read(self.layout.read_first())
         revision = page.header.revision
         epoch = self._epoch_in(page.kvs)
         # A revision below one seen before the read: etcd was restored from a backup and
@@ -73,7 +73,7 @@ class EpochTracker:
             return None
         records = list(self._records(page.kvs))
         while page.more:
-            page = pool.read(self.layout.read_page(page.kvs[-1].key, revision))
+            page = pool.read(self.layout.read_next(page, revision))
             records.extend(self._records(page.kvs))
         records.sort(key=lambda record: record.revision)
         self._adopt(epoch, revision)

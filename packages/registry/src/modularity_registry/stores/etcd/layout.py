@@ -8,9 +8,12 @@ from pyetcd import etcdrpc as rpc  # type: ignore[import-untyped]  # has no stub
 from modularity_registry.errors import StoreConflict, StoreCorrupt
 from modularity_registry.stores.base import Outcome, Write
 
-# Bounds the memory of a page. With smaller pages, etcd took a third longer for 50,000
-# records, since it counts all that is left for each page.
-PAGE: Final = 2_000
+# Records in the first page, in the largest one, and bytes in between. etcd counts all
+# that is left for each page: for a million records, with pages of the first size, it
+# took 38 s of processor time, and 5 s with pages of the largest.
+FIRST_PAGE: Final = 2_000
+LARGEST_PAGE: Final = 20_000
+PAGE_BYTES: Final = 16 * 1_048_576
 
 _REVISION: Final = rpc.Compare.MOD
 
@@ -41,13 +44,19 @@ class Layout:
                 " delete what other programs put there"
             ) from None
 
-    def read_page(self, after: bytes = b"", revision: int = 0) -> Any:
-        """Return the request for a page, by name, of everything under the prefix."""
+    def read_first(self) -> Any:
+        """Return the request for the first page, by name, of all under the prefix."""
+        return self._read(self._begin, FIRST_PAGE, revision=0)
+
+    def read_next(self, page: Any, revision: int) -> Any:
+        """Return the request for what follows a page, as it was at ``revision``."""
+        size = sum(len(pair.value) for pair in page.kvs) // len(page.kvs)
+        limit = min(max(PAGE_BYTES // (size or 1), FIRST_PAGE), LARGEST_PAGE)
+        return self._read(page.kvs[-1].key + b"\0", limit, revision)
+
+    def _read(self, begin: bytes, limit: int, revision: int) -> Any:
         return rpc.RangeRequest(
-            key=after + b"\0" if after else self._begin,
-            range_end=self._end,
-            limit=PAGE,
-            revision=revision,
+            key=begin, range_end=self._end, limit=limit, revision=revision
         )
 
     def read_epoch(self) -> Any:

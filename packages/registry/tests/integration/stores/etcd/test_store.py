@@ -165,10 +165,14 @@ def test_a_prefix_of_another_program_is_not_opened(
         EtcdStore(server)
 
 
-def test_a_snapshot_has_many_pages(
-    store: EtcdStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(layout, "PAGE", 10)
+@pytest.fixture
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "FIRST_PAGE", 10)
+    monkeypatch.setattr(layout, "LARGEST_PAGE", 10)
+
+
+@pytest.mark.usefixtures("_small_pages")
+def test_a_snapshot_has_many_pages(store: EtcdStore) -> None:
     for count in (9, 10, 11, 29):  # with the epoch, up to and over the edge
         for number in range(count):
             put(store, f"services/{number}", b"%d" % count)
@@ -178,10 +182,32 @@ def test_a_snapshot_has_many_pages(
         }
 
 
+@pytest.mark.parametrize(
+    ("size", "limits"), [(0, [10, 40, 40]), (20, [10, 26, 25]), (100, [10] * 6)]
+)
+def test_pages_are_as_large_as_the_records_before_allow(
+    store: EtcdStore, monkeypatch: pytest.MonkeyPatch, size: int, limits: list[int]
+) -> None:
+    monkeypatch.setattr(layout, "FIRST_PAGE", 10)
+    monkeypatch.setattr(layout, "LARGEST_PAGE", 40)
+    monkeypatch.setattr(layout, "PAGE_BYTES", 500)
+    for number in range(51):
+        put(store, f"services/{number}", b"x" * size)
+    read, asked = ConnectionPool.read, []
+
+    def note(pool: ConnectionPool, request: Any) -> Any:
+        asked.append(request.limit)
+        return read(pool, request)
+
+    monkeypatch.setattr(ConnectionPool, "read", note)
+    assert len(snapshot_of(store).records) == 51
+    assert asked == limits
+
+
+@pytest.mark.usefixtures("_small_pages")
 def test_a_snapshot_is_begun_again_when_history_goes_between_two_pages(
     store: EtcdStore, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "PAGE", 10)
     for number in range(30):
         put(store, f"services/{number}", b"")
     read, pages = ConnectionPool.read, itertools.count(1)
