@@ -15,6 +15,24 @@ hypothesis.settings.register_profile("registry", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("registry")
 
 
+# They mostly wait. Were they the last ones, the machine would wait with them.
+FIRST = (
+    "api/test_prometheus_sd.py",
+    "e2e/deploy/test_image.py",
+    "e2e/partition",
+    "e2e/proxies",
+    "faults/replicas",
+    "integration/eureka",
+    "integration/mirror",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests."""
+    items.sort(key=lambda item: not any(part in item.nodeid for part in FIRST))
+
+
 Report = Generator[None, pytest.TestReport, pytest.TestReport]
 
 
