@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.faults.checker import check, lost_writes
 from support.faults.figures import figures
 from support.faults.history import History, Outcome, Read, Signal, Write
+from support.faults.streams import check_streams
 
 
 def recorded(seed: int, calls: int = 60) -> History:
@@ -195,6 +196,21 @@ def test_a_resync_makes_up_for_a_gap() -> None:
     assert check(history) == []
     history.signals.remove(resync)
     assert kinds(history) == {"gap"}
+
+
+def test_revisions_may_begin_again_in_another_epoch() -> None:
+    history = History()
+    for epoch, kind in (("e", "connected"), ("f", "resync")):
+        history.heard(Signal("s", kind, f"{epoch}-0", fresh=kind == "connected"))
+        for revision in (1, 2, 3):
+            value, place = f"{epoch}{revision}", f"{epoch}-{revision}"
+            history.wrote(Write("a", "one", 0, 1, Outcome.OK, value, revision))
+            history.heard(Signal("s", "service.updated", place, "a", value, revision))
+    assert check_streams(history) == []
+    untold = history.signals.pop(-2)
+    assert check_streams(history) == []  # nobody says of which epoch that write was
+    history.heard(replace(untold, stream="t"))
+    assert [violation.kind for violation in check_streams(history)] == ["gap"]
 
 
 def test_a_stream_that_is_resumed_goes_on() -> None:

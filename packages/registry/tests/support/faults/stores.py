@@ -152,7 +152,7 @@ class RedisSentinel(Redis):
             self.servers.append(self._stack.enter_context(server))
         self.victim, other = self.servers
         other.call("REPLICAOF", HOST, self.victim.port)
-        eventually(lambda: _replication(other)["master_link_status"] == "up")
+        eventually(lambda: _replication(other).get("master_link_status") == "up")
         self.url = f"redis://{HOST}:{self.behind_proxy(self.victim.port)}"
         self._run_sentinel()
         ending = threading.Event()
@@ -204,13 +204,23 @@ class RedisSentinel(Redis):
         self.victim.kill()
 
     def start(self) -> None:
-        """Start what was killed again: Sentinel makes it a replica."""
+        """Start what was killed again, and wait until it is a replica of the other.
+
+        What a primary took before that is lost with it.
+        """
         eventually(lambda: self.victim is not self._killed)
         self._killed.start()
+        eventually(
+            lambda: _replication(self._killed).get("master_link_status") == "up",
+            60.0,
+        )
 
 
 def _replication(server: redis_servers.RedisServer) -> dict[str, Any]:
-    state: dict[str, Any] = server.call("INFO", "replication")
+    """Return what a server says of it; nothing as long as it lets no one stay."""
+    state: dict[str, Any] = {}
+    with suppress(redis.ConnectionError):  # as when its part changes
+        state = server.call("INFO", "replication")
     return state
 
 

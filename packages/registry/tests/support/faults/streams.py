@@ -16,7 +16,8 @@ def check_streams(history: History) -> list[Violation]:
     """Return what is wrong with the streams of a history.
 
     Each is held to the acknowledged writes between where it began, or last resynced,
-    and the last revision that it told of.
+    and the last revision that it told of. Another epoch counts its revisions anew, so
+    it is held to those of its own, as far as any stream says which they are.
     """
     streams: dict[str, list[Signal]] = defaultdict(list)
     for signal in history.signals:
@@ -25,12 +26,21 @@ def check_streams(history: History) -> list[Violation]:
         (w for w in history.writes if w.outcome is Outcome.OK and w.revision),
         key=attrgetter("revision"),
     )
+    epochs = {signal.epoch for signal in history.signals}
+    told = {_change(signal): signal.epoch for signal in history.signals}
     found: list[Violation] = []
     for signals in streams.values():
         for stretch in _stretches(signals):
+            epoch = stretch[0].epoch
+            unknown = epoch if epochs == {epoch} else None
+            own = [w for w in writes if told.get(_change(w), unknown) == epoch]
             found += _disorder(stretch)
-            found += _gaps(stretch, writes)
+            found += _gaps(stretch, own)
     return found
+
+
+def _change(told: Signal | Write) -> tuple[int | None, str, str | None]:
+    return told.revision, told.service_id, told.value
 
 
 def _stretches(signals: Sequence[Signal]) -> Iterator[list[Signal]]:
@@ -65,11 +75,11 @@ def _disorder(stretch: Sequence[Signal]) -> Iterator[Violation]:
 
 def _gaps(stretch: Sequence[Signal], writes: Sequence[Write]) -> Iterator[Violation]:
     """Look for the event of each write; of the last revision, some may still come."""
-    told = {(s.revision, s.service_id, s.value) for s in stretch}
+    told = {_change(signal) for signal in stretch}
     begin, end = stretch[0].place[0], max(s.place for s in stretch)[0]
     revisions = [write.revision or 0 for write in writes]
     first, behind = bisect_right(revisions, begin), bisect_left(revisions, end)
     for write in writes[first:behind]:
-        if (write.revision, write.service_id, write.value) not in told:
+        if _change(write) not in told:
             text = f"not told of after {stretch[0].position}"
             yield Violation("gap", str(write), text)
