@@ -145,6 +145,36 @@ def test_batches_are_bounded_in_number_and_in_bytes() -> None:
     asyncio.run(run())
 
 
+def test_a_batch_holds_not_a_byte_too_much() -> None:
+    async def run() -> None:
+        bench = await begun()
+        half = bytes(LARGEST_BATCH_BYTES // 2)
+        values = {"a": half, "b": half, "c": b"x"}
+        tasks = [bench.submit(Write(key, value)) for key, value in values.items()]
+        await bench.all_wait()
+        await bench.outcomes(*tasks)
+        assert bench.store.batches == [["first"], ["a", "b"], ["c"]]
+
+    asyncio.run(run())
+
+
+def test_writes_of_several_turns_share_a_batch_while_several_are_under_way() -> None:
+    async def run() -> None:
+        bench = Bench()
+        second = bench.submit(Write("second", b""))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(_until, lambda: bool(bench.store.batches))
+        tasks = []
+        for key in "ab":
+            tasks.append(bench.submit(Write(key, b"")))
+            for _ in range(3):
+                await asyncio.sleep(0)
+        await bench.outcomes(bench.first, second, *tasks)
+        assert bench.store.batches == [["first", "second"], ["a", "b"]]
+
+    asyncio.run(run())
+
+
 def test_a_conflict_stands_beside_a_success() -> None:
     async def run() -> None:
         bench = await begun()
@@ -213,3 +243,22 @@ def test_at_the_end_only_what_is_under_way_is_written() -> None:
         assert bench.store.batches == [["first"]]
 
     asyncio.run(run())
+
+
+def test_a_batch_that_outlives_its_loop_ends_quietly_and_holds_up_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    before = set(threading.enumerate())
+
+    async def run() -> SlowStore:
+        return (await begun()).store
+
+    store = asyncio.run(run())
+    [writer] = set(threading.enumerate()) - before
+    assert writer.daemon
+    store.open.set()
+    writer.join(SECONDS)
+    assert not writer.is_alive()
+    assert failures == []
