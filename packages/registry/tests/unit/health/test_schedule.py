@@ -77,6 +77,20 @@ def test_many_at_once_are_spread_over_the_interval() -> None:
     assert 400 < early < 600
 
 
+def test_a_spread_takes_the_whole_interval_and_begins_no_sooner() -> None:
+    plan = schedule()
+    for number in range(1_000):
+        plan.follow(f"s{number}", service(f"s{number}"), now=0.0, spread=True)
+    assert count_due(plan, 0.0) == 0
+    assert count_due(plan, INTERVAL / 100) > 0
+
+
+def test_a_new_registration_is_not_late_yet() -> None:
+    plan = schedule()
+    plan.follow("a", service(), now=100.0, spread=False)
+    assert pop(plan, 100.0).due == 100.0
+
+
 def test_checks_come_every_interval_with_jitter() -> None:
     plan = schedule()
     plan.follow("a", service(), 0.0, spread=False)
@@ -89,6 +103,28 @@ def test_checks_come_every_interval_with_jitter() -> None:
     assert 0.5 * INTERVAL <= gaps[0] <= INTERVAL, "drift apart after the first"
     assert all(abs(gap - INTERVAL) <= JITTER * INTERVAL for gap in gaps[1:])
     assert len(set(gaps)) > 40
+
+
+def test_an_interval_is_from_one_beginning_to_the_next() -> None:
+    plan = schedule()
+    plan.follow("a", service(), 0.0, spread=False)
+    _, begun = record(plan, pop(plan, 0.0), True, 0.0)
+    watched, end = pop(plan, begun), begun + 20.0
+    assert plan.record_check(watched, True, begun, end, doubted=False) is None
+    plan.end_check(watched, end)
+    assert watched.due - begun == pytest.approx(INTERVAL, rel=JITTER)
+    assert plan.checks.next_at() == watched.due
+
+
+def test_a_check_that_was_not_made_is_due_after_an_interval() -> None:
+    plan = schedule()
+    plan.follow("a", service(), 0.0, spread=False)
+    watched = pop(plan, 0.0)
+    plan.end_check(watched, 7.0)  # without any outcome
+    assert 0.5 * INTERVAL <= watched.due - 7.0 <= INTERVAL
+    begun = watched.due
+    _, due = record(plan, pop(plan, begun), None, begun)
+    assert due - begun == pytest.approx(INTERVAL, rel=JITTER)
 
 
 def test_a_service_has_its_own_interval() -> None:
@@ -172,6 +208,14 @@ def test_a_verdict_waits_until_the_other_hosts_were_checked(fall: int) -> None:
             verdicts.append(record(plan, watched, False, now)[0])
     assert plan.suspicion.active
     assert set(verdicts) == {None}
+
+
+def test_the_checks_before_a_verdict_share_an_interval() -> None:
+    plan = herd(20, fall=4)
+    begun = plan.checks.next_at()
+    assert begun is not None
+    _, due = record(plan, pop(plan, begun), False, begun)
+    assert due - begun == pytest.approx(INTERVAL / 3, rel=JITTER)
 
 
 def test_who_never_passed_waits_for_nobody() -> None:
@@ -337,6 +381,23 @@ def test_doubt_ends_when_the_dead_are_unregistered() -> None:
     assert not plan.suspicion.active
 
 
+def test_a_change_counts_nobody_twice() -> None:
+    plan = herd(10)
+    for number in range(10):
+        same = hosted(f"s{number}", f"10.0.0.{number}")
+        plan.follow(same.registration.id, same, 1.0, spread=False)
+    assert fail(plan, ids("s", 6), 5, 0.0) == []
+    assert "6 of 10 hosts" in (plan.suspicion.reason or "")
+
+
+def test_who_is_gone_counts_no_more() -> None:
+    plan = herd(10)
+    for number in range(6, 10):
+        plan.follow(f"s{number}", None, 1.0, spread=False)
+    assert fail(plan, ids("s", 4), 5, 0.0) == []
+    assert "4 of 6 hosts" in (plan.suspicion.reason or "")
+
+
 def test_few_hosts_may_all_fail() -> None:
     plan = herd(2)
     assert set(fail(plan, ids("s", 2), 2, 0.0)) == ids("s", 2)
@@ -431,6 +492,12 @@ def test_a_missed_term_is_noticed_and_ten_expire() -> None:
         if state == "expired":
             break
     assert (state, now) == ("expired", 10.0 * status.LEASE_TERMS)
+
+
+def test_a_lease_that_has_expired_is_looked_at_again_after_a_term() -> None:
+    plan, watched = leased()
+    assert plan.check_lease(watched, seen=0.0, now=500.0) == "expired"
+    assert plan.leases.next_at() == 510.0
 
 
 def test_a_service_with_a_check_and_a_lease_has_both() -> None:
