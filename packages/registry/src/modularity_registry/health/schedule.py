@@ -113,6 +113,7 @@ class Schedule:
         even if the doubt has ended meanwhile. A verdict is returned again after the
         next check if it was not carried out.
         """
+        watched.recorded = True
         if ok is None or watched.gone:
             watched.due = max(started + self._pause(watched), now)
             return None
@@ -130,9 +131,9 @@ class Schedule:
         """Give the place of a check back; the service is due again, unless gone."""
         self.checks.release(watched)
         if not watched.gone:
-            recorded = watched.due >= now
-            due = watched.due if recorded else now + self._pause(watched)
-            self.checks.push(due, watched)
+            due = watched.due if watched.recorded else now + self._pause(watched)
+            watched.recorded = False
+            self.checks.push(max(due, now), watched)
 
     def check_lease(
         self, watched: WatchedService, seen: float, now: float

@@ -16,8 +16,9 @@ class WatchedService:
     ``passed`` says that a check has succeeded since the registration, ``doubted`` how
     many of the ``failures`` in a row began while the registry doubted itself. Checks
     that warn count among the ``successes`` in a row, but not ``clean`` ones. ``due``
-    is when the next check should begin (seconds, monotonic). ``drifted`` says that a
-    shorter interval has moved it apart from those that registered at the same time.
+    is when the next check should begin (seconds, monotonic), and ``recorded`` says that
+    the outcome of the one under way has set it. ``drifted`` says that a shorter
+    interval has moved it apart from those that registered at the same time.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class WatchedService:
         "owner",
         "passed",
         "plan",
+        "recorded",
         "registered_at",
         "successes",
         "ttl",
@@ -56,6 +58,7 @@ class WatchedService:
         self.successes = 0
         self.clean = 0
         self.due = 0.0
+        self.recorded = False
         self.gone = False
 
     name = ""

@@ -116,6 +116,15 @@ def test_an_interval_is_from_one_beginning_to_the_next() -> None:
     assert plan.checks.next_at() == watched.due
 
 
+def test_a_check_that_took_longer_than_its_interval_is_due_when_it_ends() -> None:
+    plan = schedule(fall=1)
+    plan.follow("a", service(), 0.0, spread=False)
+    watched = pop(plan, 0.0)
+    plan.record_check(watched, False, started=0.0, now=40.0, doubted=False)
+    plan.end_check(watched, 40.5)  # its verdict was written meanwhile
+    assert watched.due == 40.5
+
+
 def test_a_check_that_was_not_made_is_due_after_an_interval() -> None:
     plan = schedule()
     plan.follow("a", service(), 0.0, spread=False)
