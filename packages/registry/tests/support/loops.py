@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
+import pytest
+
 from modularity_registry.tasks import run_on
 
 P = ParamSpec("P")
@@ -35,6 +37,46 @@ async def soon(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.001)
+
+
+class Timer:
+    """One that was set, to ring after ``delay`` seconds."""
+
+    def __init__(self, delay: float, call: Callable[[], object]) -> None:
+        self.delay = delay
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Timers:
+    """The timers of the loop that runs; they ring when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._set: list[Timer] = []
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "call_later", self._call_later)
+
+    @property
+    def delays(self) -> list[float]:
+        """After how many seconds each is to ring that is neither rung nor cancelled."""
+        return [timer.delay for timer in self._set if not timer.cancelled]
+
+    def ring(self) -> None:
+        """Ring all that were set before."""
+        ringing, self._set = self._set, []
+        for timer in ringing:
+            if not timer.cancelled:
+                timer.call()
+
+    def _call_later(
+        self, delay: float, call: Callable[..., object], *args: object
+    ) -> Timer:
+        timer = Timer(delay, functools.partial(call, *args))
+        self._set.append(timer)
+        return timer
 
 
 class Transport(asyncio.Transport):

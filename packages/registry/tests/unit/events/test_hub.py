@@ -11,12 +11,20 @@ from hypothesis import strategies as st
 
 from modularity_registry import schema
 from modularity_registry.errors import TooManyWatchers, TooManyWatchersOfClient
-from modularity_registry.events import CHANGES, Interest, Position, history
+from modularity_registry.events import (
+    CHANGES,
+    Hub,
+    Interest,
+    Position,
+    WatcherPlaces,
+    history,
+)
 from modularity_registry.events.hub import TURNS
 from modularity_registry.model.rights import Caller
 from modularity_registry.tasks import SLICE
 from support.events import EPOCH, Changes, Recorder, frames
-from support.loops import on_loop, soon, turns
+from support.loops import Timers, on_loop, soon, turns
+from support.registry import ManualClock
 
 CALL = schema.Invocation("c", "p", "greet", True, 1.5)
 
@@ -35,6 +43,17 @@ def watch(
     position = None if after is None else Position(after)
     changes.hub.watch(listener, interest, position)
     return listener
+
+
+def new_hub() -> Hub:
+    """Return a hub that has been told nothing yet, and leaves nobody out."""
+    return Hub(ManualClock(), lambda: EPOCH, WatcherPlaces("watchers", 50))
+
+
+def test_before_the_store_was_read_nothing_is_known() -> None:
+    hub = new_hub()
+    assert (hub.revision, hub.position) == (0, Position(0))
+    assert not hub.knows(Position(0))
 
 
 @on_loop
@@ -73,6 +92,18 @@ async def test_an_event_has_the_time_of_its_change() -> None:
     await turns()
     (event,) = frames(listener.batches[0].text)
     assert event["timestamp"].startswith(then)
+
+
+@on_loop
+async def test_an_event_grows_old() -> None:
+    changes = Changes()
+    listener = watch(changes)
+    changes.register("a")
+    await turns()
+    (event,) = listener.events
+    assert changes.hub.age(event) == 0
+    changes.clock.advance(2.5)
+    assert changes.hub.age(event) == 2.5
 
 
 @on_loop
@@ -226,6 +257,44 @@ def test_a_history_of_large_services_is_shorter(
     for number in range(30):
         changes.register("b", metadata={"number": number})
     assert changes.hub.knows(Position(29))
+
+
+@on_loop
+async def test_little_that_was_missed_comes_at_once() -> None:
+    changes = Changes()
+    for number in range(10):
+        changes.register(f"s{number}")
+    listener = watch(changes, after=0)
+    await turns()
+    assert [len(batch.events) for batch in listener.batches] == [10]
+
+
+class Asked(Recorder):
+    """Takes nothing, and counts how often it was asked whether it can."""
+
+    asked = 0
+
+    @property
+    def is_full(self) -> bool:
+        self.asked += 1
+        return True
+
+
+@on_loop
+async def test_those_who_take_nothing_are_asked_once_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timers = Timers(monkeypatch)
+    changes = Changes(keep_alive=3600.0)
+    changes.register("a")
+    listeners = [Asked() for _ in range(5)]
+    for listener in listeners:
+        changes.hub.watch(listener, Interest(), Position(0))
+    for count in range(1, 4):
+        await turns()
+        assert [listener.asked for listener in listeners] == [count] * 5
+        assert 0 < min(timers.delays) < 0.1, "who can take more waits no longer"
+        timers.ring()
 
 
 @on_loop
@@ -480,6 +549,30 @@ async def test_stopping_ends_everyone_and_who_comes_late() -> None:
 
 
 @on_loop
+async def test_a_hub_is_stopped_that_nobody_listened_to() -> None:
+    changes = Changes()
+    changes.hub.stop()
+    changes.hub.stop()
+    late = watch(changes)
+    await turns()
+    assert late.ended
+
+
+@on_loop
+async def test_without_tokens_everyone_may_listen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timers = Timers(monkeypatch)
+    hub, listener = new_hub(), Recorder()
+    hub.watch(listener, Interest())
+    for _ in range(TURNS):
+        timers.ring()
+        await turns()
+    assert not listener.ended
+    assert len(listener.batches) == 1
+
+
+@on_loop
 async def test_who_may_no_longer_listen_is_ended() -> None:
     good, bad = Caller("good"), Caller("bad")
     allowed = {good, bad}
@@ -517,6 +610,69 @@ async def test_each_is_kept_alive_in_turn_with_the_position() -> None:
     for listener in listeners:
         text = listener.batches[0].text
         assert text == b": still here\nid: epoch-2\n\n"
+
+
+@on_loop
+async def test_each_hears_a_sign_of_life_every_fifteen_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timers = Timers(monkeypatch)
+    hub, listeners = new_hub(), [Recorder() for _ in range(3)]
+    for listener in listeners:
+        hub.watch(listener, Interest())
+    seconds = 0.0
+    for heard in (1, 2):
+        for _ in range(TURNS):
+            (delay,) = timers.delays
+            seconds += delay
+            timers.ring()
+            await turns(3)
+        assert [len(listener.batches) for listener in listeners] == [heard] * 3
+    assert seconds == pytest.approx(30.0)
+
+
+@on_loop
+async def test_of_as_many_as_there_are_turns_one_is_kept_alive_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timers = Timers(monkeypatch)
+    changes = Changes(places=TURNS, each=TURNS)
+    listeners = [watch(changes) for _ in range(TURNS)]
+    for count in range(1, TURNS + 1):
+        timers.ring()
+        await turns(3)
+        assert sum(len(listener.batches) for listener in listeners) == count
+
+
+@on_loop
+async def test_no_timer_runs_where_nobody_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timers = Timers(monkeypatch)
+    changes = Changes()
+    assert timers.delays == []
+    listener = watch(changes)
+    changes.hub.leave(listener)
+    timers.ring()
+    assert timers.delays == []
+    watch(changes)
+    assert len(timers.delays) == 1
+    changes.hub.stop()
+    assert timers.delays == []
+
+
+@on_loop
+async def test_who_comes_after_the_end_hears_no_sign_of_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timers = Timers(monkeypatch)
+    changes = Changes()
+    changes.hub.stop()
+    late = watch(changes)
+    timers.ring()
+    await turns()
+    assert timers.delays == []
+    assert late.batches == []
 
 
 @on_loop
