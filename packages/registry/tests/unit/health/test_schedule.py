@@ -134,6 +134,8 @@ def test_a_check_that_was_not_made_is_due_after_an_interval() -> None:
     begun = watched.due
     _, due = record(plan, pop(plan, begun), None, begun)
     assert due - begun == pytest.approx(INTERVAL, rel=JITTER)
+    plan.end_check(pop(plan, due), due + 7.0)  # once more, after one with an outcome
+    assert watched.due - (due + 7.0) == pytest.approx(INTERVAL, rel=JITTER)
 
 
 def test_a_service_has_its_own_interval() -> None:
