@@ -85,11 +85,13 @@ def test_a_source_that_loses_everything_is_not_followed(
 
 
 def test_registries_that_mirror_each_other_copy_nothing_twice(target: Served) -> None:
+    # Nobody is there: a check would soon say so, and that is a write.
+    unchecked = {"mode": "http", "health": {"enabled": False}}
     with ExitStack() as stack:
         other = Served(integrations=["eureka"])
         stack.callback(other.kill)
-        target.register("a", location="http://10.0.0.1:1", mode="http")
-        other.register("b", location="http://10.0.0.1:2", mode="http")
+        target.register("a", location="http://10.0.0.1:1", **unchecked)
+        other.register("b", location="http://10.0.0.1:2", **unchecked)
         body = {"instance": instance("c")}
         posted = requests.post(f"{other.url}/eureka/apps/WEB", json=body, timeout=10)
         assert posted.status_code == 204
@@ -102,7 +104,7 @@ def test_registries_that_mirror_each_other_copy_nothing_twice(target: Served) ->
         eventually(lambda: mirrored(target).keys() == {"b", "c"}, 60)
         eventually(lambda: mirrored(other).keys() == {"a"}, 60)
         before = target.get("/api/stats")["revision"]
-        target.register("d", location="http://10.0.0.1:4", mode="http")
+        target.register("d", location="http://10.0.0.1:4", **unchecked)
         eventually(lambda: mirrored(other).keys() == {"a", "d"}, 60)
 
         assert mirrored(target).keys() == {"b", "c"}

@@ -13,7 +13,7 @@ from support.servers.program import Program, find
 from support.serving import HOST, free_port
 
 # Without the status, only calls that never reached a server are tried again.
-RETRY = {"attempts": 3, "status": ["502"]}
+RETRY = {"attempts": 5, "status": ["502"]}
 RULES = {"http": {"middlewares": {"retry": {"retry": RETRY}}}}
 
 
