@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -11,7 +12,10 @@ from modularity_registry.api.app import create_app
 from modularity_registry.api.authorization import Authenticator
 from modularity_registry.api.hot_path.reply import ReplyWriter
 from modularity_registry.api.long_replies.streams import Streams
+from modularity_registry.errors import BodyTooLarge
 from modularity_registry.runtime import Registry
+from modularity_registry.serving.front import REFUSAL
+from modularity_registry.serving.head import Environ
 from support.loops import Connection
 from support.registry import LOOP, eventually, loaded_registry, unload
 
@@ -47,6 +51,34 @@ def test_a_call_that_flask_answers_leaves_nothing(
         held = Held()
         environ = EnvironBuilder(path).get_environ() | {"held": held}
         run_wsgi_app(app, environ)
+        return weakref.ref(held)
+
+    call()  # what the first call makes stays
+    assert call()() is None
+
+
+def test_a_call_that_is_refused_before_its_body_leaves_nothing(
+    registry: Registry,
+) -> None:
+    app = create_app(registry)
+
+    def start(status: str, *_: Any) -> Any:
+        assert status.startswith("413")
+
+    def refusal(environ: Environ) -> BodyTooLarge:
+        # As where the connection finds that a body is too large.
+        try:
+            raise BodyTooLarge("the body is too large")
+        except BodyTooLarge as error:
+            return error
+
+    def call() -> "weakref.ref[Held]":
+        held = Held()
+        environ = EnvironBuilder("/api/register").get_environ() | {"held": held}
+        environ[REFUSAL] = refusal(environ)
+        # Not by `run_wsgi_app`, which hands on a copy.
+        reply: Any = app.wsgi_app(environ, start)
+        reply.close()
         return weakref.ref(held)
 
     call()  # what the first call makes stays

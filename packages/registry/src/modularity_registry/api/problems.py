@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from modularity_registry import errors, schema
@@ -168,10 +169,13 @@ def install(app: Flask, debug: bool, audit: Audit = OFF) -> None:
     """
 
     @app.before_request
-    def refuse() -> None:
-        error: errors.RegistryError | None = request.environ.get(REFUSAL)
-        if error is not None:
-            raise error
+    def refuse() -> ResponseReturnValue | None:
+        # Neither raised nor left there: see `let_go`.
+        error: errors.RegistryError | None = request.environ.pop(REFUSAL, None)
+        if error is None:
+            return None
+        reply: ResponseReturnValue = app.handle_user_exception(error)
+        return reply
 
     # Flask calls the last of these first.
     @app.after_request

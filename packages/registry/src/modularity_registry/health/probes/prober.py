@@ -4,6 +4,7 @@ import asyncio
 import logging
 import ssl
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -82,6 +83,7 @@ class Prober:
             if kind == "local":
                 place = target.registration.location
                 _log.warning("check of %s: %s", place, message, exc_info=True)
+            _let_go(error)
             return kind, message
 
     async def _check(
@@ -117,6 +119,13 @@ class Prober:
             gate = self._gates[loopback]
             self._http[loopback] = HttpChecker(gate, self._ssl_context)
         return self._http[loopback]
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what an error came through: aiohttp's frames hold errors, which hold them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _load_grpc() -> GrpcCheck:

@@ -91,7 +91,7 @@ class IntegrationFront(Front):
         if application is None:
             return self._rest.stream(environ)
         turn = Turn(self._gate, application, environ)
-        refusal: RegistryError | None = environ.get(REFUSAL)
+        refusal: RegistryError | None = environ.pop(REFUSAL, None)
 
         async def send_reply(send: Send) -> None:
             # For the few whose connection ends with the reply: it can't be watched, so
