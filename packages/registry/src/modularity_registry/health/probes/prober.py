@@ -122,7 +122,7 @@ class Prober:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Free what an error came through: aiohttp's frames hold errors, which hold them."""
+    """Free what an error came through: the frames may hold it, as it holds them."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
