@@ -179,6 +179,7 @@ class Capability:
     """
 
     __slots__ = (
+        "_first_turn",
         "_members",
         "_providers",
         "_turns",
@@ -194,6 +195,7 @@ class Capability:
         self.split = split
         self.turns = count()
         self._turns: dict[object, count[int]] = {}
+        self._first_turn = 0
         self.revision = 0
         # Counts the changes: several may share a revision.
         self._version = 0
@@ -217,9 +219,14 @@ class Capability:
         With one count for all, callers of two zones that take turns would each get
         every second provider of theirs, and the others none.
         """
-        if len(self._turns) >= MOST_PARTS:
-            self._turns.clear()
-        return self._turns.setdefault(part, count())
+        turns = self._turns.get(part)
+        if turns is None:
+            if len(self._turns) >= MOST_PARTS:
+                self._turns.clear()
+                # Were it the same again, only the first providers would get calls.
+                self._first_turn += 1
+            turns = self._turns.setdefault(part, count(self._first_turn))
+        return turns
 
     def put(self, entry: Entry) -> None:
         """Add or replace a provider. For the catalog."""
