@@ -165,6 +165,16 @@ def test_turns_go_on_while_there_are_as_many_parts_as_are_remembered() -> None:
             assert next(capability.turns_of(part)) == turn
 
 
+def test_the_turns_of_so_many_parts_are_remembered_and_no_more() -> None:
+    capability = Capability("x")
+    first = capability.turns_of(0)
+    for part in range(1, MOST_PARTS):
+        capability.turns_of(part)
+    assert capability.turns_of(0) is first
+    capability.turns_of(MOST_PARTS)
+    assert capability.turns_of(0) is not first
+
+
 def test_callers_of_more_parts_than_are_remembered_do_not_all_get_the_first() -> None:
     capability = Capability("x")
     parts = range(MOST_PARTS + 1)
