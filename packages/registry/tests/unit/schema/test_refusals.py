@@ -55,6 +55,14 @@ def test_a_refusal_says_this_and_no_more(changes: dict[str, Any], said: str) -> 
     assert detail(raw(**changes)) == said
 
 
+@pytest.mark.parametrize("field", ["name", "version", "location"])
+@pytest.mark.parametrize("text", [" ", "  ", "\u200b ", "\u3164"])
+def test_a_text_of_which_nothing_can_be_seen_is_refused(field: str, text: str) -> None:
+    body = registration(**{"mode": "ipc", field: text})
+    said = json.dumps(body, ensure_ascii=False).encode()
+    assert detail(said) == f"{field} must have a character that can be seen"
+
+
 def test_faults_that_are_not_named_are_counted() -> None:
     bad: list[object] = [7] * (MOST_ERRORS + 5)
     assert detail(raw(capabilities=bad)).endswith("; and 5 more")
