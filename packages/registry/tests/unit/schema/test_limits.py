@@ -152,6 +152,7 @@ def others() -> Iterator[Case]:
             yield model, body, good
     for size in (0, 1, 16, 17):
         yield models.SplitBody, dict.fromkeys(names(size), 1), 1 <= size <= 16
+    yield models.SplitBody, {"-": 1}, False
 
 
 def cases() -> Iterator[Case]:
@@ -180,6 +181,14 @@ def test_the_schema_takes_and_refuses_the_same() -> None:
     }
     for model, body, good in cases():
         assert validators[model].is_valid(body) == good, (model, body)
+
+
+def test_the_schema_says_the_lengths_that_are_in_a_pattern_too() -> None:
+    fields = request_models.RegistrationBody.model_json_schema()["properties"]
+    names = [fields[name] for name in ("id", "instance")]
+    assert all((name["minLength"], name["maxLength"]) == (1, 128) for name in names)
+    places = [fields[name] for name in ("zone", "region")]
+    assert all((name["minLength"], name["maxLength"]) == (1, 63) for name in places)
 
 
 def test_the_quick_decoder_and_parse_have_the_same_limits() -> None:
