@@ -99,9 +99,10 @@ class KnownHeads:
         body: bytes,
         head: Head,
         plan_paths: Callable[[Head], PathAnswer | None],
-    ) -> None:
+    ) -> bool:
         """Remember ``head`` if ``data`` is it and ``body``, and it may come again.
 
+        Says whether it does.
         ``plan_paths`` gives what answers for other paths, None if nothing does.
         """
         end = data.find(b"\r\n\r\n") + 4
@@ -111,13 +112,14 @@ class KnownHeads:
             or not head.plain
             or any(name in head.environ for name in _NEW_EACH_TIME)
         ):
-            return
+            return False
         _put(self._heads, data[:end], head, MOST_HEADS)
         cut = data.find(_LINE_END)
         answer = plan_paths(head) if cut > 0 and not head.length else None
         if answer is not None:
             start = data[: data.find(b" ") + 1]
             _put(self._by_headers, data[cut:], (start, answer), MOST_HEADERS)
+        return True
 
     def for_path(self, data: bytes) -> tuple[PathAnswer, str] | None:
         """Return what answers a request and its path; None: it has to be read."""

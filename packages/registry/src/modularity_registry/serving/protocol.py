@@ -138,8 +138,10 @@ class HttpConnection(HttpToolsProtocol):
             places.free(client)
         self._held.clear()
         self._lose()
-        # They hold the connection in turn: as a ring, only a search for garbage would
-        # find it, and not even that if it was left out of the search.
+        # They hold the connection, or each other, in turn: as a ring, only a search for
+        # garbage would find them, and not even that if they were left out of it.
+        if self._head is not None:
+            self._head.answer = None
         self.cycle = self._running = None  # type: ignore[assignment]
         self.pipeline.clear()
 
@@ -291,12 +293,14 @@ class HttpConnection(HttpToolsProtocol):
         self._body.clear()
         self._drop(self.shared.bodies)
         data, self._data = self._data, None
-        if self._is_free() and self._answer(head, body):
-            if data is not None:
-                shared = self.shared
-                shared.known.add(data, body, head, shared.front.plan_paths)
+        shared = self.shared
+        if not (self._is_free() and self._answer(head, body)):
+            self._call(self.environ_of(head, body), head.keep_alive)
+        elif data is not None and shared.known.add(
+            data, body, head, shared.front.plan_paths
+        ):
             return
-        self._call(self.environ_of(head, body), head.keep_alive)
+        head.answer = None  # see `connection_lost`
 
     # Heads and bodies that come in pieces
 
@@ -351,6 +355,7 @@ class HttpConnection(HttpToolsProtocol):
             }
         else:
             environ = self.environ_of(head)
+            head.answer = None
         if error is not None:
             environ[REFUSAL] = error
         self._drop(self.shared.heads)

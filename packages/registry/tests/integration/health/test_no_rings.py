@@ -53,7 +53,9 @@ async def left_by_checks(target: Target) -> list[Target]:
 def test_a_check_that_is_answered_leaves_nothing(answer: str) -> None:
     async def checks() -> list[Target]:
         async with serving(replying(ANSWERS[answer])) as port:
-            return await left_by_checks(check_target("http", f"http://127.0.0.1:{port}"))
+            return await left_by_checks(
+                check_target("http", f"http://127.0.0.1:{port}")
+            )
 
     assert run(checks()) == []
 

@@ -488,6 +488,48 @@ async def test_lost_connection_is_no_garbage_that_only_a_search_finds() -> None:
         gc.enable()
 
 
+class Held:
+    """What an answer holds."""
+
+
+class RingFront(FakeFront):
+    """Its answers hold their heads, as those of the registry do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[weakref.ref[Held]] = []
+
+    def plan(self, head: Head) -> Answer | None:
+        known, held = super().plan(head), Held()
+        self.held.append(weakref.ref(held))
+
+        def answer(connection: Connection, body: bytes) -> bytes | None:
+            assert head.path and held
+            return None if known is None else known(connection, body)
+
+        return answer
+
+
+@on_loop
+async def test_head_that_does_not_come_again_is_no_garbage() -> None:
+    own_id = b"X-Request-ID: 1\r\n\r\n"
+    large = POST + b"Content-Length: 9\r\nX-Request-ID: 1\r\n\r\n123"
+    gc.collect()
+    gc.disable()
+    try:
+        for sent in (HOT[:-2] + own_id, SLOW[:-2] + own_id, STREAM, HOT + HOT, large):
+            front = RingFront()
+            caller = Caller(front)
+            caller.gate.set()
+            caller.send(sent)
+            await turns()
+            caller.vanish()
+            await turns()
+            assert [held() for held in front.held] == [None] * len(front.held), sent
+    finally:
+        gc.enable()
+
+
 def test_app_that_gives_up_on_a_caller_who_vanished_is_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
