@@ -50,7 +50,8 @@ class Leases:
         path = f"/api/services/{service_id}/checks/jobs"
         if self._rng.random() < 0.3:
             await self._client.call("report", "POST", path, {"note": "all done"})
-        if service_id not in self._reporting:
+        # Not those that report: one may have said meanwhile that it is unwell.
+        if service_id in self._renewed:
             await self._client.call("renew", "POST", f"/api/heartbeat/{service_id}")
 
     async def _report(self) -> None:
