@@ -17,7 +17,7 @@ from benchmarks.scenarios.serving.callers import callers, flask, lists
 from benchmarks.scenarios.serving.capacity import checked, checks, memory
 from benchmarks.scenarios.serving.fuzz import fuzz
 from benchmarks.scenarios.serving.growth import growth
-from benchmarks.scenarios.serving.lookups import lookup
+from benchmarks.scenarios.serving.lookups import lookup, paths
 from benchmarks.scenarios.serving.routing import namespaces, routing
 from benchmarks.scenarios.serving.saturation import saturation
 from benchmarks.scenarios.serving.slow_callers import slow
@@ -33,6 +33,7 @@ Scenario = Callable[[Plan], Row]
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
     {
         "lookup": lookup,
+        "paths": paths,
         "callers": callers,
         "growth": growth,
         "saturation": saturation,

@@ -1,11 +1,16 @@
-"""Lookups of a capability: against other systems, and small against large."""
+"""Lookups of a capability: against other systems, and few against many."""
 
+import random
+
+from benchmarks.harness import workload
 from benchmarks.harness.comparison import (
     Verify,
     compare,
     lookups,
+    one_provider,
     system_under_test,
 )
+from benchmarks.harness.fill import filled_registry
 from benchmarks.harness.http import Reply, call
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.processes import Fleet, Server
@@ -18,6 +23,9 @@ from benchmarks.harness.results import (
 )
 from benchmarks.harness.systems import nginx as start_nginx
 from benchmarks.load.wrk import CONNECTIONS
+
+FEW, MANY = 100, 30_000
+"""Different capabilities: as a team calls, and more than heads are remembered."""
 
 
 def nginx_with_reply(fleet: Fleet, reply: Reply) -> tuple[Server, Verify]:
@@ -63,3 +71,31 @@ def lookup(plan: Plan) -> Row:
     )
     title = f"capability lookup, {plan.services:,} services, {CONNECTIONS} connections"
     return Row("lookup", title, tuple(series), checks)
+
+
+def paths(plan: Plan) -> Row:
+    """Lookups of many different capabilities, beside those of a few, in one registry.
+
+    Each capability has one provider.
+    """
+    services = [workload.sole_provider(number) for number in range(MANY)]
+    names = [service.capability for service in services]
+    keys = {
+        "few": names[:FEW],
+        "many": random.Random(plan.seed).sample(names, MANY),
+    }
+    with plan.fleet() as fleet:
+        systems = []
+        for version in plan.versions():
+            server = filled_registry(version, fleet, services)
+            systems += [
+                system_under_test(
+                    *(fleet, name + version.mark, server, asked),
+                    *(workload.registry_lookup, one_provider),
+                )
+                for name, asked in keys.items()
+            ]
+        series = compare(plan, fleet, systems)
+    title = f"capability lookup, {MANY:,} different ones and {FEW}"
+    check = at_least(series[1], series[0], 0.75)
+    return Row("paths", title, tuple(series), (check,))
