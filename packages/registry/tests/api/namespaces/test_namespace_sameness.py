@@ -55,11 +55,20 @@ class Place:
         fault = Fault("check", "x", self.clock.now())
         self.registry.call(self.registry.commands.add_fault(entry, fault))
 
-    def ask(self, method: str, path: str, query: str, *more: Any) -> Reply:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: dict[str, str],
+        body: bytes,
+        by_path: bool = False,
+    ) -> Reply:
         path = self.api + path.removeprefix("/api")
-        reply = ask(self.whole, self.front, method, path, query, *more)
+        call = method, path, query, headers, body
+        reply = ask(self.whole, self.front, *call, by_path=by_path)
         if reply is None:
-            reply = through_flask(self.app, method, path, query, *more)
+            reply = through_flask(self.app, *call)
         return reply
 
 
@@ -83,18 +92,22 @@ OTHERS = st.tuples(
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(CALLS | OTHERS, min_size=1, max_size=12), st.booleans())
+@given(
+    st.lists(st.tuples(CALLS | OTHERS, st.booleans()), min_size=1, max_size=12),
+    st.booleans(),
+)
 def test_the_same_calls_get_the_same_replies(
-    calls: list[tuple[Any, ...]], closed: bool
+    calls: list[tuple[tuple[Any, ...], bool]], closed: bool
 ) -> None:
     default, named = Place("", closed), Place("team-a", closed)
-    for method, path, query, headers, body, seconds in calls:
+    for (method, path, query, headers, body, seconds), by_path in calls:
         if not path.startswith("/api/"):
             continue
         replies = []
         for place in (default, named):
             place.clock.advance(seconds)
-            status, shown, data = place.ask(method, path, query, headers, body)
+            call = method, path, query, headers, body
+            status, shown, data = place.ask(*call, by_path)
             shown.pop("x-request-id")
             replies.append((status, shown, data))
         if not closed or has_rights(headers):

@@ -10,7 +10,7 @@ from modularity_registry.api.tracing import Tracing
 from modularity_registry.config import DEFAULT_NAMESPACE
 from modularity_registry.errors import RegistryError
 from modularity_registry.runtime import Registry
-from modularity_registry.serving.front import Front, Send
+from modularity_registry.serving.front import Connection, Front, Send
 from modularity_registry.serving.head import Answer, Environ, Head, PathAnswer
 
 
@@ -42,8 +42,19 @@ class NamespaceFront(Front):
         return self._fronts[name].plan(head)
 
     def plan_paths(self, head: Head) -> PathAnswer | None:
-        # It answers no path of a namespace.
-        return self._default.plan_paths(head)
+        answers = {name: front.plan_paths(head) for name, front in self._fronts.items()}
+        default = answers[DEFAULT_NAMESPACE]
+        if len(answers) == 1:
+            return default
+
+        def answer(connection: Connection, path: str) -> bytes | None:
+            found = default
+            if path.startswith(PREFIX):
+                name, _, rest = path[len(PREFIX) :].partition("/")
+                found, path = answers.get(name), f"/api/{rest}"
+            return None if found is None else found(connection, path)
+
+        return answer
 
     def wants_body(self, environ: Environ) -> bool:
         return self._of(environ).wants_body(environ)
