@@ -102,8 +102,8 @@ class RegistryFollower:
         try:
             await self._stopped.wait()
             follow_task.cancel()
-            self._drop_lists()
-            await asyncio.wait({follow_task})
+            # Before their clients are closed: one that connects would leave a socket.
+            await asyncio.wait({follow_task, *self._drop_lists()})
             async with asyncio.timeout(FLUSH_WITHIN):
                 await self.reporter.flush()
         except TimeoutError:
@@ -122,6 +122,7 @@ class RegistryFollower:
                     await asyncio.wait({stream})
                 finally:
                     stream.cancel()  # no effect if it has ended
+                    await asyncio.wait({stream})
                 error = None if stream.cancelled() else stream.exception()
                 if error is not None:
                     self._failed(error)
@@ -194,10 +195,11 @@ class RegistryFollower:
                 task = asyncio.create_task(self._read_list(name))
                 self._lists[name] = task
 
-    def _drop_lists(self) -> None:
+    def _drop_lists(self) -> list[asyncio.Task[None]]:
         lists, self._lists = self._lists, {}
         for task in lists.values():
             task.cancel()
+        return list(lists.values())
 
     async def _read_list(self, name: str) -> None:
         pause = PAUSE

@@ -46,7 +46,8 @@ def trial(
     The fault is one of the first replica, or of all in turn. Prints the figures.
     """
     first = fleet.replicas[0]
-    with Registry(fleet.urls) as registry, closing(Providers(12, 4)) as providers:
+    # Of a few, three replicas might divide all among two.
+    with Registry(fleet.urls) as registry, closing(Providers(40, 4)) as providers:
         providers.register(registry)
         fleet.wait_until_settled()
         eventually(lambda: len(fleet.owned_by(first, providers.checked)) > 0)
