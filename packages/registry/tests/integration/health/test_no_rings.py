@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import Coroutine, Iterator
+import socket
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -33,17 +34,31 @@ def _garbage_is_kept() -> Iterator[None]:
     gc.enable()
 
 
-def run(checks: Coroutine[Any, Any, list[Target]]) -> list[Target]:
-    """Run on the server's kind of loop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+def run(
+    checks: Coroutine[Any, Any, list[Target]],
+    loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+) -> list[Target]:
+    """Run on the server's kind of loop, if no other is given."""
+    with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(checks)
 
 
-async def left_by_checks(target: Target) -> list[Target]:
+class LateLoop(asyncio.SelectorEventLoop):
+    """A connection is refused a moment after the call, as it is over a network."""
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        refused = self.create_future()
+        self.call_soon(refused.set_exception, ConnectionRefusedError(111, "refused"))
+        await refused
+
+
+async def left_by_checks(mode: str, port: int, timeout: float = 5.0) -> list[Target]:
     """Return what a search for garbage finds of two checks."""
     async with probing() as prober:
         for _ in range(2):
-            await prober.probe(target)
+            # Made here, so that nobody else holds it.
+            location = f"{mode}://127.0.0.1:{port}"
+            await prober.probe(check_target(mode, location, timeout=timeout))
     await asyncio.sleep(0)
     gc.collect()
     return [each for each in gc.garbage if isinstance(each, Target)]
@@ -53,17 +68,18 @@ async def left_by_checks(target: Target) -> list[Target]:
 def test_a_check_that_is_answered_leaves_nothing(answer: str) -> None:
     async def checks() -> list[Target]:
         async with serving(replying(ANSWERS[answer])) as port:
-            return await left_by_checks(
-                check_target("http", f"http://127.0.0.1:{port}")
-            )
+            return await left_by_checks("http", port)
 
     assert run(checks()) == []
 
 
 @pytest.mark.parametrize("mode", ["http", "tcp", "grpc"])
 def test_a_check_that_nobody_answers_leaves_nothing(mode: str) -> None:
-    target = check_target(mode, f"{mode}://127.0.0.1:{free_port()}")
-    assert run(left_by_checks(target)) == []
+    assert run(left_by_checks(mode, free_port())) == []
+
+
+def test_a_check_that_is_refused_later_leaves_nothing() -> None:
+    assert run(left_by_checks("http", free_port()), LateLoop) == []
 
 
 def test_a_check_whose_time_is_over_leaves_nothing() -> None:
@@ -72,7 +88,6 @@ def test_a_check_whose_time_is_over_leaves_nothing() -> None:
 
     async def checks() -> list[Target]:
         async with serving(silent) as port:
-            location = f"http://127.0.0.1:{port}"
-            return await left_by_checks(check_target("http", location, timeout=0.1))
+            return await left_by_checks("http", port, timeout=0.1)
 
     assert run(checks()) == []
