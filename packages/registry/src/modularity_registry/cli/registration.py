@@ -11,7 +11,14 @@ from modularity_client.errors import OwnedByAnother
 from modularity_client.types.services import ServiceFields
 from modularity_registry.cli import completion
 from modularity_registry.cli.exit import FAILED, PROGRAM
-from modularity_registry.cli.options.filters import key_values
+from modularity_registry.cli.options.service import (
+    metadata_option,
+    name_option,
+    owner_key_option,
+    region_option,
+    version_option,
+    zone_option,
+)
 from modularity_registry.cli.output import plain, show_json, show_json_line
 from modularity_registry.cli.session import Session, complaint, with_session
 from modularity_registry.model.service import MODES
@@ -20,12 +27,6 @@ REQUIRED: Final = ("id", "capabilities", "location")
 HEALTH: Final = ("path", "interval", "timeout")
 
 _service_id = click.argument("service_id", metavar="ID", shell_complete=completion.ids)
-_owner_key = click.option(
-    "--owner-key",
-    metavar="KEY",
-    envvar="REGISTRY_OWNER_KEY",
-    help="Secret key that changes to the service need. [REGISTRY_OWNER_KEY]",
-)
 
 
 @click.command()
@@ -37,7 +38,7 @@ _owner_key = click.option(
     help="Registration as a JSON object; - is standard input. Options win over it.",
 )
 @click.option("--id", metavar="ID", help="Unique id of the service.")
-@click.option("--name", help="Name for people. Default: the id.")
+@name_option
 @click.option(
     "--capability",
     "capabilities",
@@ -47,14 +48,8 @@ _owner_key = click.option(
 )
 @click.option("--location", metavar="URL", help="Address where callers reach it.")
 @click.option("--mode", type=click.Choice(MODES), help="How to call it. Default: http.")
-@click.option("--version", metavar="VERSION", help="Its version. Default: 1.0.0.")
-@click.option(
-    "--metadata",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=key_values,
-    help="Entry of its metadata; can be repeated.",
-)
+@version_option
+@metadata_option
 @click.option(
     "--weight",
     type=int,
@@ -65,8 +60,8 @@ _owner_key = click.option(
     type=float,
     help="Seconds that it may go without a heartbeat. Default: no lease.",
 )
-@click.option("--zone", metavar="ZONE", help="Zone it runs in.")
-@click.option("--region", metavar="REGION", help="Region that the zone is in.")
+@zone_option
+@region_option
 @click.option(
     "--priority",
     type=click.IntRange(0, 65_535),
@@ -76,7 +71,7 @@ _owner_key = click.option(
 @click.option("--health-interval", type=float, help="Seconds between two checks.")
 @click.option("--health-timeout", type=float, help="Timeout of a check, in seconds.")
 @click.option("--only-new", is_flag=True, help="Fail if the id is registered already.")
-@_owner_key
+@owner_key_option
 @with_session
 def register(session: Session, source: Any, only_new: bool, **options: Any) -> None:
     """Register or replace a service.
@@ -147,7 +142,7 @@ def _merged(fields: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any
     required=True,
     shell_complete=completion.ids,
 )
-@_owner_key
+@owner_key_option
 @with_session
 def unregister(
     session: Session, service_ids: tuple[str, ...], owner_key: str | None
@@ -188,7 +183,7 @@ def _confirmation(result: Any) -> dict[str, Any]:
 @click.command()
 @_service_id
 @click.option("--reason", default="", help="Reason, shown by info and explain.")
-@_owner_key
+@owner_key_option
 @with_session
 def drain(
     session: Session, service_id: str, reason: str, owner_key: str | None
@@ -208,7 +203,7 @@ def drain(
 
 @click.command()
 @_service_id
-@_owner_key
+@owner_key_option
 @with_session
 def undrain(session: Session, service_id: str, owner_key: str | None) -> None:
     """Put a drained service back into discovery."""
@@ -229,7 +224,7 @@ def undrain(session: Session, service_id: str, owner_key: str | None) -> None:
     help="What the service says. Default: healthy.",
 )
 @click.option("--note", default="", metavar="TEXT", help="The reason, for people.")
-@_owner_key
+@owner_key_option
 @with_session
 def report(session: Session, service_id: str, check: str, **options: Any) -> None:
     """Report a check of kind ttl, as the service."""

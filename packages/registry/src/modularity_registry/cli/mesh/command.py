@@ -14,7 +14,14 @@ from modularity_client.http.call import Call
 from modularity_registry.cli.exit import PROGRAM, fail
 from modularity_registry.cli.group import Group
 from modularity_registry.cli.mesh import calls as mesh_calls
-from modularity_registry.cli.options.filters import key_values
+from modularity_registry.cli.options.service import (
+    metadata_option,
+    name_option,
+    owner_key_option,
+    region_option,
+    version_option,
+    zone_option,
+)
 from modularity_registry.cli.output import facts, moment, plain, show, show_json, table
 from modularity_registry.cli.session import (
     Session,
@@ -84,23 +91,12 @@ def mesh() -> None:
     default="/_module/health",
     help="Path that the registry checks. Default: /_module/health.",
 )
-@click.option("--name", help="Name for people. Default: the id.")
-@click.option("--version", metavar="VERSION", help="Its version. Default: 1.0.0.")
-@click.option(
-    "--metadata",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=key_values,
-    help="Entry of its metadata; can be repeated.",
-)
-@click.option("--zone", metavar="ZONE", help="Zone it runs in.")
-@click.option("--region", metavar="REGION", help="Region that the zone is in.")
-@click.option(
-    "--owner-key",
-    metavar="KEY",
-    envvar="REGISTRY_OWNER_KEY",
-    help="Secret key that changes to the service need. [REGISTRY_OWNER_KEY]",
-)
+@name_option
+@version_option
+@metadata_option
+@zone_option
+@region_option
+@owner_key_option
 @click.option("--envoy", metavar="PROGRAM", help="Envoy. Default: found by itself.")
 @click.option(
     "--xds-port",
@@ -206,6 +202,11 @@ def _complaint(error: RegistryError) -> str:
     return NO_MESH if type(error) is NotFound else complaint(error)
 
 
+def _show(source: str, capability: str, action: str) -> None:
+    verb = "may" if action == "allow" else "may not"
+    click.echo(f"{plain(source)} {verb} call {plain(capability)}.")
+
+
 @mesh.group(cls=Group)
 def intention() -> None:
     """Say which services may call which capabilities."""
@@ -226,8 +227,7 @@ def set_intention(session: Session, source: str, capability: str, action: str) -
     if session.json:
         show_json(reply)
     else:
-        verb = "may" if action == "allow" else "may not"
-        click.echo(f"{plain(source)} {verb} call {plain(capability)}.")
+        _show(source, capability, action)
 
 
 @intention.command("rm")
@@ -269,8 +269,7 @@ def check(session: Session, source: str, capability: str) -> None:
     if session.json:
         show_json(reply)
     else:
-        verb = "may" if reply["action"] == "allow" else "may not"
-        click.echo(f"{plain(source)} {verb} call {plain(capability)}.")
+        _show(source, capability, reply["action"])
 
 
 @mesh.command()
