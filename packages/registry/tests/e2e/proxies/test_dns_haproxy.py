@@ -1,7 +1,6 @@
 """HAProxy with the configuration that the page on DNS gives."""
 
 import csv
-import http.server
 import socket
 import threading
 import time
@@ -15,6 +14,7 @@ import pytest
 from e2e.docs.blocks import blocks
 from e2e.docs.reader import ROOT
 from support.integrations.dns import HOST, site
+from support.proxies.churn import Provider
 from support.registry import eventually
 from support.servers import program
 from support.servers.program import Program
@@ -37,37 +37,12 @@ defaults
 """
 
 
-class Greeter:
-    """An HTTP server that says its name."""
-
-    def __init__(self, name: str) -> None:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(name)))
-                self.end_headers()
-                self.wfile.write(name.encode())
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer((HOST, 0), Handler)
-        self.location = f"http://{HOST}:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-
 @pytest.fixture
-def greeters() -> Iterator[list[Greeter]]:
-    found = [Greeter(name) for name in ("one", "two", "three")]
+def greeters() -> Iterator[list[Provider]]:
+    found = [Provider(name) for name in ("one", "two", "three")]
     yield found
     for each in found:
-        each.stop()
+        each.kill()
 
 
 class HAProxy:
@@ -133,12 +108,12 @@ def haproxy(port: int, folder: Path, backups: bool = False) -> Iterator[HAProxy]
         proxy.program.stop()
 
 
-def test_backends_follow_the_registry(greeters: list[Greeter], tmp_path: Path) -> None:
-    places = [each.location.removeprefix("http://") for each in greeters]
+def test_backends_follow_the_registry(greeters: list[Provider], tmp_path: Path) -> None:
+    places = [each.place for each in greeters]
     with site() as found, haproxy(found.port, tmp_path) as proxy:
         assert proxy.backends() == set()
         for name, each in zip(("one", "two", "three"), greeters, strict=True):
-            found.register(name, each.location)
+            found.register(name, f"http://{each.place}")
         eventually(lambda: proxy.backends() == set(places))
         assert proxy.answering() == {"one", "two", "three"}
         found.unregister("two")
@@ -146,19 +121,19 @@ def test_backends_follow_the_registry(greeters: list[Greeter], tmp_path: Path) -
         assert proxy.answering() == {"one", "three"}
         found.drain("one")
         eventually(lambda: proxy.backends() == {places[2]})
-        found.register("two", greeters[1].location)
+        found.register("two", f"http://{greeters[1].place}")
         eventually(lambda: proxy.backends() == {places[1], places[2]})
         assert proxy.answering() == {"two", "three"}
 
 
 def test_backups_are_ready_and_take_over(
-    greeters: list[Greeter], tmp_path: Path
+    greeters: list[Provider], tmp_path: Path
 ) -> None:
-    places = {each.location.removeprefix("http://") for each in greeters}
+    places = {each.place for each in greeters}
     with site() as found, haproxy(found.port, tmp_path, backups=True) as proxy:
         for name, each in zip(("one", "two"), greeters, strict=False):
-            found.register(name, each.location, priority=10)
-        found.register("three", greeters[2].location, priority=20)
+            found.register(name, f"http://{each.place}", priority=10)
+        found.register("three", f"http://{greeters[2].place}", priority=20)
         eventually(lambda: proxy.backends() == places)
         assert proxy.answering() == {"one", "two"}
         found.fail("one")
@@ -168,12 +143,12 @@ def test_backups_are_ready_and_take_over(
 
 
 def test_last_provider_is_gone_in_seconds_once_it_drains_or_unregisters(
-    greeters: list[Greeter], tmp_path: Path
+    greeters: list[Provider], tmp_path: Path
 ) -> None:
-    place = greeters[0].location.removeprefix("http://")
+    place = greeters[0].place
     with site() as found, haproxy(found.port, tmp_path) as proxy:
         for leave in (found.drain, found.unregister):
-            found.register("one", greeters[0].location)
+            found.register("one", f"http://{greeters[0].place}")
             eventually(lambda: proxy.backends() == {place})
             leave("one")
             eventually(lambda: proxy.backends() == set(), HOLD_SECONDS / 2)
@@ -181,9 +156,9 @@ def test_last_provider_is_gone_in_seconds_once_it_drains_or_unregisters(
 
 
 def test_backends_stay_while_the_registry_is_dead_and_follow_the_next_one(
-    greeters: list[Greeter], tmp_path: Path
+    greeters: list[Provider], tmp_path: Path
 ) -> None:
-    places = [each.location.removeprefix("http://") for each in greeters]
+    places = [each.place for each in greeters]
     dns_port = free_port()
     first = Registered(dns_port=dns_port)
     try:

@@ -1,6 +1,5 @@
 """nginx with the configuration for backups that the page on DNS gives."""
 
-import http.server
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +9,11 @@ import requests
 from e2e.docs.blocks import blocks
 from e2e.docs.reader import ROOT
 from support.integrations.dns import site
+from support.proxies.churn import Provider
 from support.registry import eventually
 from support.servers import nginx
 from support.servers.program import Program
-from support.serving import HOST, free_port, in_thread
+from support.serving import HOST, free_port
 
 PAGE = ROOT / "docs" / "dns.md"
 PRIMARY, BACKUP = "127.0.0.2", "127.0.0.3"
@@ -22,19 +22,11 @@ PRIMARY, BACKUP = "127.0.0.2", "127.0.0.3"
 @contextmanager
 def greeter(host: str, port: int) -> Iterator[None]:
     """An HTTP server that says its address."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(host)))
-            self.end_headers()
-            self.wfile.write(host.encode())
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with in_thread(http.server.ThreadingHTTPServer((host, port), Handler)):
+    provider = Provider(host, port, host)
+    try:
         yield
+    finally:
+        provider.kill()
 
 
 @contextmanager
