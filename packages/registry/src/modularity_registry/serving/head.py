@@ -21,7 +21,7 @@ PathAnswer = Callable[[Any, str], bytes | None]
 """Answers as `Answer` does, given the path in place of the body, which is empty."""
 
 MOST_HEADS: Final = 16_384
-MOST_HEADERS: Final = 1_024
+MOST_HEADER_BLOCKS: Final = 1_024
 LONGEST_HEAD: Final = 1_024
 _LINE_END: Final = b" HTTP/1.1\r\n"
 # What stands for itself in a path.
@@ -102,8 +102,8 @@ class KnownHeads:
     ) -> bool:
         """Remember ``head`` if ``data`` is it and ``body``, and it may come again.
 
-        Says whether it does.
-        ``plan_paths`` gives what answers for other paths, None if nothing does.
+        Says whether it does. ``plan_paths`` gives what answers for other paths, None if
+        nothing does.
         """
         end = data.find(b"\r\n\r\n") + 4
         if (
@@ -118,7 +118,7 @@ class KnownHeads:
         answer = plan_paths(head) if cut > 0 and not head.length else None
         if answer is not None:
             start = data[: data.find(b" ") + 1]
-            _put(self._by_headers, data[cut:], (start, answer), MOST_HEADERS)
+            _put(self._by_headers, data[cut:], (start, answer), MOST_HEADER_BLOCKS)
         return True
 
     def for_path(self, data: bytes) -> tuple[PathAnswer, str] | None:

@@ -158,8 +158,10 @@ class HttpConnection(HttpToolsProtocol):
         if self._head is None and not self._in_head and self._is_free():
             known = self.shared.known
             plain = known.for_path(data)
-            if plain is not None and self._reply_by(*plain):
-                return
+            if plain is not None:
+                answer, path = plain
+                if self._reply_by(answer, path, path):
+                    return
             end = data.find(b"\r\n\r\n") + 4
             head = known.get(data[:end])
             if (
@@ -396,10 +398,13 @@ class HttpConnection(HttpToolsProtocol):
         answer = head.answer
         if answer is None or not (head.plain or head.streams):
             return False
-        return self._reply_by(answer, body)
+        return self._reply_by(answer, body, head.path)
 
     def _reply_by(
-        self, answer: Callable[[Any, Given], bytes | None], given: Given
+        self,
+        answer: Callable[[Any, Given], bytes | None],
+        given: Given,
+        path: str | None,
     ) -> bool:
         """Write what ``answer`` makes of a body or a path; say whether it did."""
         if self.shared.closing:
@@ -407,7 +412,7 @@ class HttpConnection(HttpToolsProtocol):
         try:
             reply = answer(self, given)
         except Exception:
-            _log.exception("answering at once failed")
+            _log.exception("answering %s at once failed", path)
             return False
         if reply is None:
             return False

@@ -19,7 +19,7 @@ from modularity_registry.model import intention, service, split
 from modularity_registry.ratelimit import FAILURES, memory_counters
 from modularity_registry.schema import check_models, strict_json
 from modularity_registry.serving import protocol
-from modularity_registry.serving.head import MOST_HEADERS, MOST_HEADS
+from modularity_registry.serving.head import MOST_HEADER_BLOCKS, MOST_HEADS
 from modularity_registry.serving.limits import ServerOptions
 from support import REPOSITORY
 
@@ -30,7 +30,7 @@ SETTINGS, SERVER = Settings(), ServerOptions()
 # Rows by their first words, with the figure that holds.
 FIGURES: dict[str, object] = {
     "heads that are remembered": MOST_HEADS,
-    "headers that are remembered": MOST_HEADERS,
+    "headers that are remembered": MOST_HEADER_BLOCKS,
     "writes of one client": SETTINGS.write_rate,
     "reads of one client": SETTINGS.read_rate,
     "calls with bad tokens": FAILURES,

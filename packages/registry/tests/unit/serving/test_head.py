@@ -8,7 +8,7 @@ import pytest
 from modularity_registry.serving import head as heads
 from modularity_registry.serving.head import (
     LONGEST_HEAD,
-    MOST_HEADERS,
+    MOST_HEADER_BLOCKS,
     MOST_HEADS,
     Head,
     KnownHeads,
@@ -172,8 +172,8 @@ def test_headers_with_a_body_or_without_an_answer_are_not_remembered() -> None:
 
 
 def test_number_of_headers_that_are_remembered_is_bounded() -> None:
-    hosts = range(2 * MOST_HEADERS + 7)
+    hosts = range(2 * MOST_HEADER_BLOCKS + 7)
     requests = [GET.replace(b"Host: a", b"Host: %d" % host) for host in hosts]
     known = knows(*requests)
-    assert len(known._by_headers) <= MOST_HEADERS
+    assert len(known._by_headers) <= MOST_HEADER_BLOCKS
     assert known.for_path(requests[-1]) is not None
