@@ -6,7 +6,7 @@ other mutant that survives. Ends with 1 if fewer than 90 % of a
 part's other mutants are killed.
 
 The libraries are imported once; each mutant runs in a fork. Cosmic Ray's own runner
-starts pytest anew for each, which takes longer than the tests do.
+starts pytest for each, which takes longer than the tests do.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A registry with tokens, and the command line as whoever has one of them."""
+"""A registry with tokens, and the command line with one of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ def closed(folder: Path, **settings: Any) -> Iterator[tuple[Served, str]]:
 
 
 def asked(registry: Served, token: str, *arguments: str) -> Result:
-    """Run one of the commands about tokens as whoever has this one."""
+    """Run one of the commands about tokens with this one."""
     return as_(registry, token, "token", *arguments)
 
 

@@ -16,8 +16,8 @@ def check_streams(history: History) -> list[Violation]:
     """Return what is wrong with the streams of a history.
 
     Each is held to the acknowledged writes between where it began, or last resynced,
-    and the last revision that it told of. Another epoch counts its revisions anew, so
-    it is held to those of its own, as far as any stream says which they are.
+    and the last revision that it told of. Another epoch counts from 1 again, so a
+    stream is held to those of its own, as far as any stream says which they are.
     """
     streams: dict[str, list[Signal]] = defaultdict(list)
     for signal in history.signals:

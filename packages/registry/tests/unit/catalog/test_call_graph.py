@@ -223,7 +223,7 @@ def test_the_rate_is_that_of_the_last_minute(
     response = client.get("/api/graph")
     [edge] = response.get_json()["edges"]
     assert edge["calls_per_second"] == pytest.approx(2, rel=0.02)
-    # It fades while nobody calls, and whoever asks again is told.
+    # It fades while nobody calls, and a caller that asks again is told.
     clock.advance(60)
     tag = {"If-None-Match": response.headers["ETag"]}
     [edge] = client.get("/api/graph", headers=tag).get_json()["edges"]

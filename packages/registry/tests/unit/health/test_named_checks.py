@@ -95,8 +95,8 @@ def test_a_check_that_comes_again_and_again_fills_no_queue(check: ServiceCheck) 
     subject = service(mode="standalone", checks=(check,))
     for second in range(1_000):
         at = NOW + timedelta(seconds=second)
-        anew = msgspec.structs.replace(subject, registered_at=at)
-        plan.follow("a", anew, 0.0, spread=False)
+        renewed = msgspec.structs.replace(subject, registered_at=at)
+        plan.follow("a", renewed, 0.0, spread=False)
     assert len(plan.checks) < 150 and len(plan.leases) < 150
 
 
