@@ -21,7 +21,13 @@ from support.servers.forked import Forked
 HOST = "127.0.0.1"
 
 
-FIRST_PORT, LOWEST_OUTGOING = 10_000, 32_768
+# Browsers open none of the ports up to 10,080 that once had another use.
+FIRST_PORT, LOWEST_OUTGOING = 10_081, 32_768
+# Each worker of the tests has ports of its own: until a server listens at the one that
+# was found free, another worker would find it free as well.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+OWN_PORTS = (LOWEST_OUTGOING - FIRST_PORT) // WORKERS
 # Each process begins elsewhere, so that two of them seldom try the same.
 _ports = count(os.getpid() * 61)
 
@@ -32,8 +38,8 @@ def free_port() -> int:
     Not one that the kernel gives to outgoing connections: such a port may be taken by
     one of them before a server, which takes its time to start, listens there.
     """
-    for _ in range(LOWEST_OUTGOING - FIRST_PORT):
-        port = FIRST_PORT + next(_ports) % (LOWEST_OUTGOING - FIRST_PORT)
+    for _ in range(OWN_PORTS):
+        port = FIRST_PORT + WORKER * OWN_PORTS + next(_ports) % OWN_PORTS
         with suppress(OSError), socket.create_server((HOST, port)):
             return port
     raise OSError("no port is free")
