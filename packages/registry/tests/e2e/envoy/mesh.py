@@ -126,9 +126,10 @@ class Caller:
                     self.failures.append(f"{reply.status_code} {reply.text}")
 
     def latest(self, calls: int = 12) -> Counter[str]:
-        """Return who answered the next calls."""
+        """Return who answered the next calls; none may have failed."""
         before = len(self._answers)
         eventually(lambda: len(self._answers) >= before + calls or bool(self.failures))
+        assert not self.failures, (self._envoy.name, self.failures[:3])
         return Counter(self._answers[before : before + calls])
 
     def wait_for(self, names: set[str]) -> None:
@@ -136,8 +137,14 @@ class Caller:
         began = time.monotonic()
         while (latest := self.latest()).keys() != names:
             waited = time.monotonic() - began
-            assert not self.failures, (self._envoy.name, self.failures[:3])
             assert waited < SECONDS, (self._envoy.name, latest, names)
+
+    def wait_for_share(self, name: str, least: float, most: float) -> None:
+        """Return when ``name`` answers a share between these of 80 calls."""
+        began, calls = time.monotonic(), 80
+        while not least < (share := self.latest(calls)[name] / calls) < most:
+            waited = time.monotonic() - began
+            assert waited < SECONDS, (self._envoy.name, name, share)
 
     def stop(self) -> None:
         self._ended.set()
@@ -155,9 +162,10 @@ class Callers:
         for caller in self._callers:
             caller.wait_for(set(names))
 
-    def shares(self, name: str, calls: int) -> list[float]:
-        """Return which share of the next calls was answered by ``name``, for each."""
-        return [caller.latest(calls)[name] / calls for caller in self._callers]
+    def wait_for_shares(self, name: str, least: float, most: float) -> None:
+        """Return when ``name`` answers a share between these of all calls of each."""
+        for caller in self._callers:
+            caller.wait_for_share(name, least, most)
 
     @property
     def failures(self) -> list[str]:
