@@ -103,6 +103,7 @@ class Replica:
         self._moved_again = False
         self._leases_from = 0.0
         self._connected = True
+        self._announcements = 0
         world.store.watches.append(self._receive)
 
     # Its start and its end
@@ -178,7 +179,10 @@ class Replica:
             return
         self.core.take(self.world.costs.record)
         key = documents.key_of_replica(self.name)
-        self.submit(Write(key, record(self.name)), self._announced)
+        self._announcements += 1
+        self.membership.announcing(self._announcements)
+        value = record(self.name, self._announcements)
+        self.submit(Write(key, value), self._announced)
 
     def _announced(self, written: bool) -> None:
         if written:
@@ -388,10 +392,10 @@ class Replica:
         self.world.time.at(at, lambda: self._in_slices(seconds - SLICE, then))
 
 
-def record(name: str) -> bytes:
-    """Return what a replica writes of itself; the count is not looked at."""
+def record(name: str, count: int = 0) -> bytes:
+    """Return what a replica writes of itself; 0 is written before it runs."""
     return documents.encode_replica(
-        documents.ReplicaRecord(1, name, "0", START, address="10.0.0.1:5000")
+        documents.ReplicaRecord(count, name, "0", START, address="10.0.0.1:5000")
     )
 
 

@@ -264,7 +264,7 @@ class Registry:
 
     @property
     def feed_age(self) -> float:
-        """Seconds since this replica's own record came back from the store.
+        """How old the view may be, in seconds: see `Membership.own_record_age`.
 
         0 for a store within this process, which is never behind.
         """

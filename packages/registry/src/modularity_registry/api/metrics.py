@@ -301,7 +301,7 @@ class Collector:
         )
         yield _gauge(
             "registry_feed_age_seconds",
-            "Time since the last message from the store; 0 if it is in this process.",
+            "How old the view may be; 0 if the store is in this process.",
             registry.feed_age,
         )
         yield _gauge(

@@ -90,11 +90,11 @@ class ReplicaRecord(
 ):
     """What a replica stores of itself every few seconds.
 
-    ``count`` grows with each write; ``heartbeats`` are the ids of the services whose
-    heartbeats it took since the last one, and a `report_id` for each check that was
-    reported; a namespace and a slash stand before those in a namespace. Older versions
-    know no service of such an id. ``address`` (``host:port``)
-    is where it serves; versions without this field leave it empty.
+    ``count`` grows with each attempt to write it; ``heartbeats`` are the ids of the
+    services whose heartbeats it took since the last one, and a `report_id` for each
+    check that was reported; a namespace and a slash stand before those in a namespace.
+    Older versions know no service of such an id. ``address`` (``host:port``) is where
+    it serves; versions without this field leave it empty.
 
     A replica whose ``confirm`` is above 1 answers questions: ``suspects`` are its own,
     ``opinions`` its answers to those of others. They stay until they are settled.

@@ -188,8 +188,9 @@ class Announcer:
         suspects, opinions = self._take_questions()
         taken = _size(suspects) + _size(opinions)
         heartbeats = self._take_heartbeats(MAX_IDS_BYTES - taken)
+        self._count += 1
         record = ReplicaRecord(
-            self._count + 1,
+            self._count,
             self._host,
             __version__,
             self._started_at,
@@ -199,12 +200,12 @@ class Announcer:
             tuple(suspects),
             tuple(opinions),
         )
+        self._membership.announcing(self._count)
         try:
             await self._writer.write(Write(self._key, documents.encode_replica(record)))
         except BaseException:
             self._heartbeats = heartbeats | self._heartbeats
             raise
-        self._count += 1
         return bool(self._heartbeats)
 
     async def delete_lost(self) -> None:

@@ -29,6 +29,9 @@ LOST_AFTER = 3
 DELETED_AFTER = 60
 """The record of a replica that missed this many is deleted from the store."""
 
+MOST_ON_THEIR_WAY = 100
+"""Own records that may be on their way; if older ones come back, they tell nothing."""
+
 
 class Replica(msgspec.Struct, frozen=True):
     """A replica: its record, at which revision, and when (monotonic) it changed."""
@@ -58,6 +61,10 @@ class Membership:
         self._clock = clock
         # Replaced as a whole by each change, for readers in other threads.
         self._replicas: dict[str, Replica] = {}
+        # When (monotonic) the writing of each own record began that is not back yet, by
+        # its count; and that of the last one that came back.
+        self._on_their_way: dict[int, float] = {}
+        self._current_at: float | None = None
         self._self = rendezvous.Named(own)
         self._alive: tuple[rendezvous.Named, ...] = (self._self,)
         self._others: tuple[rendezvous.Named, ...] = ()
@@ -116,12 +123,13 @@ class Membership:
         )
 
     def own_record_age(self) -> float | None:
-        """Return the seconds since this replica's own record came back from the store.
+        """Return how old (seconds) the view may be: all that is older has arrived.
 
-        None if it never did.
+        That is the time since this replica began to write the last of its own records
+        that came back from the store, or since it read the whole store. None before.
         """
-        own = self._replicas.get(self.own)
-        return None if own is None else self._clock.monotonic() - own.seen
+        at = self._current_at
+        return None if at is None else self._clock.monotonic() - at
 
     def overdue_seconds(self) -> float | None:
         """Return `own_record_age` if it is too high for a current view, else None."""
@@ -174,6 +182,12 @@ class Membership:
         """Call ``listener`` with each record that another replica writes."""
         self._record_listeners.append(listener)
 
+    def announcing(self, count: int) -> None:
+        """Take note that the own record of this ``count`` is about to be written."""
+        self._on_their_way[count] = self._clock.monotonic()
+        if len(self._on_their_way) > MOST_ON_THEIR_WAY:
+            del self._on_their_way[min(self._on_their_way)]
+
     def loaded(self, records: list[Record]) -> None:
         """Replace all records, and give every replica a full term. For the feed."""
         now = self._clock.monotonic()
@@ -183,6 +197,8 @@ class Membership:
             if replica is not None:
                 replicas[replica.id] = replica
         self._replicas = replicas
+        if self.own in replicas:
+            self._current_at = now
         self._update_alive(any_lost=False)
         for replica in replicas.values():
             self._tell(replica)
@@ -203,7 +219,9 @@ class Membership:
             self._replicas = {
                 k: v for k, v in self._replicas.items() if k != replica_id
             }
-        if replica is not None and replica_id != self.own:
+        if replica is not None and replica_id == self.own:
+            self._came_back(replica.record.count)
+        elif replica is not None:
             self._record_heartbeats(replica.record.heartbeats, now)
         # One that stops in order has announced all heartbeats that it took.
         self._update_alive(any_lost=False)
@@ -228,7 +246,8 @@ class Membership:
     def renew(self) -> None:
         """Give every replica that is alive, and every lease, a full term from now on.
 
-        For when their signs of life may not have arrived.
+        For when their signs of life may not have arrived. How old the view is stays as
+        it was: only the own record, when it comes back, tells that.
         """
         now = self._clock.monotonic()
         self._replicas = {
@@ -237,6 +256,14 @@ class Membership:
         }
         for catalog in self._catalogs.values():
             catalog.renew_leases()
+
+    def _came_back(self, count: int) -> None:
+        began = self._on_their_way.get(count)
+        if began is not None:
+            self._current_at = began
+            self._on_their_way = {
+                each: at for each, at in self._on_their_way.items() if each > count
+            }
 
     def _update_alive(self, any_lost: bool) -> None:
         ids = {key for key, replica in self._replicas.items() if not replica.lost}

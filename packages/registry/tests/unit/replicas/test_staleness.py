@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from modularity_registry import config, runtime
+from modularity_registry.catalog import documents
 from modularity_registry.errors import StoreCorrupt, StoreError, StoreUnavailable
 from modularity_registry.replicas.membership import LOST_AFTER
 from modularity_registry.replicas.staleness import PING_TIMEOUT
@@ -111,6 +112,28 @@ def test_the_first_read_after_a_standstill_knows_that_it_is_stale(
 
     assert not on_loop(view.is_stale)
     assert on_loop(wake)
+
+
+def test_after_a_standstill_only_a_record_written_since_makes_it_current(
+    registry: Registry, clock: ManualClock
+) -> None:
+    announcer, view = registry.announcer, registry.view_health
+    assert announcer is not None
+    LOOP.call(announcer.announce())
+    on_loop(lambda: registry.membership.announcing(2))
+    clock.advance(LOST_AFTER + 10)
+    # Leases get a full term; what waits in sockets may still be read after that.
+    on_loop(registry.membership.renew)
+    on_loop(view.check)
+    assert "has not come back from the store for 13 s" in str(view.stale_reason)
+    waiting = documents.ReplicaRecord(2, "host", "1", clock.now())
+    key = documents.key_of_replica("a")
+    put_record(registry.store, key, documents.encode_replica(waiting))
+    on_loop(view.check)
+    assert "own record has not come back" in str(view.stale_reason)
+    LOOP.call(announcer.announce())
+    on_loop(view.check)
+    assert view.stale_since is None
 
 
 def test_the_reason_is_why_its_own_record_can_not_be_written(
