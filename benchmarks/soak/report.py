@@ -29,7 +29,7 @@ POINTS = 120
 """Points of a line in the plot, each the median of its samples."""
 
 PANELS = (
-    ("memory (MiB)", ("resident", "private")),
+    ("memory (MiB)", ("resident", "anonymous")),
     ("allocated blocks, and objects known to the collector", ("blocks", "objects")),
     ("threads, tasks, descriptors", ("threads", "tasks", "descriptors")),
 )
@@ -56,7 +56,7 @@ class Outcome:
 def progress(sample: Sample) -> str:
     """Return a line for a terminal."""
     return (
-        f"{sample.seconds / 60:5.0f} min: {sample.private:.1f} MiB,"
+        f"{sample.seconds / 60:5.0f} min: {sample.anonymous:.1f} MiB,"
         f" {sample.blocks:,} blocks, {sample.objects:,} objects,"
         f" {sample.threads} threads, {sample.descriptors} descriptors"
     )

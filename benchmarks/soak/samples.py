@@ -20,13 +20,14 @@ COUNT_SECONDS = 60.0
 class Sample:
     """One measurement; ``seconds`` and ``cpu`` (seconds used) since the load began.
 
-    ``private`` (USS), ``proportional`` (PSS) and ``resident`` (RSS) memory and
-    ``disk`` (the store with its log, and the audit) are in MiB. What the others are,
-    `programs/counted_registry.py` says.
+    ``anonymous`` memory is what the process has for itself alone; in ``proportional``
+    (PSS) and ``resident`` (RSS) memory are also the libraries, which others may have
+    mapped as well. They and ``disk`` (the store with its log, and the audit) are in
+    MiB. What the others are, `programs/counted_registry.py` says.
     """
 
     seconds: float
-    private: float
+    anonymous: float
     proportional: float
     resident: float
     threads: int
@@ -79,10 +80,9 @@ class Process:
         counts = await self.count()
         memory = _fields(Path(f"/proc/{self._pid}/smaps_rollup"))
         status = _fields(Path(f"/proc/{self._pid}/status"))
-        private = memory["Private_Clean"] + memory["Private_Dirty"]
         return Sample(
             seconds=asyncio.get_running_loop().time() - self._began,
-            private=private / 1024,
+            anonymous=memory["Anonymous"] / 1024,
             proportional=memory["Pss"] / 1024,
             resident=memory["Rss"] / 1024,
             threads=status["Threads"],

@@ -36,8 +36,8 @@ class Limit:
 
 LIMITS = (
     Limit(
-        "private",
-        "private memory (USS)",
+        "anonymous",
+        "anonymous memory",
         "MiB",
         4.0,
         "64 bytes of each write would be as much; the allocator's pages come and go",

@@ -21,6 +21,6 @@ def test_soak_of_a_few_seconds_has_no_faults(
     assert set(found["calls"]) >= KINDS
     assert found["fault_count"] == 0
     assert {growth["limit"]["field"] for growth in found["growths"]} >= {
-        *("private", "threads", "descriptors", "objects"),
+        *("anonymous", "threads", "descriptors", "objects"),
     }
     assert len((tmp_path / "samples.csv").read_text().splitlines()) > 10

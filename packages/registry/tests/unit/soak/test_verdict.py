@@ -18,13 +18,13 @@ def sample(seconds: int, leak: float) -> Sample:
     """A process that loses ``leak`` MiB an hour, beside what its cache takes."""
     # It grows fast in the first minutes, which must not count.
     base = 100 + 50 * (1 - math.exp(-seconds / 60))
-    private = base + seconds % PERIOD / PERIOD * HEIGHT + leak * seconds / HOUR
-    return Sample(seconds, private, private, private, 34, 90, 0, 9, 0, 0.0, 30.0)
+    memory = base + seconds % PERIOD / PERIOD * HEIGHT + leak * seconds / HOUR
+    return Sample(seconds, memory, memory, memory, 34, 90, 0, 9, 0, 0.0, 30.0)
 
 
 def memory(leak: float, seconds: int = HOUR) -> Growth:
     samples = [sample(second, leak) for second in range(0, seconds, 5)]
-    [growth] = [one for one in judge(samples, seconds) if one.limit.field == "private"]
+    [growth] = [one for one in judge(samples, seconds) if one.limit.field == "anonymous"]
     return growth
 
 
