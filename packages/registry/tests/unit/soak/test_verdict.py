@@ -24,7 +24,8 @@ def sample(seconds: int, leak: float) -> Sample:
 
 def memory(leak: float, seconds: int = HOUR) -> Growth:
     samples = [sample(second, leak) for second in range(0, seconds, 5)]
-    [growth] = [one for one in judge(samples, seconds) if one.limit.field == "anonymous"]
+    growths = judge(samples, seconds)
+    [growth] = [one for one in growths if one.limit.field == "anonymous"]
     return growth
 
 
