@@ -63,7 +63,7 @@ def kind_of(url: str) -> str:
     Empty when it has none: what is before a colon alone may be a part of a password.
     """
     scheme, colon, _ = url.partition("://")
-    return scheme.lower() if colon and re.fullmatch(r"[A-Za-z]+", scheme) else ""
+    return scheme.lower() if colon and re.fullmatch(r"[A-Za-z+]+", scheme) else ""
 
 
 def identity_of(url: str) -> str:
@@ -75,7 +75,8 @@ def identity_of(url: str) -> str:
     parts: tuple[object, ...] = (os.path.realpath(str(*arguments)),)
     if isinstance(arguments[0], Server):
         server = arguments[0]
-        parts = (*sorted(map(str, server.hosts)), server.database, server.prefix)
+        database = f"{server.primary}/{server.database}".removeprefix("/")
+        parts = (*sorted(map(str, server.hosts)), database, server.prefix)
     text = "\0".join(map(str, (kind.target, *parts)))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -163,6 +164,7 @@ def _server(engine: str, store: str, example: str, form: Form) -> _Kind:
 
 
 _REDIS: Final = Form(6379, database=r"\d{0,4}")
+_SENTINEL: Final = _REDIS._replace(port=26_379, several=True, sentinels=True)
 
 _KINDS: Final = {
     "memory": _Kind(
@@ -185,6 +187,18 @@ _KINDS: Final = {
         "RedisStore",
         "rediss://:password@host:6379/0",
         _REDIS._replace(tls=True),
+    ),
+    "redis+sentinel": _server(
+        "redis",
+        "RedisStore",
+        "redis+sentinel://:password@host:26379,host:26379/name/0",
+        _SENTINEL,
+    ),
+    "rediss+sentinel": _server(
+        "redis",
+        "RedisStore",
+        "rediss+sentinel://:password@host:26379,host:26379/name/0",
+        _SENTINEL._replace(tls=True),
     ),
     "etcd": _server(
         "etcd",

@@ -1,7 +1,8 @@
 """Parses the URL of a store's server: hosts, credentials and options.
 
 ``<scheme>://[user:password@]host[:port][,host[:port]...][/database][?options]``, with
-the options ``prefix``, ``tls``, ``ca``, ``cert`` and ``key``.
+the options ``prefix``, ``tls``, ``ca``, ``cert`` and ``key``. Where Sentinels are asked
+for the server, the path is ``/name[/database]``.
 """
 
 import re
@@ -39,13 +40,15 @@ class Tls:
 class Server:
     """A server, or the members of a cluster, and the store's prefix there.
 
-    The names of everything that the store keeps there begin with ``prefix``.
+    The names of everything that the store keeps there begin with ``prefix``. With a
+    ``primary``, the hosts are Sentinels, which know that server by this name.
     """
 
     hosts: tuple[Host, ...]
     user: str = ""
     password: str = field(default="", repr=False)
     database: str = ""
+    primary: str = ""
     prefix: str = DEFAULT_PREFIX
     tls: Tls | None = None
 
@@ -55,12 +58,16 @@ class Server:
 
 
 class Form(NamedTuple):
-    """What a kind of URL accepts: ``database`` is a pattern, None for no database."""
+    """What a kind of URL accepts: ``database`` is a pattern, None for no database.
+
+    ``sentinels``: the path begins with the name of a primary.
+    """
 
     port: int
     database: str | None = None
     several: bool = False
     tls: bool = False
+    sentinels: bool = False
 
 
 def read_server(parts: SplitResult, form: Form) -> Server:
@@ -77,11 +84,13 @@ def read_server(parts: SplitResult, form: Form) -> Server:
     if len(hosts) > 1 and not form.several:
         raise ValueError("accepts one host only")
     options = _options(parts.query)
+    primary, path = _primary(parts.path) if form.sentinels else ("", parts.path)
     return Server(
         hosts,
         user=_decoded(user),
         password=_decoded(password),
-        database=_database(parts.path, form),
+        database=_database(path, form),
+        primary=primary,
         prefix=_prefix(options.pop("prefix", DEFAULT_PREFIX)),
         tls=_tls(options, form.tls),
     )
@@ -116,6 +125,14 @@ def _host(text: str, default: int) -> Host:
     if not 0 < port < 65_536:
         raise ValueError("needs a port from 1 to 65535")
     return Host(match[1] or match[2], port)
+
+
+def _primary(path: str) -> tuple[str, str]:
+    """Return the name that the path begins with, and what follows it."""
+    name, _, rest = path.removeprefix("/").partition("/")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+        raise ValueError("needs the name of the primary after the Sentinels")
+    return name, rest
 
 
 def _database(path: str, form: Form) -> str:

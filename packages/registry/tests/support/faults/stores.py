@@ -7,7 +7,6 @@ reaches it.
 import json
 import os
 import signal
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import redis
-
 from modularity_registry.stores.server_url import Host
 from support.faults.proxy import FaultyProxy
 from support.registry import eventually
-from support.servers.program import Program, find
-from support.servers.stores import consul, etcd, postgres, zookeeper
+from support.servers.program import Program
+from support.servers.stores import consul, etcd, postgres, sentinel, zookeeper
 from support.servers.stores import redis as redis_servers
-from support.serving import HOST, free_port
+from support.serving import HOST
 
 
 class Backend(ABC):
@@ -138,69 +135,17 @@ class Redis(Backend):
 
 
 class RedisSentinel(Redis):
-    """Two servers and a Sentinel; the proxy is the name that follows the primary."""
+    """Two servers and a Sentinel, which the store asks for the primary."""
 
     kind = "redis, Sentinel"
-    name = "faults"
 
     def open(self) -> None:
-        self.servers = []
-        for name in ("one", "two"):
-            folder = self.folder / name
-            folder.mkdir()
-            server = redis_servers.running(folder)
-            self.servers.append(self._stack.enter_context(server))
-        self.victim, other = self.servers
-        other.call("REPLICAOF", HOST, self.victim.port)
-        eventually(lambda: _replication(other).get("master_link_status") == "up")
-        self.url = f"redis://{HOST}:{self.behind_proxy(self.victim.port)}"
-        self._run_sentinel()
-        ending = threading.Event()
-        thread = threading.Thread(target=self._follow, args=(ending,), daemon=True)
-        thread.start()
-        self._stack.callback(thread.join)
-        self._stack.callback(ending.set)
-
-    def _run_sentinel(self) -> None:
-        self._port = free_port()
-        settings = self.folder / "sentinel.conf"
-        settings.write_text(
-            f"port {self._port}\nbind {HOST}\ndir {self.folder}\n"
-            f"sentinel monitor {self.name} {HOST} {self.victim.port} 1\n"
-            f"sentinel down-after-milliseconds {self.name} 1000\n"
-            f"sentinel failover-timeout {self.name} 5000\n"
-        )
-        path = find(["redis-server"], redis_servers.PACKAGE, "redis-server")
-        log = self.folder / "sentinel.log"
-        sentinel = Program([path, settings, "--sentinel"], log)
-        self._stack.callback(sentinel.kill)
-        sentinel.wait_until(lambda: self._known_replicas() == 1)
-
-    def _ask(self, *command: str) -> Any:
-        client: Any = redis.Redis(HOST, self._port, protocol=2)
-        try:
-            return client.execute_command(*command)
-        except redis.RedisError:
-            return None
-        finally:
-            client.close()
-
-    def _known_replicas(self) -> int:
-        return len(self._ask("SENTINEL", "REPLICAS", self.name) or ())
-
-    def _follow(self, ending: threading.Event) -> None:
-        """Let the proxy lead to the server that Sentinel calls the primary."""
-        assert self.proxy is not None
-        while not ending.wait(0.1):
-            place = self._ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)
-            if place and (HOST, int(place[1])) != self.proxy.target:
-                self.proxy.target = HOST, int(place[1])
-                self.proxy.cut()
-                self.proxy.mend()
-                [self.victim] = [s for s in self.servers if s.port == int(place[1])]
+        self.group = self._stack.enter_context(sentinel.watched(self.folder))
+        self.victim = self.group.primary()
+        self.url = f"redis+sentinel://{HOST}:{self.group.port}/{sentinel.NAME}"
 
     def kill(self) -> None:
-        self._killed = self.victim
+        self.victim = self.group.primary()
         self.victim.kill()
 
     def start(self) -> None:
@@ -208,20 +153,9 @@ class RedisSentinel(Redis):
 
         What a primary took before that is lost with it.
         """
-        eventually(lambda: self.victim is not self._killed)
-        self._killed.start()
-        eventually(
-            lambda: _replication(self._killed).get("master_link_status") == "up",
-            60.0,
-        )
-
-
-def _replication(server: redis_servers.RedisServer) -> dict[str, Any]:
-    """Return what a server says of it; nothing as long as it lets no one stay."""
-    state: dict[str, Any] = {}
-    with suppress(redis.ConnectionError):  # as when its part changes
-        state = server.call("INFO", "replication")
-    return state
+        eventually(lambda: self.group.primary() is not self.victim)
+        self.victim.start()
+        eventually(lambda: self.group.follows(self.victim), 60.0)
 
 
 class Postgresql(Backend):

@@ -59,6 +59,14 @@ def test_tls_files_are_looked_for(tmp_path: Path) -> None:
     assert read("rediss://a", Form(6379, tls=True)).tls == Tls()
 
 
+def test_sentinels_are_asked_for_a_primary_by_its_name() -> None:
+    form = Form(26_379, database=r"\d*", several=True, sentinels=True)
+    server = read("redis+sentinel://:p@a,b:5/my.primary-1/3", form)
+    hosts = Host("a", 26_379), Host("b", 5)
+    assert server == Server(hosts, password="p", database="3", primary="my.primary-1")
+    assert read("redis+sentinel://a/name", form).database == ""
+
+
 def test_a_password_is_not_shown() -> None:
     server = read(f"etcd://u:{SECRET}@a")
     assert server.password == SECRET
@@ -93,6 +101,10 @@ def test_a_password_is_not_shown() -> None:
         ("rediss://a?tls=false", "always uses TLS"),
         ("redis://a/x", "names no valid database"),
         ("redis://a,b", "accepts one host"),
+        ("redis+sentinel://a,b", "needs the name of the primary"),
+        ("redis+sentinel://a/a%20b", "needs the name of the primary"),
+        ("redis+sentinel://a/name/x", "names no valid database"),
+        ("rediss+sentinel://a/name?tls=false", "always uses TLS"),
         ("postgresql://a", "names no valid database"),
         ("postgresql://a/b/c", "names no valid database"),
         ("etcd://u%ff:p@a", "not UTF-8"),

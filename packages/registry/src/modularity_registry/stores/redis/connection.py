@@ -20,6 +20,7 @@ from redis.exceptions import (
 
 from modularity_registry.errors import StoreUnavailable
 from modularity_registry.stores.redis.errors import unavailable
+from modularity_registry.stores.redis.sentinel import find_primary
 from modularity_registry.stores.server_url import Server
 
 Command = Sequence[str | bytes | int]
@@ -64,8 +65,13 @@ class Connection:
         self._interrupted = False
 
     def open(self) -> None:
-        """Connect and log in if needed; nothing stays open when that fails."""
+        """Connect and log in if needed; nothing stays open when that fails.
+
+        Of servers that Sentinels watch, the primary at this moment.
+        """
         try:
+            if self._server.primary and self._handle is None:
+                self._driver.host, self._driver.port = find_primary(self._server)
             self._driver.connect()
         except (RedisError, OSError, UnicodeError) as error:
             self.close()

@@ -15,18 +15,23 @@ _MOVED: Final = (
 
 
 class _Refusal(NamedTuple):
-    """An error by its code, a pattern, or its class: the driver removes some codes."""
+    """An error by its code, a pattern, or its class: the driver removes some codes.
+
+    ``by_replica``: only a server that is not the primary answers so.
+    """
 
     code: str
     classes: tuple[type[Exception], ...]
     text: str
+    by_replica: bool = False
 
 
 _REFUSALS: Final = (
     _Refusal(
         "READONLY",
         (exceptions.ReadOnlyError,),
-        "is a replica and accepts no writes; the store URL must name the primary",
+        "is a replica and accepts no writes",
+        by_replica=True,
     ),
     _Refusal(
         "OOM",
@@ -59,7 +64,8 @@ _REFUSALS: Final = (
     _Refusal(
         "MASTERDOWN",
         (exceptions.MasterDownError,),
-        "is a replica that lost its primary; the store URL must name the primary",
+        "is a replica that lost its primary",
+        by_replica=True,
     ),
     _Refusal("CLUSTERDOWN", (exceptions.ClusterDownError,), _MOVED),
     _Refusal("MOVED", (exceptions.MovedError, exceptions.AskError), _MOVED),
@@ -69,7 +75,7 @@ _REFUSALS: Final = (
         "has a feed that another program wrote to; delete the key that ends with :feed",
     ),
     _Refusal("BUSY", (), "is busy with a script; see SCRIPT KILL"),
-    _Refusal("UNBLOCKED", (), "became a replica; the store URL must name the primary"),
+    _Refusal("UNBLOCKED", (), "became a replica", by_replica=True),
     _Refusal(
         "DB index is out of range",
         (),
@@ -80,7 +86,14 @@ _REFUSALS: Final = (
 
 def unavailable(error: Exception, server: Server) -> StoreUnavailable:
     """Return the store's error; its text repeats no credentials."""
-    return StoreUnavailable(f"the Redis server at {server} {_explain(error)}")
+    return StoreUnavailable(f"{title(server)} {_explain(error, server)}")
+
+
+def title(server: Server) -> str:
+    """Return what messages call the server."""
+    if server.primary:
+        return f"the Redis server {server.primary} of the Sentinels at {server}"
+    return f"the Redis server at {server}"
 
 
 def is_replica_refusal(answer: object) -> bool:
@@ -90,13 +103,20 @@ def is_replica_refusal(answer: object) -> bool:
     return isinstance(answer, exceptions.ResponseError) and "READONLY" in str(answer)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, server: Server) -> str:
     for refusal in _REFUSALS:
         # For an error in a script, the code is inside the text.
         if isinstance(error, refusal.classes) or re.search(
             rf"\b(?:{refusal.code})\b", _text(error)
         ):
-            return refusal.text
+            if not refusal.by_replica:
+                return refusal.text
+            hint = (
+                "the Sentinels have not named another primary yet"
+                if server.primary
+                else "the store URL must name the primary"
+            )
+            return f"{refusal.text}; {hint}"
     if isinstance(error, exceptions.AuthenticationError):
         return "refuses the user or the password; check them in the store URL"
     if isinstance(error, exceptions.ResponseError):

@@ -1,4 +1,8 @@
-"""``redis://`` and ``rediss://``: records in Redis, shared by several processes."""
+"""Records in Redis, shared by several processes: ``redis://`` and its like.
+
+``rediss://`` is encrypted; with ``redis+sentinel://`` and ``rediss+sentinel://`` the
+Sentinels are asked for the server.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +19,11 @@ from modularity_registry.stores.base import Outcome, Send, Write, require_valid
 from modularity_registry.stores.reconnecting_watch import ReconnectingWatch, WatchSet
 from modularity_registry.stores.redis.connection import Connection, ConnectionPool
 from modularity_registry.stores.redis.epoch import EpochTracker
-from modularity_registry.stores.redis.errors import is_replica_refusal, unavailable
+from modularity_registry.stores.redis.errors import (
+    is_replica_refusal,
+    title,
+    unavailable,
+)
 from modularity_registry.stores.redis.feed import FeedSession
 from modularity_registry.stores.redis.layout import (
     PARTIAL,
@@ -143,13 +151,13 @@ def _warn_of_data_loss(connection: Connection, server: Server) -> None:
     appendonly, save, policy = (answer[1] for answer in answers)
     if appendonly == b"no" and not save:
         log.warning(
-            "the Redis server at %s saves nothing to disk: a restart loses all"
+            "%s saves nothing to disk: a restart loses all"
             " records; set appendonly yes there",
-            server,
+            title(server),
         )
     if policy.startswith(b"allkeys-"):
         log.warning(
-            "the Redis server at %s deletes records when its memory is full; set"
+            "%s deletes records when its memory is full; set"
             " maxmemory-policy noeviction there",
-            server,
+            title(server),
         )
