@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
+
 from modularity_registry.stores.server_url import Host
+from support.faults.disk import SmallDisk, small_disk
 from support.faults.proxy import FaultyProxy
 from support.registry import eventually
 from support.servers.program import Program
@@ -27,10 +30,12 @@ from support.serving import HOST
 class Backend(ABC):
     """A store whose server can be signalled, killed and started again.
 
-    ``victim`` is that server, or the one of several that is broken.
+    ``victim`` is that server, or the one of several that is broken. Of ``megabytes``,
+    if any, is the disk that it has for itself.
     """
 
     kind = ""
+    megabytes = 0
     victim: Any
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
@@ -38,6 +43,10 @@ class Backend(ABC):
         self.url = ""
         self.proxy: FaultyProxy | None = None
         self._stack = stack
+        self.disk: SmallDisk | None = None
+        if self.megabytes:
+            self.disk = stack.enter_context(small_disk(self.megabytes))
+            self.folder = self.disk.folder
         self.open()
 
     @abstractmethod
@@ -51,6 +60,18 @@ class Backend(ABC):
     def start(self) -> None:
         """Start it again, and return when it answers."""
         self.victim.start()
+
+    def fill_disk(self) -> None:
+        """Leave no room on its disk."""
+        assert self.disk is not None
+        self.disk.fill()
+
+    def free_disk(self) -> None:
+        """Make room on its disk, and start it again if it has ended meanwhile."""
+        assert self.disk is not None
+        self.disk.free()
+        if self.program().process.poll() is not None:
+            self.start()
 
     def program(self) -> Program:
         """Return its process."""
@@ -112,6 +133,11 @@ class Etcd(Backend):
             yield
 
 
+class EtcdOnSmallDisk(Etcd):
+    kind = "etcd, a disk of its own"
+    megabytes = 192
+
+
 class EtcdCluster(Etcd):
     kind = "etcd, three members"
     size = 3
@@ -132,6 +158,11 @@ class Redis(Backend):
             yield
         finally:
             self.victim.call("CONFIG", "SET", "maxmemory", "0")
+
+
+class RedisOnSmallDisk(Redis):
+    kind = "redis, a disk of its own"
+    megabytes = 64
 
 
 class RedisSentinel(Redis):
@@ -162,12 +193,24 @@ class Postgresql(Backend):
     kind = "postgresql"
 
     def open(self) -> None:
-        self.victim = self._stack.enter_context(postgres.running())
+        parent = self.disk.folder if self.disk else None
+        self.victim = self._stack.enter_context(postgres.running(parent))
         self.url = _postgres_url(self.behind_proxy(self.victim.port))
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         self.program().kill()
+
+
+class PostgresqlOnSmallDisk(Postgresql):
+    kind = "postgresql, a disk of its own"
+    megabytes = 256
+
+    def fill_disk(self) -> None:
+        super().fill_disk()
+        # What is written next needs room, and not what was taken before.
+        with suppress(psycopg.Error):
+            self.victim.sql("SELECT pg_switch_wal()")
 
 
 class PostgresqlStandby(Postgresql):
@@ -214,6 +257,11 @@ class Zookeeper(Backend):
         self.url = f"zookeeper://{HOST}:{self.behind_proxy(self.victim.port)}"
 
 
+class ZookeeperOnSmallDisk(Zookeeper):
+    kind = "zookeeper, a disk of its own"
+    megabytes = 192
+
+
 class ZookeeperEnsemble(Zookeeper):
     kind = "zookeeper, three members"
 
@@ -239,6 +287,11 @@ class Consul(Backend):
             consul.running(consul.Agent(self.folder))
         )
         self.url = f"consul://{HOST}:{self.behind_proxy(self.victim.port)}"
+
+
+class ConsulOnSmallDisk(Consul):
+    kind = "consul, a disk of its own"
+    megabytes = 192
 
 
 class ConsulCluster(Consul):

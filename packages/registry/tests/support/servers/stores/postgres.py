@@ -101,14 +101,20 @@ def _user() -> pwd.struct_passwd:
 class Postgres:
     """A server that can be stopped, killed and started again; `close` ends it."""
 
-    def __init__(self, primary: "Postgres | None" = None, **settings: str) -> None:
+    def __init__(
+        self,
+        primary: "Postgres | None" = None,
+        parent: Path | None = None,
+        **settings: str,
+    ) -> None:
         """Make an empty one, or a standby of ``primary``; neither runs yet.
 
-        ``settings`` are used beside the usual ones, and can be added to.
+        Its folder is in ``parent``. ``settings`` are used beside the usual ones, and
+        can be added to.
         """
         self.programs = find_programs()
         # Not in the tests' own folder, which another user can't enter.
-        self.folder = Path(tempfile.mkdtemp(prefix="postgres-test-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="postgres-test-", dir=parent))
         self.data = self.folder / "data"
         self.port = free_port()
         self.settings = {**_SETTINGS, **settings}
@@ -216,9 +222,9 @@ class Postgres:
 
 
 @contextmanager
-def running(**settings: str) -> Iterator[Postgres]:
+def running(parent: Path | None = None, **settings: str) -> Iterator[Postgres]:
     """Run a server with an empty database of the tests' name in it."""
-    postgres = Postgres(None, **settings)
+    postgres = Postgres(None, parent, **settings)
     try:
         postgres.start()
         postgres.sql(f"CREATE DATABASE {DATABASE}", database="postgres")
