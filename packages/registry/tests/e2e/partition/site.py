@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
-from e2e.partition.namespaces import Host, Network
 from support import PROGRAMS
+from support.faults.namespaces import Host, Network
 from support.registry import eventually, registration
 
 SERVICES = 200
