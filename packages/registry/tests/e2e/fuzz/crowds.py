@@ -70,9 +70,10 @@ class Crowd:
     async def _member(self, kind: str) -> None:
         manner = MANNERS[kind]
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
                 async with self._gate:
                     reader, writer = await self._connect(manner)
+                    stack.callback(writer.transport.abort)
                     writer.write(manner.first)
                     if kind == "reading":  # what made the reply is over by then
                         await reader.read(manner.reads)
@@ -82,7 +83,6 @@ class Crowd:
                     await self._linger(manner, reader, writer)
                 finally:
                     self.open[kind] -= 1
-                    writer.transport.abort()
             # Not all at the same moment, or it would be their coming that is measured.
             await asyncio.sleep(random.uniform(0.1, 1.0))
 
@@ -93,8 +93,13 @@ class Crowd:
         sock.setblocking(False)
         if manner.reads < 65_536:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        sock.bind((FROM, 0))
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self._port))
+        try:
+            sock.bind((FROM, 0))
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(sock, ("127.0.0.1", self._port))
+        except BaseException:
+            sock.close()
+            raise
         return await asyncio.open_connection(sock=sock, limit=2_048)
 
     async def _linger(
