@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support.faults.cable import Cable
 from support.faults.checker import check, lost_writes
 from support.faults.client import Replica
 from support.faults.figures import Figures, figures, together
@@ -46,7 +47,8 @@ def test_a_store_under_faults(
     scenario: Scenario, tmp_path: Path, stack: ExitStack
 ) -> None:
     end = time.monotonic() + SHARE
-    store = scenario.store(tmp_path, stack)
+    cable = Cable(stack) if scenario.cable else None
+    store = scenario.store(tmp_path, stack, cable)
     rounds: list[Figures] = []
     while not rounds or (time.monotonic() < end and LONG and not scenario.once):
         seed = random.SystemRandom().randrange(2**32)
@@ -63,8 +65,9 @@ def run(scenario: Scenario, store: Backend, seed: int) -> History:
     seconds = chance.uniform(0.5, 9.0) if LONG else chance.uniform(0.3, 1.5)
     # The round before has left its services in the store.
     url = f"{store.url}?prefix=round-{seed}"
+    start = store.cable.start if store.cable else _start
     with ExitStack() as stack:
-        registry = RegistryProcess(store=url)
+        registry = start(url)
         stack.callback(registry.stop)
         replicas = [Replica("one", registry.port)]
         with Load(replicas, seed, new_ids=scenario.lossy) as load:
@@ -73,9 +76,13 @@ def run(scenario: Scenario, store: Backend, seed: int) -> History:
             load.wait_for_writes(40, PATIENCE)
             load.stop()
             # What it shows was in the store, not only in the memory of the other.
-            newcomer = RegistryProcess(store=url)
+            newcomer = start(url)
             stack.callback(newcomer.stop)
             return load.finish([Replica("newcomer", newcomer.port)], PATIENCE)
+
+
+def _start(url: str) -> RegistryProcess:
+    return RegistryProcess(store=url)
 
 
 def judge(scenario: Scenario, history: History) -> Figures:

@@ -33,6 +33,13 @@ def cut(store: Any, seconds: float, chance: random.Random) -> None:
     store.proxy.mend()
 
 
+def cut_cable(store: Any, seconds: float, chance: random.Random) -> None:
+    """All that the registry sends to the store is lost, without a word to it."""
+    store.cable.cut()
+    pause(seconds)
+    store.cable.mend()
+
+
 def silence(store: Any, seconds: float, chance: random.Random) -> None:
     """Connections stay, but nothing gets through."""
     store.proxy.hold()
@@ -113,7 +120,8 @@ class Scenario(NamedTuple):
     """A row: ``short`` ones run always, others only with time for all.
 
     A ``lossy`` store may lose acknowledged writes: they are counted. ``once`` is for
-    what can't be broken a second time.
+    what can't be broken a second time. With a ``cable`` the registry is on a host of
+    its own.
     """
 
     store: type[stores.Backend]
@@ -122,6 +130,7 @@ class Scenario(NamedTuple):
     short: bool = False
     lossy: bool = False
     once: bool = False
+    cable: bool = False
 
     def __str__(self) -> str:
         return f"{self.store.kind}: {self.fault}"
@@ -162,6 +171,10 @@ SCENARIOS = [
         Scenario(store, fault, break_it, (store, fault) in _SHORT)
         for store in SINGLE
         for fault, break_it in _EVERYWHERE.items()
+    ),
+    *(
+        Scenario(store, "host cut off", cut_cable, store is stores.Etcd, cable=True)
+        for store in SINGLE
     ),
     Scenario(stores.Etcd, "compacted", compact, short=True),
     Scenario(stores.Etcd, "out of space", fill),

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import psycopg
 
 from modularity_registry.stores.server_url import Host
+from support.faults.cable import ADDRESS, Cable, Inlet
 from support.faults.disk import SmallDisk, small_disk
 from support.faults.proxy import FaultyProxy
 from support.registry import eventually
@@ -38,8 +39,12 @@ class Backend(ABC):
     megabytes = 0
     victim: Any
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, stack: ExitStack, cable: Cable | None = None
+    ) -> None:
+        """With a ``cable``, its registries are at the other end."""
         self.folder = folder
+        self.cable = cable
         self.url = ""
         self.proxy: FaultyProxy | None = None
         self._stack = stack
@@ -87,11 +92,11 @@ class Backend(ABC):
             with suppress(ProcessLookupError):
                 os.kill(process, number)
 
-    def behind_proxy(self, port: int) -> int:
-        """Put a proxy before a port, and return its port."""
-        self.proxy = FaultyProxy(port)
+    def behind_proxy(self, port: int) -> str:
+        """Put a proxy before a port, and return its host and port."""
+        self.proxy = Inlet(self.cable, port) if self.cable else FaultyProxy(port)
         self._stack.callback(self.proxy.close)
-        return self.proxy.port
+        return f"{ADDRESS if self.cable else HOST}:{self.proxy.port}"
 
 
 class Etcd(Backend):
@@ -101,8 +106,7 @@ class Etcd(Backend):
     def open(self) -> None:
         self.cluster = self._stack.enter_context(etcd.running(self.folder, self.size))
         if self.size == 1:
-            port = self.behind_proxy(self.cluster.members[0].port)
-            self.url = f"etcd://{HOST}:{port}"
+            self.url = f"etcd://{self.behind_proxy(self.cluster.members[0].port)}"
         else:
             self.url = f"etcd://{hosts(self.cluster.hosts)}"
         self.victim = self.cluster.members[0]
@@ -148,7 +152,7 @@ class Redis(Backend):
 
     def open(self) -> None:
         self.victim = self._stack.enter_context(redis_servers.running(self.folder))
-        self.url = f"redis://{HOST}:{self.behind_proxy(self.victim.port)}"
+        self.url = f"redis://{self.behind_proxy(self.victim.port)}"
 
     @contextmanager
     def full(self) -> Iterator[None]:
@@ -229,7 +233,8 @@ class PostgresqlStandby(Postgresql):
         if self.synchronous:
             self.victim.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
             self.victim.sql("SELECT pg_reload_conf()")
-        self.url = _postgres_url(self.victim.port, self.standby.port)
+        ports = self.victim.port, self.standby.port
+        self.url = _postgres_url(*(f"{HOST}:{port}" for port in ports))
 
     def promote(self) -> None:
         """Kill the primary, and promote the standby."""
@@ -243,10 +248,10 @@ class PostgresqlSynchronous(PostgresqlStandby):
     synchronous = True
 
 
-def _postgres_url(*ports: int) -> str:
-    places = ",".join(f"{HOST}:{port}" for port in ports)
+def _postgres_url(*places: str) -> str:
     password = quote(postgres.PASSWORD, safe="")
-    return f"postgresql://{postgres.USER}:{password}@{places}/{postgres.DATABASE}"
+    user, where = f"{postgres.USER}:{password}", ",".join(places)
+    return f"postgresql://{user}@{where}/{postgres.DATABASE}"
 
 
 class Zookeeper(Backend):
@@ -254,7 +259,7 @@ class Zookeeper(Backend):
 
     def open(self) -> None:
         self.victim = self._stack.enter_context(zookeeper.running(self.folder))
-        self.url = f"zookeeper://{HOST}:{self.behind_proxy(self.victim.port)}"
+        self.url = f"zookeeper://{self.behind_proxy(self.victim.port)}"
 
 
 class ZookeeperOnSmallDisk(Zookeeper):
@@ -286,7 +291,7 @@ class Consul(Backend):
         self.victim = self._stack.enter_context(
             consul.running(consul.Agent(self.folder))
         )
-        self.url = f"consul://{HOST}:{self.behind_proxy(self.victim.port)}"
+        self.url = f"consul://{self.behind_proxy(self.victim.port)}"
 
 
 class ConsulOnSmallDisk(Consul):

@@ -83,7 +83,7 @@ class BreakableProxy:
         self._pairs.add(task)
         ends = [writer]
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self.target)
+            far_reader, far_writer = await self._connect()
             ends.append(far_writer)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump_requests(reader, far_writer))
@@ -94,6 +94,9 @@ class BreakableProxy:
             for end in ends:
                 end.transport.abort()
             self._pairs.discard(task)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self.target)
 
     async def _pump_requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
