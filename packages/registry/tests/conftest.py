@@ -32,6 +32,7 @@ LIBRARIES = {
     "e2e/ratelimit": "redis",
     "e2e/upgrade": "pyetcd",
     "faults/replicas": "redis",
+    "faults/stores": "redis",
     "fuzzing": "quickjs",
     "integration/integrations/test_consul_answers.py": "re2",
     "integration/integrations/test_consul_clients.py": "consul",
