@@ -45,7 +45,7 @@ KNOWN = {
     ("integrations/eureka/xml.py", "xml"),
     # Envoy, as the user of the command says.
     ("cli/mesh/envoy_process.py", "subprocess"),
-    # prctl, so that a child ends with its parent.
+    # prctl, so that a child ends with its parent, and mallopt, for one heap.
     ("serving/process.py", "ctypes"),
 }
 RESTRICTED = {"subprocess", "importlib", "ctypes"}

@@ -27,6 +27,7 @@ from modularity_registry.serving.limits import ServerOptions, ServerPlaces
 from modularity_registry.serving.process import (
     START_FAILED,
     complain,
+    keep_one_heap,
     leave,
     leave_on_signals,
     on_signal,
@@ -83,6 +84,7 @@ def serve(
     other thread is started.
     """
     options = options or ServerOptions()
+    keep_one_heap()
     try:
         descriptors.make_room(options.connections, options.https)
         listeners = sockets.listen(
