@@ -137,8 +137,10 @@ class KnownHeads:
 
 
 def _put(known: dict[bytes, KnownT], key: bytes, value: KnownT, most: int) -> None:
-    if len(known) >= most:
-        known.clear()
+    if len(known) >= most and key not in known:
+        # The one that came first. To empty it at once would have all read again, and
+        # memory go up and down.
+        del known[next(iter(known))]
     known[key] = value
 
 
