@@ -113,7 +113,10 @@ class KnownHeads:
             or any(name in head.environ for name in _NEW_EACH_TIME)
         ):
             return False
-        _put(self._heads, data[:end], head, MOST_HEADS)
+        forgotten = _put(self._heads, data[:end], head, MOST_HEADS)
+        if forgotten is not None and forgotten is not head:
+            # It holds the head in turn: else only a search for garbage finds them.
+            forgotten.answer = None
         cut = data.find(_LINE_END)
         answer = plan_paths(head) if cut > 0 and not head.length else None
         if answer is not None:
@@ -136,12 +139,15 @@ class KnownHeads:
         return answer, path.decode()
 
 
-def _put(known: dict[bytes, KnownT], key: bytes, value: KnownT, most: int) -> None:
-    if len(known) >= most and key not in known:
-        # The one that came first. To empty it at once would have all read again, and
-        # memory go up and down.
-        del known[next(iter(known))]
+def _put(
+    known: dict[bytes, KnownT], key: bytes, value: KnownT, most: int
+) -> KnownT | None:
+    """Remember ``value``; return what is forgotten for it: the oldest, if any is."""
+    forgotten = known.pop(key, None)
+    if len(known) >= most:
+        forgotten = known.pop(next(iter(known)))
     known[key] = value
+    return forgotten
 
 
 def _environ(headers: list[tuple[bytes, bytes]]) -> Environ:

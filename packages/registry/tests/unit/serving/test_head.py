@@ -1,5 +1,7 @@
 """Heads: what a call's environment is made of, and which heads are remembered."""
 
+import gc
+import weakref
 from typing import Any
 
 import httptools
@@ -116,6 +118,31 @@ def test_number_of_heads_that_are_remembered_is_bounded() -> None:
     newest = range(MOST_HEADS + 7, 2 * MOST_HEADS + 7)
     assert all(known.get(b"GET /%d HTTP/1.1\r\n\r\n" % n) is head for n in newest)
     assert heads.MOST_HEADS * LONGEST_HEAD <= 16 << 20
+
+
+def test_a_head_that_is_forgotten_is_free_without_a_search_for_garbage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heads, "MOST_HEADS", 1)
+    known, requests = KnownHeads(), [b"GET /%d HTTP/1.1\r\n\r\n" % n for n in (0, 0, 1)]
+    gc.disable()
+    try:
+        left = [_remember(known, request) for request in requests]
+        assert [each() is None for each in left] == [True, True, False]
+    finally:
+        gc.enable()
+
+
+def _remember(known: KnownHeads, request: bytes) -> "weakref.ref[Any]":
+    """Remember a head with an answer that holds it; return a reference to that."""
+    head = head_of()
+
+    def answer(*_: object) -> None:
+        assert head
+
+    head.answer = answer
+    known.add(request, b"", head, no_paths)
+    return weakref.ref(answer)
 
 
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
