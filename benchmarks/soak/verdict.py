@@ -1,7 +1,7 @@
 """Says whether what a process needs grows.
 
-Several caches fill up and are emptied at once, so a figure goes up and down like a saw.
-A leak raises the lowest points as well: the line is fitted to the lowest sample of each
+Garbage waits for a search, and some caches are emptied when they are full, so a figure
+goes up and down like a saw. A leak raises the lowest points as well: the line is fitted to the lowest sample of each
 stretch of the run. A stretch is longer than the time between two teeth.
 """
 
@@ -64,11 +64,11 @@ LIMITS = (
 
 
 STRETCH = 600.0
-"""Seconds; the load is to fill the largest of these caches, 16,384 heads, in less."""
+"""Seconds. Most searches for garbage are less apart."""
 
 JUDGED = WARMUP + 2 * STRETCH
-"""A run that is shorter, in seconds, has not seen all caches emptied: any growth is
-shown, and fails nothing."""
+"""A run that is shorter, in seconds, has too few stretches: any growth is shown, and
+fails nothing."""
 
 
 @dataclass(frozen=True, slots=True)
