@@ -1,8 +1,8 @@
 """Says whether what a process needs grows.
 
 Garbage waits for a search, and some caches are emptied when they are full, so a figure
-goes up and down like a saw. A leak raises the lowest points as well: the line is fitted to the lowest sample of each
-stretch of the run. A stretch is longer than the time between two teeth.
+goes up and down like a saw. A leak raises the lowest points as well: the line is fitted
+to the lowest sample of each stretch of the run. Most teeth are closer together.
 """
 
 from collections.abc import Sequence
