@@ -19,6 +19,7 @@ from redis.exceptions import (
 )
 
 from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.redis.driver_options import login, tls_files
 from modularity_registry.stores.redis.errors import unavailable
 from modularity_registry.stores.redis.sentinel import find_primary
 from modularity_registry.stores.server_url import Server
@@ -215,8 +216,7 @@ def _driver_connection(server: Server, timeout: float, answer_timeout: float) ->
         "host": host.name,
         "port": host.port,
         "db": int(server.database or 0),
-        "username": server.user or None,
-        "password": server.password or None,
+        **login(server),
         "protocol": 2,
         "socket_timeout": answer_timeout,
         "socket_connect_timeout": min(timeout, CONNECT_SECONDS),
@@ -224,9 +224,4 @@ def _driver_connection(server: Server, timeout: float, answer_timeout: float) ->
     }
     if server.tls is None:
         return _Plain(**settings)  # type: ignore[no-untyped-call]  # it has no types
-    return _Secured(
-        ssl_ca_certs=server.tls.ca,
-        ssl_certfile=server.tls.cert,
-        ssl_keyfile=server.tls.key,
-        **settings,
-    )
+    return _Secured(**tls_files(server), **settings)

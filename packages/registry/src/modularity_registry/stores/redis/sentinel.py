@@ -2,12 +2,13 @@
 
 from typing import Any, Final
 
-from redis import exceptions
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import Sentinel
 
 from modularity_registry.errors import StoreUnavailable
+from modularity_registry.stores.redis.driver_options import login, tls_files
 from modularity_registry.stores.server_url import Host, Server
 
 ANSWER_SECONDS: Final = 1.0
@@ -20,14 +21,11 @@ def find_primary(server: Server) -> Host:
     Raises `StoreUnavailable` if none of them knows a primary that is up. Sentinels that
     want a password get that of the Redis servers.
     """
-    try:
-        return _ask(server, {})
-    except (MasterNotFoundError, exceptions.RedisError) as error:
-        reason = error
-    if server.password:
+    reason: Exception | None = None
+    for credentials in ({}, login(server)) if server.password else ({},):
         try:
-            return _ask(server, _credentials(server))
-        except (MasterNotFoundError, exceptions.RedisError) as error:
+            return _ask(server, credentials)
+        except RedisError as error:
             reason = error
     raise StoreUnavailable(
         f"no Sentinel at {server} knows a primary called {server.primary} that is up;"
@@ -36,7 +34,7 @@ def find_primary(server: Server) -> Host:
     ) from reason
 
 
-def _ask(server: Server, credentials: dict[str, str]) -> Host:
+def _ask(server: Server, credentials: dict[str, Any]) -> Host:
     # The driver's methods have no types.
     sentinel: Any = Sentinel(
         server.hosts,
@@ -45,8 +43,9 @@ def _ask(server: Server, credentials: dict[str, str]) -> Host:
             "socket_connect_timeout": ANSWER_SECONDS,
             "retry": Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
             "protocol": 2,
+            "ssl": server.tls is not None,
             **credentials,
-            **_tls(server),
+            **tls_files(server),
         },
     )
     try:
@@ -54,19 +53,3 @@ def _ask(server: Server, credentials: dict[str, str]) -> Host:
     finally:
         for each in sentinel.sentinels:
             each.close()
-
-
-def _credentials(server: Server) -> dict[str, str]:
-    user = {"username": server.user} if server.user else {}
-    return {"password": server.password, **user}
-
-
-def _tls(server: Server) -> dict[str, Any]:
-    if server.tls is None:
-        return {}
-    return {
-        "ssl": True,
-        "ssl_ca_certs": server.tls.ca,
-        "ssl_certfile": server.tls.cert,
-        "ssl_keyfile": server.tls.key,
-    }
