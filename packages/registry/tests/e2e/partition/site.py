@@ -1,10 +1,7 @@
 """Three replicas over one store, on hosts of their own, and 200 services."""
 
-import json
 import selectors
 import socket
-import subprocess
-import sys
 import threading
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -13,7 +10,6 @@ from typing import Any
 
 import requests
 
-from support import PROGRAMS
 from support.faults.namespaces import Host, Network
 from support.registry import eventually, registration
 
@@ -79,9 +75,7 @@ class Replica:
             "health_check_interval": INTERVAL,
             "health_check_timeout": TIMEOUT,
         }
-        program = str(PROGRAMS / "registry.py")
-        command = host.command(sys.executable, program, json.dumps(settings))
-        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        self._process = host.start_registry(settings)
         eventually(self._is_ready, 60)
 
     def _is_ready(self) -> bool:

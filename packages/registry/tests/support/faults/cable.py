@@ -1,18 +1,14 @@
 """A registry on a host of its own, and the cable between it and its store."""
 
 import asyncio
-import json
 import socket
-import subprocess
-import sys
 from contextlib import ExitStack, suppress
 from functools import partial
 
 import requests
 
 from modularity_registry.stores.conformance.breakable_proxy import BreakableProxy
-from support import PROGRAMS
-from support.faults.namespaces import Host, Network
+from support.faults.namespaces import Network
 from support.faults.proxy import FaultyProxy
 from support.registry import eventually
 from support.serving import HOST, free_port
@@ -28,7 +24,6 @@ class Cable:
     """
 
     def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
         self.network = Network()
         stack.callback(self.network.close)
         self.network.add_address(ADDRESS)
@@ -56,22 +51,19 @@ class Inlet(FaultyProxy):
         self._cable = cable
         super().__init__(port)
 
-    async def _listen(self) -> None:
-        if self._server is None:
-            # A socket belongs to the namespace of the thread that makes it.
-            listener = self._cable.network.run(
-                partial(socket.create_server, (ADDRESS, self.port))
-            )
-            self._server = await asyncio.start_server(self._forward, sock=listener)
-            self.port = self._server.sockets[0].getsockname()[1]
+    async def _open(self) -> asyncio.Server:
+        # A socket belongs to the namespace of the thread that makes it.
+        listen = partial(socket.create_server, (ADDRESS, self.port))
+        listener = self._cable.network.run(listen)
+        return await asyncio.start_server(self._forward, sock=listener)
 
 
 class Outlet(BreakableProxy):
-    """A port of this host that leads to one of another host."""
+    """A port of this host that leads to one of the cable's host."""
 
-    def __init__(self, cable: Cable, host: Host, port: int) -> None:
+    def __init__(self, cable: Cable, port: int) -> None:
         self._cable = cable
-        super().__init__(port, host.address)
+        super().__init__(port, cable.host.address)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         connect = partial(socket.create_connection, self.target, timeout=20)
@@ -85,10 +77,8 @@ class DistantRegistry:
     def __init__(self, cable: Cable, store: str) -> None:
         port = free_port()
         settings = {"host": cable.host.address, "port": port, "store": store}
-        program = str(PROGRAMS / "registry.py")
-        command = cable.host.command(sys.executable, program, json.dumps(settings))
-        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        self._outlet = Outlet(cable, cable.host, port)
+        self._process = cable.host.start_registry(settings)
+        self._outlet = Outlet(cable, port)
         self.port = self._outlet.port
 
     def answers(self) -> bool:

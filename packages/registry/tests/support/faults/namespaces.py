@@ -2,16 +2,20 @@
 
 import ctypes
 import itertools
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import pytest
+
+from support import PROGRAMS
 
 ResultT = TypeVar("ResultT")
 
@@ -40,6 +44,12 @@ class Host(NamedTuple):
         """Return the command that runs another one on this host."""
         named = ("sh", "-c", 'hostname "$0" && exec "$@"', self.name, *command)
         return ["ip", "netns", "exec", self.namespace, "unshare", "--uts", *named]
+
+    def start_registry(self, settings: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
+        """Return the process of a registry on this host."""
+        program = str(PROGRAMS / "registry.py")
+        command = self.command(sys.executable, program, json.dumps(settings))
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
 class Network:

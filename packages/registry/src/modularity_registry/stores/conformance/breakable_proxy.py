@@ -59,8 +59,12 @@ class BreakableProxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._forward, HOST, self.port)
+            self._server = await self._open()
             self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _open(self) -> asyncio.Server:
+        """Listen at ``port``, or at any if that is 0."""
+        return await asyncio.start_server(self._forward, HOST, self.port)
 
     async def _cut(self) -> None:
         # A connection that asyncio has accepted but not announced would leak when its

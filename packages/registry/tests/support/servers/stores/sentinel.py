@@ -11,7 +11,7 @@ from modularity_registry.stores.conformance.breakable_proxy import HOST
 from modularity_registry.stores.server_url import Host, Server
 from support.registry import eventually
 from support.servers.program import Program, find
-from support.servers.stores.redis import NUMBERS, PACKAGE, RedisServer, running
+from support.servers.stores.redis import NUMBERS, PACKAGE, RedisServer, ask, running
 from support.serving import free_port
 
 NAME = "services"
@@ -66,11 +66,11 @@ class Group:
 
     def call(self, server: RedisServer, *command: str | int) -> Any:
         """Return a server's answer."""
-        return self._call(server.port, *command)
+        return ask(server.port, *command, password=self._password)
 
     def ask(self, *command: str | int) -> Any:
         """Return the Sentinel's answer."""
-        return self._call(self.port, *command)
+        return ask(self.port, *command, password=self._password)
 
     def fail_over(self) -> None:
         """Let the other one be the primary, and return when the Sentinel says so."""
@@ -88,14 +88,6 @@ class Group:
     def stop_sentinel(self) -> None:
         """End the Sentinel at once."""
         self._sentinel.kill()
-
-    def _call(self, port: int, *command: str | int) -> Any:
-        password = self._password or None
-        client: Any = redis.Redis(HOST, port, password=password, protocol=2)
-        try:
-            return client.execute_command(*command)
-        finally:
-            client.close()
 
     def _run_sentinel(self, primary: RedisServer) -> Program:
         lines = [
