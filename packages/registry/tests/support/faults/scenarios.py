@@ -82,13 +82,6 @@ def fill(store: Any, seconds: float, chance: random.Random) -> None:
         pause(seconds)
 
 
-def fill_disk(store: Any, seconds: float, chance: random.Random) -> None:
-    """No byte more fits on the disk."""
-    store.fill_disk()
-    pause(seconds)
-    store.free_disk()
-
-
 def compact(store: Any, seconds: float, chance: random.Random) -> None:
     """The history is compacted, also while the watch is away."""
     store.compact()
@@ -179,11 +172,11 @@ SCENARIOS = [
     Scenario(stores.Etcd, "compacted", compact, short=True),
     Scenario(stores.Etcd, "out of space", fill),
     Scenario(stores.Redis, "out of memory", fill),
-    Scenario(stores.RedisOnSmallDisk, "disk full", fill_disk, short=True),
-    Scenario(stores.EtcdOnSmallDisk, "disk full", fill_disk),
-    Scenario(stores.PostgresqlOnSmallDisk, "disk full", fill_disk),
-    Scenario(stores.ZookeeperOnSmallDisk, "disk full", fill_disk),
-    Scenario(stores.ConsulOnSmallDisk, "disk full", fill_disk),
+    Scenario(stores.RedisOnSmallDisk, "disk full", fill, short=True),
+    Scenario(stores.EtcdOnSmallDisk, "disk full", fill),
+    Scenario(stores.PostgresqlOnSmallDisk, "disk full", fill),
+    Scenario(stores.ZookeeperOnSmallDisk, "disk full", fill),
+    Scenario(stores.ConsulOnSmallDisk, "disk full", fill),
     Scenario(stores.EtcdCluster, "leader killed", kill_leader),
     Scenario(stores.EtcdCluster, "leader frozen", freeze_leader),
     Scenario(stores.ZookeeperEnsemble, "leader killed", kill_leader),

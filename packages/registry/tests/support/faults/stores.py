@@ -31,13 +31,13 @@ from support.serving import HOST
 class Backend(ABC):
     """A store whose server can be signalled, killed and started again.
 
-    ``victim`` is that server, or the one of several that is broken. Of ``megabytes``,
-    if any, is the disk that it has for itself.
+    ``victim`` is that server, or the one of several that is broken.
     """
 
     kind = ""
-    megabytes = 0
     victim: Any
+    disk: SmallDisk | None = None
+    """The one that it has for itself, if it has."""
 
     def __init__(
         self, folder: Path, stack: ExitStack, cable: Cable | None = None
@@ -48,10 +48,6 @@ class Backend(ABC):
         self.url = ""
         self.proxy: FaultyProxy | None = None
         self._stack = stack
-        self.disk: SmallDisk | None = None
-        if self.megabytes:
-            self.disk = stack.enter_context(small_disk(self.megabytes))
-            self.folder = self.disk.folder
         self.open()
 
     @abstractmethod
@@ -65,18 +61,6 @@ class Backend(ABC):
     def start(self) -> None:
         """Start it again, and return when it answers."""
         self.victim.start()
-
-    def fill_disk(self) -> None:
-        """Leave no room on its disk."""
-        assert self.disk is not None
-        self.disk.fill()
-
-    def free_disk(self) -> None:
-        """Make room on its disk, and start it again if it has ended meanwhile."""
-        assert self.disk is not None
-        self.disk.free()
-        if self.program().process.poll() is not None:
-            self.start()
 
     def program(self) -> Program:
         """Return its process."""
@@ -97,6 +81,32 @@ class Backend(ABC):
         self.proxy = Inlet(self.cable, port) if self.cable else FaultyProxy(port)
         self._stack.callback(self.proxy.close)
         return f"{ADDRESS if self.cable else HOST}:{self.proxy.port}"
+
+
+class OnSmallDisk(Backend):
+    """One that has a disk of its own, of ``megabytes``."""
+
+    megabytes = 192
+
+    def open(self) -> None:
+        self.disk = self._stack.enter_context(small_disk(self.megabytes))
+        self.folder = self.disk.folder
+        super().open()  # type: ignore[safe-super]  # of the store that it is
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Leave no room on the disk in this block.
+
+        A server that ends meanwhile is started again.
+        """
+        assert self.disk is not None
+        self.disk.fill()
+        try:
+            yield
+        finally:
+            self.disk.free()
+        if self.program().process.poll() is not None:
+            self.start()
 
 
 class Etcd(Backend):
@@ -137,9 +147,8 @@ class Etcd(Backend):
             yield
 
 
-class EtcdOnSmallDisk(Etcd):
+class EtcdOnSmallDisk(OnSmallDisk, Etcd):
     kind = "etcd, a disk of its own"
-    megabytes = 192
 
 
 class EtcdCluster(Etcd):
@@ -164,7 +173,7 @@ class Redis(Backend):
             self.victim.call("CONFIG", "SET", "maxmemory", "0")
 
 
-class RedisOnSmallDisk(Redis):
+class RedisOnSmallDisk(OnSmallDisk, Redis):
     kind = "redis, a disk of its own"
     megabytes = 64
 
@@ -206,15 +215,17 @@ class Postgresql(Backend):
         self.program().kill()
 
 
-class PostgresqlOnSmallDisk(Postgresql):
+class PostgresqlOnSmallDisk(OnSmallDisk, Postgresql):
     kind = "postgresql, a disk of its own"
     megabytes = 256
 
-    def fill_disk(self) -> None:
-        super().fill_disk()
-        # What is written next needs room, and not what was taken before.
-        with suppress(psycopg.Error):
-            self.victim.sql("SELECT pg_switch_wal()")
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        with super().full():
+            # What is written next needs room, and not what was taken before.
+            with suppress(psycopg.Error):
+                self.victim.sql("SELECT pg_switch_wal()")
+            yield
 
 
 class PostgresqlStandby(Postgresql):
@@ -262,9 +273,8 @@ class Zookeeper(Backend):
         self.url = f"zookeeper://{self.behind_proxy(self.victim.port)}"
 
 
-class ZookeeperOnSmallDisk(Zookeeper):
+class ZookeeperOnSmallDisk(OnSmallDisk, Zookeeper):
     kind = "zookeeper, a disk of its own"
-    megabytes = 192
 
 
 class ZookeeperEnsemble(Zookeeper):
@@ -294,9 +304,8 @@ class Consul(Backend):
         self.url = f"consul://{self.behind_proxy(self.victim.port)}"
 
 
-class ConsulOnSmallDisk(Consul):
+class ConsulOnSmallDisk(OnSmallDisk, Consul):
     kind = "consul, a disk of its own"
-    megabytes = 192
 
 
 class ConsulCluster(Consul):
