@@ -134,17 +134,20 @@ class Caller:
 
     def wait_for(self, names: set[str]) -> None:
         """Return when all of these answer, and nobody else does."""
-        began = time.monotonic()
-        while (latest := self.latest()).keys() != names:
-            waited = time.monotonic() - began
-            assert waited < SECONDS, (self._envoy.name, latest, names)
+        self._wait_until(lambda latest: latest.keys() == names, names)
 
     def wait_for_share(self, name: str, least: float, most: float) -> None:
         """Return when ``name`` answers a share between these of 80 calls."""
-        began, calls = time.monotonic(), 80
-        while not least < (share := self.latest(calls)[name] / calls) < most:
+        wanted = name, least, most
+        self._wait_until(lambda latest: least < latest[name] / 80 < most, wanted, 80)
+
+    def _wait_until(
+        self, holds: Callable[[Counter[str]], bool], wanted: object, calls: int = 12
+    ) -> None:
+        began = time.monotonic()
+        while not holds(latest := self.latest(calls)):
             waited = time.monotonic() - began
-            assert waited < SECONDS, (self._envoy.name, name, share)
+            assert waited < SECONDS, (self._envoy.name, latest, wanted)
 
     def stop(self) -> None:
         self._ended.set()
