@@ -278,11 +278,11 @@ def test_what_was_seen_of_a_replaced_registration_counts_for_nothing() -> None:
     plan = schedule(fall=1)
     plan.follow("a", service(), 0.0, spread=False)
     running = pop(plan, 0.0)
-    anew = Service(service().registration, registered_at=NOW.replace(day=2), since=NOW)
-    plan.follow("a", anew, 1.0, spread=False)
+    later = Service(service().registration, registered_at=NOW.replace(day=2), since=NOW)
+    plan.follow("a", later, 1.0, spread=False)
     verdict, _ = record(plan, running, False, 0.0)
     assert verdict is None
-    assert pop(plan, 1.0).registered_at == anew.registered_at
+    assert pop(plan, 1.0).registered_at == later.registered_at
     assert plan.checks.pop(1e9) is None, "the old one is never due again"
 
 
@@ -297,10 +297,10 @@ def test_who_is_gone_is_never_due() -> None:
 def test_an_id_that_comes_again_and_again_fills_no_queue() -> None:
     plan = schedule()
     for second in range(1_000):
-        anew = msgspec.structs.replace(
+        again = msgspec.structs.replace(
             service(ttl=3_600.0), registered_at=NOW + timedelta(seconds=second)
         )
-        plan.follow("a", anew, 0.0, spread=False)
+        plan.follow("a", again, 0.0, spread=False)
     assert len(plan.checks) < 150 and len(plan.leases) < 150
 
 

@@ -234,7 +234,7 @@ def test_a_service_goes_when_its_check_is_critical_for_too_long(
     assert look()
     report("healthy")
     clock.advance(10)
-    assert look()  # it has passed in between: its time begins anew
+    assert look()  # it has passed in between: its time begins again
     report("unhealthy")
     assert look()
     clock.advance(119)

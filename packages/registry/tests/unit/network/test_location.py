@@ -59,7 +59,7 @@ class Canary:
 
 
 class Ally(NamedTuple):
-    """A server on 127.0.0.2 that is allowed, and sends whoever asks to the canary."""
+    """A server on 127.0.0.2 that is allowed, and redirects callers to the canary."""
 
     port: int
 

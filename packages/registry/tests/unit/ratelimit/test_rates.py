@@ -123,7 +123,7 @@ def test_within_a_window_the_number_of_clients_is_bounded(
         assert rate.takes(str(number))
     assert len(storage) == 100
     assert not rate.takes("999")
-    assert rate.takes("0")  # begins anew
+    assert rate.takes("0")  # begins again
 
 
 def test_threads_lose_no_count() -> None:
