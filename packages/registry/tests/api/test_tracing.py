@@ -14,7 +14,6 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
 )
-from opentelemetry.proto.common.v1 import common_pb2
 from werkzeug.test import Client
 
 from modularity_registry import config
@@ -27,13 +26,9 @@ from support import PROGRAMS
 from support.hot_path import HotPath
 from support.registry import eventually, registration
 from support.serving import HOST, free_port, in_thread
+from support.telemetry import require_otlp
 
-if not hasattr(common_pb2, "InstrumentationScope"):
-    pytest.skip(
-        "xds-protos has overwritten files of opentelemetry-proto; run uv pip install"
-        " --reinstall --no-deps opentelemetry-proto",
-        allow_module_level=True,
-    )
+require_otlp()
 
 APP = PROGRAMS / "registry.py"
 TRACE = "0af7651916cd43dd8448eb211c80319c"

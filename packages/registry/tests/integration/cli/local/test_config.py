@@ -19,6 +19,7 @@ from support import REPOSITORY, TESTS
 from support.cli import environ, run, spaced
 from support.registry import eventually
 from support.serving import HOST, free_port
+from support.telemetry import require_otlp
 
 SCRIPT = REPOSITORY / "packages" / "registry" / "registry_service.py"
 SECRET = "hunter2X9z"
@@ -92,6 +93,7 @@ def test_the_script_reads_the_file_and_a_flag_wins_over_it(file: Path) -> None:
 
 
 def test_a_file_with_a_password_that_others_may_read_is_named(file: Path) -> None:
+    require_otlp()
     port = load({"config": str(file)}, {}).port
     file.write_text(f'{file.read_text()}otel_endpoint = "http://u:{SECRET}@h"\n')
     file.chmod(0o644)
